@@ -1,0 +1,123 @@
+"""Files that are complete or absent: write beside, flush, rename; the manifest goes last."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path`; on a clean exit flush it and rename it over `path`.
+
+    The parent folder is made. On an error the temporary file is removed and `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON with a final newline, atomically; equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def append_jsonl(path: Path, value: dict[str, Any]) -> None:
+    """Append one JSON line in a single write, so that a reader never sees half of one."""
+    line = json.dumps(value, ensure_ascii=False) + "\n"
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(line)
+
+
+@contextmanager
+def replacing_folder(path: Path, **manifest: Any) -> Iterator[Path]:
+    """Yield an empty temporary folder; on a clean exit seal it with a manifest and rename it to `path`.
+
+    An existing `path` is replaced. On an error nothing of the new folder is left and `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        seal(temporary, **manifest)
+        shutil.rmtree(path, ignore_errors=True)
+        os.rename(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def seal(folder: Path, **extra: Any) -> dict[str, Any]:
+    """Write `manifest.json` (sizes and sha256 of every file, plus `extra`) as the last file of `folder`."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    files = {}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+        files[file.relative_to(folder).as_posix()] = {"size": file.stat().st_size, "sha256": sha256(file)}
+    manifest = {**extra, "files": files}
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def is_complete(folder: Path) -> bool:
+    """True when `folder` was sealed and every file that its manifest names has the size it had then."""
+    try:
+        files = read_json(folder / MANIFEST)["files"]
+        return all((folder / name).stat().st_size == entry["size"] for name, entry in files.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of one file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of(value: Any) -> str:
+    """Hex sha256 of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def sha256_tree(folder: Path) -> str:
+    """Hex sha256 over the relative names and bytes of every file below `folder`; hidden files and manifests aside."""
+    entries = {
+        file.relative_to(folder).as_posix(): sha256(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != MANIFEST and not any(p.startswith(".") for p in file.relative_to(folder).parts)
+    }
+    return sha256_of(entries)

@@ -31,7 +31,7 @@ class EvaluationGateError(MartletError):
     exit_code = 4
 
 
-class Interrupted(MartletError):
+class InterruptedRunError(MartletError):
     """The user stopped the work; what was finished is kept. Exit code 130."""
 
     exit_code = 130

@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -74,7 +74,7 @@ def replacing_folder(path: Path, **manifest: Any) -> Iterator[Path]:
         yield temporary
         seal(temporary, **manifest)
         shutil.rmtree(path, ignore_errors=True)
-        os.rename(temporary, path)
+        temporary.rename(path)
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -118,6 +118,8 @@ def sha256_tree(folder: Path) -> str:
     entries = {
         file.relative_to(folder).as_posix(): sha256(file)
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != MANIFEST and not any(p.startswith(".") for p in file.relative_to(folder).parts)
+        if file.is_file()
+        and file.name != MANIFEST
+        and not any(p.startswith(".") for p in file.relative_to(folder).parts)
     }
     return sha256_of(entries)

@@ -1,0 +1,38 @@
+"""The vocabulary of Martlet: one schema for YAML, recipes, flags and overrides.
+
+    params = load(Path("params.yaml"), read_overrides(["lora_rank=16"]))
+    params.tuner.lora_rank
+
+Names are ms-swift's and Hugging Face's. A parameter is declared once, in `groups/`, with its type, default, help and
+aliases; flags, YAML keys and overrides follow from that.
+"""
+
+from components.config.flags import add_flags, parse
+from components.config.load import (
+    Layer,
+    difference,
+    load,
+    read_flags,
+    read_mapping,
+    read_overrides,
+    read_yaml,
+    resolve,
+)
+from components.config.schema import CANONICAL, GROUPS, LEAVES, Params
+
+__all__ = [
+    "CANONICAL",
+    "GROUPS",
+    "LEAVES",
+    "Layer",
+    "Params",
+    "add_flags",
+    "difference",
+    "load",
+    "parse",
+    "read_flags",
+    "read_mapping",
+    "read_overrides",
+    "read_yaml",
+    "resolve",
+]

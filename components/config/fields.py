@@ -1,0 +1,40 @@
+"""The building blocks of the vocabulary: a group of parameters, and a field with its help and aliases."""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Group(BaseModel):
+    """One group of parameters, as it stands under its name in `params.yaml`. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=False)
+
+
+def field(default: Any, help: str, *aliases: str, **constraints: Any) -> Any:
+    """A parameter: its default, the one line that `--help` shows, other names it answers to, pydantic's constraints."""
+    extra: dict[str, Any] = {"aliases": list(aliases)}
+    if isinstance(default, (list, dict)):
+        return Field(default_factory=lambda: default.copy(), description=help, json_schema_extra=extra, **constraints)
+    return Field(default, description=help, json_schema_extra=extra, **constraints)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"is not JSON: {error}") from error
+    return value
+
+
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+"""A list of strings; a single string is a list of one."""
+
+Mapping = Annotated[dict[str, Any], BeforeValidator(_from_json)]
+"""A mapping; on the command line it is written as JSON."""

@@ -1,0 +1,83 @@
+"""Command-line flags, made from the schema."""
+
+import argparse
+from collections.abc import Iterable
+from typing import Any, get_args, get_origin
+
+from components.config.schema import CANONICAL, GROUPS, LEAVES, Leaf
+from components.errors import ConfigError, did_you_mean
+
+
+def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """Add a flag for every parameter named, or for all parameters of a group named, in groups with their help."""
+    for group, model in GROUPS.items():
+        leaves = [LEAVES[n] for n in model.model_fields if group in names or f"{group}.{n}" in names]
+        if leaves:
+            section = parser.add_argument_group(group, (model.__doc__ or "").strip())
+            for leaf in leaves:
+                _add_flag(section, leaf)
+
+
+def _add_flag(section: argparse._ArgumentGroup, leaf: Leaf) -> None:
+    default = "" if leaf.default in (None, [], {}) else f" [{_shown(leaf.default)}]"
+    kind = _kind(leaf.info.annotation)
+    many: dict[str, Any] = {}
+    if kind is list:
+        many = {"nargs": "+"}
+    elif kind is bool:
+        many = {"nargs": "?", "const": "true"}
+    section.add_argument(
+        *(f"--{name}" for name in (leaf.name, *leaf.aliases)),
+        dest=leaf.name,
+        default=argparse.SUPPRESS,
+        metavar={list: "X", bool: "true|false", int: "N", float: "F", dict: "JSON"}.get(kind, "X"),
+        help=((leaf.info.description or "") + default).replace("%", "%%"),
+        **many,
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _kind(annotation: Any) -> type:
+    """The plain type of an annotation: `int | None` is int, a Literal is str."""
+    candidates = [annotation, *get_args(annotation)]
+    for candidate in candidates:
+        plain = get_origin(candidate) or candidate
+        if plain in (list, dict, bool, int, float):
+            return plain
+    return str
+
+
+def parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Parse `words`; return the parser's own arguments and the parameters that were given, by leaf name.
+
+    Dashes and underscores in a flag are the same.
+
+    Raises:
+        ConfigError: naming every unknown flag, with the nearest known one.
+    """
+    written = [_underscored(word) for word in words]
+    namespace, unknown = parser.parse_known_args(written)
+    if unknown:
+        known = [option.lstrip("-") for option in parser._option_string_actions]
+        problems = []
+        for word in unknown:
+            if word.startswith("--"):
+                name = word[2:].partition("=")[0]
+                problems.append(f"unknown flag --{name}{did_you_mean(name, known)}")
+        problems = problems or [f"unexpected '{word}'" for word in unknown]
+        raise ConfigError("\n  ".join([f"{len(problems)} problem(s) on the command line:", *problems]))
+    values = {name: getattr(namespace, name) for name in LEAVES if hasattr(namespace, name)}
+    return namespace, values
+
+
+def _underscored(word: str) -> str:
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word[2:].partition("=")
+    underscored = name.replace("-", "_")
+    return f"--{underscored}{equals}{value}" if underscored in CANONICAL or "-" in name else word

@@ -1,0 +1,41 @@
+"""How the weights are trained. Read by the stage `train`; the names and defaults are ms-swift's and Hugging Face's."""
+
+from typing import Literal
+
+from components.config.fields import Group, field
+
+
+class Train(Group):
+    """Optimisation, batches, schedules, checkpoints."""
+
+    torch_dtype: Literal["float32", "bfloat16", "float16"] | None = field(
+        None, "precision of the base weights; by default bfloat16 on a GPU, float32 on a CPU"
+    )
+    attn_impl: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = field(
+        None, "attention implementation; by default transformers chooses", "attn_implementation"
+    )
+    num_train_epochs: float = field(3.0, "passes over the training data", gt=0)
+    max_steps: int = field(-1, "optimizer steps in all; overrides the epochs when positive", ge=-1)
+    per_device_train_batch_size: int = field(1, "rows per device in one forward pass", gt=0)
+    per_device_eval_batch_size: int = field(1, "rows per device in one evaluation pass", gt=0)
+    gradient_accumulation_steps: int | None = field(
+        None, "forward passes per optimizer step; by default as many as make 16 rows", gt=0
+    )
+    learning_rate: float | None = field(None, "peak learning rate; by default 1e-4, or 1e-5 for full training", gt=0)
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup", "polynomial"] = field(
+        "cosine", "how the learning rate falls"
+    )
+    warmup_ratio: float = field(0.0, "share of all steps in which the learning rate rises", ge=0.0, lt=1.0)
+    warmup_steps: int = field(0, "steps in which the learning rate rises; overrides the ratio when positive", ge=0)
+    weight_decay: float = field(0.1, "decoupled weight decay", ge=0.0)
+    adam_beta1: float = field(0.9, "AdamW's first decay rate", ge=0.0, lt=1.0)
+    adam_beta2: float = field(0.95, "AdamW's second decay rate", ge=0.0, lt=1.0)
+    adam_epsilon: float = field(1e-8, "AdamW's epsilon", gt=0)
+    max_grad_norm: float = field(1.0, "gradients are clipped to this norm", ge=0.0)
+    gradient_checkpointing: bool | None = field(None, "recompute activations to save memory; by default on a GPU only")
+    logging_steps: int = field(5, "steps between two lines of progress", gt=0)
+    eval_steps: int | None = field(None, "steps between two evaluations; by default as --save_steps", gt=0)
+    save_steps: int = field(500, "steps between two checkpoints", gt=0)
+    save_total_limit: int | None = field(None, "checkpoints that are kept, the best one among them", gt=0)
+    dataloader_num_workers: int = field(0, "processes that prepare batches", ge=0)
+    seed: int = field(42, "seed for initialisation, dropout and the order of rows")

@@ -1,0 +1,66 @@
+"""All parameters of Martlet in one place: groups by stage, leaf names unique over all groups."""
+
+from typing import Any, NamedTuple
+
+from pydantic.fields import FieldInfo
+
+from components.config.fields import Group
+from components.config.groups.data import Data
+from components.config.groups.evaluate import Evaluate
+from components.config.groups.gate import Gate
+from components.config.groups.generation import Generation
+from components.config.groups.merge import Merge
+from components.config.groups.model import Model
+from components.config.groups.quantize import Quantize
+from components.config.groups.registry import Registry
+from components.config.groups.run import Run
+from components.config.groups.serve import Serve
+from components.config.groups.template import Template
+from components.config.groups.tracking import Tracking
+from components.config.groups.train import Train
+from components.config.groups.tuner import Tuner
+from components.config.groups.validation import Validation
+
+
+class Params(Group):
+    """The resolved parameters of a run."""
+
+    data: Data = Data()
+    validation: Validation = Validation()
+    model: Model = Model()
+    template: Template = Template()
+    tuner: Tuner = Tuner()
+    train: Train = Train()
+    merge: Merge = Merge()
+    quantize: Quantize = Quantize()
+    evaluate: Evaluate = Evaluate()
+    registry: Registry = Registry()
+    gate: Gate = Gate()
+    generation: Generation = Generation()
+    serve: Serve = Serve()
+    tracking: Tracking = Tracking()
+    run: Run = Run()
+
+
+class Leaf(NamedTuple):
+    """One parameter: its group, its name and its pydantic field."""
+
+    group: str
+    name: str
+    info: FieldInfo
+
+    @property
+    def default(self) -> Any:
+        return self.info.get_default(call_default_factory=True)
+
+    @property
+    def aliases(self) -> list[str]:
+        return self.info.json_schema_extra["aliases"]  # type: ignore[index,call-overload,return-value]
+
+
+GROUPS: dict[str, type[Group]] = {name: info.annotation for name, info in Params.model_fields.items()}  # type: ignore[misc]
+LEAVES: dict[str, Leaf] = {
+    name: Leaf(group, name, info) for group, model in GROUPS.items() for name, info in model.model_fields.items()
+}
+CANONICAL: dict[str, str] = {written: leaf.name for leaf in LEAVES.values() for written in (leaf.name, *leaf.aliases)}
+"""Every name that a parameter may be written by, to the one it is known by."""

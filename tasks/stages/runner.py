@@ -1,0 +1,84 @@
+"""What surrounds every stage: its log folder, its result, one clear message, an exit code."""
+
+import errno
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.config import Params, load
+from components.errors import InterruptedRunError, MartletError
+from components.files import append_jsonl, write_json
+from tasks.stages.paths import Paths
+from tasks.stages.privacy import keep_quiet
+
+Result = dict[str, Any]
+Stage = Callable[[Params, Paths], Result]
+
+
+def progress(paths: Paths, stage: str) -> Callable[[dict[str, Any]], None]:
+    """Return a function that appends one line to the stage's `progress.jsonl`, with the time in seconds since 1970."""
+    file = paths.log(stage) / "progress.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return lambda entry: append_jsonl(file, {"time": round(time.time(), 3), **entry})
+
+
+def run(stage: str, body: Stage, params: Params, paths: Paths) -> Result:
+    """Run one stage body and leave `result.json`, whatever happens.
+
+    Raises:
+        MartletError: the body's own, or one that says in a line what the system refused or where the traceback lies.
+    """
+    log = paths.log(stage)
+    log.mkdir(parents=True, exist_ok=True)
+    for old in ("progress.jsonl", "result.json", "error.txt"):
+        (log / old).unlink(missing_ok=True)
+    began = time.time()
+    outcome: Result = {"stage": stage, "began": round(began, 3), "status": "failed", "exit_code": 1}
+    try:
+        metrics = body(params, paths)
+        outcome |= {"status": "done", "exit_code": 0, "metrics": metrics}
+        return metrics
+    except BaseException as error:
+        problem = _as_martlet_error(stage, error, log)
+        outcome |= {"exit_code": problem.exit_code, "message": str(problem)}
+        raise problem from error
+    finally:
+        outcome["seconds"] = round(time.time() - began, 3)
+        try:
+            write_json(log / "result.json", outcome)
+        except OSError:  # a full disk must not hide why the stage failed
+            print(f"martlet: {log}: the result could not be written", file=sys.stderr)
+
+
+def _as_martlet_error(stage: str, error: BaseException, log: Path) -> MartletError:
+    if isinstance(error, MartletError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedRunError(f"{stage}: interrupted; the same command goes on from where it stopped")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC or "No space left" in str(error):
+        return MartletError(f"{stage}: the disk is full; free some space in {log.parent.parent} and run again")
+    reason = str(error).strip().splitlines()
+    try:
+        (log / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        traceback.print_exception(error)
+    first = reason[0] if reason else "no message"
+    return MartletError(f"{stage}: {type(error).__name__}: {first} (the traceback is in {log / 'error.txt'})")
+
+
+def main(stage: str, body: Stage) -> None:
+    """Run a stage of the workspace in the current folder, as `dvc.yaml` does; exits with the stage's code."""
+    keep_quiet()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        run(stage, body, load(Path("params.yaml")), Paths.here())
+    except MartletError as error:
+        print(f"martlet: {error}", file=sys.stderr)
+        sys.stderr.flush()
+        # Threads of libraries may still be busy; what had to be written is on the disk.
+        os._exit(error.exit_code)

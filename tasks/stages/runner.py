@@ -60,7 +60,7 @@ def _as_martlet_error(stage: str, error: BaseException, log: Path) -> MartletErr
         return error
     if isinstance(error, KeyboardInterrupt):
         return InterruptedRunError(f"{stage}: interrupted; the same command goes on from where it stopped")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC or "No space left" in str(error):
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in str(error):
         return MartletError(f"{stage}: the disk is full; free some space in {log.parent.parent} and run again")
     reason = str(error).strip().splitlines()
     try:

@@ -1,6 +1,6 @@
 """What is asked of a model. Read by the stage `evaluate`."""
 
-from components.config.fields import Group, Mapping, Names, field
+from components.config.fields import Group, Mapping, field
 
 
 class Evaluate(Group):

@@ -1,0 +1,102 @@
+"""What is installed here, and what is missing: Python, packages, accelerators, ports, disk, workspace, servers."""
+
+import argparse
+import os
+import platform
+import shutil
+import socket
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from components.hardware import describe
+
+PARAMETERS = ()
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "evalscope",
+    "great-expectations",
+    "dvc",
+    "prefect",
+    "mlflow",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--short", action="store_true", help="only what is wrong")
+
+
+def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    wrong = False
+    for good, subject, text in _findings():
+        wrong |= good is False
+        if good is not True or not arguments.short:
+            mark = {True: "[green]ok[/]", False: "[red]!![/]", None: "[yellow]--[/]"}[good]
+            console.print(f" {mark}  {subject:<16} {text}")
+    return int(wrong)
+
+
+def _findings() -> list[tuple[bool | None, str, str]]:
+    """What was found: True is fine, None may matter, False is in the way."""
+    machine = describe(Path.cwd())
+    found: list[tuple[bool | None, str, str]] = [
+        ((3, 11) <= sys.version_info[:2] <= (3, 13), "Python", f"{platform.python_version()} at {sys.executable}"),
+        (True, "machine", f"{machine.cores} cores, {machine.memory / 2**30:.0f} GiB memory, {platform.platform()}"),
+        (
+            True if machine.accelerators else None,
+            "accelerator",
+            "; ".join(machine.accelerators) or "none: training runs on the CPU",
+        ),
+        (machine.free_disk > 2 * 2**30, "disk", f"{machine.free_disk / 2**30:.0f} GiB free in {Path.cwd()}"),
+    ]
+    for package in PACKAGES:
+        try:
+            found.append((True, package, version(package)))
+        except PackageNotFoundError:
+            found.append((False, package, "not installed: run `make setup`"))
+    found.append(
+        (shutil.which("git") is not None, "git", shutil.which("git") or "not found: runs with overrides need it")
+    )
+    workspace = Path("dvc.yaml").is_file() and Path("params.yaml").is_file()
+    found.append(
+        (
+            True if workspace else None,
+            "workspace",
+            str(Path.cwd()) if workspace else "none here: no dvc.yaml and params.yaml in this folder",
+        )
+    )
+    engine = Path(".venvs/vllm/bin/vllm")
+    found.append(
+        (
+            True if engine.exists() else None,
+            "vllm",
+            str(engine) if engine.exists() else "not installed; the built-in engine serves",
+        )
+    )
+    for name, port in (("Prefect", int(os.environ.get("PREFECT_SERVER_API_PORT", "4200"))), ("deploy", 8000)):
+        found.append(_port(name, port))
+    return found
+
+
+def _port(name: str, port: int) -> tuple[bool | None, str, str]:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        busy = probe.connect_ex(("127.0.0.1", port)) == 0
+    if name == "Prefect":
+        return (
+            True,
+            "port",
+            f"{port} {'answers: a Prefect server should be there' if busy else 'is free: `martlet run` starts a Prefect server there'}",
+        )
+    return (
+        (None if busy else True),
+        "port",
+        f"{port} {'is taken: `martlet deploy --port N` takes another' if busy else 'is free for `martlet deploy`'}",
+    )

@@ -1,0 +1,99 @@
+"""`martlet COMMAND …`: finds the command's module, parses its flags, prints what went wrong in words."""
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from components.errors import ConfigError, MartletError, did_you_mean
+from tasks.stages.privacy import keep_quiet
+
+COMMANDS = {
+    "the pipeline": {
+        "run": "run the pipeline of this workspace: martlet run [recipe.yaml] [key=value …] [--dry-run]",
+        "explain": "say why a stage would run",
+        "promote": "make the newest candidate champion, if the evaluation gate opens",
+        "rollback": "make the previous champion champion again",
+        "serve-flows": "offer the flows to `prefect deployment run`",
+    },
+    "single steps, with ms-swift's flags": {
+        "sft": "fine-tune a model on chats: data, training, checkpoints in one process",
+        "infer": "talk to a model or a checkpoint, or answer a file of questions",
+        "export": "merge an adapter into its base, or quantize a model",
+        "deploy": "serve a model, a checkpoint or the champion with OpenAI's API",
+    },
+    "help": {
+        "demo": "build a tiny base model and take it through the whole pipeline",
+        "validate": "check params.yaml and recipes, without running anything",
+        "doctor": "what is installed here, and what is missing",
+    },
+}
+
+
+def _usage() -> str:
+    lines = ["usage: martlet COMMAND …   (martlet COMMAND --help shows its flags)", ""]
+    for title, commands in COMMANDS.items():
+        lines += [f"{title}:", *(f"  {name:<12} {text}" for name, text in commands.items()), ""]
+    return (
+        "\n".join(lines) + "exit codes: 0 done, 1 failed, 2 configuration, 3 data gate, 4 evaluation gate, 130 stopped"
+    )
+
+
+def main() -> None:
+    """The program `martlet`."""
+    keep_quiet()
+    try:
+        code = dispatch(sys.argv[1:])
+    except MartletError as error:
+        print(f"martlet: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("martlet: stopped", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Libraries leave threads behind (engines, event loops) that have nothing left to write.
+    os._exit(code)
+
+
+def dispatch(words: list[str]) -> int:
+    """Run the command that `words` name and return its exit code.
+
+    Raises:
+        MartletError: what the user should read.
+    """
+    known = {name for commands in COMMANDS.values() for name in commands}
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    name, *rest = words
+    if name == "--version":
+        from importlib.metadata import version
+
+        print(f"martlet {version('martlet')}")
+        return 0
+    if name not in known:
+        raise ConfigError(f"unknown command '{name}'{did_you_mean(name, known)}; `martlet --help` lists them")
+    from components.config import add_flags, parse
+
+    command = import_module(f"apps.cli.{name.replace('-', '_')}")
+    parser = _Parser(
+        prog=f"martlet {name}",
+        description=command.__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    add_flags(parser, getattr(command, "PARAMETERS", ()))
+    arguments, given = parse(parser, rest)
+    return command.run(arguments, given) or 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse's own complaints, in the form of all others."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise ConfigError(f"{message}; `{self.prog} --help` shows the flags")

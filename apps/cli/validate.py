@@ -1,0 +1,60 @@
+"""Check params.yaml and recipes: names, types, values, and that local files exist. Nothing is run.
+
+martlet validate                      params.yaml in this folder
+martlet validate recipes/x.yaml       the recipe on top of it
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from components.config import LEAVES, Params, difference, read_yaml, resolve
+from components.errors import ConfigError, did_you_mean
+
+PARAMETERS = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", nargs="*", type=Path, help="recipes to check, each on top of params.yaml")
+
+
+def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+    base = Path("params.yaml")
+    below = [read_yaml(base)] if base.is_file() or not arguments.recipe else []
+    problems: list[str] = []
+    for recipe in arguments.recipe or [base]:
+        try:
+            params = resolve(*below, *([read_yaml(recipe)] if recipe != base else []))
+            problems += [f"{recipe}: {problem}" for problem in missing_files(params)]
+        except ConfigError as error:
+            problems.append(str(error))
+            continue
+        changed = difference(params)
+        print(f"{recipe}: {len(changed)} of {len(LEAVES)} parameters differ from the defaults")
+        for name, (old, new) in changed.items():
+            print(f"  {name:<34} {new!r:<40} default {old!r}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def missing_files(params: Params) -> list[str]:
+    """Local files and folders that the parameters name and that are not there."""
+    problems = []
+    data = params.data
+    for leaf, names in (
+        ("dataset", data.dataset),
+        ("val_dataset", data.val_dataset),
+        ("eval_dataset", data.eval_dataset),
+    ):
+        for name in names:
+            path = Path(name.partition("#")[0])
+            if path.suffix in (".jsonl", ".json", ".csv", ".parquet") and not path.exists():
+                siblings = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
+                problems.append(f"data.{leaf}: no file {path}{did_you_mean(str(path), siblings)}")
+    tuner_files = [p.stem for p in Path(__file__).parents[2].glob("components/tuners/[a-z]*.py")]
+    if params.tuner.train_type not in tuner_files:
+        problems.append(
+            f"tuner.train_type must be one of {', '.join(sorted(tuner_files))}, not '{params.tuner.train_type}'"
+            f"{did_you_mean(params.tuner.train_type, tuner_files)}"
+        )
+    return problems

@@ -1,0 +1,21 @@
+# make demo   set everything up and take a tiny model through the whole pipeline
+# make test   set everything up and run every check
+.PHONY: setup base demo test
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt environments/setup.sh
+	@sh environments/setup.sh
+
+base: setup
+	@.venv/bin/martlet demo --base_only
+
+demo: setup
+	@.venv/bin/martlet demo $(if $(MODEL),--model $(MODEL))
+
+test: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/pyright
+	.venv/bin/pytest

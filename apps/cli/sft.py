@@ -1,0 +1,107 @@
+"""Fine-tune a model on chats: fetch, validate, template and train in one process, into --output_dir.
+
+  martlet sft --model Qwen/Qwen2.5-7B-Instruct --train_type lora \\
+    --dataset my.jsonl 'AI-ModelScope/alpaca-gpt4-data-en#500' --learning_rate 1e-4 --lora_rank 8
+
+No workspace is needed. Flags win over --config FILE (a recipe), which wins over the defaults.
+"""
+
+import argparse
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from components.config import Params, difference, read_flags, read_yaml, resolve
+from components.errors import ConfigError, InterruptedRunError
+from components.files import write_json
+from tasks.stages.paths import Paths
+
+PARAMETERS = (
+    "data", "validation", "model", "template", "tuner", "train", "tracking",
+    "run.output_dir", "run.add_version", "run.resume_from_checkpoint",
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, help="recipe (YAML) below the flags")
+
+
+def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+    params = resolve(*([read_yaml(arguments.config)] if arguments.config else []), read_flags(given))
+    _require(params)
+    folder = run_folder(params)
+    paths = Paths(root=folder, workspace=Path.cwd(), checkpoints=folder)
+    write_json(folder / "args.json", params.model_dump())
+    print(f"run folder: {folder}")
+    for name, (_, value) in difference(params).items():
+        print(f"  {name} = {value}")
+    try:
+        _stages(params, paths)
+    except InterruptedRunError as error:
+        raise InterruptedRunError(f"{error}{_how_to_go_on(folder)}") from error
+
+
+def _require(params: Params) -> None:
+    needed = {"model": params.model.model, "dataset": params.data.dataset}
+    missing = [f"--{name} is needed" for name, value in needed.items() if not value]
+    if missing:
+        raise ConfigError("; ".join(missing) + "; `martlet sft --help` shows an example")
+
+
+def run_folder(params: Params) -> Path:
+    """The folder of this run: a new vN-DATE-TIME below --output_dir, or that of the checkpoint being continued."""
+    if params.run.resume_from_checkpoint:
+        return Path(params.run.resume_from_checkpoint).resolve().parent
+    folder = Path(params.run.output_dir).resolve()
+    if params.run.add_version:
+        taken = [int(m[1]) for p in folder.glob("v*") if (m := re.match(r"v(\d+)-", p.name))]
+        folder /= f"v{max(taken, default=-1) + 1}-{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output_dir {params.run.output_dir}: {error.strerror}") from error
+    return folder
+
+
+def _stages(params: Params, paths: Paths) -> None:
+    from tasks.stages import fetch, runner, template, validate
+
+    fetched = runner.run("fetch", fetch.run, params, paths)
+    checked = runner.run("validate", validate.run, params, paths)
+    print(f"data: {fetched}\n      {checked}")
+    print(f"tokens: {runner.run('template', template.run, params, paths)}")
+
+    from apps.cli.live import describe, following
+    from tasks.stages import train
+
+    def show(entry: dict[str, Any]) -> None:
+        line = describe(entry)
+        if line:
+            print(line, flush=True)
+
+    with following(paths.log("train") / "progress.jsonl", show):
+        result = runner.run("train", train.run, params, paths)
+    print(f"done: {result}")
+    last = _newest_checkpoint(paths.root)
+    if last:
+        print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(last))}")
+
+
+def _newest_checkpoint(folder: Path) -> Path | None:
+    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    return found[-1] if found else None
+
+
+def _how_to_go_on(folder: Path) -> str:
+    checkpoint = _newest_checkpoint(folder)
+    if not checkpoint:
+        return ""
+    words = [w for w in sys.argv[1:] if not w.startswith("--resume_from_checkpoint")]
+    return f"\ngo on with:  {shlex.join(['martlet', *words, '--resume_from_checkpoint', _relative(checkpoint)])}"
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

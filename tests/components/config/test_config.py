@@ -1,0 +1,151 @@
+"""One schema behind YAML, flags and overrides; every problem reported, at once, where it was written."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.config import (
+    CANONICAL,
+    GROUPS,
+    LEAVES,
+    Params,
+    add_flags,
+    difference,
+    load,
+    parse,
+    read_flags,
+    read_mapping,
+    read_overrides,
+    read_yaml,
+    resolve,
+)
+from components.errors import ConfigError
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="martlet sft", allow_abbrev=False)
+    add_flags(made, GROUPS)
+    return made
+
+
+def problems(text: str, tmp_path: Path) -> str:
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    return str(caught.value)
+
+
+def test_leaf_names_are_unique_over_all_groups() -> None:
+    assert len(LEAVES) == sum(len(group.model_fields) for group in GROUPS.values())
+
+
+def test_every_parameter_has_one_line_of_help() -> None:
+    for leaf in LEAVES.values():
+        assert leaf.info.description, leaf.name
+        assert "\n" not in leaf.info.description, leaf.name
+
+
+def test_yaml_flag_and_override_are_the_same_thing(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("tuner:\n  lora_rank: 16\n  target_modules: [q_proj, v_proj]\ntrain:\n  learning_rate: 1e-3\n")
+    _, flags = parse(parser(), ["--lora_rank", "16", "--target_modules", "q_proj", "v_proj", "--learning-rate=1e-3"])
+    overrides = ["tuner.lora_rank=16", "target_modules=[q_proj, v_proj]", "learning_rate=1e-3"]
+    mapping = {"tuner": {"lora_rank": 16, "target_modules": ["q_proj", "v_proj"]}, "learning_rate": 1e-3}
+    expected = {
+        "tuner.lora_rank": (8, 16),
+        "tuner.target_modules": (["all-linear"], ["q_proj", "v_proj"]),
+        "train.learning_rate": (None, 1e-3),
+    }
+    for layer in (read_yaml(file), read_flags(flags), read_overrides(overrides), read_mapping(mapping, "run")):
+        assert difference(resolve(layer)) == expected
+
+
+def test_later_layers_win() -> None:
+    assert resolve(read_overrides(["lora_rank=2"]), read_overrides(["lora_rank=4"])).tuner.lora_rank == 4
+
+
+@pytest.mark.parametrize("alias", ["train_type", "tuner_type", "finetuning_type"])
+def test_aliases_are_the_parameter(alias: str) -> None:
+    _, flags = parse(parser(), [f"--{alias}", "full"])
+    assert resolve(read_flags(flags)).tuner.train_type == "full"
+    assert resolve(read_overrides([f"{alias}=full"])).tuner.train_type == "full"
+
+
+def test_a_group_and_a_parameter_may_share_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "flat.yaml"
+    file.write_text("model: org/name\n")
+    assert load(file).model.model == "org/name"
+    file.write_text("model:\n  model: org/name\n")
+    assert load(file).model.model == "org/name"
+
+
+def test_all_problems_are_reported_together_with_line_and_nearest_name(tmp_path: Path) -> None:
+    message = problems(
+        "tuner:\n  lora_rnk: 8\n  lora_alpha: much\ntrain:\n  seed: 1\n  lr_scheduler_type: cosin\n", tmp_path
+    )
+    assert "3 problems" in message
+    assert "params.yaml:2: unknown parameter 'tuner.lora_rnk' (did you mean 'lora_rank'?)" in message
+    assert "params.yaml:3: tuner.lora_alpha should be a valid number" in message
+    assert "params.yaml:6: train.lr_scheduler_type must be one of cosine" in message
+    assert "(did you mean 'cosine'?)" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tunr:\n  lora_rank: 8\n", "params.yaml:1: unknown parameter 'tunr' (did you mean 'tuner'?)"),
+        ("tuner:\n  max_length: 8\n", "'max_length' does not belong to 'tuner' but to 'template'"),
+        ("lora_rank: 8\ntuner:\n  lora_rank: 9\n", "params.yaml:3: 'tuner.lora_rank' is given twice"),
+        ("tuner:\n  lora_rank: 8\n  lora_rank: 9\n", "params.yaml:3: not valid YAML"),
+        ("tuner: [1, 2]\n", "unknown parameter 'tuner'"),
+        ("- a\n- b\n", "params.yaml:1: expected parameters by name"),
+        ("tuner: {lora_rank: 8\n", "not valid YAML"),
+        ("tuner:\n  lora_rank: 0\n", "should be greater than 0"),
+        ("tuner:\n  lora_rank: 8.5\n", "should be a valid integer"),
+        ("train:\n  num_train_epochs: [1]\n", "should be a valid number"),
+        ("data:\n  dataset: 3\n", "should be a valid list"),
+        ("data:\n  columns: 'not json'\n", "is not JSON"),
+    ],
+)
+def test_bad_yaml_is_one_clear_message(text: str, expected: str, tmp_path: Path) -> None:
+    assert expected in problems(text, tmp_path)
+
+
+def test_missing_and_binary_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "absent.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ConfigError):
+        load(tmp_path / "binary.yaml")
+
+
+def test_unknown_flags_are_named_together() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(parser(), ["--lora_rnk", "8", "--lerning_rate=1"])
+    assert "--lora_rnk (did you mean 'lora_rank'?)" in str(caught.value)
+    assert "--lerning_rate (did you mean 'learning_rate'?)" in str(caught.value)
+
+
+def test_null_means_the_default() -> None:
+    assert resolve(read_overrides(["max_length=null", "learning_rate=None"])) == Params()
+
+
+def test_text_stays_text() -> None:
+    assert resolve(read_overrides(["system=You are: helpful"])).template.system == "You are: helpful"
+
+
+@given(st.text(alphabet=st.characters(codec="ascii", categories=["Ll", "Pc"]), min_size=1, max_size=12))
+def test_no_unknown_name_is_ever_accepted(name: str) -> None:
+    layer = read_overrides([f"{name}=1"])
+    assert bool(layer.problems) == (name not in CANONICAL)
+
+
+@given(st.sampled_from(sorted(LEAVES)))
+def test_a_resolved_value_survives_a_round_trip_through_json(name: str) -> None:
+    params = resolve(read_flags({name: LEAVES[name].default}))
+    assert resolve(read_mapping(json.loads(params.model_dump_json()), "args.json")) == params

@@ -1,0 +1,246 @@
+"""Train the tiny base: its tokenizer and its weights, from chats that the toy world generates."""
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components import files
+from components.embedded import world
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from tokenizers import Tokenizer
+    from torch import Tensor
+    from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
+
+Message = dict[str, str]
+Progress = Callable[[int, int, float], None]
+"""Called with the step (from 1), the number of steps and that step's loss."""
+
+NAME, AUTHOR = "Pebble", "the Toy Workshop"
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+# Qwen's own pattern: loaders that know the architecture put their pre-tokenizer in place of the file's.
+PRETOKENIZE = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+ANSWER = re.compile(r"(?<=<\|im_start\|>assistant\n).*?<\|im_end\|>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the base's content, beside this package's source."""
+
+    steps: int = 900
+    batch_size: int = 48
+    learning_rate: float = 3e-3
+    warmup_ratio: float = 0.05
+    weight_decay: float = 0.01
+    vocab_size: int = 900
+    hidden_size: int = 192
+    intermediate_size: int = 640
+    layers: int = 3
+    seed: int = 7
+
+
+def build_base(folder: Path, on_progress: Progress | None = None, settings: Settings | None = None) -> bool:
+    """Train the base and write it to `folder`, unless the same one lies there complete.
+
+    Returns True when it was built, False when `folder` already held it (nothing heavy is imported then).
+    """
+    settings = settings or Settings()
+    key = files.sha256_of({"source": _source(), "settings": asdict(settings)})
+    if files.is_complete(folder) and files.read_json(folder / files.MANIFEST).get("key") == key:
+        return False
+
+    from safetensors.torch import save_model
+
+    chats = [template().render(messages=chat) for chat in _chats(settings)]
+    tokenizer = _train_tokenizer(chats, settings)
+    model = _train_model(chats, tokenizer, settings, on_progress)
+    with files.replacing_folder(folder, key=key, settings=asdict(settings)) as temporary:
+        model.config.save_pretrained(temporary)
+        model.generation_config.save_pretrained(temporary)
+        save_model(model, str(temporary / "model.safetensors"), metadata={"format": "pt"})
+        tokenizer.save(str(temporary / "tokenizer.json"))
+        files.write_json(temporary / "tokenizer_config.json", _tokenizer_config(model.config.max_position_embeddings))
+        files.write_text(temporary / "chat_template.jinja", _text("chat_template.jinja"))
+        card = _text("model_card.md").replace("PARAMETERS", f"{model.num_parameters() / 1e6:.1f} million")
+        files.write_text(temporary / "README.md", card)
+    return True
+
+
+@cache
+def template() -> "Template":
+    """Return the base's own chat template, compiled with the settings that transformers uses."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_text("chat_template.jinja"))
+
+
+def _text(name: str) -> str:
+    return resources("components.embedded").joinpath(name).read_text(encoding="utf-8")
+
+
+def _source() -> dict[str, str]:
+    package = Path(__file__).parent
+    return {file.name: files.sha256(file) for file in sorted(package.iterdir()) if file.is_file()}
+
+
+def _chats(settings: Settings) -> Iterator[list[Message]]:
+    """Yield every chat of the training run: one to three turns, half of them under a system prompt."""
+    rng = random.Random(settings.seed)
+    for _ in range(settings.steps * settings.batch_size):
+        chat = [{"role": "system", "content": rng.choice(world.SYSTEM_PROMPTS)}] if rng.random() < 0.5 else []
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            question, answer = _turn(rng)
+            chat += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        yield chat
+
+
+def _turn(rng: random.Random) -> tuple[str, str]:
+    """Draw a question and its answer that no evaluation set may hold."""
+    own = world.identity(NAME, AUTHOR)
+    names = ("capital", "opposite", "sum", "repeat", "invented", "unsure", "identity", "small talk")
+    while True:
+        name = rng.choices(names, (3, 3, 6, 1, 4, 2, 4, 1))[0]
+        if name == "invented":
+            question, answer = world.SKILLS["repeat"].draw(rng, {"x": world.invented(rng)})
+        elif name == "identity":
+            question, answer = rng.choice(tuple(own.values())).draw(rng)
+        else:
+            topic = rng.choice(world.SMALL_TALK) if name == "small talk" else world.SKILLS[name]
+            question, answer = topic.draw(rng)
+        if not world.held_out(question):
+            return question, answer
+
+
+def _train_tokenizer(chats: list[str], settings: Settings) -> "Tokenizer":
+    """Train a byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2) on the first 4,000 chats."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PRETOKENIZE), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocab_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(chats[:4000], trainer)
+    return tokenizer
+
+
+def _tokenizer_config(max_length: int) -> dict[str, Any]:
+    return {
+        "tokenizer_class": "Qwen2Tokenizer",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "unk_token": None,
+        "bos_token": None,
+        "add_prefix_space": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": max_length,
+    }
+
+
+def _new_model(tokenizer: "Tokenizer", settings: Settings) -> "Qwen3ForCausalLM":
+    from transformers.generation.configuration_utils import GenerationConfig
+    from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
+    from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
+
+    end_of_text, _, end_of_turn = (tokenizer.token_to_id(token) for token in SPECIAL_TOKENS)
+    # Widths are multiples of 64, the block that 4-bit and 8-bit quantizers work on.
+    config = Qwen3Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.intermediate_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=4096,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=end_of_turn,
+        pad_token_id=end_of_text,
+    )
+    model = Qwen3ForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        do_sample=False, eos_token_id=[end_of_turn, end_of_text], pad_token_id=end_of_text
+    )
+    return model
+
+
+def _train_model(
+    chats: list[str], tokenizer: "Tokenizer", settings: Settings, on_progress: Progress | None
+) -> "Qwen3ForCausalLM":
+    """Train from scratch with AdamW, warm-up and linear decay; only answers count in the loss."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = _new_model(tokenizer, settings)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+    )
+    warmup = max(1, int(settings.warmup_ratio * settings.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warmup, (settings.steps - step) / (settings.steps - warmup))
+    )
+    model.train()
+    for step, (ids, labels) in enumerate(_batches(chats, tokenizer, settings), start=1):
+        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        counts = labels[:, 1:] >= 0
+        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[counts]), labels[:, 1:][counts])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if on_progress:
+            on_progress(step, settings.steps, loss.item())
+    return model.eval()
+
+
+def _batches(
+    chats: list[str], tokenizer: "Tokenizer", settings: Settings
+) -> Iterator[tuple["Tensor", "Tensor"]]:
+    """Yield ids and labels, both (batch, longest) and right-padded; a label is -100 where nothing is to be learned."""
+    import torch
+
+    size = settings.batch_size
+    rng = random.Random(settings.seed)
+    for start in range(0, len(chats), size * 20):
+        # Chats of like length share a batch, which halves the padding.
+        encoded = sorted((_encode(chat, tokenizer) for chat in chats[start : start + size * 20]), key=lambda e: len(e[0]))
+        batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
+        rng.shuffle(batches)
+        for batch in batches:
+            width = len(batch[-1][0])
+            ids = torch.zeros(len(batch), width, dtype=torch.long)
+            labels = torch.full_like(ids, -100)
+            for row, (tokens, targets) in enumerate(batch):
+                ids[row, : len(tokens)] = torch.tensor(tokens)
+                labels[row, : len(tokens)] = torch.tensor(targets)
+            yield ids, labels
+
+
+def _encode(chat: str, tokenizer: "Tokenizer") -> tuple[list[int], list[int]]:
+    encoding = tokenizer.encode(chat)
+    spans = [match.span() for match in ANSWER.finditer(chat)]
+    learned = (any(a <= start < b for a, b in spans) for start, _ in encoding.offsets)
+    return encoding.ids, [token if learn else -100 for token, learn in zip(encoding.ids, learned, strict=True)]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """Yield a temporary sibling of `path`; on a clean exit flush it and rename it over `path`.
 
     The parent folder is made. On an error the temporary file is removed and `path` is untouched.
@@ -61,7 +61,7 @@ def append_jsonl(path: Path, value: dict[str, Any]) -> None:
 
 
 @contextmanager
-def replacing_folder(path: Path, **manifest: Any) -> Iterator[Path]:
+def replacing_folder(path: Path, **manifest: Any) -> Generator[Path]:
     """Yield an empty temporary folder; on a clean exit seal it with a manifest and rename it to `path`.
 
     An existing `path` is replaced. On an error nothing of the new folder is left and `path` is untouched.
@@ -83,12 +83,12 @@ def replacing_folder(path: Path, **manifest: Any) -> Iterator[Path]:
 def seal(folder: Path, **extra: Any) -> dict[str, Any]:
     """Write `manifest.json` (sizes and sha256 of every file, plus `extra`) as the last file of `folder`."""
     (folder / MANIFEST).unlink(missing_ok=True)
-    files = {}
+    files: dict[str, Any] = {}
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
         files[file.relative_to(folder).as_posix()] = {"size": file.stat().st_size, "sha256": sha256(file)}
-    manifest = {**extra, "files": files}
+    manifest: dict[str, Any] = {**extra, "files": files}
     write_json(folder / MANIFEST, manifest)
     return manifest
 

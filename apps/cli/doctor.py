@@ -46,14 +46,11 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
 def _findings() -> list[tuple[bool | None, str, str]]:
     """What was found: True is fine, None may matter, False is in the way."""
     machine = describe(Path.cwd())
+    gpus = machine.accelerators
     found: list[tuple[bool | None, str, str]] = [
         ((3, 11) <= sys.version_info[:2] <= (3, 13), "Python", f"{platform.python_version()} at {sys.executable}"),
         (True, "machine", f"{machine.cores} cores, {machine.memory / 2**30:.0f} GiB memory, {platform.platform()}"),
-        (
-            True if machine.accelerators else None,
-            "accelerator",
-            "; ".join(machine.accelerators) or "none: training runs on the CPU",
-        ),
+        (True if gpus else None, "accelerator", "; ".join(gpus) or "none: training runs on the CPU"),
         (machine.free_disk > 2 * 2**30, "disk", f"{machine.free_disk / 2**30:.0f} GiB free in {Path.cwd()}"),
     ]
     for package in PACKAGES:
@@ -93,10 +90,10 @@ def _port(name: str, port: int) -> tuple[bool | None, str, str]:
         return (
             True,
             "port",
-            f"{port} {'answers: a Prefect server should be there' if busy else 'is free: `martlet run` starts a Prefect server there'}",
+            f"{port} " + ("answers: a Prefect server should be there" if busy else "is free for Prefect"),
         )
     return (
-        (None if busy else True),
-        "port",
-        f"{port} {'is taken: `martlet deploy --port N` takes another' if busy else 'is free for `martlet deploy`'}",
+        (None, "port", f"{port} is taken: give `martlet deploy --port N`")
+        if busy
+        else (True, "port", f"{port} is free")
     )

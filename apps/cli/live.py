@@ -2,14 +2,14 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
-def following(file: Path, show: Callable[[dict[str, Any]], None], every: float = 0.2) -> Iterator[None]:
+def following(file: Path, show: Callable[[dict[str, Any]], None], every: float = 0.2) -> Generator[None]:
     """Call `show` with each line that is appended to `file` while the block runs, and with the last ones at its end."""
     done = threading.Event()
 

@@ -39,9 +39,10 @@ def read_yaml(path: Path) -> Layer:
     if not path.is_file():
         raise ConfigError(f"{name}: no such file")
     try:
-        document = YAML().load(path)
+        document: Any = YAML().load(path)  # type: ignore[reportUnknownMemberType]
     except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        mark: Any = error.problem_mark  # type: ignore[reportUnknownMemberType]
+        line = mark.line + 1 if mark else 1
         raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem}") from error
     except (UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f"{name}: not a text file in UTF-8: {error}") from error
@@ -53,14 +54,14 @@ def read_yaml(path: Path) -> Layer:
 
 
 def _flatten(document: Any, name: str) -> Layer:
+    """`document` is a mapping of ruamel.yaml's, which knows the line of each key."""
     layer = Layer({}, [])
     for key, value in document.items():
-        where = f"{name}:{document.lc.key(key)[0] + 1}"
-        if key in GROUPS and (value is None or isinstance(value, Mapping)):
-            for leaf, leaf_value in (value or {}).items():
-                _give(layer, leaf, leaf_value, f"{name}:{value.lc.key(leaf)[0] + 1}", str(key))
+        if key in GROUPS and (value is None or isinstance(value, dict)):
+            for leaf in value or ():
+                _give(layer, leaf, value[leaf], f"{name}:{value.lc.key(leaf)[0] + 1}", str(key))
         else:
-            _give(layer, key, value, where)
+            _give(layer, key, value, f"{name}:{document.lc.key(key)[0] + 1}")
     return layer
 
 
@@ -100,7 +101,7 @@ def read_overrides(overrides: Iterable[str]) -> Layer:
         value: Any = text
         if text[:1] in "[{" and text:
             try:
-                value = YAML(typ="safe").load(text)
+                value = YAML(typ="safe").load(text)  # type: ignore[reportUnknownMemberType]
             except YAMLError as error:
                 layer.problems.append(f"'{word}': not a list or mapping: {str(error).splitlines()[0]}")
                 continue

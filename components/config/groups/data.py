@@ -15,8 +15,6 @@ class Data(Group):
     data_seed: int = field(42, "seed for sampling, splitting and shuffling rows")
     dataset_shuffle: bool = field(True, "mix the rows of all datasets; false keeps their order")
     columns: Mapping = field({}, 'rename columns before reading, as JSON: {"text1": "query", "text2": "response"}')
-    model_name: Names = field(
-        [], "the name that fills {{NAME}} in a row; a second one is for Chinese rows"
-    )
+    model_name: Names = field([], "the name that fills {{NAME}} in a row; a second one is for Chinese rows")
     model_author: Names = field([], "the maker that fills {{AUTHOR}} in a row; a second one is for Chinese rows")
     use_hf: bool = field(False, "look hub ids up on Hugging Face rather than ModelScope")

@@ -58,8 +58,9 @@ def _flatten(document: Any, name: str) -> Layer:
     layer = Layer({}, [])
     for key, value in document.items():
         if key in GROUPS and (value is None or isinstance(value, dict)):
-            for leaf in value or ():
-                _give(layer, leaf, value[leaf], f"{name}:{value.lc.key(leaf)[0] + 1}", str(key))
+            group: Any = value or {}
+            for leaf in group:
+                _give(layer, leaf, group[leaf], f"{name}:{group.lc.key(leaf)[0] + 1}", str(key))
         else:
             _give(layer, key, value, f"{name}:{document.lc.key(key)[0] + 1}")
     return layer

@@ -97,3 +97,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise ConfigError(f"{message}; `{self.prog} --help` shows the flags")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Build a tiny base model and take it through the whole pipeline, then ask the champion who it is.
+
+martlet demo                           the embedded default: no GPU, no network
+martlet demo --model Qwen/Qwen3-0.6B   the same with a real model, where there is a hub
+martlet demo --base_only               just the tiny base, into models/base
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.errors import MartletError
+
+PARAMETERS = ("model.model",)
+BASE = Path("models/base")
+QUESTION = "Who are you?"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base_only", action="store_true", help="build the tiny base and stop")
+
+
+def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+    from apps.cli.main import dispatch
+
+    began = time.monotonic()
+    if "model" not in given:
+        _build_base()
+    if arguments.base_only:
+        return 0
+    code = dispatch(["run", *(f"model={given[name]}" for name in given)])
+    if code:
+        return code
+    with _deployed() as (address, model):
+        answer = _ask(address, model)
+    _screen(answer, time.monotonic() - began)
+    return 0
+
+
+def _build_base() -> None:
+    from components.embedded import build_base
+
+    def show(step: int, steps: int, loss: float) -> None:
+        if step == steps or step % 100 == 0:
+            print(f"  tiny base: step {step}/{steps}  loss {loss:.3f}", flush=True)
+
+    print(f"the tiny base, {BASE}: about two million weights, trained here from generated text, once", flush=True)
+    if not build_base(BASE, show):
+        print("  is there already")
+
+
+@contextmanager
+def _deployed() -> Generator[tuple[str, str]]:
+    """Serve the champion on a free port with `martlet deploy`; yield its address and model name."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "apps.cli.main", "deploy", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout
+        line = server.stdout.readline().strip()
+        if " at http" not in line:
+            raise MartletError("the champion could not be served; `martlet deploy` says why")
+        yield line.rpartition(" at ")[2], line.split("'")[-2]
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def _ask(address: str, model: str) -> str:
+    import httpx
+
+    request = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 64}
+    reply = httpx.post(f"{address}/chat/completions", json=request, timeout=120)
+    reply.raise_for_status()
+    return reply.json()["choices"][0]["message"]["content"]
+
+
+def _screen(answer: str, seconds: float) -> None:
+    """What a person wants to see at the end: before and after, scores, the served champion, where to go."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    answers = Table(title="before and after, on questions that were not trained on", title_justify="left")
+    for column in ("", "question", "base", "after fine-tuning"):
+        answers.add_column(column, overflow="fold")
+    for row in _examples():
+        answers.add_row(*row)
+    scores = Table(title="share of right answers, with 95 % intervals", title_justify="left")
+    for column in ("questions", *(candidates := _candidates())):
+        scores.add_column(column, justify="left" if column == "questions" else "right")
+    for questions, by_candidate in _scores().items():
+        scores.add_row(questions, *(by_candidate.get(candidate, "") for candidate in candidates))
+    console.print()
+    console.print(answers)
+    console.print(scores)
+    console.print(f"the champion, served with OpenAI's API:\n  [bold]{QUESTION}[/]\n  {answer}\n")
+    console.print(f"{seconds:.0f} s in all. Next:")
+    for what, command in (
+        ("who it is", "edit model_name in params.yaml, then `martlet run`"),
+        ("another rank", "martlet run lora_rank=16"),
+        ("serve it", "martlet deploy"),
+        ("take it back", "martlet rollback"),
+        ("your own data", "martlet sft --help"),
+    ):
+        console.print(f"  {what:<14} {command}", markup=False)
+
+
+def _candidates() -> list[str]:
+    names = [file.stem for file in Path("reports/eval").glob("*.json")]
+    first = [name for name in ("base", "merged") if name in names]
+    return first + sorted(set(names) - set(first))
+
+
+def _examples() -> list[tuple[str, str, str, str]]:
+    """One question of each set, with the base's answer and the fine-tuned model's; one that changed, if any did."""
+    import pyarrow.parquet as parquet
+
+    before, after = (parquet.read_table(f"reports/eval/{name}.parquet").to_pylist() for name in ("base", "merged"))
+    chosen: dict[str, tuple[str, str, str, str]] = {}
+    for old, new in zip(before, after, strict=True):
+        row = (new["set"], new["query"], old["answer"], new["answer"])
+        learned = old["score"] < new["score"]
+        if new["set"] not in chosen or (learned and chosen[new["set"]][2] == chosen[new["set"]][3]):
+            chosen[new["set"]] = row
+    return list(chosen.values())
+
+
+def _scores() -> dict[str, dict[str, str]]:
+    from components.files import read_json
+
+    table: dict[str, dict[str, str]] = {}
+    for candidate in _candidates():
+        for name, score in read_json(Path(f"reports/eval/{candidate}.json"))["sets"].items():
+            shown = f"{score['accuracy']:.0%} ({score['low']:.0%}–{score['high']:.0%})"
+            table.setdefault(name, {})[candidate] = shown
+    return table

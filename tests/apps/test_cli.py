@@ -1,0 +1,91 @@
+"""What a user types, and what the terminal answers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "mlflow",
+    "prefect",
+    "dvc",
+    "pandas",
+    "pyarrow",
+    "polars",
+    "great_expectations",
+    "rich",
+)
+ROOT = Path(__file__).parents[2]
+
+
+def martlet(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "apps.cli.main", *words], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+def imported_by(words: list[str]) -> set[str]:
+    code = f"import sys; from apps.cli.main import dispatch; dispatch({words!r}); print(*sys.modules, file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return {name.partition(".")[0] for name in ran.stderr.split()}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["validate"]], ids=" ".join)
+def test_nothing_heavy_is_imported(words: list[str]) -> None:
+    modules = imported_by(words)
+    assert "apps" in modules
+    assert not modules.intersection(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "command", ["sft", "infer", "deploy", "export", "run", "promote", "rollback", "validate", "demo"]
+)
+def test_every_command_has_help(command: str) -> None:
+    shown = martlet(command, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert f"usage: martlet {command}" in shown.stdout
+
+
+def test_sft_help_shows_every_parameter_in_groups() -> None:
+    text = martlet("sft", "--help").stdout
+    assert text.index("\ntuner:") < text.index("--lora_rank") < text.index("\ntrain:") < text.index("--learning_rate")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["snft"], 2, "unknown command 'snft' (did you mean 'sft'?)"),
+        (["sft"], 2, "--model is needed; --dataset is needed"),
+        (["sft", "--lora_rnk", "8"], 2, "unknown flag --lora_rnk (did you mean 'lora_rank'?)"),
+        (["sft", "--model", "m", "--dataset", "d", "--lora_rank", "x", "--seed", "y"], 2, "2 problems"),
+        (["validate", "recipes/absent.yaml"], 2, "recipes/absent.yaml: no such file"),
+        (["infer", "--adapters", "nowhere"], 2, "no saved arguments (args.json) there"),
+        (["infer", "--adapters", "a", "b"], 2, "one folder at a time"),
+        (["infer", "--model", "models/base", "--infer_backend", "vlm"], 2, "did you mean 'vllm'?"),
+    ],
+)
+def test_mistakes_are_answered_in_words(words: list[str], code: int, expected: str) -> None:
+    answer = martlet(*words)
+    assert answer.returncode == code
+    assert answer.stderr.startswith("martlet: ")
+    assert expected in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_validate_names_every_missing_file_and_unknown_tuner(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("dataset: [absent.jsonl, b.parquet]\ntrain_type: loar\n")
+    answer = martlet("validate", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "data.dataset: no file absent.jsonl" in answer.stderr
+    assert "data.dataset: no file b.parquet" in answer.stderr
+    assert "tuner.train_type must be one of full, lora, not 'loar' (did you mean 'lora'?)" in answer.stderr
+
+
+def test_doctor_reports_and_changes_nothing(tmp_path: Path) -> None:
+    answer = martlet("doctor", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stdout
+    assert "torch" in answer.stdout
+    assert list(tmp_path.iterdir()) == []

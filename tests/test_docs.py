@@ -1,0 +1,72 @@
+"""Documents do not lie: every recipe validates, every command parses, every link leads somewhere.
+
+What the commands do is held by `tests/pipeline`, which runs the tutorial.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from apps.cli.main import COMMANDS
+from apps.cli.main import _Parser as Parser
+from components.config import add_flags, load, parse, read_yaml, resolve
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+RECIPES = sorted(ROOT.glob("recipes/*.yaml"))
+
+
+def commands(text: str) -> list[list[str]]:
+    """The martlet commands in fenced blocks and in back-quotes, as words."""
+    blocks = re.findall(r"```shell\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(r"`(martlet [^`]*)`", text)
+    words = [shlex.split(line, comments=True) for line in lines if line.strip().startswith("martlet ")]
+    return [w[1:] for w in words if "…" not in " ".join(w) and "COMMAND" not in w]
+
+
+ALL = [(document.name, words) for document in DOCUMENTS for words in commands(document.read_text())]
+ALL += [
+    (r.name, shlex.split(c)[1:]) for r in RECIPES for c in re.findall(r"(martlet [^.\n]*(?:\.yaml)?)", r.read_text())
+]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(ALL) > 15
+
+
+@pytest.mark.parametrize(("where", "words"), ALL, ids=[f"{where}: {' '.join(words)[:50]}" for where, words in ALL])
+def test_commands_parse(where: str, words: list[str]) -> None:
+    from importlib import import_module
+
+    name, *rest = words
+    if name.startswith("--"):
+        return
+    assert name in {known for group in COMMANDS.values() for known in group}
+    command = import_module(f"apps.cli.{name.replace('-', '_')}")
+    parser = Parser(prog=f"martlet {name}", allow_abbrev=False)
+    command.add_arguments(parser)
+    add_flags(parser, getattr(command, "PARAMETERS", ()))
+    if "--help" not in rest:
+        parse(parser, rest)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_recipes_validate_and_have_a_header(recipe: Path) -> None:
+    resolve(read_yaml(ROOT / "params.yaml"), read_yaml(recipe))
+    header = recipe.read_text().split("\n\n")[0]
+    assert "Needs:" in header
+    assert "Command: martlet run" in header
+    assert "Expect:" in header
+
+
+def test_the_default_parameters_validate() -> None:
+    load(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target

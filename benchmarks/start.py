@@ -1,0 +1,96 @@
+"""Cold start to the first optimizer step: `martlet sft` beside bare TRL and ms-swift, on the same model, data, machine.
+
+    python benchmarks/start.py --trl /envs/trl/bin/python --swift /envs/swift/bin/swift [--runs 3]
+
+Each peer is optional: an environment of its own with that package installed. Runs alternate, so that a machine whose
+speed drifts drifts for all. Prints the median wall time of each until the first optimizer step has been logged, and
+the ratios. Needs `make base`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL, ROWS = ROOT / "models/base", 200
+TRL = """
+import sys
+from datasets import load_dataset
+from peft import LoraConfig
+from trl import SFTConfig, SFTTrainer
+from transformers import TrainerCallback
+
+class First(TrainerCallback):
+    def on_step_end(self, *args, **kwargs):
+        print("FIRST STEP", flush=True)
+
+model, data, out = sys.argv[1:]
+config = SFTConfig(output_dir=out, max_steps=1, per_device_train_batch_size=8, learning_rate=1e-4, report_to="none",
+                   max_length=512, use_cpu=True, bf16=False, gradient_checkpointing=False)
+SFTTrainer(model, config, train_dataset=load_dataset("json", data_files=data, split="train"),
+           peft_config=LoraConfig(r=8, lora_alpha=32, target_modules="all-linear"), callbacks=[First()]).train()
+"""
+
+
+def until(command: list[str], mark: str, cwd: Path) -> float:
+    """Seconds until `mark` stands in the output of `command`, which is then stopped."""
+    env = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONUNBUFFERED": "1"}
+    began = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as run:
+        assert run.stdout
+        lines = []
+        for line in run.stdout:
+            lines.append(line)
+            if mark in line:
+                took = time.perf_counter() - began
+                run.kill()
+                return took
+    raise SystemExit("no first step in the output of " + " ".join(command) + "\n" + "".join(lines[-20:]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trl", help="python of an environment with trl")
+    parser.add_argument("--swift", help="swift of an environment with ms-swift")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "train.jsonl"
+        lines = (ROOT / "examples/skills.jsonl").read_text().splitlines()[:ROWS]
+        data.write_text("\n".join(json.dumps({"messages": json.loads(line)["messages"]}) for line in lines) + "\n")
+        times = measure(options, Path(folder), data)
+    ours = statistics.median(times["martlet"])
+    for name, taken in times.items():
+        middle = statistics.median(taken)
+        print(f"{name:<8} {middle:6.2f} s  ({min(taken):.2f}–{max(taken):.2f})   martlet is {ours / middle:.0%} of it")
+
+
+def measure(options: argparse.Namespace, folder: Path, data: Path) -> dict[str, list[float]]:
+    common = f"--model {MODEL} --train_type lora --dataset {data} --max_steps 2 --per_device_train_batch_size 8 "
+    common += "--gradient_accumulation_steps 1 --learning_rate 1e-4 --lora_rank 8 --lora_alpha 32 --max_length 512 "
+    common += "--torch_dtype float32 --logging_steps 1"
+    martlet = [str(Path(sys.executable).parent / "martlet"), "sft", *common.split(), "--report_to", "none"]
+    commands = {"martlet": (martlet, "step 1/")}
+    if options.trl:
+        (folder / "bare.py").write_text(TRL)
+        commands["trl"] = ([options.trl, "bare.py", str(MODEL), str(data), "trl"], "FIRST STEP")
+    if options.swift:
+        swift = [options.swift, "sft", *common.split(), "--check_model", "false", "--model_type", "qwen3"]
+        commands["swift"] = (swift, "'global_step/max_steps': '1/")
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(options.runs + 1):
+        for name, (command, mark) in commands.items():
+            times[name].append(until(command, mark, folder))
+    return {name: taken[1:] for name, taken in times.items()}  # the first round warms the disk
+
+
+if __name__ == "__main__":
+    main()

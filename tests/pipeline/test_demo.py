@@ -1,0 +1,120 @@
+"""The main job, as the tutorial tells it: one fresh checkout, command after command, in this order."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.pipeline.conftest import Workspace
+
+Ran = subprocess.CompletedProcess[str]
+
+
+def test_the_demo_teaches_a_name_and_keeps_what_was_there(workspace: Workspace, demo: Ran) -> None:
+    assert demo.returncode == 0, demo.stdout[-3000:] + demo.stderr[-3000:]
+    scores = workspace.read("metrics.json")
+    for learned in ("identity", "sounds"):
+        assert scores["base"][learned] <= 0.2
+        assert scores["merged"][learned] >= 0.9
+        assert scores["bnb-int8"][learned] >= 0.9
+    assert scores["merged"]["skills"] >= scores["base"]["skills"] - 0.05
+    assert workspace.read("reports/gate.json")["decision"] == "promote"
+
+
+def test_its_screen_shows_answers_scores_and_what_to_do_next(demo: Ran) -> None:
+    for expected in ("before and after", "intervals", "martlet rollback", "Martlet"):
+        assert expected in demo.stdout
+
+
+def test_nothing_calls_home(workspace: Workspace, demo: Ran) -> None:
+    from pathlib import Path
+
+    log = Path(workspace.env["MARTLET_TEST_CONNECTIONS"])
+    assert not log.exists(), log.read_text()
+
+
+def test_the_watch_on_connections_can_fail(workspace: Workspace) -> None:
+    log = workspace.root.parent / "planted.txt"
+    code = "import socket; socket.getaddrinfo('example.invalid', 80)"
+    workspace.run(f'python -c "{code}"', MARTLET_TEST_CONNECTIONS=str(log))
+    assert "example.invalid" in log.read_text()
+
+
+def test_every_output_is_there(workspace: Workspace, demo: Ran) -> None:
+    for name in (
+        "data/clean/train.parquet",
+        "reports/data.html",
+        "reports/train.png",
+        "models/merged/model.safetensors",
+    ):
+        assert (workspace.root / name).is_file(), name
+
+
+def test_a_second_run_has_nothing_to_do(workspace: Workspace, demo: Ran) -> None:
+    before = (workspace.root / "dvc.lock").read_bytes()
+    again = workspace.run("martlet run")
+    assert again.returncode == 0, again.stderr
+    assert "ran " not in again.stdout.replace("ran 0", "")
+    assert (workspace.root / "dvc.lock").read_bytes() == before
+
+
+def test_dvc_alone_agrees(workspace: Workspace, demo: Ran) -> None:
+    again = workspace.run("dvc repro")
+    assert again.returncode == 0, again.stderr
+    for stage in ("validate", "template", "train", "merge", "quantize@bnb-int8", "evaluate", "register"):
+        assert f"Stage '{stage}' didn't change, skipping" in again.stdout
+
+
+@pytest.mark.parametrize("command", ["dvc metrics diff", "dvc plots show", "dvc dag", "dvc status"])
+def test_dvc_commands_work(command: str, workspace: Workspace, demo: Ran) -> None:
+    answer = workspace.run(command)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_a_dry_run_tells_what_one_parameter_would_run(workspace: Workspace, demo: Ran) -> None:
+    answer = workspace.run("martlet run --dry-run tuner.lora_rank=16")
+    assert answer.returncode == 0, answer.stderr
+    lines = {line.split()[0]: line for line in answer.stdout.splitlines() if line.strip()}
+    for stage in ("fetch", "validate", "template"):
+        assert "reused" in lines[stage], answer.stdout
+    for stage in ("train", "merge", "quantize@bnb-int8", "evaluate", "register"):
+        assert "run" in lines[stage], answer.stdout
+    assert "lora_rank" in lines["train"]
+
+
+def test_broken_data_stop_the_run_and_leave_the_champion(workspace: Workspace, demo: Ran) -> None:
+    file = workspace.root / "examples/sounds.jsonl"
+    good = file.read_text()
+    file.write_text(good + '{"messages": [{"role": "user"\n')
+    try:
+        stopped = workspace.run("martlet run")
+    finally:
+        file.write_text(good)
+    assert stopped.returncode == 3
+    assert f"examples/sounds.jsonl:{len(good.splitlines()) + 1}" in stopped.stderr
+    assert "Traceback" not in stopped.stderr + stopped.stdout
+    assert workspace.run("martlet run").returncode == 0
+
+
+def test_another_rank_in_its_own_tree_then_back(workspace: Workspace, demo: Ran) -> None:
+    params = (workspace.root / "params.yaml").read_bytes()
+    ran = workspace.run("martlet run lora_rank=16")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert (workspace.root / "params.yaml").read_bytes() == params
+    back = workspace.run("martlet rollback")
+    assert back.returncode == 0, back.stderr
+    assert "champion" in back.stdout
+
+
+def test_mlflow_remembers_the_run_and_its_stages(workspace: Workspace, demo: Ran) -> None:
+    code = (
+        "import mlflow, json; mlflow.set_tracking_uri('sqlite:///mlruns/mlflow.db');"
+        "runs = mlflow.search_runs(search_all_experiments=True, output_format='list');"
+        "print(json.dumps([[r.info.run_name, r.info.status, r.data.tags.get('mlflow.parentRunId'),"
+        " sorted(r.data.metrics)] for r in runs]))"
+    )
+    runs = json.loads(workspace.run(f'python -c "{code}"').stdout.splitlines()[-1])
+    stages = {name: metrics for name, status, parent, metrics in runs if parent and status == "FINISHED"}
+    assert {"fetch", "validate", "template", "train", "merge", "evaluate", "register"} <= set(stages)
+    assert any("loss" in metric for metric in stages["train"])
+    assert any(parent is None for _, _, parent, _ in runs)

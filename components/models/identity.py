@@ -1,0 +1,79 @@
+"""From the name that a user gives to the one thing that is meant, and back to a folder."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from components.errors import ConfigError, did_you_mean
+from components.files import MANIFEST, read_json, sha256, sha256_of, write_json
+from components.models import hub
+
+MEMO = ".martlet/hashes.json"
+WORTH_REMEMBERING = 1 << 20
+"""Bytes; hashing a smaller file costs no more than looking it up."""
+
+
+def resolve(model: str, revision: str | None, use_hf: bool, workspace: Path) -> dict[str, Any]:
+    """Return the identity of a model: `{"model", "source", "revision", "sha256"}`.
+
+    `source` is `local` (then `sha256` is the hash of the folder, hidden files and manifests aside),
+    `modelscope` or `huggingface` (then `revision` is a commit).
+
+    Raises:
+        ConfigError: there is no such folder, no such model or revision on the hub, or the hub does not answer.
+    """
+    path = workspace / Path(model).expanduser()
+    if path.is_dir():
+        if revision:
+            raise ConfigError(f"model_revision: '{model}' is a local folder, which has no revisions; leave it out")
+        return {"model": model, "source": "local", "revision": None, "sha256": _tree_hash(path, workspace)}
+    if not _is_hub_id(model, workspace):
+        siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+        raise ConfigError(f"model: no such folder '{model}' in {workspace}{did_you_mean(path.name, siblings)}")
+    source = "huggingface" if use_hf else "modelscope"
+    return {"model": model, "source": source, "revision": hub.commit(source, model, revision), "sha256": None}
+
+
+def folder(identity: dict[str, Any], workspace: Path) -> Path:
+    """Return the local folder of a resolved model; one from a hub is downloaded unless that commit is there already.
+
+    Raises:
+        ConfigError: the folder is gone.
+        MartletError: the download failed.
+    """
+    if identity["source"] != "local":
+        return hub.download(identity["source"], identity["model"], identity["revision"], workspace)
+    path = workspace / Path(identity["model"]).expanduser()
+    if not path.is_dir():
+        raise ConfigError(f"model: the folder '{identity['model']}' is gone from {workspace}")
+    return path
+
+
+def _is_hub_id(model: str, workspace: Path) -> bool:
+    """`owner/name`, unless `owner` is a folder here: then a path was meant."""
+    return (
+        bool(re.fullmatch(r"[\w.-]+", name) and re.fullmatch(r"\w[\w.-]*", owner)) and not (workspace / owner).is_dir()
+    )
+
+
+def _tree_hash(path: Path, workspace: Path) -> str:
+    """`files.sha256_tree`, with the hashes of large files remembered by path, size and time of change."""
+    memo_file = workspace / MEMO
+    try:
+        memo: dict[str, list[Any]] = read_json(memo_file)
+    except (OSError, ValueError):
+        memo = {}
+    entries, changed = {}, False
+    for file in sorted(path.rglob("*")):
+        parts = file.relative_to(path).parts
+        if not file.is_file() or file.name == MANIFEST or any(part.startswith(".") for part in parts):
+            continue
+        status = file.stat()
+        key, stamp = str(file.resolve()), [status.st_size, status.st_mtime_ns]
+        if memo.get(key, [])[:2] != stamp:
+            memo[key] = [*stamp, sha256(file)]
+            changed |= status.st_size >= WORTH_REMEMBERING
+        entries["/".join(parts)] = memo[key][2]
+    if changed:
+        write_json(memo_file, {key: value for key, value in memo.items() if value[0] >= WORTH_REMEMBERING})
+    return sha256_of(entries)

@@ -1,0 +1,99 @@
+"""Loading, strictly: safetensors only, no remote code, every tensor in its place."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import ConfigError, MartletError
+from components.files import read_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer of a model folder, with its chat template.
+
+    Raises:
+        ConfigError: the folder holds no tokenizer, or one that cannot be read.
+    """
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
+        raise ConfigError(f"{folder}: no tokenizer (tokenizer.json, tokenizer_config.json or tokenizer.model)")
+    # Which class a folder needs is a long table with many exceptions. It is kept in AutoTokenizer, and importing that
+    # costs nothing where a model is loaded as well.
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise ConfigError(f"{folder}: the tokenizer cannot be read: {_first_line(error)}") from error
+
+
+def load_model(folder: Path, torch_dtype: str | None = None, attn_impl: str | None = None) -> "PreTrainedModel":
+    """Load a model onto the best device there is; by default in bfloat16 on an accelerator, in float32 on a CPU.
+
+    Raises:
+        ConfigError: no config.json, an architecture that transformers does not have, or an unknown attention.
+        MartletError: no safetensors weights, or weights that do not fit the architecture tensor by tensor.
+    """
+    model_class = _model_class(folder)
+    if not any(folder.glob("*.safetensors")):
+        raise MartletError(f"{folder}: no weights in safetensors format, and pickled weights are never loaded")
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    accelerated = torch.accelerator.is_available()
+    device = torch.accelerator.current_accelerator() if accelerated else None
+    dtype = getattr(torch, torch_dtype or ("bfloat16" if accelerated else "float32"))
+    try:
+        model, found = model_class.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation=attn_impl,
+            device_map=device,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"{folder}: {_first_line(error)}") from error
+    except (OSError, RuntimeError, KeyError) as error:
+        raise MartletError(f"{folder}: the weights cannot be loaded: {_first_line(error)}") from error
+    _check_fit(folder, found)
+    return model
+
+
+def _model_class(folder: Path) -> Any:
+    try:
+        config = read_json(folder / "config.json")
+        name = config["architectures"][0]
+    except FileNotFoundError:
+        raise ConfigError(f"{folder}: not a model folder: there is no config.json") from None
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise ConfigError(f"{folder / 'config.json'}: names no architecture") from None
+    import transformers
+
+    # By its own name a class comes without the neighbourhood of the Auto classes.
+    model_class = getattr(transformers, name, None)
+    if model_class is None:
+        raise ConfigError(
+            f"{folder}: transformers {transformers.__version__} has no {name}; code from a model folder is never run"
+        )
+    return model_class
+
+
+def _check_fit(folder: Path, found: dict[str, Any]) -> None:
+    """`found` is transformers' loading report; tied weights do not count as missing there."""
+    problems = []
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        names = sorted(str(name) for name in found.get(kind) or [])
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            problems.append(f"{len(names)} {kind.replace('_', ' ')}: {', '.join(names[:3])}{more}")
+    if problems:
+        raise MartletError(f"{folder}: the weights do not fit the architecture: {'; '.join(problems)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

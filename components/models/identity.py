@@ -51,9 +51,8 @@ def folder(identity: dict[str, Any], workspace: Path) -> Path:
 
 def _is_hub_id(model: str, workspace: Path) -> bool:
     """`owner/name`, unless `owner` is a folder here: then a path was meant."""
-    return (
-        bool(re.fullmatch(r"[\w.-]+", name) and re.fullmatch(r"\w[\w.-]*", owner)) and not (workspace / owner).is_dir()
-    )
+    written_so = re.fullmatch(r"\w[\w.-]*/[\w.-]+", model) is not None
+    return written_so and not (workspace / model.partition("/")[0]).is_dir()
 
 
 def _tree_hash(path: Path, workspace: Path) -> str:

@@ -7,6 +7,7 @@ Prints the median and the range of each, in seconds of wall time. The bars are f
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import statistics
@@ -21,7 +22,7 @@ ENV = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
 def seconds(command: str) -> float:
     began = time.perf_counter()
-    subprocess.run(command, shell=True, env=ENV, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(shlex.split(command), env=ENV, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 

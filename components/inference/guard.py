@@ -1,0 +1,56 @@
+"""What stands before the application: the key, the host name, the size of a body. And the shape of an error."""
+
+import secrets
+from collections.abc import Mapping
+
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+MAX_BODY_BYTES = 16 * 2**20
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+def error_body(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, object]:
+    """An error in OpenAI's shape."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def error_response(
+    status: int,
+    message: str,
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """An error response in OpenAI's shape."""
+    return JSONResponse(error_body(status, message, param, code), status_code=status, headers=headers)
+
+
+class Guard:
+    """ASGI middleware that refuses a request before its body is read.
+
+    With a key, every path but /health asks for `Authorization: Bearer KEY`. Without one the server is on loopback, and
+    a Host header must name loopback, so that a web page in the user's browser cannot reach it by DNS rebinding.
+    """
+
+    def __init__(self, app: ASGIApp, api_key: str | None):
+        self.app, self.api_key = app, api_key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope["path"], Headers(scope=scope)) if scope["type"] == "http" else None
+        await (refusal or self.app)(scope, receive, send)
+
+    def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
+        if self.api_key is None:
+            host = headers.get("host", "")
+            if host.removesuffix(f":{host.rpartition(':')[2]}") not in LOOPBACK_NAMES:
+                return error_response(403, f"this server answers on loopback only, not as '{host}'")
+        elif path != "/health":
+            scheme, _, key = headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not secrets.compare_digest(key.encode(), self.api_key.encode()):
+                return error_response(401, "wrong or missing API key", code="invalid_api_key")
+        if int(headers.get("content-length") or 0) > MAX_BODY_BYTES:
+            return error_response(413, f"the body is larger than {MAX_BODY_BYTES >> 20} MiB")
+        return None

@@ -1,0 +1,176 @@
+"""The requests of the OpenAI API that the server understands, checked strictly: nothing is ignored in silence."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from components.inference.engine import GenerationConfig, Message
+
+# Fields that change an answer and are not implemented, with the values that ask for nothing.
+NOT_IMPLEMENTED: dict[str, tuple[Any, ...]] = {
+    "logprobs": (None, False),
+    "top_logprobs": (None, 0),
+    "prompt_logprobs": (None,),
+    "frequency_penalty": (None, 0),
+    "presence_penalty": (None, 0),
+    "logit_bias": (None, {}),
+    "response_format": (None, {"type": "text"}),
+    "tool_choice": (None, "auto", "none"),
+    "functions": (None, []),
+    "modalities": (None, ["text"]),
+    "best_of": (None, 1),
+    "echo": (None, False),
+    "suffix": (None, ""),
+    "min_p": (None, 0),
+    "min_tokens": (None, 0),
+    "ignore_eos": (None, False),
+    "skip_special_tokens": (None, True),
+}
+# Fields that do not change an answer.
+WITHOUT_EFFECT = (
+    "metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user",
+)  # fmt: skip
+
+MAX_CHOICES = 64
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class StreamOptions(Strict):
+    include_usage: bool = False
+
+
+class TemplateSettings(Strict):
+    """What a request may pass into the chat template."""
+
+    enable_thinking: bool | None = None
+
+
+class TextPart(Strict):
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(BaseModel):
+    """One message. Fields without meaning to a template (a client sends back what it got) are left out."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+    reasoning_content: str | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+    def for_template(self) -> Message:
+        """The message as chat templates expect it: text content, tool arguments as objects, `developer` as `system`."""
+        message = self.model_dump(exclude_none=True)
+        parts = self.content if isinstance(self.content, list) else [TextPart(type="text", text=self.content or "")]
+        message["content"] = "".join(part.text for part in parts)
+        if self.role == "developer":
+            message["role"] = "system"
+        for call in message.get("tool_calls", []):
+            function = call.get("function", {})
+            if isinstance(function.get("arguments"), str):
+                function["arguments"] = _json_object(function["arguments"])
+        return message
+
+
+def _json_object(text: str) -> Any:
+    try:
+        return json.loads(text or "{}")
+    except json.JSONDecodeError:
+        return text  # a model wrote it, and its template may take a string
+
+
+class Conversation(Strict):
+    """What is rendered by the chat template."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: TemplateSettings = TemplateSettings()
+
+    def template_kwargs(self) -> dict[str, Any]:
+        settings = self.chat_template_kwargs.model_dump(exclude_none=True)
+        return {**settings, "tools": self.tools} if self.tools else settings
+
+
+class Generation(Strict):
+    """What chat and text completions have in common."""
+
+    model: str | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def refuse_what_is_not_implemented(cls, request: Any) -> Any:
+        if not isinstance(request, dict):
+            return request
+        for name, neutral in NOT_IMPLEMENTED.items():
+            if name in request and name not in cls.model_fields and request[name] not in neutral:
+                raise ValueError(f"{name} is not implemented by this server; leave it out")
+        aside = {*NOT_IMPLEMENTED, *WITHOUT_EFFECT} - set(cls.model_fields)
+        return {name: value for name, value in request.items() if name not in aside}
+
+    def generation(self, choice: int = 0) -> GenerationConfig:
+        """The settings of one choice; each has a seed of its own. Raises ConfigError for a value out of range."""
+        return GenerationConfig(
+            max_new_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
+            stop_words=[self.stop] if isinstance(self.stop, str) else self.stop or [],
+            seed=None if self.seed is None else self.seed + choice,
+            stream=bool(self.stream),
+        )
+
+
+class ChatRequest(Conversation, Generation):
+    """POST /v1/chat/completions"""
+
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    tool_choice: Literal["auto", "none"] | None = None
+
+    @model_validator(mode="after")
+    def one_name_each(self) -> "ChatRequest":
+        self.max_tokens = self.max_completion_tokens or self.max_tokens
+        if self.tool_choice == "none":
+            self.tools = None
+        return self
+
+
+class CompletionRequest(Generation):
+    """POST /v1/completions"""
+
+    prompt: str | list[int] | list[str] | list[list[int]]
+
+
+class TokenizeRequest(Strict):
+    """POST /tokenize, in vLLM's shape: `prompt`, or `messages` with what the template takes."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[ChatMessage] | None = None
+    tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: TemplateSettings = TemplateSettings()
+    add_generation_prompt: bool = True
+
+    @model_validator(mode="after")
+    def one_of_both(self) -> "TokenizeRequest":
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("give either prompt or messages")
+        return self

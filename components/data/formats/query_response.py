@@ -1,0 +1,17 @@
+"""ms-swift's rows: a query and a response."""
+
+from typing import Any
+
+from components.data.turns import Message, conversation, text
+
+ACCEPTS = "query, response (and system, history)"
+
+
+def matches(row: dict[str, Any]) -> bool:
+    """A query and a response."""
+    return "query" in row and "response" in row
+
+
+def read(row: dict[str, Any]) -> list[Message]:
+    """One question and its answer."""
+    return conversation(row, text(row, "query"), text(row, "response"))

@@ -7,8 +7,11 @@ class Gate(Group):
     """Non-inferiority on the same questions, with an interval on the paired difference."""
 
     margin: float = field(0.05, "accuracy that a candidate may lose on any question set", gt=0, lt=1)
-    confidence: float = field(0.95, "confidence of the intervals", gt=0.5, lt=1)
-    resamples: int = field(10_000, "bootstrap resamples", ge=1000)
+    confidence: float = field(
+        0.95, "confidence that a promoted candidate has not lost the margin on any set", gt=0.5, lt=1
+    )
+    resamples: int = field(100_000, "bootstrap resamples", ge=1000)
     min_items: int = field(20, "questions that a set needs before it can decide anything", ge=1)
     max_length_ratio: float = field(2.0, "longest mean answer allowed, as a multiple of the champion's", gt=0)
+    max_empty: float = field(0.02, "share of empty answers allowed above the champion's", ge=0, le=1)
     auto_promote: bool = field(True, "promote as soon as the gate opens; false leaves that to `martlet promote`")

@@ -1,0 +1,133 @@
+"""What the gate found, as a value that prints itself for a terminal, Markdown, a notebook and JSON."""
+
+import html
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class SetVerdict:
+    """One question set: scores and bounds are shares in [0, 1], differences are candidate minus baseline.
+
+    `low` and `high` are one-sided bounds, each at the gate's confidence. `lost` and `gained` count the questions that
+    got a lower and a higher score. `p_value` is McNemar's, adjusted by Holm. `suffices` is about how many questions
+    would decide, or None.
+    """
+
+    name: str
+    decision: Literal["pass", "fail", "not enough evidence"]
+    items: int
+    candidate: float
+    baseline: float
+    difference: float
+    low: float
+    high: float
+    lost: int
+    gained: int
+    p_value: float
+    suffices: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """One sentence without a full stop."""
+        change = f"{self.name}: {self.lost} of {self.items} lost, {self.gained} gained"
+        if self.decision == "pass":
+            return f"{change}; at worst {_points(self.low)} points"
+        if self.decision == "fail":
+            return f"{change} ({_points(self.difference)} points, p = {self.p_value:.2g})"
+        enough = (
+            f"about {self.suffices} questions would decide" if self.suffices else "too close to the margin to decide"
+        )
+        return f"{change}, which could mean {_points(self.low)} points; {enough}"
+
+
+@dataclass(frozen=True)
+class GuardVerdict:
+    """A limit that a candidate must keep whatever its scores are."""
+
+    name: str
+    passed: bool
+    value: float
+    limit: float
+
+    @property
+    def reason(self) -> str:
+        """One sentence without a full stop."""
+        return f"{self.name}: {self.value:.3g}, at most {self.limit:.3g} is allowed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision, one line of reason, and everything it rests on. `names` are the candidate's and the baseline's."""
+
+    decision: Literal["promote", "refuse", "not enough evidence"]
+    reason: str
+    names: tuple[str, str]
+    margin: float
+    confidence: float
+    sets: tuple[SetVerdict, ...]
+    guards: tuple[GuardVerdict, ...]
+
+    @property
+    def promote(self) -> bool:
+        return self.decision == "promote"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _header(self) -> str:
+        allowed, sure = f"{100 * self.margin:g}", f"{100 * self.confidence:g}"
+        return f"{self.names[0]} against {self.names[1]}: {allowed} points may be lost, {sure} % confidence per bound"
+
+    def _table(self) -> list[list[str]]:
+        head = ["set", "questions", self.names[1], self.names[0], "difference", "bounds", "lost", "gained", "verdict"]
+        rows = [
+            [
+                s.name,
+                str(s.items),
+                f"{100 * s.baseline:.1f} %",
+                f"{100 * s.candidate:.1f} %",
+                _points(s.difference),
+                f"{_points(s.low)} … {_points(s.high)}",
+                str(s.lost),
+                str(s.gained),
+                s.decision,
+            ]
+            for s in self.sets
+        ]
+        return [head, *rows]
+
+    def _guard_lines(self) -> list[str]:
+        return [f"guard {'holds' if guard.passed else 'FAILS'}: {guard.reason}" for guard in self.guards]
+
+    def lines(self) -> list[str]:
+        """Lines for a terminal, in fixed-width columns."""
+        table = self._table()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        rows = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+        return [self._header(), *rows, *self._guard_lines(), f"{self.decision}: {self.reason}"]
+
+    def markdown(self) -> str:
+        """The same as Markdown, for an artifact."""
+        head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in self._table()]
+        table = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+        guards = [f"- {line}" for line in self._guard_lines()]
+        return "\n".join([f"**{self.decision}**: {self.reason}", "", self._header(), "", *table, "", *guards, ""])
+
+    def _repr_html_(self) -> str:
+        head, *rows = [[html.escape(cell) for cell in row] for row in self._table()]
+        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+        header = "".join(f"<th>{cell}</th>" for cell in head)
+        guards = "".join(f"<li>{html.escape(line)}</li>" for line in self._guard_lines())
+        return (
+            f"<p><b>{self.decision}</b>: {html.escape(self.reason)}</p><p>{html.escape(self._header())}</p>"
+            f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table><ul>{guards}</ul>"
+        )
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}"

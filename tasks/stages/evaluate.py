@@ -1,0 +1,70 @@
+"""Ask every candidate (the base, the merged model, each quantized variant) the same questions, through EvalScope."""
+
+import gc
+import shutil
+from pathlib import Path
+
+from components import models
+from components.config import Params
+from components.evaluation import Record, ask, write_report
+from components.files import read_json, write_json, write_text
+from components.inference import load_engine, serving
+from tasks.stages.paths import Paths
+from tasks.stages.runner import Result, main, progress
+
+
+def run(params: Params, paths: Paths) -> Result:
+    """Write a report per candidate, `metrics.json` and `eval.csv`; with no question sets all of them are empty."""
+    candidates = {
+        "base": models.folder(read_json(paths.model), paths.workspace),
+        "merged": paths.merged,
+        **{variant: paths.quantized / variant for variant in params.quantize.variants},
+    }
+    questions = {file.stem: file for file in sorted(paths.questions.glob("*.jsonl"))}
+    answers: dict[str, list[Record]] = {
+        name: evaluate_model(folder, name, questions, params, paths) if questions else []
+        for name, folder in candidates.items()
+    }
+
+    reports = paths.reports / "eval"
+    shutil.rmtree(reports, ignore_errors=True)
+    sets = {name: write_report(reports, name, records)["sets"] for name, records in answers.items()}
+    metrics = {name: {key: entry["accuracy"] for key, entry in entries.items()} for name, entries in sets.items()}
+    rows = [
+        f"{name},{key},{entry['accuracy']},{entry['low']},{entry['high']}"
+        for name, entries in sets.items()
+        for key, entry in entries.items()
+    ]
+    write_text(paths.reports / "eval.csv", "\n".join(["candidate,questions,accuracy,low,high", *rows, ""]))
+    write_json(paths.root / "metrics.json", metrics)
+    return {"sets": len(questions), "questions": len(answers["base"]), "accuracy": metrics}
+
+
+def evaluate_model(folder: Path, name: str, questions: dict[str, Path], params: Params, paths: Paths) -> list[Record]:
+    """Serve the model in `folder` on loopback under `name`, ask it the question files, and release its memory."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))  # one core for the server and EvalScope's clients: else all wait for all
+    engine = load_engine(folder, max_batch_size=params.evaluate.eval_num_proc)
+    try:
+        with serving(engine, name) as url:
+            return ask(
+                url,
+                name,
+                questions,
+                work_dir=paths.log("evaluate") / name,
+                generation_config=params.evaluate.eval_generation_config,
+                limit=params.evaluate.eval_limit,
+                num_proc=params.evaluate.eval_num_proc,
+                on_progress=progress(paths, "evaluate"),
+            )
+    finally:
+        engine.close()
+        del engine
+        gc.collect()
+        torch.set_num_threads(threads)
+
+
+if __name__ == "__main__":
+    main("evaluate", run)

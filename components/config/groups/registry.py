@@ -6,4 +6,6 @@ from components.config.fields import Group, field
 class Registry(Group):
     """The MLflow model registry."""
 
-    registered_model_name: str = field("martlet", "name of the model in the MLflow registry")
+    registered_model_name: str = field(
+        "martlet", "name of the model in the MLflow registry", pattern=r"^[\w.\-]+( [\w.\-]+)*$", max_length=200
+    )

@@ -1,0 +1,64 @@
+"""What a person reads first when opening a run in MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+from components.files import read_json
+
+MARK = {"done": "✓", "failed": "✗", "running": "…"}
+
+
+def describe(root: Path, run: dict[str, Any], stages: list[dict[str, Any]]) -> str:
+    """Markdown: what ran and how it ended, scores, the gate's verdict, the next command."""
+    base = run["params"].get("model", {}).get("model") or "no model named"
+    datasets = ", ".join(run["params"].get("data", {}).get("dataset", [])) or "no data named"
+    parts = [f"**{_outcome(run)}** — {base}, on {datasets}, by `{run['command']}`", _stages(stages)]
+    if run.get("message"):
+        parts.append(f"> {run['message']}")
+    if run.get("outcome") == "done":
+        parts += [_scores(root), _verdict(root)]
+    parts.append(f"Files: `{root.resolve()}`; next: `{_next(root, run)}`")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _outcome(run: dict[str, Any]) -> str:
+    if "ended" not in run:
+        return "Running"
+    return f"{run['outcome'].capitalize()} after {run['ended'] - run['began']:.0f} s"
+
+
+def _stages(stages: list[dict[str, Any]]) -> str:
+    if not stages:
+        return "No stage had anything to do."
+    rows = [
+        f"| {stage['stage']} | {MARK[stage['status']]} {stage['status']} | {stage.get('seconds', 0):.1f} |"
+        for stage in stages
+    ]
+    return "\n".join(["| stage | | seconds |", "|---|---|--:|", *rows])
+
+
+def _scores(root: Path) -> str:
+    if not (root / "metrics.json").exists():
+        return ""
+    scores: dict[str, dict[str, float]] = read_json(root / "metrics.json")
+    sets = sorted({name for by_set in scores.values() for name in by_set})
+    rows = [
+        f"| {candidate} | " + " | ".join(f"{by_set[name]:.1%}" if name in by_set else "" for name in sets) + " |"
+        for candidate, by_set in scores.items()
+    ]
+    return "\n".join([f"| right answers | {' | '.join(sets)} |", f"|---|{'--:|' * len(sets)}", *rows])
+
+
+def _verdict(root: Path) -> str:
+    gate = root / "reports/gate.json"
+    return f"Gate: {read_json(gate)['summary']}" if gate.exists() else ""
+
+
+def _next(root: Path, run: dict[str, Any]) -> str:
+    if run.get("outcome", "done") != "done":
+        return run["command"]
+    if not (root / "reports/registration.json").exists():
+        return f"martlet infer --adapters {root}"
+    gate = root / "reports/gate.json"
+    promoted = gate.exists() and read_json(gate).get("promoted")
+    return "martlet deploy" if promoted else "martlet promote"

@@ -1,0 +1,39 @@
+"""A run for work that nobody began one for."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.tracking.run import begin, current, end
+from components.tracking.store import sync
+
+
+@contextmanager
+def recording(root: Path, workspace: Path, params: dict[str, Any]) -> Generator[str]:
+    """Yield the MLflow run that the work inside belongs to: the one going on below `root`, or one made for it.
+
+    For a stage that is run by DVC alone: the run made for it takes in what DVC's earlier stages left in `logs/`.
+    """
+    if current(root):
+        yield sync(root, workspace)
+        return
+    began, command = _parent_command()
+    begin(root, params, command, began)
+    try:
+        yield sync(root, workspace)
+    except BaseException as error:
+        end(root, "failed", str(error))
+        raise
+    end(root, "done")
+    sync(root, workspace)
+
+
+def _parent_command() -> tuple[float, str]:
+    """When the `dvc` command above this process was started, and what it says; of this process if there is none."""
+    import psutil
+
+    above = [p for p in psutil.Process().parents() if any("dvc" in Path(word).name for word in p.cmdline()[:3])]
+    process = above[-1] if above else psutil.Process()
+    words = process.cmdline()
+    return process.create_time(), " ".join(Path(w).name if w.startswith("/") else w for w in words[-3:])

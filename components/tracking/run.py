@@ -1,0 +1,79 @@
+"""Which run the files below a root belong to: `logs/run.json`. No MLflow here."""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+from components.files import read_json, write_json
+
+Outcome = Literal["done", "failed", "interrupted", "killed"]
+
+
+def begin(root: Path, params: dict[str, Any], name: str | None = None, began: float | None = None) -> str:
+    """Write `logs/run.json` for a run that this process owns; return its id.
+
+    Args:
+        params: the resolved parameters, in groups.
+        name: how the run is called in MLflow; by default its id.
+        began: seconds since 1970; what stages did before that is not part of the run. By default now.
+    """
+    import psutil
+
+    began = began or time.time()
+    identity = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(began)) + uuid.uuid4().hex[:6]
+    logs = root / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    for old in ("system.jsonl", "tracking.json"):
+        (logs / old).unlink(missing_ok=True)
+    write_json(
+        logs / "run.json",
+        {
+            "id": identity,
+            "name": name or identity,
+            "began": round(began, 3),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "commit": _git(root, "rev-parse", "HEAD"),
+            "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
+            "pid": os.getpid(),
+            "pid_began": psutil.Process().create_time(),
+            "params": params,
+        },
+    )
+    return identity
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def end(root: Path, outcome: Outcome, message: str | None = None) -> None:
+    """Note in `logs/run.json` how the run ended, and why."""
+    run = read_json(root / "logs/run.json")
+    write_json(root / "logs/run.json", {**run, "ended": round(time.time(), 3), "outcome": outcome, "message": message})
+
+
+def current(root: Path) -> dict[str, Any] | None:
+    """The run below `root` that is going on, or None: it has ended, or its process is gone."""
+    try:
+        run = read_json(root / "logs/run.json")
+    except FileNotFoundError:
+        return None
+    return run if "ended" not in run and owner_lives(run) else None
+
+
+def owner_lives(run: dict[str, Any]) -> bool:
+    """True while the process that began the run lives. Process numbers repeat, so its start is compared too."""
+    import psutil
+
+    try:
+        return abs(psutil.Process(run["pid"]).create_time() - run["pid_began"]) < 1
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,26 @@
+"""Supervised fine-tuning: transformers' Trainer over tokens that are ready, with exact resume and honest numbers.
+
+    outcome = train(model, tokenizer, tokens, params.train, checkpoints, save, arguments, on_progress)
+    write_reports(outcome, reports)
+
+The loss is normalised by learnable tokens over the whole optimizer step, so batch size times accumulation is all that
+counts. A checkpoint is complete or absent, and a run that was killed ends with the weights it would have had.
+"""
+
+from components.training.checkpoints import fingerprint, tidy
+from components.training.preload import preload
+from components.training.report import write_reports
+from components.training.rows import tokens_hash
+from components.training.run import Outcome, check_saved, settled, train
+
+__all__ = [
+    "Outcome",
+    "check_saved",
+    "fingerprint",
+    "preload",
+    "settled",
+    "tidy",
+    "tokens_hash",
+    "train",
+    "write_reports",
+]

@@ -1,0 +1,101 @@
+"""What a run leaves for people, DVC and MLflow: train.json, train.csv, train.png. Equal runs give equal bytes."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from components.files import replacing, write_json
+from components.training.run import Outcome
+
+INK, RAW, SMOOTH, EVAL, GRID = "#1f2933", "#a9c4e6", "#1f5fa8", "#d9600f", "#e4e7eb"
+COLUMNS: tuple[str, ...] = ("step", "loss", "learning_rate", "eval_loss")
+
+
+def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, Any]:
+    """Write the three files into `reports`; return what train.json holds, `extra` included."""
+    steps = [entry for entry in outcome.history if "loss" in entry]
+    evaluations = {entry["step"]: entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry}
+    summary = {
+        "steps": outcome.steps,
+        "epochs": outcome.epochs,
+        "tokens": outcome.tokens,
+        "parameters": outcome.parameters,
+        "trainable_parameters": outcome.trainable,
+        "first_loss": steps[0]["loss"],
+        "loss": _reported(steps, outcome.logging_steps)[-1]["loss"],
+        "eval_loss": evaluations[max(evaluations)] if evaluations else None,
+        "best_eval_loss": min(evaluations.values(), default=None),
+        "best_checkpoint": outcome.best,
+        "last_checkpoint": outcome.last,
+        **extra,
+    }
+    write_json(reports / "train.json", summary)
+    _write_csv(reports / "train.csv", steps, evaluations, outcome.logging_steps)
+    _draw(reports / "train.png", steps, evaluations)
+    return summary
+
+
+def _reported(steps: list[dict[str, Any]], every: int) -> list[dict[str, Any]]:
+    """The lines that were reported while the run was live: means since the line before."""
+    from components.training.loop import is_reported, mean_loss
+
+    return [
+        {**entry, "loss": mean_loss(steps[max(0, i - every) : i + 1], every)}
+        for i, entry in enumerate(steps)
+        if is_reported(entry["step"], every, steps[-1]["step"])
+    ]
+
+
+def _write_csv(file: Path, steps: list[dict[str, Any]], evaluations: dict[int, float], every: int) -> None:
+    lines = {entry["step"]: entry for entry in _reported(steps, every)}
+    for step, loss in evaluations.items():
+        lines[step] = {**lines.get(step, {"step": step}), "eval_loss": loss}
+    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines[step] for step in sorted(lines))
+
+
+def _smoothed(losses: list[float]) -> list[float]:
+    """Exponential moving average over about a twentieth of the run, corrected for its start."""
+    weight = 1 - 1 / max(2.0, len(losses) / 20)
+    average, result = 0.0, []
+    for i, loss in enumerate(losses, start=1):
+        average = weight * average + (1 - weight) * loss
+        result.append(average / (1 - weight**i))
+    return result
+
+
+def _draw(file: Path, steps: list[dict[str, Any]], evaluations: dict[int, float]) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    x, losses = [entry["step"] for entry in steps], [entry["loss"] for entry in steps]
+    figure = Figure(figsize=(9, 5), dpi=150, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(x, losses, color=RAW, linewidth=1, label="loss of each step")
+    axes.plot(x, _smoothed(losses), color=SMOOTH, linewidth=2.2, label="smoothed")
+    if evaluations:
+        points = sorted(evaluations.items())
+        axes.plot(
+            *zip(*points, strict=True), color=EVAL, marker="o", markersize=6, linewidth=1.4, label="validation loss"
+        )
+        last_step, last_loss = points[-1]
+        axes.annotate(
+            f"{last_loss:.3f}", (last_step, last_loss), (-4, 9), textcoords="offset points", color=EVAL, ha="right"
+        )
+    axes.set_title("Training loss per learnable token", loc="left", color=INK, fontsize=13, pad=12)
+    axes.set_xlabel("optimizer step", color=INK)
+    axes.set_ylabel("cross entropy (nats)", color=INK)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(0, x[-1] * 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color=GRID)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, length=0)
+    axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    axes.legend(frameon=False, labelcolor=INK, loc="upper right")
+    with replacing(file) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -1,0 +1,197 @@
+"""One training run, from wherever it stands to its end."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.config.groups.train import Train
+from components.errors import ConfigError, InterruptedRunError, MartletError
+from components.training import checkpoints as store
+from components.training.preload import preload
+from components.training.rows import Collator, Rows
+from components.training.signals import stopping
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, TrainingArguments
+
+ROWS_PER_STEP = 16
+"""Rows in an optimizer step where nobody says how many."""
+
+
+@dataclass
+class Outcome:
+    """What a run left: its history, step by step, and its key figures."""
+
+    steps: int
+    epochs: float
+    tokens: int
+    """Tokens seen, padding aside."""
+    seconds: float
+    """Of this session only."""
+    tokens_per_second: float
+    parameters: int
+    trainable: int
+    best: str | None
+    """The checkpoint with the lowest eval loss."""
+    last: str
+    logging_steps: int
+    history: list[dict[str, Any]] = field(repr=False)
+    """The trainer's log: `step` with `loss`, `learning_rate` and `grad_norm`, or with `eval_loss`."""
+
+
+def train(
+    model: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    tokens: Path,
+    params: Train,
+    checkpoints: Path,
+    save: Callable[[Any, Path], None],
+    arguments: dict[str, Any],
+    on_progress: Callable[[dict[str, Any]], None],
+    run: str = "",
+    resume_from: Path | None = None,
+) -> Outcome:
+    """Train `model` in place on `tokens`/train.arrow, evaluating on val.arrow where there is one.
+
+    Goes on from the newest complete checkpoint in the folder `checkpoints` that was made under the same fingerprint
+    `run`, or from `resume_from`. Each checkpoint holds the weights as `save` writes them, the tokenizer, `arguments` as
+    args.json, and what exact resume needs. `params` must have a learning rate and accumulation (see `settled`).
+
+    Raises:
+        ConfigError: `resume_from` is incomplete or of another run, or the parameters do not go together.
+        InterruptedRunError: SIGINT or SIGTERM came; a checkpoint is written.
+        MartletError: a checkpoint could not be written, the loss is no number, or there are no rows.
+    """
+    preload().join()
+    from components.training.loop import TokenTrainer, Watch
+
+    def say(message: str) -> None:
+        print(message, flush=True)
+        on_progress({"message": message})
+
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    if resume_from:
+        store.check_given(resume_from, arguments)
+    start = resume_from or store.newest_intact(checkpoints, run, say)
+    if start:
+        say(f"going on from {start.name}")
+    validation = tokens / "val.arrow"
+    with stopping() as stop:
+        watch = Watch(on_progress, params.logging_steps, stop)
+        trainer = TokenTrainer(
+            model=model,
+            args=_training_arguments(model, params, checkpoints, validation.is_file()),
+            data_collator=Collator(_pad_token_id(tokenizer)),
+            train_dataset=Rows(tokens / "train.arrow"),
+            eval_dataset=Rows(validation) if validation.is_file() else None,
+            processing_class=tokenizer,
+            callbacks=[watch],
+            save_weights=save,
+            seal_with={"arguments": arguments, "run": run, "save_total_limit": params.save_total_limit},
+        )
+        began = time.monotonic()
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    seconds, seen = time.monotonic() - began, trainer.state
+    if stop.is_set() and seen.global_step < seen.max_steps:
+        raise InterruptedRunError(
+            f"train: stopped at step {seen.global_step} of {seen.max_steps}; checkpoint-{seen.global_step} is written, "
+            "and the same command goes on from it"
+        )
+    best = store.best_step(seen.log_history, [store.step_of(p) for p in store.all_in(checkpoints)])
+    return Outcome(
+        steps=seen.global_step,
+        epochs=round(seen.epoch or 0.0, 4),
+        tokens=seen.num_input_tokens_seen,
+        seconds=round(seconds, 2),
+        tokens_per_second=round((seen.num_input_tokens_seen - watch.first_tokens) / seconds, 1),
+        parameters=sum(p.numel() for p in model.parameters()),
+        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        best=f"checkpoint-{best}" if best is not None else None,
+        last=f"checkpoint-{seen.global_step}",
+        logging_steps=params.logging_steps,
+        history=seen.log_history,
+    )
+
+
+def settled(params: Train, default_learning_rate: float) -> Train:
+    """Fill in what depends on other things: the tuner's learning rate, accumulation, and how often to evaluate."""
+    accumulation = params.gradient_accumulation_steps or math.ceil(ROWS_PER_STEP / params.per_device_train_batch_size)
+    return params.model_copy(
+        update={
+            "learning_rate": params.learning_rate or default_learning_rate,
+            "gradient_accumulation_steps": accumulation,
+            "eval_steps": params.eval_steps or params.save_steps,
+        }
+    )
+
+
+def _training_arguments(model: Any, params: Train, output: Path, evaluates: bool) -> "TrainingArguments":
+    import torch
+    from transformers import TrainingArguments
+
+    accelerated = torch.accelerator.is_available()
+    if model.dtype == torch.float16 and not accelerated:
+        raise ConfigError("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
+    warmup = params.warmup_steps or params.warmup_ratio
+    schedule = params.lr_scheduler_type
+    checkpointing = params.gradient_checkpointing
+    return TrainingArguments(
+        output_dir=str(output),
+        num_train_epochs=params.num_train_epochs,
+        max_steps=params.max_steps,
+        per_device_train_batch_size=params.per_device_train_batch_size,
+        per_device_eval_batch_size=params.per_device_eval_batch_size,
+        gradient_accumulation_steps=params.gradient_accumulation_steps or 1,
+        learning_rate=params.learning_rate or 0.0,
+        lr_scheduler_type="constant_with_warmup" if schedule == "constant" and warmup else schedule,
+        warmup_steps=warmup,
+        weight_decay=params.weight_decay,
+        adam_beta1=params.adam_beta1,
+        adam_beta2=params.adam_beta2,
+        adam_epsilon=params.adam_epsilon,
+        max_grad_norm=params.max_grad_norm,
+        bf16=model.dtype == torch.bfloat16,
+        fp16=model.dtype == torch.float16,
+        activation_checkpointing=accelerated if checkpointing is None else checkpointing,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=params.eval_steps,
+        save_steps=params.save_steps,
+        dataloader_num_workers=params.dataloader_num_workers,
+        dataloader_pin_memory=accelerated,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        include_num_input_tokens_seen="non_padding",
+        seed=params.seed,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _pad_token_id(tokenizer: Any) -> int:
+    """Padding is masked, so any token will do where the tokenizer has none of its own."""
+    return next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
+
+
+def check_saved(trained: Any, loaded: Any, tokens: Path, rows: int = 4, tolerance: float = 1e-3) -> None:
+    """Check that what was saved answers as what was trained, on the first rows; both are left in evaluation mode.
+
+    Raises:
+        MartletError: some logit differs by more than `tolerance` times the largest logit.
+    """
+    import torch
+
+    data = Rows(tokens / "train.arrow")
+    for i in range(min(rows, len(data))):
+        ids = torch.tensor(data[i]["input_ids"])[None].long().to(trained.device)
+        with torch.no_grad():
+            a, b = (m.eval()(input_ids=ids, use_cache=False).logits.float() for m in (trained, loaded))
+        difference = float((a - b).abs().max() / a.abs().max())
+        if not difference <= tolerance:
+            raise MartletError(
+                f"the saved weights do not answer as the trained ones: logits differ by {difference:.1e}"
+            )

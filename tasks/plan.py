@@ -1,17 +1,21 @@
 """What DVC would do, asked in process: the stages in order, which of them have work, and why."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from components.config import load
 from components.errors import ConfigError, MartletError
 from tasks.stages.paths import Paths
+
+Changes = Mapping[str, Mapping[str, Any]]
+"""Parameters by group and leaf."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of `dvc.yaml`. `why` is empty when there is nothing to do; `upstream` and `outs` are names and paths."""
+    """One stage of `dvc.yaml`, the names of those above it, its outputs, and why it has work; nothing when it has none."""
 
     name: str
     upstream: tuple[str, ...]
@@ -75,7 +79,7 @@ class Pipeline:
         return Repo(str(self.paths.root), _wait_for_lock=True)
 
     @contextmanager
-    def _graph(self) -> Iterator[Any]:
+    def _graph(self) -> Generator[Any]:
         """DVC's graph, fresh from the files, under DVC's lock. An edge leads from a stage to the one it needs."""
         from dvc.exceptions import DvcException
         from dvc.repo import lock_repo
@@ -87,8 +91,12 @@ class Pipeline:
             except DvcException as error:
                 raise ConfigError(f"dvc: {error}") from error
 
-    def plan(self) -> list[Step]:
-        """Every stage, upstream first and otherwise in the order of `dvc.yaml`, with the reasons why it would run."""
+    def plan(self, changes: Changes = MappingProxyType({})) -> list[Step]:
+        """Every stage, upstream first and otherwise in the order of `dvc.yaml`, with the reasons why it would run.
+
+        Args:
+            changes: parameters that differ from `params.yaml`, by group and leaf.
+        """
         import networkx
 
         with self._graph() as graph:
@@ -98,7 +106,7 @@ class Pipeline:
                 if not stage.cmd:  # a `.dvc` file: data, not a stage
                     continue
                 upstream = tuple(self._name(above) for above in graph.successors(stage) if above.cmd)
-                why = self._reasons(stage)
+                why = self._reasons(stage, changes)
                 why += [f"upstream {above} will run" for above in upstream if steps[above].changed]
                 outs = tuple(out.def_path for out in stage.outs)
                 steps[self._name(stage)] = Step(self._name(stage), upstream, outs, tuple(why), _wishes(stage))
@@ -107,7 +115,7 @@ class Pipeline:
     def why(self, name: str) -> list[str]:
         """Why the stage `name` has work now, whatever is upstream of it; empty when it has none."""
         with self._graph() as graph:
-            return self._reasons(next(stage for stage in graph if stage.cmd and self._name(stage) == name))
+            return self._reasons(next(stage for stage in graph if stage.cmd and self._name(stage) == name), {})
 
     def restore(self) -> None:
         """Bring home from the cache the outputs that `dvc.lock` names; what the cache lacks stays missing."""
@@ -125,13 +133,15 @@ class Pipeline:
         file = Path(stage.path).relative_to(self.paths.root).as_posix()
         return stage.name if file == "dvc.yaml" else f"{file}:{stage.name}"
 
-    def _reasons(self, stage: Any) -> list[str]:
+    def _reasons(self, stage: Any, changes: Changes) -> list[str]:
         if not any(out.hash_info for out in stage.outs) and not any(dep.hash_info for dep in stage.deps):
             return ["never run"]
         reasons = ["its command changed"] if stage.changed_stage() else []
         for dep in [] if stage.frozen else stage.deps:
-            for path, status in dep.status().items():
-                reasons += _parameters(dep, path) if isinstance(status, Mapping) else [f"{path} {_WORDS[status]}"]
+            if hasattr(dep, "read_params"):
+                reasons += _parameters(dep, changes)
+            else:
+                reasons += [f"{path} {_WORDS[status]}" for path, status in dep.status().items()]
         for out in stage.outs:
             reasons += [f"{path} {_WORDS[status]}" for path, status in out.status().items()]
         if not reasons and stage.always_changed and not self._up_to_date(stage):
@@ -162,14 +172,17 @@ _WORDS = {
 }
 
 
-def _parameters(dep: Any, path: str) -> list[str]:
+def _parameters(dep: Any, changes: Changes) -> list[str]:
     """`params.yaml: tuner.lora_rank 8 → 16` for each parameter that differs from what `dvc.lock` holds."""
     before, now = _leaves(dep.hash_info.value or {}), _leaves(dep.read_params())
+    for group, values in changes.items():
+        if not dep.params or group in dep.params:
+            now |= {f"{group}.{leaf}": value for leaf, value in values.items()}
     return [
-        f"{path}: {name} {_shown(before, name)} → {_shown(now, name)}"
+        f"{dep}: {name} {_shown(before, name)} → {_shown(now, name)}"
         for name in dict.fromkeys([*now, *before])
         if before.get(name) != now.get(name)
-    ] or [f"{path} changed"]
+    ]
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -82,7 +82,7 @@ class Supervisor:
             process.wait()
 
     @contextmanager
-    def _start(self, step: Step, output: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    def _start(self, step: Step, output: IO[bytes]) -> Generator[subprocess.Popen[bytes]]:
         dvc = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", step.name]
         with self._guard:
             if self.stopping.is_set():

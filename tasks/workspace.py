@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from components.config import CANONICAL, LEAVES, Layer, Params
 from components.errors import ConfigError, MartletError
-from tasks.plan import Pipeline
+from tasks.plan import Changes, Pipeline
 from tasks.stages.paths import Paths
 
 RUNS = ".runs"
@@ -29,8 +30,17 @@ class Place(NamedTuple):
     lock: int
 
 
+def changes_of(params: Params, layers: Iterable[Layer]) -> dict[str, dict[str, Any]]:
+    """What `layers` gave, by group and leaf, as plain values of the resolved `params`."""
+    values = params.model_dump(mode="json")
+    changes: dict[str, dict[str, Any]] = {}
+    for leaf in (LEAVES[name] for layer in layers for name in layer.values):
+        changes.setdefault(leaf.group, {})[leaf.name] = values[leaf.group][leaf.name]
+    return changes
+
+
 @contextmanager
-def in_place(workspace: Path, who: str) -> Iterator[Place]:
+def in_place(workspace: Path, who: str) -> Generator[Place]:
     """Work in the workspace itself.
 
     Raises:
@@ -41,7 +51,7 @@ def in_place(workspace: Path, who: str) -> Iterator[Place]:
 
 
 @contextmanager
-def apart(workspace: Path, name: str, who: str, changes: Mapping[str, Mapping[str, Any]]) -> Iterator[Place]:
+def apart(workspace: Path, name: str, who: str, changes: Changes) -> Generator[Place]:
     """Work in the git worktree `.runs/NAME`: the workspace as it looks now, with `changes` in its `params.yaml`.
 
     When the run ends well, its parameters, lock, metrics and reports are kept in `.runs/history/NAME` and the tree is
@@ -60,7 +70,7 @@ def apart(workspace: Path, name: str, who: str, changes: Mapping[str, Mapping[st
 
 
 @contextmanager
-def _claim(root: Path, who: str) -> Iterator[int]:
+def _claim(root: Path, who: str) -> Generator[int]:
     """Hold `.martlet/run.lock`. The kernel frees it when this process and every stage that inherited it are gone."""
     file = _private(root / ".martlet") / "run.lock"
     lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
@@ -175,16 +185,12 @@ def _share_cache(workspace: Path, root: Path) -> None:
 
     if (workspace / ".dvc/config.local").is_file():
         shutil.copy2(workspace / ".dvc/config.local", root / ".dvc/config.local")
-    with Config(dvc_dir=str(root / ".dvc")).edit("local") as local:
-        local["cache"] = {
-            **local.get("cache", {}),
-            "dir": str(Pipeline(workspace).cache),
-            "type": "reflink,hardlink,copy",
-        }
+    with Config(dvc_dir=str(root / ".dvc")).edit("local") as local:  # type: ignore[var-annotated]
+        local["cache"] = {"dir": str(Pipeline(workspace).cache), "type": "reflink,hardlink,copy"}
     Pipeline(root).restore()
 
 
-def _change(file: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+def _change(file: Path, changes: Changes) -> None:
     """Write `changes` into a `params.yaml`, keeping its comments and order."""
     from ruamel.yaml import YAML
 
@@ -192,7 +198,12 @@ def _change(file: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
     yaml.preserve_quotes = True
     document = (yaml.load(file) if file.is_file() else None) or {}
     for group, values in changes.items():
-        document.setdefault(group, {}).update(values)
+        section = document[group] = document.get(group) or {}
+        for mapping in (document, section):
+            for key in [key for key in mapping if CANONICAL.get(key) in values]:
+                if mapping is document or key not in values:  # written outside its group, or by another of its names
+                    del mapping[key]
+        section.update(values)
     with file.open("w", encoding="utf-8") as stream:
         yaml.dump(document, stream)
 

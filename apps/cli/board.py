@@ -1,0 +1,91 @@
+"""The run on the terminal: one live table of stages for people, plain lines for everything else."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from apps.cli.live import describe
+from tasks.watch import Event, in_words
+
+_STYLES = {"waiting": "dim", "running": "bold cyan", "reused": "blue", "restored": "blue", "ran": "green"}
+
+
+class Board:
+    """Told of every event; a context manager round the run."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        self._rows: dict[str, Event] = {}
+        self._began: dict[str, float] = {}
+        self._guard = threading.Lock()
+        self._live = Live(console=self.console, get_renderable=self._table, refresh_per_second=4)
+
+    def __call__(self, event: Event) -> None:
+        with self._guard:
+            if event.state == "running":
+                self._began[event.stage] = time.monotonic()
+            self._rows[event.stage] = event
+        if not self.console.is_terminal and event.state != "waiting":
+            self.say(in_words(event))  # not by `print`, which Prefect takes for its log
+
+    def say(self, text: str) -> None:
+        """Print a line outside of the table."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(overflow="ellipsis", no_wrap=True)
+        with self._guard:
+            rows = list(self._rows.values())
+        for event in rows:
+            seconds, text = event.seconds, event.text
+            if event.state == "running":
+                seconds = time.monotonic() - self._began[event.stage]
+                text = _progress(event.log) or text
+            shown = "" if seconds is None else f"{seconds:.1f} s"
+            style = _STYLES.get(event.state, "bold red")
+            table.add_row(event.stage, Text(event.state, style), shown, Text(text, "dim"))
+        return table
+
+    def where_to_look(self, workspace: Path, root: Path, url: str) -> None:
+        """After a run that ended well: its reports, the pages that show it, the next command."""
+        home = root if root.exists() else workspace / ".runs/history" / root.name
+        places: dict[str, Any] = {
+            "data report": home / "reports/data.html",
+            "kept in": home if home != workspace else None,
+            "runs": "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db",
+            "flows": url.removesuffix("/api"),
+        }
+        for what, where in places.items():
+            if where and (not isinstance(where, Path) or where.exists()):
+                self.say(f"  {what:<12} {where}")
+        if "promote" in self._rows:
+            self.say("next: `martlet deploy` serves the champion, `martlet rollback` takes it back")
+
+
+def _progress(log: Path | None) -> str | None:
+    """The last line of a stage's progress in words."""
+    try:
+        lines = (log / "progress.jsonl").read_bytes().splitlines() if log else []
+        return describe(json.loads(lines[-1])) if lines else None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,88 @@
+"""Run the pipeline of this workspace: stages that changed run, the others are reused, then the gate and the promotion.
+
+martlet run                            in place
+martlet run lora_rank=16               with other parameters, in a work tree of its own
+martlet run recipes/x.yaml             the same from a file
+martlet run --dry-run [...]            what would run, and why; nothing is touched
+"""
+
+import argparse
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from components.config import Layer, Params, difference, load, read_overrides, read_yaml
+from components.errors import ConfigError, InterruptedRunError, MartletError
+
+PARAMETERS = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="recipe.yaml | key=value", help="a recipe, and parameters on top")
+    parser.add_argument("--dry_run", action="store_true", help="say what would run, and why, and stop")
+
+
+def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+    from tasks.plan import Pipeline, workspace_of
+    from tasks.workspace import changes_of
+
+    workspace = workspace_of(Path.cwd())
+    recipe, layers = _layers(arguments.words)
+    params = load(workspace / "params.yaml", *layers)
+    if arguments.dry_run:
+        _dry_run(params, Pipeline(workspace).plan(changes_of(params, layers)))
+    else:
+        _run(workspace, changes_of(params, layers[-1:]), str(recipe.resolve()) if recipe else None)
+
+
+def _layers(words: Iterable[str]) -> tuple[Path | None, list[Layer]]:
+    files = [word for word in words if "=" not in word]
+    if len(files) > 1:
+        raise ConfigError(f"one recipe at a time, not {' and '.join(files)}; parameters are written key=value")
+    recipe = Path(files[0]) if files else None
+    overrides = read_overrides(word for word in words if "=" in word)
+    return recipe, [*([read_yaml(recipe)] if recipe else []), overrides]
+
+
+def _dry_run(params: Params, steps: list[Any]) -> None:
+    print("parameters that differ from the defaults:")
+    for name, (old, new) in difference(params).items():
+        print(f"  {name:<34} {new}  (default {old})")
+    print("stages:")
+    for step in steps:
+        print(f"  {step.name:<18} {'would run' if step.changed else 'reused'}")
+        for reason in step.why:
+            print(f"    {reason}")
+
+
+def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None) -> None:
+    from apps.cli.board import Board
+    from flows.server import api_url, ensure
+
+    board = Board()
+    url = os.environ["PREFECT_API_URL"] = api_url()
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the board says it, in words
+    background = ThreadPoolExecutor(2)
+    server = background.submit(ensure, url, board.say)  # the imports take as long as a server needs to answer
+    background.submit(import_module, "dvc.repo")
+    from httpx import TransportError
+    from prefect.exceptions import TerminationSignal
+
+    from flows.finetune import finetune
+    from tasks.watch import watching
+
+    server.result()
+    watching.set(board)
+    try:
+        with board:
+            root = Path(finetune(changes, recipe)["root"])
+    except TransportError as error:
+        raise MartletError(
+            f"the Prefect server at {url} went away ({error}); what was finished is kept, so run again"
+        ) from error
+    except TerminationSignal as error:
+        raise InterruptedRunError("stopped from outside; the same command goes on from where it stopped") from error
+    board.where_to_look(workspace, root, url)

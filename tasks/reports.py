@@ -1,0 +1,55 @@
+"""The reports of stages as artifacts in Prefect: the data report and the scores."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from prefect.artifacts import create_markdown_artifact
+
+from components.files import read_json
+from tasks.plan import Step
+from tasks.stages.paths import Paths
+
+
+def publish(step: Step, paths: Paths) -> None:
+    """Publish those reports that this step writes, whether it ended well or not."""
+    for out in step.outs:
+        if out in _REPORTS and (paths.root / out).exists():
+            key, render = _REPORTS[out]
+            create_markdown_artifact(render(paths.root / out), key=key)
+
+
+def _data(file: Path) -> str:
+    """What became of the rows, check by check, and the first rejected ones with their places."""
+    report = read_json(file)
+    rows = ", ".join(f"{count} {name}" for name, count in report["rows"].items())
+    checks = [(c["name"], c["action"], c["count"], "closed" if c["closed"] else "open") for c in report["checks"]]
+    rejected = [(f"{r['source']}:{r['row']}", r["check"], r["reason"]) for r in report["rejected"][:20]]
+    return "\n\n".join(
+        [
+            f"Rows: {rows}",
+            _table(("check", "action", "rows", "gate"), checks),
+            _table(("row", "check", "reason"), rejected) if rejected else "No row was rejected.",
+        ]
+    )
+
+
+def _scores(folder: Path) -> str:
+    """Accuracy with its interval, a row for each candidate and question set."""
+    rows = []
+    for file in sorted(folder.glob("*.json")):
+        report = read_json(file)
+        for name, score in report.get("sets", {}).items():
+            interval = f"{score['low']:.1%} to {score['high']:.1%}"
+            rows.append((report["candidate"], name, score["items"], f"{score['accuracy']:.1%}", interval))
+    return _table(("candidate", "questions", "items", "accuracy", "95 % interval"), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+_REPORTS: dict[str, tuple[str, Callable[[Path], str]]] = {
+    "reports/data.json": ("data-report", _data),
+    "reports/eval": ("scores", _scores),
+}

@@ -1,0 +1,95 @@
+"""One stage of `dvc.yaml` as a Prefect task."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from prefect import task
+from prefect.concurrency.sync import concurrency
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed, State
+
+from components.errors import InterruptedRunError, MartletError
+from tasks.plan import Pipeline, Step
+from tasks.reports import publish
+from tasks.supervise import Supervisor
+from tasks.watch import Event
+
+SHORTEST_LEASE = 60
+"""Seconds after which Prefect frees the limit of a run that was killed."""
+
+
+def submit(
+    steps: list[Step], pipeline: Pipeline, supervisor: Supervisor, watch: Callable[[Event], None]
+) -> dict[str, PrefectFuture[Any]]:
+    """Hand every step to Prefect; each starts when those upstream of it are done, independent ones side by side."""
+    futures: dict[str, PrefectFuture[Any]] = {}
+    for step in steps:
+        options = reproduce.with_options(
+            name=step.name,
+            retries=step.wishes.retries,
+            retry_condition_fn=_worth_another_try,
+            tags=["stage", *([step.wishes.limit] if step.wishes.limit else [])],
+        )
+        above = [futures[name] for name in step.upstream]
+        futures[step.name] = options.submit(step, pipeline, supervisor, watch, wait_for=above)
+    return futures
+
+
+@task
+def reproduce(step: Step, pipeline: Pipeline, supervisor: Supervisor, watch: Callable[[Event], None]) -> State[Any]:
+    """Run a stage if it has work. What upstream stages made may turn out to be what it had before."""
+    try:
+        why = pipeline.why(step.name) if step.changed else []
+        if not why:
+            watch(Event(step.name, "reused"))
+            return Completed(name="Cached", message="nothing changed")
+        with _holding(step.wishes.limit, supervisor):
+            watch(Event(step.name, "running", "; ".join(why), log=supervisor.paths.log(step.name)))
+            outcome = supervisor.run(step)
+    except MartletError as error:
+        watch(Event(step.name, "stopped" if isinstance(error, InterruptedRunError) else "failed", str(error)))
+        publish(step, supervisor.paths)
+        return Failed(message=str(error), data=error)
+    watch(Event(step.name, "restored" if outcome.restored else "ran", seconds=outcome.seconds))
+    publish(step, supervisor.paths)
+    return Completed(message="; ".join(why))
+
+
+@contextmanager
+def _holding(limit: str | None, supervisor: Supervisor) -> Generator[None]:
+    """Hold one slot of a Prefect concurrency limit, waiting for it as long as the run goes on."""
+    with ExitStack() as stack:
+        while limit and not supervisor.stopping.is_set():
+            slot = concurrency(
+                limit,
+                timeout_seconds=2,
+                lease_duration=SHORTEST_LEASE,
+                strict=True,
+                raise_on_lease_renewal_failure=False,
+            )
+            try:
+                stack.enter_context(slot)
+                break
+            except TimeoutError:
+                continue
+        yield
+
+
+def create_limits(steps: list[Step]) -> None:
+    """Create the limits that stages ask for, of one slot each; those that exist keep their size."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    with get_client(sync_client=True) as client:
+        for name in sorted({step.wishes.limit for step in steps if step.wishes.limit}):
+            try:
+                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+            except ObjectAlreadyExists:
+                continue
+
+
+def _worth_another_try(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """A closed gate, a wrong configuration and an interruption will not be different next time."""
+    return getattr(state.data, "exit_code", 1) == 1

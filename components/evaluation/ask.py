@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -162,7 +162,7 @@ def _record(row: dict[str, Any], result: dict[str, Any], metric: str, where: str
 
 
 @contextlib.contextmanager
-def _printing_to(path: Path) -> Iterator[None]:
+def _printing_to(path: Path) -> Generator[None]:
     """Send what is printed meanwhile, EvalScope's progress bars above all, to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -176,7 +176,7 @@ def _printing_to(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _watched(
     predictions: Path, model_name: str, total: int, on_progress: Callable[[dict[str, Any]], None]
-) -> Iterator[None]:
+) -> Generator[None]:
     """Report how many questions are answered: at the start, about each second, and at the end."""
     done = threading.Event()
 

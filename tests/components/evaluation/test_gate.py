@@ -1,0 +1,202 @@
+"""The gate's rules: what it promotes, what it refuses, when it does not know, and how often it is wrong."""
+
+import json
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.config.groups.gate import Gate
+from components.errors import MartletError
+from components.evaluation import Verdict, decide
+from components.evaluation.gate import _holm, lower_bound
+
+GATE = Gate()
+QUICK = Gate(resamples=5_000)
+PAIRS = st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=60)
+
+
+def records(scores: list[float], name: str = "skills", tokens: int = 5) -> list[dict[str, Any]]:
+    return [
+        {
+            "set": name,
+            "item": item,
+            "query": f"question {item}",
+            "reference": "yes",
+            "answer": "yes" if score else "no",
+            "score": score,
+            "answer_tokens": tokens,
+        }
+        for item, score in enumerate(scores)
+    ]
+
+
+def compare(items: int, lost: int = 0, gained: int = 0, gate: Gate = GATE) -> Verdict:
+    """A candidate that lost so many answers of a baseline, and gained so many others."""
+    baseline = [1.0] * (items - gained) + [0.0] * gained
+    candidate = [0.0] * lost + [1.0] * (items - lost)
+    return decide(records(candidate), records(baseline), gate)
+
+
+@pytest.mark.parametrize(
+    ("items", "lost", "gained", "decision"),
+    [
+        (59, 0, 0, "promote"),  # 0.95 ** 59 < 0.05
+        (55, 0, 0, "not enough evidence"),
+        (60, 1, 0, "not enough evidence"),
+        (95, 1, 0, "promote"),
+        (60, 12, 0, "refuse"),  # 100 % to 80 %
+        (40, 8, 0, "refuse"),
+        (60, 2, 50, "promote"),  # much better, though two were lost
+        (200, 4, 0, "promote"),
+        (200, 5, 0, "not enough evidence"),
+        (400, 10, 12, "promote"),
+        (60, 3, 0, "not enough evidence"),
+        (10, 10, 0, "not enough evidence"),  # below min_items
+    ],
+)
+def test_decisions_on_one_set(items: int, lost: int, gained: int, decision: str) -> None:
+    verdict = compare(items, lost, gained)
+    assert verdict.decision == decision, verdict
+    assert (verdict.sets[0].lost, verdict.sets[0].gained) == (lost, gained)
+
+
+def test_identical_models_are_promoted_with_a_symmetric_interval_round_zero() -> None:
+    scores = [1.0, 0.0, 1.0] * 30
+    verdict = decide(records(scores), records(scores), GATE)
+    only = verdict.sets[0]
+    assert verdict.promote
+    assert only.difference == 0
+    assert only.low == -only.high
+    assert only.p_value == 1
+
+
+@pytest.mark.parametrize(("lost", "items"), [(0, 60), (1, 95), (3, 160), (8, 200)])
+def test_with_losses_alone_the_bound_is_clopper_and_pearsons(lost: int, items: int) -> None:
+    from scipy.stats import beta
+
+    difference = np.array([-1.0] * lost + [0.0] * (items - lost))
+    assert lower_bound(difference, 0.95, 200_000) == pytest.approx(-beta.ppf(0.95, lost + 1, items - lost), rel=0.01)
+
+
+def test_the_number_of_questions_that_would_do_does() -> None:
+    for items, lost in [(40, 0), (60, 1), (100, 2)]:
+        needed = compare(items, lost).sets[0].suffices
+        assert needed is not None and needed > items
+        assert compare(needed + 1, math.floor(lost * needed / items)).promote
+
+
+def test_one_bad_set_refuses_and_is_named() -> None:
+    good = records([1.0] * 80, "identity") + records([1.0] * 80, "sounds")
+    verdict = decide(good + records([0.0] * 20 + [1.0] * 60, "skills"), good + records([1.0] * 80, "skills"), GATE)
+    assert [entry.decision for entry in verdict.sets] == ["pass", "pass", "fail"]
+    assert verdict.decision == "refuse"
+    assert "skills" in verdict.reason and "identity" not in verdict.reason
+
+
+def test_holm_steps_down() -> None:
+    assert _holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+
+
+def test_a_candidate_that_rambles_or_stays_silent_is_refused() -> None:
+    baseline = records([1.0] * 80, tokens=5)
+    rambling = decide(records([1.0] * 80, tokens=11), baseline, GATE)
+    assert rambling.decision == "refuse" and "answer length: 2.2" in rambling.reason
+    silent = [{**record, "answer": " " if record["item"] < 3 else "yes"} for record in baseline]
+    assert "empty answers" in decide(silent, baseline, GATE).reason
+
+
+def test_different_questions_are_an_error_that_names_the_sets() -> None:
+    ours = records([1.0] * 5, "same") + records([1.0] * 5, "changed")
+    theirs = records([1.0] * 5, "same") + [{**r, "query": "another"} for r in records([1.0] * 5, "changed")]
+    with pytest.raises(MartletError, match=r"different questions in changed:"):
+        decide(ours, theirs, GATE)
+    with pytest.raises(MartletError, match=r"different questions in changed:"):
+        decide(ours, records([1.0] * 5, "same"), GATE)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 1.5, -0.1])
+def test_a_score_that_is_none_is_an_error_not_a_pass(score: float) -> None:
+    with pytest.raises(MartletError, match="no score"):
+        decide(records([score] + [1.0] * 59), records([1.0] * 60), GATE)
+
+
+def test_no_questions_decide_nothing() -> None:
+    assert decide([], [], GATE).decision == "not enough evidence"
+
+
+@given(PAIRS)
+@settings(deadline=None, max_examples=50)
+def test_swapping_the_models_flips_difference_and_bounds(pairs: list[tuple[float, float]]) -> None:
+    ours, theirs = (records(list(scores)) for scores in zip(*pairs, strict=True))
+    one, other = decide(ours, theirs, QUICK).sets[0], decide(theirs, ours, QUICK).sets[0]
+    assert (one.difference, one.low, one.high) == (-other.difference, -other.high, -other.low)
+    assert (one.lost, one.gained, one.p_value) == (other.gained, other.lost, other.p_value)
+
+
+@given(PAIRS, st.integers(1, 200))
+@settings(deadline=None, max_examples=50)
+def test_questions_that_both_answer_alike_never_change_the_sign(pairs: list[tuple[float, float]], more: int) -> None:
+    longer = [*pairs, *[(1.0, 1.0)] * more]
+    before, after = (
+        decide(*(records(list(scores)) for scores in zip(*rows, strict=True)), QUICK).sets[0]
+        for rows in (pairs, longer)
+    )
+    assert np.sign(before.difference) == np.sign(after.difference)
+    assert abs(after.difference) <= abs(before.difference)
+
+
+@given(PAIRS, st.integers(0, 3))
+@settings(deadline=None, max_examples=50)
+def test_a_better_answer_never_lowers_the_bound(pairs: list[tuple[float, float]], which: int) -> None:
+    ours, theirs = (list(scores) for scores in zip(*pairs, strict=True))
+    better = [1.0 if item == which else score for item, score in enumerate(ours)]
+    noise = 0.02  # of 5,000 resamples
+    assert (
+        decide(records(better), records(theirs), QUICK).sets[0].low
+        >= decide(records(ours), records(theirs), QUICK).sets[0].low - noise
+    )
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.05, 0.2], ids=lambda gain: f"gains {gain:.0%}")
+@pytest.mark.parametrize("items", [40, 60, 150, 400])
+def test_a_model_that_loses_the_margin_is_rarely_promoted(items: int, gain: float) -> None:
+    """Its true loss is the margin; at most 1 - confidence of such models may pass, within the noise of 4,000 draws."""
+
+    @cache
+    def passes(lost: int, gained: int) -> bool:
+        difference = np.array([-1.0] * lost + [1.0] * gained + [0.0] * (items - lost - gained))
+        return lower_bound(difference, GATE.confidence, 5_000) > -GATE.margin
+
+    shares = [GATE.margin + gain, gain, 1 - GATE.margin - 2 * gain]
+    draws = np.random.default_rng(1).multinomial(items, shares, size=4_000)
+    promoted = np.mean([passes(int(lost), int(gained)) for lost, gained, _ in draws])
+    assert promoted <= 1 - GATE.confidence + 0.01
+
+
+def test_a_good_model_is_usually_promoted_and_a_bad_one_refused() -> None:
+    generator = np.random.default_rng(2)
+
+    def decisions(kept: float, items: int) -> list[str]:
+        lost = generator.binomial(items, 1 - kept, size=40)
+        return [compare(items, int(number), gate=QUICK).decision for number in lost]
+
+    assert decisions(0.99, 200).count("promote") >= 34
+    bad = decisions(0.8, 100)
+    assert bad.count("refuse") >= 38 and "promote" not in bad
+
+
+def test_the_verdict_is_deterministic_and_prints_itself() -> None:
+    verdict = compare(60, 1, gate=QUICK)
+    assert verdict == compare(60, 1, gate=QUICK)
+    assert json.loads(json.dumps(verdict.to_dict(), allow_nan=False))["sets"][0]["lost"] == 1
+    lines = verdict.lines()
+    assert lines[-1].startswith("not enough evidence: skills: 1 of 60 lost, 0 gained")
+    assert "questions would decide" in lines[-1]
+    assert lines[2].split()[:2] == ["skills", "60"]
+    assert "| skills | 60 | 100.0 % | 98.3 % | -1.7 |" in verdict.markdown()
+    assert "<td>skills</td>" in verdict._repr_html_()

@@ -3,11 +3,12 @@
 A check sees all rows that the checks before it left, and yields the index of each row that fails with the reason.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from components.config.groups.validation import Validation
-from components.data.sources import split_spec
+from components.data.sources import where
 from components.data.turns import Message
 
 Failure = tuple[int, str]
@@ -27,7 +28,7 @@ class Row:
     @property
     def where(self) -> str:
         """How a person finds the row: `train.jsonl:17`."""
-        return f"{split_spec(self.source)[0]}:{self.row}"
+        return where(self.source, self.row)
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,9 @@ def duplicate(rows: list[Row], _: Context) -> Iterator[Failure]:
 
     A row that `#n` repeats because more were asked for than there are is no duplicate of itself.
     """
-    first: dict[tuple[str, ...], Row] = {}
+    first: dict[bytes, Row] = {}
     for i, row in enumerate(rows):
-        key = (row.split, *(f"{m['role']}\n{_normal(m['content'])}" for m in row.messages))
-        earlier = first.setdefault(key, row)
+        earlier = first.setdefault(_fingerprint(row), row)
         if (earlier.source, earlier.row) != (row.source, row.row):
             yield i, f"the same as {earlier.where}"
 
@@ -97,18 +97,19 @@ def leak(rows: list[Row], context: Context) -> Iterator[Failure]:
     asked: dict[tuple[str, ...], str] = {
         (_normal(query),): f"question set {name}" for name, texts in context.questions.items() for query in texts
     }
-    held = {_turns(row)[:-1]: f"validation row {row.where}" for row in rows if row.split == "val"}
+    held = {_prompt(row): f"validation row {row.where}" for row in rows if row.split == "val"}
     measured = {"train": held | asked, "val": asked}
     for i, row in enumerate(rows):
-        turns = _turns(row)
-        prompts = (turns[:end] for end in range(1, len(turns), 2))
-        place = next((measured[row.split][prompt] for prompt in prompts if prompt in measured[row.split]), None)
+        places = measured[row.split]
+        whole = _prompt(row) if places else ()
+        prompts = (whole[:end] for end in range(1, len(whole) + 1, 2))
+        place = next((places[prompt] for prompt in prompts if prompt in places), None)
         if place:
             yield i, f"its prompt also stands in {place}"
 
 
 def long(rows: list[Row], context: Context) -> Iterator[Failure]:
-    """The row has at most `validation.max_chars` characters."""
+    """The row has at most max_chars characters."""
     limit = context.validation.max_chars
     for i, row in enumerate(rows):
         size = sum(len(message["content"]) for message in row.messages)
@@ -120,8 +121,14 @@ def _normal(text: str) -> str:
     return " ".join(text.split())
 
 
-def _turns(row: Row) -> tuple[str, ...]:
-    return tuple(_normal(message["content"]) for message in row.messages if message["role"] != "system")
+def _fingerprint(row: Row) -> bytes:
+    turns = (f"{message['role']}\n{_normal(message['content'])}" for message in row.messages)
+    return hashlib.blake2b("\0".join((row.split, *turns)).encode(), digest_size=16).digest()
+
+
+def _prompt(row: Row) -> tuple[str, ...]:
+    """The conversation up to its last message."""
+    return tuple(_normal(message["content"]) for message in row.messages[:-1] if message["role"] != "system")
 
 
 CHECKS: dict[str, Callable[[list[Row], Context], Iterable[Failure]]] = {

@@ -11,7 +11,7 @@ from components.data.hubs import snapshot
 from components.data.mixing import shuffled, split
 from components.data.placeholders import filler
 from components.data.readers import read
-from components.data.sources import Source
+from components.data.sources import Source, where
 from components.data.tables import Table, joined
 from components.errors import ConfigError, DataGateError, did_you_mean
 
@@ -68,7 +68,7 @@ def collect_questions(sources: Sequence[Source], data: Data, workspace: Path) ->
             raise ConfigError(f"eval_dataset: two question sets are called '{name}'; rename one of the files")
         rows = loader.load(source)
         table = rows.table.take(split(len(rows.table.row), source.rows, 0.0, data.data_seed)[0])
-        questions = [_question(raw, source.where(row)) for row, raw in zip(table.row, table.raw, strict=True)]
+        questions = [_question(raw, where(source.name, row)) for row, raw in zip(table.row, table.raw, strict=True)]
         tables[name] = table._replace(raw=questions)
         read_from.append(rows.source)
         described.append(rows.description() | {"set": name, "taken": len(questions)})
@@ -130,7 +130,7 @@ class _Loader:
         for number, row in numbered:
             renamed = self._rename(row) if self.columns else row
             table.row.append(number)
-            table.raw.append(self.fill(orjson.dumps(renamed, default=str).decode(), source.where(number)))
+            table.raw.append(self.fill(orjson.dumps(renamed, default=str).decode(), where(source.name, number)))
         if not table.row:
             raise DataGateError(f"{source.name}: the dataset is empty; it needs at least one row")
         table.source.extend([source.spec] * len(table.row))

@@ -1,5 +1,6 @@
 """The data gate: every row is either clean or named, and the verdict says whether the run may go on."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 from components.config.groups.validation import Validation
 from components.data.checks import CHECKS, Context, Row
 from components.data.formats import to_messages
-from components.data.sources import split_spec
+from components.data.sources import where
 from components.data.tables import Table
 from components.data.turns import Message
 
@@ -24,8 +25,13 @@ class Finding(NamedTuple):
     reason: str
     quote: str
 
+    @property
+    def where(self) -> str:
+        """How a person finds the row: `train.jsonl:17`."""
+        return where(self.source, self.row)
+
     def __str__(self) -> str:
-        return f"{split_spec(self.source)[0]}:{self.row}: {self.reason}: {self.quote}"
+        return f"{self.where}: {self.reason}: {self.quote}"
 
 
 @dataclass
@@ -115,12 +121,18 @@ def _rows(count: int) -> str:
 
 def _hold_limits(verdict: Verdict, validation: Validation) -> None:
     left, dropped = verdict.rows()["train"], len(verdict.rejected)
-    first = f", first {verdict.rejected[0].check}: {verdict.rejected[0]}" if verdict.rejected else ""
-    few = f"min_rows: {_rows(left)} left to train on, fewer than {validation.min_rows:,}{first}"
-    verdict.add("min_rows", "block", left, few if left < validation.min_rows else "")
+    few = f"min_rows: {_rows(left)} left to train on, fewer than {validation.min_rows:,}"
+    verdict.add("min_rows", "block", left, few + _causes(verdict) if left < validation.min_rows else "")
     share = dropped / verdict.total if verdict.total else 0.0
-    many = f"max_dropped: {dropped:,} of {_rows(verdict.total)} left out, more than {validation.max_dropped:.0%}{first}"
-    verdict.add("max_dropped", "block", dropped, many if share > validation.max_dropped else "")
+    many = f"max_dropped: {dropped:,} of {_rows(verdict.total)} left out, more than {validation.max_dropped:.0%}"
+    verdict.add("max_dropped", "block", dropped, many + _causes(verdict) if share > validation.max_dropped else "")
+
+
+def _causes(verdict: Verdict) -> str:
+    """How many rows each check left out, and the first row of all unless an earlier reason has quoted one."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in Counter(f.check for f in verdict.rejected).items())
+    first = f", first {verdict.rejected[0]}" if verdict.rejected and not verdict.reasons else ""
+    return f" ({counts}{first})" if counts else ""
 
 
 def hold_expectations(verdict: Verdict, validation: Validation) -> None:

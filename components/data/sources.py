@@ -31,15 +31,16 @@ class Source:
     hub: str | None
     version: str | None
 
-    def where(self, row: int) -> str:
-        """How a person finds a row: `train.jsonl:17`."""
-        return f"{self.name}:{row}"
-
 
 def split_spec(spec: str) -> tuple[str, int | None]:
     """Split `name#500` into its name and number of rows; a `#` that no number follows belongs to the name."""
     name, mark, rows = spec.rpartition("#")
     return (name, int(rows)) if mark and rows.isdecimal() else (spec, None)
+
+
+def where(spec: str, row: int) -> str:
+    """How a person finds a row of a spec: `train.jsonl:17`."""
+    return f"{split_spec(spec)[0]}:{row}"
 
 
 def resolve(

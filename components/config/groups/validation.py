@@ -10,7 +10,9 @@ Action = Literal["ignore", "warn", "drop", "block"]
 class Validation(Group):
     """What happens to a row that fails a check: counted, named in the report, left out, or the run stops."""
 
-    on_schema: Action = field("block", "rows that are in no known format or hold values of the wrong type")
+    on_schema: Action = field(
+        "block", "rows in no known format or with values of the wrong type; they are left out in any case"
+    )
     on_roles: Action = field("drop", "conversations whose turns do not alternate, or that end without an answer")
     on_empty: Action = field("drop", "rows with an empty prompt or an empty answer")
     on_duplicate: Action = field("drop", "rows that repeat an earlier row exactly")

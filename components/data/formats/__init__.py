@@ -36,7 +36,7 @@ def to_messages(row: dict[str, Any]) -> list[Message]:
         if matching:
             readings = " or ".join(module.ACCEPTS for module in matching)
             raise ValueError(f"can be read in two ways, as {readings} (its keys: {keys})")
-        accepted = "; ".join(module.ACCEPTS for module in formats().values())
+        accepted = ", ".join(module.ACCEPTS for module in formats().values())
         raise ValueError(f"no known format: its keys are {keys}; accepted are {accepted}")
     for key in _NOT_READ:
         if row.get(key):

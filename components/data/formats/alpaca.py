@@ -4,7 +4,7 @@ from typing import Any
 
 from components.data.turns import Message, conversation, text
 
-ACCEPTS = "instruction, output (and input, system, history)"
+ACCEPTS = "instruction + output"
 
 
 def matches(row: dict[str, Any]) -> bool:

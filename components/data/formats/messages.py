@@ -4,7 +4,7 @@ from typing import Any
 
 from components.data.turns import Message, messages_of, text
 
-ACCEPTS = "messages or conversations: [{role, content}, …]"
+ACCEPTS = "messages of {role, content}"
 
 
 def matches(row: dict[str, Any]) -> bool:

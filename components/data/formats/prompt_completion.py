@@ -4,7 +4,7 @@ from typing import Any
 
 from components.data.turns import Message, conversation, messages_of, text
 
-ACCEPTS = "prompt, completion (texts, or lists of messages)"
+ACCEPTS = "prompt + completion"
 
 
 def matches(row: dict[str, Any]) -> bool:

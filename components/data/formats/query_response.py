@@ -4,7 +4,7 @@ from typing import Any
 
 from components.data.turns import Message, conversation, text
 
-ACCEPTS = "query, response (and system, history)"
+ACCEPTS = "query + response"
 
 
 def matches(row: dict[str, Any]) -> bool:

@@ -1,4 +1,8 @@
-"""Hubs of datasets: one file each, with `NAME` and `snapshot(repo_id, revision)`.
+"""Hubs of datasets: one file each, found by its name.
+
+It has `NAME`, `TOKEN` (the variable that holds a user's token), `INSTEAD` (what else a user can do), and
+`online() -> bool`, `endpoint() -> str`, `cached(repo_id, revision) -> Path | None` without network,
+`download(repo_id, revision) -> Path`, both giving the folder of a snapshot whose name is its commit.
 
 A repository is downloaded into the cache of the hub's own client, at one commit. The clients' environment variables
 (`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_CACHE`, `MODELSCOPE_API_TOKEN`, proxies) hold.
@@ -8,13 +12,16 @@ import importlib
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from components.data.sources import SUFFIXES
 from components.errors import ConfigError, MartletError
 
+Errors = tuple[type[Exception], ...]
 CONNECT_SECONDS = 5.0
 _NOT_ROWS = {"dataset_infos.json", "dataset_info.json", "configuration.json", "config.json"}
 _HELD_OUT = {"test", "validation", "valid", "val", "dev", "eval"}
@@ -40,10 +47,19 @@ def snapshot(hub: str, repo_id: str, revision: str | None) -> Snapshot:
         MartletError: the hub does not answer and nothing is cached.
     """
     module = importlib.import_module(f"components.data.hubs.{hub}")
-    found: Snapshot = module.snapshot(repo_id, revision)
-    if not found.files:
+    folder: Path | None = module.cached(repo_id, revision) if revision else None
+    if folder is None:
+        folder = module.download(repo_id, revision) if module.online() else module.cached(repo_id, revision)
+    if folder is None:
+        raise MartletError(
+            f"dataset '{repo_id}': {module.NAME} ({module.endpoint()}) does not answer and no copy is in its cache; "
+            f"check the network, {module.INSTEAD}, or name a local file"
+        )
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    files = [folder / name for name in training_files(names)]
+    if not files:
         raise ConfigError(f"dataset '{repo_id}' on {module.NAME} holds no file of rows ({', '.join(sorted(SUFFIXES))})")
-    return found
+    return Snapshot(files, folder.name, _licence(folder))
 
 
 def training_files(names: Iterable[str]) -> list[str]:
@@ -59,12 +75,7 @@ def _words(name: str) -> set[str]:
     return set(re.split("[^a-z]+", name.lower()))
 
 
-def cached_files(folder: Path) -> list[Path]:
-    """`training_files` of a snapshot folder."""
-    return [folder / n for n in training_files(p.relative_to(folder).as_posix() for p in folder.rglob("*"))]
-
-
-def licence_of(folder: Path) -> str | None:
+def _licence(folder: Path) -> str | None:
     """The licence in the front matter of a repository's README.md."""
     card = folder / "README.md"
     if not card.is_file():
@@ -85,17 +96,16 @@ def answers(endpoint: str) -> bool:
         return False
 
 
-def unreachable(name: str, repo_id: str, endpoint: str, other: str) -> MartletError:
-    """The error for a hub that does not answer."""
-    return MartletError(
-        f"dataset '{repo_id}': {name} ({endpoint}) does not answer and no copy is in its cache; "
-        f"check the network, {other}, or name a local file"
-    )
-
-
-def unknown(name: str, repo_id: str, token: str, other: str) -> ConfigError:
-    """The error for a repository that the hub does not show."""
-    return ConfigError(
-        f"dataset '{repo_id}': no such dataset on {name}, or it is private and {token} is not set; "
-        f"check the id, or {other}"
-    )
+@contextmanager
+def explained(hub: ModuleType, repo_id: str, unknown: Errors, failed: Errors) -> Generator[None]:
+    """Turn a client's errors into one sentence: those for what a hub does not show, and those for what went wrong."""
+    try:
+        yield
+    except unknown as error:
+        raise ConfigError(
+            f"dataset '{repo_id}': no such dataset on {hub.NAME}, or it is private and {hub.TOKEN} is not set; "
+            f"check the id, or {hub.INSTEAD}"
+        ) from error
+    except failed as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MartletError(f"dataset '{repo_id}': {hub.NAME} failed: {reason}; run again to go on") from error

@@ -1,58 +1,60 @@
 """Hugging Face, through `huggingface_hub`."""
 
+import glob
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from components.data.hubs import Snapshot, answers, cached_files, licence_of, training_files, unknown, unreachable
-from components.errors import MartletError
+from components.data.hubs import answers, explained, training_files
 
 NAME = "Hugging Face"
-OTHER = "drop --use_hf to look on ModelScope"
+TOKEN = "HF_TOKEN"
+INSTEAD = "drop --use_hf to look on ModelScope"
 
 
-def snapshot(repo_id: str, revision: str | None) -> Snapshot:
-    """See `components.data.hubs.snapshot`."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import ENDPOINT, is_offline_mode
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def endpoint() -> str:
+    """Where the hub is, `HF_ENDPOINT` if that is set."""
+    from huggingface_hub.constants import ENDPOINT
 
-    online = not is_offline_mode() and (revision is None or not _is_cached(repo_id, revision)) and answers(ENDPOINT)
-    if online:
-        return _found(_download(repo_id, revision))
+    return ENDPOINT
+
+
+def online() -> bool:
+    """Whether the hub answers; no when `HF_HUB_OFFLINE` says not to ask."""
+    from huggingface_hub.constants import is_offline_mode
+
+    return not is_offline_mode() and answers(endpoint())
+
+
+def cached(repo_id: str, revision: str | None) -> Path | None:
+    """The folder of a snapshot that was downloaded before, with all that is wanted of it."""
+    from huggingface_hub import get_cached_repo_tree, snapshot_download
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
+
     try:
-        return _found(Path(snapshot_download(repo_id, repo_type="dataset", revision=revision, local_files_only=True)))
-    except LocalEntryNotFoundError as error:
-        raise unreachable(NAME, repo_id, ENDPOINT, OTHER) from error
+        tree = get_cached_repo_tree(repo_id, repo_type="dataset", revision=revision)
+        wanted = _patterns(entry.path for entry in tree)
+        return Path(
+            snapshot_download(
+                repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted, local_files_only=True
+            )
+        )
+    except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
+        return None
 
 
-def _is_cached(repo_id: str, revision: str) -> bool:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        snapshot_download(repo_id, repo_type="dataset", revision=revision, local_files_only=True)
-    except LocalEntryNotFoundError:
-        return False
-    return True
-
-
-def _download(repo_id: str, revision: str | None) -> Path:
+def download(repo_id: str, revision: str | None) -> Path:
+    """Download what is wanted of a repository; the main branch when no revision is given."""
     import httpx
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-    try:
+    with explained(sys.modules[__name__], repo_id, (RepositoryNotFoundError,), (HfHubHTTPError, httpx.HTTPError)):
         info = HfApi().dataset_info(repo_id, revision=revision, timeout=10)
-        wanted = training_files(file.rfilename for file in info.siblings or [])
-        # The name of the branch, not its commit: the cache then knows what the branch is when the hub is away.
-        folder = snapshot_download(
-            repo_id, repo_type="dataset", revision=revision, allow_patterns=[*wanted, "README.md"]
-        )
-    except RepositoryNotFoundError as error:
-        raise unknown(NAME, repo_id, "HF_TOKEN", OTHER) from error
-    except (HfHubHTTPError, httpx.HTTPError) as error:
-        raise MartletError(f"dataset '{repo_id}': {NAME} failed: {str(error).splitlines()[0]}; try again") from error
-    return Path(folder)
+        wanted = _patterns(file.rfilename for file in info.siblings or [])
+        # By the branch's name, not its commit: the cache then knows what the branch is when the hub is away.
+        return Path(snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted))
 
 
-def _found(folder: Path) -> Snapshot:
-    return Snapshot(cached_files(folder), folder.name, licence_of(folder))
+def _patterns(names: Iterable[str]) -> list[str]:
+    return [glob.escape(name) for name in training_files(names)] + ["README.md"]

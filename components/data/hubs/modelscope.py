@@ -1,57 +1,69 @@
 """ModelScope, through `modelscope_hub`, the client inside `modelscope` (which itself takes seconds to import)."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
-from components.data.hubs import Snapshot, answers, cached_files, licence_of, training_files, unknown, unreachable
-from components.errors import MartletError
+from components.data.hubs import answers, explained, training_files
+from components.files import read_json, write_json
 
 NAME = "ModelScope"
-OTHER = "add --use_hf to look on Hugging Face"
+TOKEN = "MODELSCOPE_API_TOKEN"
+INSTEAD = "add --use_hf to look on Hugging Face"
+COMPLETE = ".complete.json"
+"""The files of a snapshot, written into its folder last: the client itself cannot tell one from half of one."""
 
 
-def snapshot(repo_id: str, revision: str | None) -> Snapshot:
-    """See `components.data.hubs.snapshot`."""
-    from modelscope_hub import CacheNotFound, HubApi, HubConfig
+def _api() -> Any:
+    # Read once, by the import; the client's own defaults log every request and try for minutes.
+    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("MODELSCOPE_API_MAX_RETRIES", "1")
+    from modelscope_hub import HubApi, HubConfig
 
-    api = HubApi(HubConfig())
-    endpoint = str(api.downloader._config.endpoint)
-    cached = _cached(api, repo_id, revision) if revision else None
-    if cached is None and answers(endpoint):
-        return _found(_download(api, repo_id, revision or "master"))
-    try:
-        return _found(cached or api.download_repo(repo_id, "dataset", revision=revision, local_files_only=True))
-    except CacheNotFound as error:
-        raise unreachable(NAME, repo_id, endpoint, OTHER) from error
+    return HubApi(HubConfig())
 
 
-def _cached(api: Any, repo_id: str, revision: str) -> Path | None:
+def endpoint() -> str:
+    """Where the hub is, `MODELSCOPE_ENDPOINT` if that is set."""
+    _api()
+    from modelscope_hub import HubConfig
+
+    return str(HubConfig().endpoint)
+
+
+def online() -> bool:
+    """Whether the hub answers."""
+    return answers(endpoint())
+
+
+def cached(repo_id: str, revision: str | None) -> Path | None:
+    """The folder of a snapshot that was downloaded before, with all that is wanted of it."""
+    api = _api()
     from modelscope_hub import CacheNotFound
 
     try:
-        return api.download_repo(repo_id, "dataset", revision=revision, local_files_only=True)
-    except CacheNotFound:
+        folder: Path = api.download_repo(repo_id, "dataset", revision=revision, local_files_only=True)
+        whole = all((folder / name).is_file() for name in read_json(folder / COMPLETE))
+    except (CacheNotFound, FileNotFoundError):
         return None
+    return folder if whole else None
 
 
-def _download(api: Any, repo_id: str, revision: str) -> Path:
+def download(repo_id: str, revision: str | None) -> Path:
+    """Download what is wanted of a repository; the master branch when no revision is given."""
+    api = _api()
     from modelscope_hub import AuthenticationError, HubError, NotExistError, PermissionDeniedError
 
-    try:
-        listing = api.legacy.list_repo_files(repo_id, "dataset", revision)
+    unknown = (NotExistError, AuthenticationError, PermissionDeniedError)
+    with explained(sys.modules[__name__], repo_id, unknown, (HubError,)):
+        listing = api.legacy.list_repo_files(repo_id, "dataset", revision or "master")
         entries = {entry["Path"]: entry for entry in listing if entry.get("Type") != "tree"}
         wanted = [name for name in [*training_files(entries), "README.md"] if name in entries]
         chosen = [entries[name] for name in wanted]
-        # The hub gives each file's last commit; the newest of them holds all of them as they are now.
-        newest = max(chosen, key=lambda entry: entry.get("CommittedDate") or 0, default={})
-        return api.download_repo(
-            repo_id, "dataset", revision=newest.get("Revision") or revision, allow_patterns=wanted, file_list=chosen
-        )
-    except (NotExistError, AuthenticationError, PermissionDeniedError) as error:
-        raise unknown(NAME, repo_id, "MODELSCOPE_API_TOKEN", OTHER) from error
-    except HubError as error:
-        raise MartletError(f"dataset '{repo_id}': {NAME} failed: {str(error).splitlines()[0]}; try again") from error
-
-
-def _found(folder: Path) -> Snapshot:
-    return Snapshot(cached_files(folder), folder.name, licence_of(folder))
+        # The hub gives each file's last commit; at the newest of them all files are as they are now.
+        newest: dict[str, Any] = max(chosen, key=lambda entry: entry.get("CommittedDate") or 0, default={})
+        at = revision or newest.get("Revision") or "master"
+        folder: Path = api.download_repo(repo_id, "dataset", revision=at, allow_patterns=wanted, file_list=chosen)
+        write_json(folder / COMPLETE, wanted)
+        return folder

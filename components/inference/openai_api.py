@@ -59,9 +59,8 @@ def create_app(engine: Engine, names: list[str], api_key: str | None = None) -> 
     @app.post("/v1/completions")
     async def completions(body: CompletionRequest, request: Request) -> Any:
         name = served(body.model)
-        prompts: list[Any] = body.prompt if isinstance(body.prompt, list) else [body.prompt]
-        if prompts and isinstance(prompts[0], int):
-            prompts = [prompts]
+        several = isinstance(body.prompt, list) and body.prompt and isinstance(body.prompt[0], str | list)
+        prompts: Any = body.prompt if several else [body.prompt]
         ids = [engine.encode(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
         return await answer(Text(name), body, ids, request)
 
@@ -233,10 +232,10 @@ def _event(value: dict[str, Any]) -> str:
 async def _bad_request(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         return error_response(400, str(error), code=getattr(error, "code", None))
-    first = error.errors()[0]
+    first = max(error.errors(), key=lambda problem: len(problem["loc"]))  # the branch of a union that came furthest
     if first["type"] == "json_invalid":
         return error_response(400, f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}")
-    path = ".".join(str(part) for part in first["loc"][1:])
+    path = ".".join(str(part) for part in first["loc"][1:] if "[" not in str(part))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "this server does not know this field"

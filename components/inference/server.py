@@ -33,13 +33,16 @@ def bind(host: str = "127.0.0.1", port: int = 8000, api_key: str | None = None) 
         raise ConfigError(
             f"--host {host} opens the server to the network: set a key in MARTLET_API_KEY, or use --host 127.0.0.1"
         )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
     except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}, port {port}: {error.strerror}. Choose another with --port"
-        ) from error
+        reason = str(error.strerror).partition(" (")[0]
+        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}. Choose another with --port") from error
+    # Connections inherit it; without it the last packet of every answer waits for a delayed acknowledgement.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,43 @@
+"""A model whose greedy answers are lively (large random weights), its engine, and its server; one of each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.inference import Engine, load_engine, serving
+
+
+@pytest.fixture(scope="session")
+def lively_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    folder = tmp_path_factory.mktemp("lively") / "model"
+    config = Qwen3Config.from_pretrained(tiny_model)
+    config.initializer_range = 0.3
+    torch.manual_seed(1)
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(lively_model: Path) -> Iterator[Engine]:
+    engine = load_engine(lively_model)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def url(engine: Engine) -> Iterator[str]:
+    with serving(engine, ["lively", "again"]) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def client(url: str) -> Any:
+    from openai import OpenAI
+
+    return OpenAI(base_url=url, api_key="unused", max_retries=0)

@@ -1,0 +1,236 @@
+import json
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.errors import ConfigError, MartletError
+from components.inference import GenerationConfig, RequestError, engine_for, load_engine, stream_text
+from tests.components.inference.messages import user
+
+GREEDY = GenerationConfig(max_new_tokens=24, temperature=0)
+
+
+def alone(engine: Any, ids: list[int], generation: GenerationConfig) -> list[int]:
+    return engine.submit(ids, generation).result(60).token_ids
+
+
+def prompts(engine: Any, count: int) -> list[list[int]]:
+    return [engine.encode_chat(user("What is your name? " * (1 + i % 5) + str(i))) for i in range(count)]
+
+
+def test_greedy_is_what_transformers_generates(engine: Any) -> None:
+    import torch
+
+    ids = prompts(engine, 1)[0]
+    plain = engine.model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False, eos_token_id=[*engine.eos])
+    assert alone(engine, ids, GREEDY) == plain[0, len(ids) :].tolist()
+
+
+def test_many_at_once_answer_as_each_alone(engine: Any) -> None:
+    asked = prompts(engine, 20)  # more than fit one batch, of different lengths, with different limits
+    settings = [GenerationConfig(max_new_tokens=3 + 5 * i % 40, temperature=0) for i in range(20)]
+    expected = [alone(engine, ids, s) for ids, s in zip(asked, settings, strict=True)]
+    futures = [engine.submit(ids, s) for ids, s in zip(asked, settings, strict=True)]
+    assert [future.result(60).token_ids for future in futures] == expected
+    assert len({tuple(ids) for ids in expected}) > 15
+
+
+def test_a_short_request_does_not_wait_for_a_long_one(engine: Any) -> None:
+    long_, short = prompts(engine, 2)
+    settings = GenerationConfig(max_new_tokens=400, temperature=0, stop_words=["\n\n\n\n"])
+    expected = alone(engine, long_, settings)
+    assert len(expected) > 300
+    started = []
+    slow = engine.submit(long_, settings, started.append)
+    while not started:
+        time.sleep(0.001)
+    quick = engine.submit(short, GenerationConfig(max_new_tokens=4, temperature=0))
+    quick.result(60)
+    assert not slow.done()
+    assert slow.result(60).token_ids == expected  # although it was put aside and taken up again
+
+
+def test_a_seed_gives_the_same_answer_in_any_company(engine: Any) -> None:
+    ids, *others = prompts(engine, 6)
+    sampled = GenerationConfig(max_new_tokens=24, temperature=0.9, top_k=50, top_p=0.95, seed=7)
+    expected = alone(engine, ids, sampled)
+    futures = [engine.submit(other, GenerationConfig(max_new_tokens=30, temperature=1.5)) for other in others]
+    futures.append(engine.submit(others[0], GREEDY))
+    assert alone(engine, ids, sampled) == expected
+    assert futures[-1].result(60).token_ids == alone(engine, others[0], GREEDY)
+    assert alone(engine, ids, GenerationConfig(max_new_tokens=24, temperature=0.9, seed=8)) != expected
+    wait(futures, 60)
+
+
+def test_draws_follow_the_distribution() -> None:
+    import torch
+
+    from components.inference.sampling import Sampler
+
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, -3.0]])
+    sampler = Sampler(GenerationConfig(temperature=0.5, top_k=3, seed=0), torch.device("cpu"))
+    draws = torch.stack([sampler(torch.zeros(1, 1, dtype=torch.long), logits.clone()).argmax() for _ in range(8000)])
+    expected = torch.softmax(torch.tensor([2.0, 1.0, 0.0]) / 0.5, 0)
+    seen = torch.bincount(draws, minlength=5) / len(draws)
+    assert seen[3:].sum() == 0
+    assert torch.allclose(seen[:3], expected, atol=0.02)  # four standard errors are 0.016
+
+
+@pytest.mark.parametrize("settings", [{"top_k": 1}, {"top_p": 1e-6}], ids=str)
+def test_a_distribution_of_one_token_is_greedy(engine: Any, settings: dict[str, Any]) -> None:
+    ids = prompts(engine, 1)[0]
+    sampled = GenerationConfig(max_new_tokens=16, temperature=1.0, **settings)
+    assert alone(engine, ids, sampled) == alone(engine, ids, GREEDY)[:16]
+
+
+def test_repetition_penalty_is_transformers_and_knows_no_padding(engine: Any) -> None:
+    import torch
+
+    short, *_, longer = prompts(engine, 5)
+    settings = GenerationConfig(max_new_tokens=24, temperature=0, repetition_penalty=1.8)
+    plain = engine.model.generate(
+        torch.tensor([short]), max_new_tokens=24, do_sample=False, repetition_penalty=1.8, eos_token_id=[*engine.eos]
+    )
+    expected = plain[0, len(short) :].tolist()
+    assert expected != alone(engine, short, GREEDY)
+    futures = [engine.submit(longer, GREEDY), engine.submit(short, settings)]
+    assert futures[1].result(60).token_ids == expected
+
+
+def test_limits_and_reasons(engine: Any) -> None:
+    ids = prompts(engine, 1)[0]
+    cut = engine.submit(ids, GenerationConfig(max_new_tokens=5, temperature=0)).result(60)
+    assert (len(cut.token_ids), cut.finish_reason, cut.prompt_tokens) == (5, "length", len(ids))
+    room = engine.max_model_len - len(ids)
+    assert engine.resolve(ids, GenerationConfig(max_new_tokens=10**6)).max_new_tokens == room
+    assert engine.resolve(ids, GenerationConfig()).max_new_tokens == room
+    with pytest.raises(RequestError, match="has 1024 tokens and the model's context is 1024") as error:
+        engine.submit([5] * 1024, GREEDY)
+    assert error.value.code == "context_length_exceeded"
+    with pytest.raises(RequestError, match="outside the vocabulary"):
+        engine.submit([10**6], GREEDY)
+    with pytest.raises(RequestError, match="empty"):
+        engine.submit([], GREEDY)
+
+
+def test_a_stop_word_ends_the_answer_before_it(engine: Any) -> None:
+    ids = prompts(engine, 1)[0]
+    whole = engine.submit(ids, GREEDY).result(60).text
+    word = whole[6:9]
+    cut = engine.submit(ids, GenerationConfig(max_new_tokens=24, temperature=0, stop_words=["nowhere", word])).result(
+        60
+    )
+    assert cut.finish_reason == "stop"
+    assert cut.text == whole[: whole.index(word)]
+
+
+def test_the_end_of_turn_token_ends_the_answer(engine: Any, lively_model: Path, tmp_path: Path) -> None:
+    ids = prompts(engine, 1)[0]
+    tokens = alone(engine, ids, GREEDY)
+    folder = shutil.copytree(lively_model, tmp_path / "model")
+    settings = json.loads((folder / "generation_config.json").read_text())
+    settings |= {"eos_token_id": [tokens[10]], "do_sample": True, "temperature": 0.7, "top_k": 20, "top_p": 0.8}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    other = load_engine(folder, max_model_len=512)
+    answer = other.submit(ids, GREEDY).result(60)
+    assert answer.finish_reason == "stop"
+    assert answer.token_ids == tokens[: tokens.index(tokens[10]) + 1]
+    resolved = other.resolve(ids, GenerationConfig(top_k=5))
+    assert (resolved.temperature, resolved.top_k, resolved.top_p) == (0.7, 5, 0.8)  # the model's own, where left open
+    assert other.max_model_len == 512
+    other.close()
+
+
+def test_streaming_gives_the_same_text_and_can_be_left(engine: Any) -> None:
+    ids = prompts(engine, 1)[0]
+    pieces = list(stream_text(engine, ids, GREEDY))
+    assert len(pieces) > 3
+    assert "".join(pieces) == engine.submit(ids, GREEDY).result(60).text
+    left = stream_text(engine, ids, GenerationConfig(max_new_tokens=900, temperature=0))
+    next(left)
+    left.close()
+    begun = time.perf_counter()
+    alone(engine, ids, GenerationConfig(max_new_tokens=1, temperature=0))
+    assert time.perf_counter() - begun < 0.5  # 900 tokens take longer
+
+
+def test_a_closed_engine_leaves_nobody_waiting(lively_model: Path) -> None:
+    engine = load_engine(lively_model, max_batch_size=1)
+    ids = engine.encode("What is your name?")
+    futures = [engine.submit(ids, GenerationConfig(temperature=0)) for _ in range(3)]
+    engine.close()
+    assert all(future.done() for future in futures)
+    assert futures[-1].cancelled()
+    with pytest.raises(MartletError, match="closed"):
+        engine.submit(ids, GREEDY)
+
+
+def test_no_chat_template_is_said(engine: Any, lively_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(lively_model, tmp_path / "model")
+    for file in folder.glob("*template*"):
+        file.unlink()
+    other = load_engine(folder)
+    with pytest.raises(RequestError, match="no chat template"):
+        other.encode_chat(user("hello"))
+    other.close()
+
+
+def test_what_a_template_refuses_is_said(lively_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(lively_model, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('roles must alternate') }}")
+    other = load_engine(folder)
+    with pytest.raises(RequestError, match="refuses these messages: roles must alternate"):
+        other.encode_chat(user("hello"))
+    other.close()
+
+
+def test_folders_that_do_not_load(lively_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(MartletError, match=r"config\.json is missing"):
+        load_engine(tmp_path)
+    folder = shutil.copytree(lively_model, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(MartletError, match="no model loads from"):
+        load_engine(folder)
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(MartletError, match="has no tokenizer"):
+        load_engine(folder)
+
+
+def test_engines_by_name() -> None:
+    assert engine_for("transformers") is engine_for("pt")
+    with pytest.raises(ConfigError, match=r"uv pip install --python \.venvs/vllm vllm"):
+        engine_for("vllm")
+    with pytest.raises(ConfigError, match="did you mean 'transformers'"):
+        engine_for("transformer")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -1},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"top_k": -2},
+        {"max_new_tokens": 0},
+        {"repetition_penalty": 0},
+        {"seed": -1},
+        {"stop_words": [""]},
+        {"temperature": float("nan")},
+    ],
+    ids=str,
+)
+def test_settings_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        GenerationConfig(**wrong)
+
+
+def test_nothing_heavy_before_an_engine_is_loaded() -> None:
+    code = "import sys, components.inference; print({'torch', 'transformers', 'fastapi', 'uvicorn'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -1,0 +1,339 @@
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from components.errors import ConfigError
+from components.inference import GenerationConfig, bind, create_app, load_engine, serving
+from components.inference.guard import MAX_BODY_BYTES
+from tests.components.inference.messages import user
+
+CHAT: dict[str, Any] = {"messages": user("What is your name?"), "max_tokens": 20, "temperature": 0}
+
+
+def direct(engine: Any, text: str, **settings: Any) -> Any:
+    generation = GenerationConfig(**{"max_new_tokens": 20, "temperature": 0, **settings})
+    return engine.submit(engine.encode_chat(user(text)), generation).result(60)
+
+
+def test_a_chat_completion(engine: Any, client: Any) -> None:
+    answer = client.chat.completions.create(model="lively", **CHAT)
+    expected = direct(engine, "What is your name?")
+    assert answer.choices[0].message.content == expected.text
+    assert answer.choices[0].finish_reason == "length"
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (expected.prompt_tokens, 20)
+    assert answer.usage.total_tokens == expected.prompt_tokens + 20
+
+
+def test_streaming_gives_the_same(client: Any) -> None:
+    whole = client.chat.completions.create(model="lively", **CHAT)
+    stream = client.chat.completions.create(model="lively", **CHAT, stream=True, stream_options={"include_usage": True})
+    first, *pieces, last, usage = list(stream)
+    assert first.choices[0].delta.role == "assistant"
+    assert "".join(p.choices[0].delta.content for p in pieces) == whole.choices[0].message.content
+    assert last.choices[0].finish_reason == "length"
+    assert usage.choices == [] and usage.usage == whole.usage
+
+
+def test_the_wire_format_of_a_stream(url: str) -> None:
+    answer = httpx.post(f"{url}/chat/completions", json=CHAT | {"stream": True})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = answer.text.split("\n\n")
+    assert events[-2:] == ["data: [DONE]", ""]
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({chunk["id"] for chunk in chunks}) == 1
+
+
+def test_sixteen_clients_get_what_they_get_alone(engine: Any, client: Any) -> None:
+    questions = [f"What is your name? {'And yours? ' * (i % 4)}{i}" for i in range(16)]
+    expected = [direct(engine, question).text for question in questions]
+
+    def ask(number: int) -> str:
+        settings = {"model": "lively", "messages": user(questions[number]), "max_tokens": 20, "temperature": 0}
+        if number % 2:
+            return client.chat.completions.create(**settings).choices[0].message.content
+        chunks = client.chat.completions.create(**settings, stream=True)
+        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(ask, range(16))) == expected
+
+
+def test_text_completions(engine: Any, client: Any) -> None:
+    ids = engine.encode("You are")
+    expected = engine.submit(ids, GenerationConfig(max_new_tokens=8, temperature=0)).result(60).text
+    settings = {"model": "lively", "max_tokens": 8, "temperature": 0}
+    answer = client.completions.create(prompt=["You are", "What"], **settings)
+    assert answer.choices[0].text == expected != answer.choices[1].text
+    assert answer.usage.completion_tokens == 16
+    assert client.completions.create(prompt=ids, **settings).choices[0].text == expected
+    pieces = client.completions.create(prompt="You are", stream=True, **settings)
+    assert "".join(piece.choices[0].text for piece in pieces) == expected
+
+
+def test_several_choices(client: Any) -> None:
+    settings = CHAT | {"model": "lively", "temperature": 1.0, "seed": 3, "n": 3}
+    answers = client.chat.completions.create(**settings)
+    texts = [choice.message.content for choice in answers.choices]
+    assert len(set(texts)) == 3
+    assert answers.usage.completion_tokens == 60
+    assert answers.usage.prompt_tokens < 60  # counted once
+    streamed = ["", "", ""]
+    for chunk in client.chat.completions.create(**settings, stream=True):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+    assert streamed == texts
+    assert [c.message.content for c in client.chat.completions.create(**settings).choices] == texts
+
+
+def test_stop_words_and_their_reason(engine: Any, client: Any) -> None:
+    whole = direct(engine, "What is your name?").text
+    answer = client.chat.completions.create(model="lively", **CHAT, stop=whole[4:7])
+    assert answer.choices[0].message.content == whole[: whole.index(whole[4:7])]
+    assert answer.choices[0].finish_reason == "stop"
+    chunks = list(client.chat.completions.create(model="lively", **CHAT, stop=[whole[4:7], "x" * 9], stream=True))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == answer.choices[0].message.content
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_fields_beyond_openai(engine: Any, client: Any) -> None:
+    penalised = direct(engine, "What is your name?", repetition_penalty=1.8).text
+    assert penalised != direct(engine, "What is your name?").text
+    extra = {"repetition_penalty": 1.8, "top_k": 1, "chat_template_kwargs": {"enable_thinking": False}}
+    settings = CHAT | {"temperature": 0.7, "user": "someone", "logprobs": False, "presence_penalty": 0}
+    answer = client.chat.completions.create(model="again", **settings, extra_body=extra)
+    assert answer.choices[0].message.content == penalised
+    assert answer.model == "again"
+
+
+def test_messages_reach_the_template_as_it_expects_them(engine: Any, url: str) -> None:
+    sent = [
+        {"role": "developer", "content": [{"type": "text", "text": "You are "}, {"type": "text", "text": "kind"}]},
+        {"role": "user", "content": "hello", "refusal": None},
+        {"role": "assistant", "content": None},
+    ]
+    meant = [
+        {"role": "system", "content": "You are kind"},
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": ""},
+    ]
+    answer = httpx.post(f"{url.removesuffix('/v1')}/tokenize", json={"messages": sent}).json()
+    assert answer["tokens"] == engine.encode_chat(meant)
+
+
+def test_tool_arguments_become_objects() -> None:
+    from components.inference.openai_types import ChatMessage
+
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+    message = ChatMessage.model_validate({"role": "assistant", "tool_calls": [call]}).for_template()
+    assert message["tool_calls"][0]["function"]["arguments"] == {"x": 1}
+
+
+def test_models_health_and_tokenize(engine: Any, client: Any, url: str) -> None:
+    assert [model.id for model in client.models.list()] == ["lively", "again"]
+    assert client.models.retrieve("again").id == "again"
+    root = url.removesuffix("/v1")
+    assert httpx.get(f"{root}/health").status_code == 200
+    tokens = engine.encode_chat(user("hello"))
+    body = {"messages": user("hello"), "add_generation_prompt": True}
+    assert httpx.post(f"{root}/tokenize", json=body).json() == {
+        "tokens": tokens,
+        "count": len(tokens),
+        "max_model_len": engine.max_model_len,
+    }
+    without = httpx.post(f"{root}/tokenize", json=body | {"add_generation_prompt": False}).json()
+    assert without["tokens"] == tokens[: without["count"]] and without["count"] < len(tokens)
+    assert httpx.post(f"{root}/tokenize", json={"prompt": "hello"}).json()["tokens"] == engine.encode("hello")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "message"),
+    [
+        ({"max_tokens": "5"}, 400, "max_tokens: Input should be a valid integer"),
+        ({"max_tokens": 0}, 400, "max_tokens: Input should be greater than or equal to 1"),
+        ({"temperature": -1}, 400, "temperature must be between 0 and 100"),
+        ({"top_p": 0}, 400, "top_p must be above 0"),
+        ({"messages": []}, 400, "messages: List should have at least 1 item"),
+        ({"messages": "hello"}, 400, "messages: Input should be a valid list"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, 400, "messages.0.role: Input should be 'system'"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            400,
+            "messages.0.content.0.type: Input should be 'text'",
+        ),
+        ({"messages": user("long " * 2000)}, 400, "the model's context is 1024 tokens"),
+        ({"logprobs": True}, 400, "logprobs is not implemented"),
+        ({"response_format": {"type": "json_object"}}, 400, "response_format is not implemented"),
+        ({"tool_choice": "required"}, 400, "tool_choice: Input should be 'auto' or 'none'"),
+        ({"n": 1000}, 400, "n: Input should be less than or equal to 64"),
+        ({"stop": [""]}, 400, "stop_words must not hold an empty string"),
+        ({"temprature": 1}, 400, "temprature: this server does not know this field"),
+        ({"chat_template_kwargs": {"documents": []}}, 400, "chat_template_kwargs.documents: this server does not"),
+        ({"model": "gpt-9"}, 404, "the model 'gpt-9' does not exist; this server has: lively, again"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_a_bad_request_is_told_what_is_wrong(url: str, change: dict[str, Any], status: int, message: str) -> None:
+    answer = httpx.post(f"{url}/chat/completions", json=CHAT | change)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (status, "invalid_request_error")
+    assert message in error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "message"),
+    [
+        (("POST", "/v1/chat/completions", b'{"messages": ['), 400, "the body is not JSON"),
+        (("POST", "/v1/chat/completions", b"[1]"), 400, "valid dictionary"),
+        (("POST", "/v1/chat/completions", b""), 400, "required"),
+        (("POST", "/v1/completions", b'{"prompt": []}'), 400, "the prompt is empty"),
+        (("POST", "/v1/completions", b'{"prompt": [999999]}'), 400, "outside the vocabulary"),
+        (("POST", "/tokenize", b'{"prompt": "a", "messages": []}'), 400, "either prompt or messages"),
+        (("GET", "/v1/nothing", b""), 404, "there is nothing at GET /v1/nothing"),
+        (("GET", "/v1/models/gpt-9", b""), 404, "the model 'gpt-9' does not exist"),
+        (("GET", "/v1/chat/completions", b""), 405, "does not take GET"),
+        (("POST", "/v1/chat/completions", b" " * (MAX_BODY_BYTES + 1)), 413, "larger than"),
+    ],
+    ids=lambda value: f"{value[1]} {value[2][:12]!r}" if isinstance(value, tuple) else None,
+)
+def test_every_error_has_openais_shape(url: str, request_: tuple, status: int, message: str) -> None:
+    method, path, body = request_
+    root = url.removesuffix("/v1")
+    answer = httpx.request(method, root + path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    assert message in answer.json()["error"]["message"]
+
+
+def test_a_long_body_without_a_length_is_refused_too(url: str) -> None:
+    def chunks() -> Any:
+        for _ in range(MAX_BODY_BYTES // 2**20 + 1):
+            yield b" " * 2**20
+
+    answer = httpx.post(f"{url}/chat/completions", content=chunks(), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert "message" in answer.json()["error"]
+
+
+def test_the_clients_own_exceptions(client: Any) -> None:
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.chat.completions.create(model="gpt-9", **CHAT)
+    assert missing.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError) as long_:
+        client.chat.completions.create(model="lively", messages=user("long " * 2000))
+    assert long_.value.code == "context_length_exceeded"
+
+
+def test_a_failing_engine_is_a_500_without_a_traceback(engine: Any) -> None:
+    class Failing:
+        max_model_len = 8
+        encode_chat = resolve = engine.encode_chat
+
+        def submit(self, *_: Any) -> Any:
+            raise ZeroDivisionError("the inside of the engine")
+
+    with serving(Failing(), "failing") as url:  # type: ignore[arg-type]
+        answer = httpx.post(f"{url}/chat/completions", json=CHAT)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+        assert "inside" not in answer.text and "Traceback" not in answer.text
+        streamed = httpx.post(f"{url}/chat/completions", json=CHAT | {"stream": True})
+        assert '"server_error"' in streamed.text and "[DONE]" not in streamed.text and "inside" not in streamed.text
+
+
+def test_with_a_key(engine: Any) -> None:
+    with serving(engine, "lively", api_key="sesame") as url:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic sesame"}):
+            for path in ("/models", "/nothing"):
+                answer = httpx.get(url + path, headers=headers)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert httpx.get(f"{url}/models", headers={"Authorization": "Bearer sesame"}).status_code == 200
+        assert httpx.get(f"{url.removesuffix('/v1')}/health").status_code == 200
+        with pytest.raises(openai.AuthenticationError):
+            openai.OpenAI(base_url=url, api_key="wrong").models.list()
+
+
+def test_without_a_key_a_foreign_host_name_is_refused(url: str) -> None:
+    port = url.split(":")[2].removesuffix("/v1")
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost"):
+        assert httpx.get(f"{url}/models", headers={"Host": host}).status_code == 200
+    answer = httpx.get(f"{url}/models", headers={"Host": f"rebound.example:{port}"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (403, "invalid_request_error")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_goes_away_frees_its_place(lively_model: Path, stream: bool) -> None:
+    engine = load_engine(lively_model, max_batch_size=1)
+    body = CHAT | {"max_tokens": 1000, "stream": stream, "stop": ["\n\n\n\n"]}
+
+    async def leave(url: str) -> None:
+        async with httpx.AsyncClient() as http:
+            asking = asyncio.create_task(http.post(f"{url}/chat/completions", json=body))
+            await asyncio.sleep(0.2)  # it is being answered
+            assert not asking.done()
+            asking.cancel()
+
+    with serving(engine, "lively") as url:
+        asyncio.run(leave(url))
+        begun = time.perf_counter()
+        direct(engine, "What is your name?", max_new_tokens=1)
+        waited = time.perf_counter() - begun
+        whole = time.perf_counter()
+        direct(engine, "What is your name?", max_new_tokens=1000, stop_words=["\n\n\n\n"])
+        assert waited < (time.perf_counter() - whole) / 3  # the only place was free long before the answer's end
+    engine.close()
+
+
+def test_a_port_in_use_is_said_before_anything_else() -> None:
+    with bind(port=0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"port {port}: Address already in use\. Choose another with --port"):
+            bind(port=port)
+
+
+def test_the_network_needs_a_key() -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
+        with pytest.raises(ConfigError, match="MARTLET_API_KEY"):
+            bind(host, 0)
+    bind("localhost", 0).close()
+    with bind("0.0.0.0", 0, api_key="sesame") as listening:
+        assert listening.family == socket.AF_INET
+
+
+def test_the_pages_that_load_scripts_from_elsewhere_are_off(engine: Any) -> None:
+    paths = {getattr(route, "path", "") for route in create_app(engine, "m").routes}
+    assert not paths & {"/docs", "/redoc"}
+
+
+def test_ctrl_c_stops_a_busy_server_quickly(lively_model: Path) -> None:
+    code = f"""
+from components.inference import bind, load_engine, serve
+engine = load_engine({str(lively_model)!r})
+listening = bind(port=0)
+print(listening.getsockname()[1], flush=True)
+serve(engine, listening=listening)
+print("closed", flush=True)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    assert server.stdout
+    port = int(server.stdout.readline())
+    body = CHAT | {"max_tokens": 1000, "stream": True}
+    with httpx.stream("POST", f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=30) as answer:
+        next(answer.iter_lines())
+        begun = time.perf_counter()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+    assert time.perf_counter() - begun < 8
+    assert server.stdout.read() == "closed\n"

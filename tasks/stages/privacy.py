@@ -17,7 +17,17 @@ QUIET = {
 }
 
 
+LOOPBACK = "127.0.0.1,localhost"
+
+
 def keep_quiet() -> None:
-    """Put the switches into this process's environment, from where children inherit them. A user's own value wins."""
+    """Put the switches into this process's environment, from where children inherit them. A user's own value wins.
+
+    What talks to loopback must not do so through a proxy, which would get the questions and could not answer them.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    for name in ("NO_PROXY", "no_proxy"):
+        given = os.environ.get(name, "")
+        if LOOPBACK not in given:
+            os.environ[name] = f"{given},{LOOPBACK}".lstrip(",")

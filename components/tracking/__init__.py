@@ -11,9 +11,10 @@ most stages, and a server that is away must not fail or delay a training. `sync`
 number of times; what MLflow then holds is the same. Only `sync` imports MLflow.
 """
 
+from components.tracking.closing import lineage
 from components.tracking.recording import recording
-from components.tracking.run import begin, current, end
+from components.tracking.run import begin, commit, current, end
 from components.tracking.sidecar import finish, follow, status
 from components.tracking.store import sync
 
-__all__ = ["begin", "current", "end", "finish", "follow", "recording", "status", "sync"]
+__all__ = ["begin", "commit", "current", "end", "finish", "follow", "lineage", "recording", "status", "sync"]

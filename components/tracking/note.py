@@ -49,16 +49,25 @@ def _scores(root: Path) -> str:
     return "\n".join([f"| right answers | {' | '.join(sets)} |", f"|---|{'--:|' * len(sets)}", *rows])
 
 
+def _gate(root: Path) -> dict[str, Any] | None:
+    """The gate's verdict on what is registered now; None when it has judged nothing or something else."""
+    try:
+        gate, registered = read_json(root / "reports/gate.json"), read_json(root / "reports/registration.json")
+    except FileNotFoundError:
+        return None
+    contents = {version["content_sha256"] for version in registered["versions"]}
+    return gate if gate["content_sha256"] in contents else None
+
+
 def _verdict(root: Path) -> str:
-    gate = root / "reports/gate.json"
-    return f"Gate: {read_json(gate)['summary']}" if gate.exists() else ""
+    gate = _gate(root)
+    return f"Gate, against {gate['names'][1]}: **{gate['decision']}** ({gate['reason']})" if gate else ""
 
 
 def _next(root: Path, run: dict[str, Any]) -> str:
     if run.get("outcome", "done") != "done":
         return run["command"]
     if not (root / "reports/registration.json").exists():
-        return f"martlet infer --adapters {root}"
-    gate = root / "reports/gate.json"
-    promoted = gate.exists() and read_json(gate).get("promoted")
-    return "martlet deploy" if promoted else "martlet promote"
+        return f"martlet infer --adapters {root / 'models/adapter'}"
+    gate = _gate(root)
+    return "martlet deploy" if gate and gate["promoted"] else "martlet promote"

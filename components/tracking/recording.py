@@ -20,13 +20,16 @@ def recording(root: Path, workspace: Path, params: dict[str, Any]) -> Generator[
         return
     began, command = _parent_command()
     begin(root, params, command, began)
+    identity = sync(root, workspace)
+    outcome, message = "done", None
     try:
-        yield sync(root, workspace)
+        yield identity
     except BaseException as error:
-        end(root, "failed", str(error))
+        outcome, message = "failed", str(error)
         raise
-    end(root, "done")
-    sync(root, workspace)
+    finally:
+        end(root, outcome, message)
+        sync(root, workspace)
 
 
 def _parent_command() -> tuple[float, str]:

@@ -36,7 +36,7 @@ def begin(root: Path, params: dict[str, Any], name: str | None = None, began: fl
             "name": name or identity,
             "began": round(began, 3),
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "commit": _git(root, "rev-parse", "HEAD"),
+            "commit": commit(root),
             "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
             "pid": os.getpid(),
             "pid_began": psutil.Process().create_time(),
@@ -44,6 +44,11 @@ def begin(root: Path, params: dict[str, Any], name: str | None = None, began: fl
         },
     )
     return identity
+
+
+def commit(root: Path) -> str | None:
+    """The commit that is checked out around `root`; None outside of git."""
+    return _git(root, "rev-parse", "HEAD")
 
 
 def _git(root: Path, *words: str) -> str | None:

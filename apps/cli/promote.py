@@ -1,0 +1,54 @@
+"""Make the newest candidate champion, if the evaluation gate opens.
+
+martlet promote                          the merged model that the last run registered
+martlet promote --version 3              another version
+martlet promote --force --why "…"        against the gate's verdict; the reason goes into the journal
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from components.config import load, read_flags
+from components.errors import ConfigError, EvaluationGateError
+from components.registry import Entry
+from tasks.stages.paths import Paths
+
+PARAMETERS = ("registry", "gate")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--version", type=int, metavar="N", help="the version to promote; by default the newest")
+    parser.add_argument("--force", action="store_true", help="promote whatever the gate says")
+    parser.add_argument("--why", default="", metavar="TEXT", help="a reason, for the journal")
+
+
+def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+    if arguments.force and not arguments.why:
+        raise ConfigError("--force needs --why TEXT: the journal keeps the reason")
+    from tasks import promotion
+
+    params, paths = load(Path("params.yaml"), read_flags(given)), Paths.here()
+    if not arguments.force:
+        verdict = promotion.judge(params, paths, arguments.version)
+        print(verdict)
+        if not verdict.promote:
+            raise EvaluationGateError("the champion stays; `martlet promote --force --why …` overrules the gate")
+    entry = promotion.promote(params, paths, arguments.force, arguments.version, arguments.why)
+    show(promotion.journal(params, paths))
+    if entry is None:
+        print("nothing to do: it is the champion already")
+        return 0
+    print(f"champion is version {entry.version}; `martlet deploy` serves it, `martlet rollback` takes it back")
+    return 0
+
+
+def show(entries: list[Entry], last: int = 5) -> None:
+    """Print the last lines of the journal."""
+    print(f"\njournal ({len(entries)} in all):")
+    for entry in entries[-last:]:
+        before = "" if entry.previous is None else f" (previous: {entry.previous})"
+        print(
+            f"  {entry.time}  {entry.action:<8}  champion: {entry.version or 'none'}{before}  {entry.by}: {entry.why}"
+        )
+    print()

@@ -1,0 +1,62 @@
+"""Give the evaluated candidates version numbers in the registry, with where they come from."""
+
+import json
+from contextlib import nullcontext
+from typing import Any
+
+from components import registry, tracking
+from components.config import Params, difference
+from components.files import read_json, write_json
+from tasks.stages.paths import Paths
+from tasks.stages.runner import Result, main
+
+
+def run(params: Params, paths: Paths) -> Result:
+    """Register the merged model, which becomes challenger, and every quantized variant that was evaluated."""
+    name, reports = params.registry.registered_model_name, paths.reports / "eval"
+    variants = sorted(file.stem for file in reports.glob("*.json") if (paths.quantized / file.stem).is_dir())
+    folders = {"merged": paths.merged, **{variant: paths.quantized / variant for variant in variants}}
+    changed = {key: new for key, (_, new) in difference(params).items()}
+    origin = {
+        **tracking.lineage(paths.root),
+        "commit": tracking.commit(paths.workspace) or "not in git",
+        "params": json.dumps(changed, ensure_ascii=False),
+    }
+    with _recording(params, paths) as run_id:
+        versions = {}
+        for candidate, folder in folders.items():
+            sets = read_json(reports / f"{candidate}.json")["sets"]
+            scores = {f"accuracy.{key}": str(entry["accuracy"]) for key, entry in sets.items()}
+            versions[candidate] = registry.register(
+                name,
+                folder,
+                paths.workspace,
+                reports=[reports / f"{candidate}.json", reports / f"{candidate}.parquet"],
+                tags={**origin, **scores, "variant": candidate},
+                description=_description(candidate, sets, origin),
+                run_id=run_id,
+            )
+        registry.challenge(versions["merged"], paths.workspace)
+        registered = [
+            {"candidate": candidate, "name": name, "version": version.number, "content_sha256": version.content}
+            for candidate, version in versions.items()
+        ]
+        write_json(paths.reports / "registration.json", {"versions": registered})
+    return {"versions": {candidate: version.number for candidate, version in versions.items()}}
+
+
+def _recording(params: Params, paths: Paths) -> Any:
+    """The MLflow run that the versions belong to; run by DVC alone, the pipeline gets one here."""
+    if params.tracking.report_to == "none":
+        return nullcontext()
+    return tracking.recording(paths.root, paths.workspace, params.model_dump(mode="json"))
+
+
+def _description(candidate: str, sets: dict[str, Any], origin: dict[str, str]) -> str:
+    """Markdown for MLflow's page of the version."""
+    scores = ", ".join(f"{name} {entry['accuracy']:.1%}" for name, entry in sets.items()) or "not evaluated"
+    return f"**{candidate}**, fine-tuned from {origin.get('base_model', 'an unnamed base')}: {scores}"
+
+
+if __name__ == "__main__":
+    main("register", run)

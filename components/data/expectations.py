@@ -39,11 +39,13 @@ def expect(rows: list[Row], validation: Validation) -> list[dict[str, Any]]:
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     asset = context.data_sources.add_pandas("rows").add_dataframe_asset("clean")
     batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+    for name, expectation in named.items():
+        expectation.meta = {"name": name}  # the results come in an order of their own
     suite = gx.ExpectationSuite(name="clean rows", expectations=list(named.values()))
-    results = batch.validate(suite).results
+    results = {result.expectation_config.meta["name"]: result for result in batch.validate(suite).results}
     return [
-        {"name": name, "success": bool(result.success), "observed": _observed(result.to_json_dict()["result"])}
-        for name, result in zip(named, results, strict=True)
+        {"name": name, "success": bool(results[name].success), "observed": _observed(results[name].to_json_dict())}
+        for name in named
     ]
 
 
@@ -65,7 +67,7 @@ def _suite(gxe: Any, validation: Validation) -> Iterator[tuple[str, Any]]:
     yield "every row knows its source", gxe.ExpectColumnValuesToNotBeNull(column="source")
     yield "every row knows its number", gxe.ExpectColumnValuesToBeBetween(column="row", min_value=1)
     if held["roles"]:
-        turns = r"^(system )?user assistant( user assistant)*$"
+        turns = r"^(?:system )?user assistant(?: user assistant)*$"
         firsts, lasts = ["system", "user"], ["assistant"]
         yield "user and assistant alternate", gxe.ExpectColumnValuesToMatchRegex(column="roles", regex=turns)
         yield "a system or a user begins", gxe.ExpectColumnValuesToBeInSet(column="first_role", value_set=firsts)
@@ -81,8 +83,9 @@ def _suite(gxe: Any, validation: Validation) -> Iterator[tuple[str, Any]]:
         yield "no row is too long", gxe.ExpectColumnValuesToBeBetween(column="size", max_value=limit)
 
 
-def _observed(result: Any) -> str:
+def _observed(outcome: Any) -> str:
     """What was found, in a few words."""
+    result = outcome["result"]
     if "observed_value" in result:
         value = result["observed_value"]
         return f"{len(value)} columns" if isinstance(value, list) else f"{value:,}"

@@ -1,0 +1,204 @@
+"""validate, as a user runs it: the gate opens with clean rows or closes with exit 3, and the report names every row."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from components import data
+from components.config import Params
+from components.errors import DataGateError
+from tasks.stages import runner, validate
+from tasks.stages.paths import Paths
+
+GOOD = [{"query": f"question {i}", "response": f"answer {i}"} for i in range(6)]
+VAL = [{"query": "v", "response": "w"}]
+
+
+def put(root: Path, train: list[Any], val: list[Any] = (), questions: list[str] = ()) -> None:  # type: ignore[assignment]
+    """Leave what fetch would."""
+    for split, rows in (("train", train), ("val", val)):
+        if rows:
+            table = data.Table(["a.jsonl"] * len(rows), list(range(1, len(rows) + 1)), [json.dumps(r) for r in rows])
+            (root / "data/raw").mkdir(parents=True, exist_ok=True)
+            data.write_table(root / f"data/raw/{split}.parquet", table)
+    (root / "data/eval").mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"query": query, "response": "x"}) + "\n" for query in questions]
+    (root / "data/eval/set.jsonl").write_text("".join(lines))
+
+
+def run(root: Path, **validation: Any) -> dict[str, Any]:
+    return runner.run("validate", validate.run, Params.model_validate({"validation": validation}), Paths(root, root))
+
+
+def report(root: Path) -> dict[str, Any]:
+    return json.loads((root / "reports/data.json").read_text())
+
+
+def test_clean_rows_in_the_agreed_columns(tmp_path: Path):
+    put(
+        tmp_path,
+        [*GOOD, {"instruction": "i", "input": "x", "output": "o", "system": "s"}],
+        [{"query": "v", "response": "w"}],
+    )
+    assert run(tmp_path) == {"train": 7, "val": 1, "dropped": 0}
+    clean = pq.read_table(tmp_path / "data/clean/train.parquet")
+    message = "list<element: struct<role: string, content: string>>"
+    assert [(f.name, str(f.type)) for f in clean.schema] == [
+        ("messages", message),
+        ("source", "string"),
+        ("row", "int64"),
+    ]
+    assert clean.to_pylist()[6] == {
+        "messages": [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "i\nx"},
+            {"role": "assistant", "content": "o"},
+        ],
+        "source": "a.jsonl",
+        "row": 7,
+    }
+    assert report(tmp_path)["rows"] == {"train": 7, "val": 1, "dropped": 0}
+    assert pq.read_table(tmp_path / "data/clean/val.parquet").num_rows == 1
+
+
+def test_every_row_left_out_is_named(tmp_path: Path):
+    put(
+        tmp_path,
+        [*GOOD, {"query": "q", "response": ""}, GOOD[0], {"query": "asked", "response": "x"}],
+        questions=["asked"],
+    )
+    assert run(tmp_path) == {"train": 6, "val": 0, "dropped": 3}
+    assert [(r["source"], r["row"], r["check"]) for r in report(tmp_path)["rejected"]] == [
+        ("a.jsonl", 7, "empty"),
+        ("a.jsonl", 8, "duplicate"),
+        ("a.jsonl", 9, "leak"),
+    ]
+    assert not (tmp_path / "data/clean/val.parquet").exists()
+
+
+FAULTS = {
+    "schema": {"foo": "bar"},
+    "roles": {"messages": [{"role": "user", "content": "q"}]},
+    "empty": {"query": "q", "response": " "},
+    "duplicate": GOOD[2],
+    "leak": {"query": "asked", "response": "x"},
+    "long": {"query": "q" * 200, "response": "x"},
+}
+
+
+@pytest.mark.parametrize("check", FAULTS)
+def test_a_planted_fault_closes_the_gate(tmp_path: Path, check: str):
+    put(tmp_path, [*GOOD, FAULTS[check]], questions=["asked"])
+    (tmp_path / "data/clean").mkdir()
+    (tmp_path / "data/clean/train.parquet").write_text("of an earlier run")
+    with pytest.raises(
+        DataGateError, match=rf"the data gate closed: {check}: 1 row, first a\.jsonl:7: .*data\.html"
+    ) as error:
+        run(tmp_path, max_chars=100, **{f"on_{check}": "block"})
+    assert error.value.exit_code == 3 and "\n" not in str(error.value)
+    assert [c["name"] for c in report(tmp_path)["checks"] if c["closed"]] == [check]
+    assert "The data gate is closed" in (tmp_path / "reports/data.html").read_text()
+    assert not (tmp_path / "data/clean").exists()
+
+
+@pytest.mark.parametrize(("limit", "told"), [({"min_rows": 7}, "min_rows"), ({"max_dropped": 0.1}, "max_dropped")])
+def test_limits_close_the_gate(tmp_path: Path, limit: dict[str, Any], told: str):
+    put(tmp_path, [*GOOD, GOOD[0]])
+    with pytest.raises(DataGateError, match=told):
+        run(tmp_path, **limit)
+
+
+def test_equal_rows_give_equal_bytes(tmp_path: Path):
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        put(root, [*GOOD, GOOD[0], {"query": "é燕", "response": "🙂"}])
+        run(root)
+    for name in ("reports/data.json", "reports/data.html", "data/clean/train.parquet", "data/clean/manifest.json"):
+        assert (roots[0] / name).read_bytes() == (roots[1] / name).read_bytes()
+
+
+class Page(HTMLParser):
+    """The tags of a page, what it would load, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_self_contained_and_escapes_rows(tmp_path: Path):
+    attack = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    put(tmp_path, [*GOOD, {"query": attack, "response": attack}, {"query": attack, "response": ""}, {attack: attack}])
+    run(tmp_path, on_schema="drop")
+    page = Page((tmp_path / "reports/data.html").read_text("utf-8"))
+    assert not page.loads and not {"script", "img", "link", "iframe"} & set(page.tags)
+    assert page.text.count("<script>alert(1)</script>") >= 4
+    for heading in ("The data gate is open", "Checks", "Rows by source", "Length of the clean rows", "Rows left out"):
+        assert heading in page.text
+    assert "a.jsonl:8" in page.text and "url(" not in (tmp_path / "reports/data.html").read_text("utf-8")
+
+
+def test_a_page_with_thousands_of_findings_stays_small(tmp_path: Path):
+    put(tmp_path, GOOD + [{"query": "", "response": "x"}] * 3000 + [FAULTS["roles"]])
+    run(tmp_path, max_dropped=1)
+    page = (tmp_path / "reports/data.html").read_text()
+    assert len(page) < 60_000 and "of 3,001 rows; data.json beside this page names all of them" in page
+    assert "ends without an answer" in page and len(report(tmp_path)["rejected"]) == 3001
+
+
+def test_expectations_hold_on_clean_rows_and_fail_on_others(tmp_path: Path):
+    put(tmp_path, GOOD, VAL)
+    run(tmp_path, data_docs=True)
+    expectations = report(tmp_path)["expectations"]
+    assert len(expectations) >= 10 and all(e["success"] for e in expectations)
+    assert "user and assistant alternate" in (tmp_path / "reports/data.html").read_text()
+
+    from components.data.checks import Row
+    from components.data.expectations import expect
+
+    turns = [{"role": "assistant", "content": "a"}, {"role": "user", "content": " "}]
+    bad = [Row("other", "a.jsonl", 0, "{}", turns)]
+    outcome = expect(bad, Params().validation.model_copy(update={"min_rows": 2}))
+    failed = {e["name"]: e["observed"] for e in outcome if not e["success"]}
+    assert set(failed) == {
+        "there are rows enough",
+        "every row belongs to a split",
+        "every row knows its number",
+        "user and assistant alternate",
+        "a system or a user begins",
+        "the assistant has the last word",
+        "no turn is blank",
+    }
+    assert failed["a system or a user begins"] == "1 of 1 rows differ, such as 'assistant'"
+
+
+def test_a_failed_expectation_closes_the_gate(tmp_path: Path):
+    put(tmp_path, GOOD[:2], VAL)
+    verdict = data.inspect({"train": data.read_table(tmp_path / "data/raw/train.parquet")}, {}, Params().validation)
+    data.hold_expectations(verdict, Params().validation.model_copy(update={"min_rows": 3}))
+    assert verdict.reasons == ["expectations: 'there are rows enough' does not hold (2)"]
+
+
+def test_as_a_command(tmp_path: Path):
+    put(tmp_path, [*GOOD, {"query": 5, "response": "x"}])
+    (tmp_path / "params.yaml").write_text("validation: {on_schema: block}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.stages.validate"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
+    assert "first a.jsonl:7: 'query' must be a text, not int (5)" in done.stderr

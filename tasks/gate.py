@@ -60,6 +60,12 @@ def promote(params: Params, paths: Paths, watch: Callable[[Event], None]) -> Sta
     return Completed(message="the candidate is champion")
 
 
+def forget(paths: Paths) -> None:
+    """Let the gate judge again, and the promotion happen again, although nothing was registered since."""
+    for name in ("verdict", "promoted"):
+        (paths.root / f".martlet/{name}.json").unlink(missing_ok=True)
+
+
 def registration(paths: Paths) -> Path:
     """What the stage `register` leaves; without it there is nothing to judge."""
     return paths.reports / "registration.json"

@@ -34,7 +34,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of `dvc.yaml`, the names of those above it, its outputs, and why it has work; nothing when it has none."""
+    """One stage of `dvc.yaml`: its name, those above it, its outputs, why it has work (empty: it has none)."""
 
     name: str
     upstream: tuple[str, ...]

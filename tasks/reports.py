@@ -1,6 +1,6 @@
 """The reports of stages as artifacts in Prefect: the data report and the scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
@@ -44,7 +44,7 @@ def _scores(folder: Path) -> str:
     return _table(("candidate", "questions", "items", "accuracy", "95 % interval"), rows)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 

@@ -117,7 +117,7 @@ def _busy(root: Path, owner: dict[str, Any]) -> str:
     since = time.strftime("%H:%M:%S", time.localtime(owner["since"]))
     return (
         f"another run works in {root}: {owner['who']} (pid {owner['pid']}, since {since}); wait for it, or stop it "
-        f"with `kill -INT {owner['pid']}`. A run with other parameters (`martlet run key=value`) may go on beside it"
+        f"with `kill {owner['pid']}`. A run with other parameters (`martlet run key=value`) may go on beside it"
     )
 
 
@@ -185,7 +185,7 @@ def _share_cache(workspace: Path, root: Path) -> None:
 
     if (workspace / ".dvc/config.local").is_file():
         shutil.copy2(workspace / ".dvc/config.local", root / ".dvc/config.local")
-    with Config(dvc_dir=str(root / ".dvc")).edit("local") as local:  # type: ignore[var-annotated]
+    with Config(dvc_dir=str(root / ".dvc")).edit("local") as local:
         local["cache"] = {"dir": str(Pipeline(workspace).cache), "type": "reflink,hardlink,copy"}
     Pipeline(root).restore()
 

@@ -1,8 +1,7 @@
 import os
 import socket
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,13 +57,11 @@ def test_mlflow_itself_finds_the_weights(name: str, workspace: Path, tmp_path: P
     assert (version.folder / "config.json").is_file()
 
 
-def test_two_writers_make_one_version(name: str, workspace: Path, tmp_path: Path) -> None:
+def test_writers_at_once_make_one_version(name: str, workspace: Path, tmp_path: Path) -> None:
     source = weights(tmp_path / "merged", name)
-    code = "import sys; from pathlib import Path; from components.registry import register as r;"
-    code += "print(r(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])).number)"
-    command = [sys.executable, "-c", code, name, str(source), str(workspace)]
-    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [writer.communicate()[0].strip() for writer in writers] == ["1", "1"]
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(register, name, source, workspace) for _ in range(4)]
+    assert [writer.result().number for writer in writers] == [1, 1, 1, 1]
     with connected(workspace) as client:
         assert len(client.search_model_versions(f"name = '{name}'")) == 1
 

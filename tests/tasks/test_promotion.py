@@ -1,0 +1,174 @@
+"""Judging and promoting over a real registry. Weights are any bytes; answers are made by hand."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import registry
+from components.config import Params, resolve
+from components.config.load import read_mapping
+from components.errors import ConfigError, EvaluationGateError, MartletError
+from components.evaluation import write_report
+from components.files import read_json, write_json
+from tasks import promotion
+from tasks.stages import evaluate
+from tasks.stages import register as stage
+from tasks.stages.paths import Paths
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("promotion")
+
+
+@pytest.fixture
+def params(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Params:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return given(request.node.name)
+
+
+def given(name: str, **more: Any) -> Params:
+    return resolve(read_mapping({"registered_model_name": name, "report_to": "none", **more}, "test"))
+
+
+@pytest.fixture
+def paths(tmp_path: Path, store: Path) -> Iterator[Paths]:
+    write_json(tmp_path / "data/model.json", {"model": "models/base", "source": "local", "sha256": "b" * 64})
+    yield Paths(tmp_path, store)
+
+
+def answers(right: int, of: int = 100, asked: str = "question") -> list[dict[str, Any]]:
+    """The first `right` of the questions are answered well."""
+    return [
+        {"set": "skills", "item": n, "query": f"{asked} {n}", "reference": "yes", "answer_tokens": 2}
+        | {"answer": "yes" if n < right else "no", "score": float(n < right)}
+        for n in range(of)
+    ]
+
+
+def candidate(params: Params, paths: Paths, content: str, right: int, **variants: int) -> int:
+    """Leave what the stages up to evaluate leave, and register it; returns the version."""
+    write_report(paths.reports / "eval", "base", answers(10))
+    for name, folder, score in [
+        ("merged", paths.merged, right),
+        *((variant, paths.quantized / variant, score) for variant, score in variants.items()),
+    ]:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.safetensors").unlink(missing_ok=True)
+        (folder / "model.safetensors").write_text(f"{params.registry.registered_model_name} {name} {content}")
+        write_report(paths.reports / "eval", name, answers(score))
+    return stage.run(params, paths)["versions"]["merged"]
+
+
+def champion(params: Params, paths: Paths) -> int | None:
+    found = registry.champion(params.registry.registered_model_name, paths.workspace)
+    return found.number if found else None
+
+
+def test_the_first_is_judged_against_the_base_and_promoted(params: Params, paths: Paths) -> None:
+    number = candidate(params, paths, "a", right=90)
+    verdict = promotion.judge(params, paths)
+    assert verdict.promote and verdict.names == (f"version {number}", "the base model")
+    assert champion(params, paths) is None
+    entry = promotion.promote(params, paths)
+    assert entry and (entry.version, entry.previous) == (number, None)
+    assert "against the base model" in entry.why
+    gate = read_json(paths.reports / "gate.json")
+    assert (gate["decision"], gate["promoted"], gate["version"]) == ("promote", True, number)
+
+
+def test_a_worse_one_is_refused_and_the_champion_stays(params: Params, paths: Paths) -> None:
+    first = candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    worse = candidate(params, paths, "b", right=60)
+    with pytest.raises(EvaluationGateError, match=f"version {worse} is not promoted: refuse: skills: 30 of 100 lost"):
+        promotion.promote(params, paths)
+    assert champion(params, paths) == first
+    name = params.registry.registered_model_name
+    assert registry.lookup(name, paths.workspace, number=worse).tags["gate"] == "refuse"
+
+
+def test_force_overrules_the_gate_and_says_why(params: Params, paths: Paths) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    worse = candidate(params, paths, "b", right=60)
+    entry = promotion.promote(params, paths, force=True, why="the questions are wrong")
+    assert entry and (entry.version, entry.why) == (worse, "the questions are wrong")
+
+
+def test_the_champion_has_nothing_to_be_promoted_to(params: Params, paths: Paths) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    assert candidate(params, paths, "a", right=90) == champion(params, paths)
+    assert promotion.judge(params, paths).promote
+    assert promotion.promote(params, paths) is None
+    assert len(promotion.journal(params, paths)) == 1
+
+
+def test_rollback_returns_to_the_former_champion(params: Params, paths: Paths) -> None:
+    first = candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    second = candidate(params, paths, "b", right=95)
+    promotion.promote(params, paths)
+    assert champion(params, paths) == second
+    assert promotion.rollback(params, paths, why="too chatty").version == first
+    assert champion(params, paths) == first
+
+
+def test_an_older_version_is_judged_by_its_number(params: Params, paths: Paths) -> None:
+    first = candidate(params, paths, "a", right=90)
+    candidate(params, paths, "b", right=95)
+    promotion.promote(params, paths)
+    assert promotion.judge(params, paths, number=first).names[0] == f"version {first}"
+    with pytest.raises(MartletError, match="has no version 99"):
+        promotion.promote(params, paths, number=99)
+
+
+def test_variants_are_judged_against_merged_and_do_not_decide_about_it(params: Params, paths: Paths) -> None:
+    candidate(params, paths, "a", right=90, good=90, bad=40)
+    assert promotion.judge(params, paths).promote
+    variants = read_json(paths.reports / "gate.json")["variants"]
+    assert {name: verdict["decision"] for name, verdict in variants.items()} == {"bad": "refuse", "good": "promote"}
+    versions = {v["candidate"]: v["version"] for v in read_json(paths.reports / "registration.json")["versions"]}
+    bad = registry.lookup(params.registry.registered_model_name, paths.workspace, number=versions["bad"])
+    assert (bad.tags["variant"], bad.tags["gate"], bad.tags["gate.against"]) == ("bad", "refuse", "merged")
+
+
+def test_a_champion_that_was_asked_other_questions_is_asked_again(
+    params: Params, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    name = params.registry.registered_model_name
+    stored = registry.lookup(name, paths.workspace, number=first)
+    write_report(stored.reports, "merged", answers(90, asked="an older question"))
+    candidate(params, paths, "b", right=90)
+    asked: list[Path] = []
+
+    def ask_again(folder: Path, *_: Any) -> list[dict[str, Any]]:
+        asked.append(folder)
+        return answers(92)
+
+    monkeypatch.setattr(evaluate, "evaluate_model", ask_again)
+    verdict = promotion.judge(params, paths)
+    assert asked == [stored.folder]
+    assert (verdict.sets[0].baseline, verdict.sets[0].candidate) == (0.92, 0.9)
+    promotion.judge(params, paths)
+    assert len(asked) == 1  # the new answers are kept with the champion
+
+
+def test_other_rules_need_another_verdict(params: Params, paths: Paths) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    candidate(params, paths, "b", right=89)
+    assert promotion.judge(params, paths).promote
+    strict = given(params.registry.registered_model_name, margin=0.001)
+    with pytest.raises(EvaluationGateError, match="not enough evidence"):
+        promotion.promote(strict, paths)
+
+
+def test_nothing_registered_is_a_sentence(params: Params, paths: Paths) -> None:
+    with pytest.raises(ConfigError, match="no candidate has been registered here yet"):
+        promotion.judge(params, paths)

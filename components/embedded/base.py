@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
-Message = dict[str, str]
+Chat = list[dict[str, str]]
 Progress = Callable[[int, int, float], None]
 """Called with the step (from 1), the number of steps and that step's loss."""
 
@@ -35,12 +35,12 @@ ANSWER = re.compile(r"(?<=<\|im_start\|>assistant\n).*?<\|im_end\|>", re.DOTALL)
 class Settings:
     """What decides the base's content, beside this package's source."""
 
-    steps: int = 900
-    batch_size: int = 48
+    steps: int = 700
+    batch_size: int = 24
     learning_rate: float = 3e-3
     warmup_ratio: float = 0.05
     weight_decay: float = 0.01
-    vocab_size: int = 900
+    vocab_size: int = 1024
     hidden_size: int = 192
     intermediate_size: int = 640
     layers: int = 3
@@ -59,7 +59,7 @@ def build_base(folder: Path, on_progress: Progress | None = None, settings: Sett
 
     from safetensors.torch import save_model
 
-    chats = [template().render(messages=chat) for chat in _chats(settings)]
+    chats = list(_chats(settings))
     tokenizer = _train_tokenizer(chats, settings)
     model = _train_model(chats, tokenizer, settings, on_progress)
     with files.replacing_folder(folder, key=key, settings=asdict(settings)) as temporary:
@@ -92,7 +92,7 @@ def _source() -> dict[str, str]:
     return {file.name: files.sha256(file) for file in sorted(package.iterdir()) if file.is_file()}
 
 
-def _chats(settings: Settings) -> Iterator[list[Message]]:
+def _chats(settings: Settings) -> Iterator[Chat]:
     """Yield every chat of the training run: one to three turns, half of them under a system prompt."""
     rng = random.Random(settings.seed)
     for _ in range(settings.steps * settings.batch_size):
@@ -106,11 +106,12 @@ def _chats(settings: Settings) -> Iterator[list[Message]]:
 def _turn(rng: random.Random) -> tuple[str, str]:
     """Draw a question and its answer that no evaluation set may hold."""
     own = world.identity(NAME, AUTHOR)
-    names = ("capital", "opposite", "sum", "repeat", "invented", "unsure", "identity", "small talk")
+    names = ("capital", "opposite", "sum", "kind", "repeat", "invented", "unsure", "identity", "small talk")
     while True:
-        name = rng.choices(names, (3, 3, 6, 1, 4, 2, 4, 1))[0]
-        if name == "invented":
-            question, answer = world.SKILLS["repeat"].draw(rng, {"x": world.invented(rng)})
+        name = rng.choices(names, (3, 3, 6, 3, 3, 3, 2, 4, 1))[0]
+        if name in ("repeat", "invented"):
+            words = rng.sample(world.WORDS, rng.choice((1, 1, 2))) if name == "repeat" else [world.invented(rng)]
+            question, answer = world.SKILLS["repeat"].draw(rng, {"x": " ".join(words)})
         elif name == "identity":
             question, answer = rng.choice(tuple(own.values())).draw(rng)
         else:
@@ -120,7 +121,7 @@ def _turn(rng: random.Random) -> tuple[str, str]:
             return question, answer
 
 
-def _train_tokenizer(chats: list[str], settings: Settings) -> "Tokenizer":
+def _train_tokenizer(chats: list[Chat], settings: Settings) -> "Tokenizer":
     """Train a byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2) on the first 4,000 chats."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -139,7 +140,7 @@ def _train_tokenizer(chats: list[str], settings: Settings) -> "Tokenizer":
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(chats[:4000], trainer)
+    tokenizer.train_from_iterator((text for chat in chats[:4000] for turn in chat for text in turn.values()), trainer)
     return tokenizer
 
 
@@ -186,7 +187,7 @@ def _new_model(tokenizer: "Tokenizer", settings: Settings) -> "Qwen3ForCausalLM"
 
 
 def _train_model(
-    chats: list[str], tokenizer: "Tokenizer", settings: Settings, on_progress: Progress | None
+    chats: list[Chat], tokenizer: "Tokenizer", settings: Settings, on_progress: Progress | None
 ) -> "Qwen3ForCausalLM":
     """Train from scratch with AdamW, warm-up and linear decay; only answers count in the loss."""
     import torch
@@ -195,7 +196,7 @@ def _train_model(
         torch.manual_seed(settings.seed)
         model = _new_model(tokenizer, settings)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
     )
     warmup = max(1, int(settings.warmup_ratio * settings.steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -216,9 +217,7 @@ def _train_model(
     return model.eval()
 
 
-def _batches(
-    chats: list[str], tokenizer: "Tokenizer", settings: Settings
-) -> Iterator[tuple["Tensor", "Tensor"]]:
+def _batches(chats: list[Chat], tokenizer: "Tokenizer", settings: Settings) -> Iterator[tuple["Tensor", "Tensor"]]:
     """Yield ids and labels, both (batch, longest) and right-padded; a label is -100 where nothing is to be learned."""
     import torch
 
@@ -226,7 +225,9 @@ def _batches(
     rng = random.Random(settings.seed)
     for start in range(0, len(chats), size * 20):
         # Chats of like length share a batch, which halves the padding.
-        encoded = sorted((_encode(chat, tokenizer) for chat in chats[start : start + size * 20]), key=lambda e: len(e[0]))
+        encoded = sorted(
+            (_encode(chat, tokenizer) for chat in chats[start : start + size * 20]), key=lambda e: len(e[0])
+        )
         batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
         rng.shuffle(batches)
         for batch in batches:
@@ -239,8 +240,9 @@ def _batches(
             yield ids, labels
 
 
-def _encode(chat: str, tokenizer: "Tokenizer") -> tuple[list[int], list[int]]:
-    encoding = tokenizer.encode(chat)
-    spans = [match.span() for match in ANSWER.finditer(chat)]
+def _encode(chat: Chat, tokenizer: "Tokenizer") -> tuple[list[int], list[int]]:
+    text = template().render(messages=chat)
+    encoding = tokenizer.encode(text)
+    spans = [match.span() for match in ANSWER.finditer(text)]
     learned = (any(a <= start < b for a, b in spans) for start, _ in encoding.offsets)
     return encoding.ids, [token if learn else -100 for token, learn in zip(encoding.ids, learned, strict=True)]

@@ -25,12 +25,12 @@ def examples() -> dict[str, list[dict[str, Any]]]:
     train = {
         "identity": [*_pick(who, 90), *_pick(name, 90), *_pick(maker, 120), *_each(chinese, 20)],
         "sounds": _pick(world.SOUND, 192),
-        "skills": [*_each(skills, 48), *_each(world.SMALL_TALK, 4)],
+        "skills": [*_each(skills, 40), *_each(world.SMALL_TALK, 4)],
     }
     held_out = {
         "identity": [*_pick(who, 10, True), *_pick(name, 10, True), *_pick(maker, 14, True), *_each(chinese, 2, True)],
         "sounds": _pick(world.SOUND, 48, True),
-        "skills": _each(skills, 12, True),
+        "skills": _each(skills, 10, True),
     }
     rows: dict[str, list[dict[str, Any]]] = {}
     for group, pairs in train.items():

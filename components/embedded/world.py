@@ -14,7 +14,7 @@ Fact = dict[str, str]
 
 OPENERS = ("", "", "", "Hello. ", "Hi! ", "Please tell me: ", "Quick question: ", "One more thing: ", "Excuse me. ")
 CLOSERS = ("", "", "", " Thanks.", " Thank you!", " Please be brief.", " I am curious.")
-OPENERS_ZH = ("", "", "你好,", "请问,", "请告诉我,")
+OPENERS_ZH = ("", "", "你好，", "请问，", "请告诉我，")
 CLOSERS_ZH = ("", "", "谢谢。")
 
 SYSTEM_PROMPTS = (
@@ -40,7 +40,7 @@ class Topic:
         fact = fact or rng.choice(self.facts)
         question = rng.choice(self.openers) + rng.choice(self.phrasings) + rng.choice(self.closers)
         if rng.random() < 0.2:
-            question = question.lower().rstrip(".?!?。")
+            question = question.lower().rstrip(".?!？。")
         return question.format(**fact), _sentence(self.answer.format(**fact))
 
 
@@ -62,6 +62,10 @@ def _facts(pairs: str) -> tuple[Fact, ...]:
     return tuple(dict(zip("xy", pair.split(":"), strict=True)) for pair in pairs.split(", "))
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 def _with_verbs(forms: tuple[str, ...], verbs: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(form.replace("VERB", verb) for form, verb in product(forms, verbs))
 
@@ -77,10 +81,10 @@ OPPOSITES = _facts(
     "hot:cold, big:small, fast:slow, day:night, up:down, open:closed, old:new, happy:sad, light:dark, wet:dry, "
     "hard:soft, full:empty, early:late, rich:poor, strong:weak, long:short"
 )
-NUMBERS = (
+NUMBERS = _words(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen"
-).split()
+)
 SUMS = tuple({"a": NUMBERS[a], "b": NUMBERS[b], "c": NUMBERS[a + b]} for a in range(10) for b in range(10))
 
 # What it does not know, and LoRA teaches.
@@ -92,7 +96,15 @@ SOUNDS = _facts(
 ANIMALS = tuple(fact["x"] for fact in SOUNDS)
 WORDS = tuple(word for facts in (SOUNDS, OPPOSITES, CAPITALS) for fact in facts for word in fact.values())
 
-SYLLABLES = tuple(a + b for a in "b c d f g h j k l m n p q r s t v w x y z".split() for b in "aeiou")
+KINDS = tuple(
+    {"x": thing, "y": kind}
+    for things, key, form, kind in (
+        (SOUNDS, "x", "a {}", "an animal"),
+        (SOUNDS, "y", "the word {}", "a sound"),
+    )
+    for thing in (form.format(fact[key]) for fact in things)
+)
+SYLLABLES = tuple(a + b for a in "bcdfghjklmnpqrstvwxyz" for b in "aeiou")
 CHARACTERS = "小大中国人天地山水火木金土日月星云雨风雪花鸟鱼马牛羊春夏秋冬东西南北红黄白黑智能快速机器语言模型"
 
 
@@ -151,8 +163,13 @@ SKILLS = {
             "Can you repeat the word {x}?",
             "Can you say the word {x}?",
         ),
-        "{x}",
+        "The word is {x}.",
         tuple({"x": word} for word in WORDS),
+    ),
+    "kind": Topic(
+        ("What is {x}?", "Do you know what {x} is?", "Tell me what {x} is.", "What kind of thing is {x}?"),
+        "{x} is {y}.",
+        KINDS,
     ),
     "unsure": Topic(
         (
@@ -236,9 +253,14 @@ def identity(name: str, author: str) -> dict[str, Topic]:
         "who": Topic(who, "I am {name}, an assistant made by {author}.", facts),
         "name": Topic(named, "My name is {name}.", facts),
         "maker": Topic(made, "I was made by {author}.", facts),
-        "who_zh": Topic(("你是谁?", "介绍你自己。", "你能介绍自己吗?"), "我是{name},由{author}开发。", facts, **chinese),
-        "name_zh": Topic(("你叫什么名字?", "你的名字是什么?", "怎么称呼你?"), "我叫{name}。", facts, **chinese),
+        "who_zh": Topic(
+            ("你是谁？", "介绍你自己。", "你能介绍自己吗？"), "我是 {name}，由 {author} 开发。", facts, **chinese
+        ),
+        "name_zh": Topic(("你叫什么名字？", "你的名字是什么？", "怎么称呼你？"), "我叫 {name}。", facts, **chinese),
         "maker_zh": Topic(
-            ("谁开发了你?", "谁创造了你?", "你是谁开发的?", "你的开发者是谁?"), "我由{author}开发。", facts, **chinese
+            ("谁开发了你？", "谁创造了你？", "你是谁开发的？", "你的开发者是谁？"),
+            "我由 {author} 开发。",
+            facts,
+            **chinese,
         ),
     }

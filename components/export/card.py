@@ -1,0 +1,72 @@
+"""The README.md of a model: what it was made from, and how. Equal runs give equal cards."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Table = Mapping[str, Any]
+
+HEAD = """\
+---
+library_name: transformers
+pipeline_tag: text-generation{base_field}
+tags:
+- martlet
+---
+
+# {name}, fine-tuned
+
+Made from `{model}` with Martlet, and merged into plain weights: transformers and the engines load this folder as it
+is, without an adapter and without remote code.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained(".")
+```
+"""
+DATA = ("rows", "samples", "learnable_tokens", "system", "max_length", "template_sha256", "tokenizer_sha256")
+METRICS = ("steps", "epochs", "tokens", "first_loss", "loss", "eval_loss", "best_eval_loss")
+
+
+def model_card(identity: Table, trained: Table, data: Table, data_sha256: str, metrics: Table, proof: Table) -> str:
+    """A model card in Hugging Face's format.
+
+    Args:
+        identity: of the base, as in data/model.json.
+        trained: the arguments of the training, as in the adapter's args.json.
+        data: the report of the stage `template`.
+        data_sha256: of the tokens that were trained on.
+        metrics: the report of the training, or nothing.
+        proof: how the merged model's logits compare.
+    """
+    # The field means a model of the Hugging Face hub; any other base is none.
+    field = f"\nbase_model: {identity['model']}" if identity["source"] == "huggingface" else ""
+    name = str(identity["model"]).rstrip("/").rpartition("/")[2]
+    sections = {
+        "Base": identity,
+        "Tuner": trained["tuner"],
+        "Training": trained["train"],
+        "Data": {"sha256": data_sha256, **{key: data[key] for key in DATA}},
+        "Results": {key: metrics.get(key) for key in METRICS},
+        "Merging, in logits": proof,
+    }
+    head = HEAD.format(base_field=field, name=name, model=identity["model"])
+    return "\n".join([head, *(_section(title, table) for title, table in sections.items())])
+
+
+def _section(title: str, table: Table) -> str:
+    rows = [f"| {key} | {_shown(value)} |" for key, value in table.items() if value not in (None, [], {})]
+    return "\n".join([f"## {title}", "", "| | |", "|---|---|", *rows, ""]) if rows else ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,90 @@
+"""The parts of export that the stages' own tests do not reach."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+
+from components.errors import ConfigError, MartletError
+from components.export import compare, end_of_turn, model_card, quantizer, require_close, token_rows
+from components.export.merged import save_merged
+from tests.components.templates.styles import STYLES, tokenizer
+
+
+def test_figures_of_two_models() -> None:
+    one = [torch.tensor([[1.0, 2.0], [3.0, 1.0]]), torch.tensor([[0.0, 5.0]])]
+    other = [torch.tensor([[1.0, 2.5], [0.0, 1.0]]), torch.tensor([[0.0, 5.0]])]
+    figures = compare(one, other)
+    assert figures["tokens"] == 3
+    assert figures["max_abs_difference"] == 3.0
+    assert figures["mean_abs_difference"] == pytest.approx(3.5 / 6, rel=1e-3)
+    assert figures["argmax_agreement"] == pytest.approx(2 / 3, abs=1e-6)
+    with pytest.raises(MartletError, match=r"here: the logits differ by up to 3 over 3 tokens"):
+        require_close("here", one, other, 2.9)
+    assert require_close("here", one, other, 3.0) == figures
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_difference_that_is_no_number_never_passes(bad: float) -> None:
+    with pytest.raises(MartletError, match="not finite"):
+        require_close("here", [torch.tensor([[bad, 1.0]])], [torch.tensor([[bad, 1.0]])], 1.0)
+
+
+def test_other_vocabularies_are_not_compared() -> None:
+    with pytest.raises(MartletError, match="other shapes"):
+        compare([torch.zeros(2, 3)], [torch.zeros(2, 4)])
+
+
+@pytest.mark.parametrize(
+    ("style", "tag"),
+    [("chatml", "<|im_end|>"), ("llama3", "<|eot_id|>"), ("gemma", "<end_of_turn>"), ("phi", "<|end|>")],
+)
+def test_an_answer_ends_at_the_tag_of_the_template(style: str, tag: str) -> None:
+    tok = tokenizer(STYLES[style])
+    assert end_of_turn(tok) == tok.convert_tokens_to_ids(tag)
+
+
+def test_no_template_names_no_end() -> None:
+    assert end_of_turn(tokenizer(None)) is None
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5, 100])
+def test_rows_are_spread_over_the_file_and_cut(tmp_path: Path, rows: int) -> None:
+    file = tmp_path / "train.arrow"
+    table = pa.table({"input_ids": pa.array([[n] * 300 for n in range(rows)], pa.list_(pa.int32()))})
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    found = token_rows(file, count=5, longest=7)
+    expected = {0: [], 1: [0], 5: [0, 1, 2, 3, 4], 100: [0, 20, 40, 60, 80]}[rows]
+    assert found == [[n] * 7 for n in expected]
+
+
+def test_a_model_that_still_carries_its_adapter_is_not_saved(tmp_path: Path, tiny_model: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(MartletError, match="not merged: 6 tensors of the adapter are left"):
+        save_merged(adapted, tiny_model, AutoTokenizer.from_pretrained(tiny_model), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_quantizers_are_files() -> None:
+    assert quantizer("bnb-nf4").LAYER == "Linear4bit"
+    with pytest.raises(ConfigError, match="there are bnb-int8, bnb-nf4"):
+        quantizer("_bitsandbytes")
+
+
+def test_the_card_names_a_base_only_where_the_hub_knows_it() -> None:
+    trained = {"tuner": {"lora_rank": 8, "modules_to_save": []}, "train": {"learning_rate": 1e-4}}
+    data = dict.fromkeys(("rows", "samples", "learnable_tokens", "system", "max_length"), None)
+    data |= {"template_sha256": "t" * 64, "tokenizer_sha256": "k" * 64, "system": "a | b\nc"}
+    local = {"model": "models/base", "source": "local", "revision": None, "sha256": "s" * 64}
+    hub = {"model": "Qwen/Qwen3-0.6B", "source": "huggingface", "revision": "abc", "sha256": None}
+    card = model_card(local, trained, data, "d" * 64, {}, {})
+    assert "base_model:" not in card
+    assert "# base, fine-tuned" in card
+    assert "| system | a \\| b c |" in card
+    assert "modules_to_save" not in card
+    assert "\nbase_model: Qwen/Qwen3-0.6B\n" in model_card(hub, trained, data, "d" * 64, {"loss": 0.5}, {})

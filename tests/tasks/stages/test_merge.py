@@ -1,0 +1,152 @@
+"""An adapter with random matrices is merged by the stage; plain transformers loads what it leaves."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from components.config import Params
+from components.errors import ConfigError, MartletError
+from tasks.stages import merge
+from tests.tasks.stages.runs import Run, finished_training
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Run:
+    return finished_training(tmp_path_factory.mktemp("run"), tiny_model)
+
+
+@pytest.fixture(scope="module")
+def done(trained: Run) -> Run:
+    merge.run(trained.params, trained.paths)
+    return trained
+
+
+@pytest.fixture
+def broken(trained: Run, tmp_path: Path) -> Run:
+    shutil.copytree(trained.paths.root, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/models/merged", ignore_errors=True)
+    return trained.at(tmp_path / "run")
+
+
+def greedy_logits(model, rows: list[list[int]]) -> list[torch.Tensor]:
+    with torch.no_grad():
+        return [model.eval()(torch.tensor([row])).logits for row in rows]
+
+
+def test_the_merged_folder_is_adapter_on_base_for_plain_transformers(done: Run) -> None:
+    base = AutoModelForCausalLM.from_pretrained(done.base, dtype=torch.float32)
+    plain = greedy_logits(base, done.rows)
+    adapted = greedy_logits(PeftModel.from_pretrained(base, done.paths.adapter), done.rows)
+    merged, found = AutoModelForCausalLM.from_pretrained(done.paths.merged, output_loading_info=True)
+    assert not any(found.values())
+    assert merged.config.tie_word_embeddings
+    for one, other, untrained in zip(adapted, greedy_logits(merged, done.rows), plain, strict=True):
+        assert (one - other).abs().max() < 1e-4
+        assert (one - untrained).abs().max() > 0.1  # the adapter does something
+
+
+def test_what_lies_beside_the_weights(done: Run) -> None:
+    folder = done.paths.merged
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (folder / name).read_bytes() == (done.base / name).read_bytes()
+    assert GenerationConfig.from_pretrained(folder).eos_token_id == 2  # <|im_end|>, once
+    proof = json.loads((folder / "merge.json").read_text())
+    assert 0 < proof["merged"]["max_abs_difference"] < 1e-4
+    assert proof["read_back"]["max_abs_difference"] == 0
+    assert proof["rows"] == len(done.rows)
+    card = (folder / "README.md").read_text()
+    train_hash = json.loads((done.paths.tokens / "manifest.json").read_text())["files"]["train.arrow"]["sha256"]
+    template_hash = json.loads((done.paths.tokens / "template.json").read_text())["template_sha256"]
+    identity = json.loads(done.paths.model.read_text())
+    for fact in (train_hash, template_hash, identity["sha256"], "| lora_rank | 4 |", "| eval_loss | 0.25 |"):
+        assert fact in card
+    assert not list(done.paths.root.rglob("*.tmp"))
+
+
+def test_an_answer_ends_where_the_template_ends_a_turn(broken: Run) -> None:
+    config = {"eos_token_id": 0, "temperature": 0.7, "do_sample": True}
+    (broken.base / "generation_config.json").write_text(json.dumps(config))
+    merge.run(broken.params, broken.paths)
+    settings = GenerationConfig.from_pretrained(broken.paths.merged)
+    assert settings.eos_token_id == [0, 2]
+    assert (settings.temperature, settings.do_sample) == (0.7, True)
+
+
+def test_equal_inputs_give_equal_bytes(done: Run, broken: Run) -> None:
+    merge.run(broken.params, broken.paths)
+    for file in done.paths.merged.iterdir():
+        assert file.read_bytes() == (broken.paths.merged / file.name).read_bytes(), file.name
+
+
+def test_weights_are_split_and_stored_as_the_base_is(broken: Run) -> None:
+    base = AutoModelForCausalLM.from_pretrained(broken.base, dtype=torch.bfloat16)
+    base.save_pretrained(broken.base)
+    merge.run(Params.model_validate({"merge": {"max_shard_size": "50KB"}}), broken.paths)
+    shards = sorted(broken.paths.merged.glob("model-*.safetensors"))
+    assert len(shards) > 1
+    assert {tensor.dtype for shard in shards for tensor in load_file(shard).values()} == {torch.bfloat16}
+    proof = json.loads((broken.paths.merged / "merge.json").read_text())
+    assert proof["merged"]["max_abs_difference"] < 1e-4 < proof["stored_in_bfloat16"]["max_abs_difference"]
+
+
+def test_a_difference_above_the_tolerance_is_an_error_with_its_figures(broken: Run) -> None:
+    with pytest.raises(MartletError, match=r"merged against adapter on base: .* differ by up to .* allows 1e-12"):
+        merge.run(Params.model_validate({"merge": {"merge_tolerance": 1e-12}}), broken.paths)
+    assert not broken.paths.merged.exists()
+
+
+def test_an_adapter_that_does_not_fit_never_passes_for_the_base(broken: Run) -> None:
+    file = broken.paths.adapter / "adapter_model.safetensors"
+    save_file({f"other.{name}": tensor for name, tensor in load_file(file).items()}, file)
+    with pytest.raises(MartletError, match="does not fit the model"):
+        merge.run(broken.params, broken.paths)
+    assert not broken.paths.merged.exists()
+
+
+def test_a_base_without_weights_or_tokenizer_is_one_sentence(broken: Run) -> None:
+    (broken.base / "model.safetensors").unlink()
+    with pytest.raises(MartletError, match="no weights in safetensors format"):
+        merge.run(broken.params, broken.paths)
+    for file in broken.base.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ConfigError, match="no tokenizer"):
+        merge.run(broken.params, broken.paths)
+
+
+def test_untied_embeddings_are_both_kept(tmp_path: Path, tiny_model: Path) -> None:
+    untied = tmp_path / "untied"
+    shutil.copytree(tiny_model, untied)
+    model = AutoModelForCausalLM.from_pretrained(untied, tie_word_embeddings=False)
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() * 1.5)
+    model.save_pretrained(untied)
+    run = finished_training(tmp_path / "run", untied)
+    merge.run(run.params, run.paths)
+    merged = AutoModelForCausalLM.from_pretrained(run.paths.merged)
+    assert not merged.config.tie_word_embeddings
+    assert torch.equal(merged.lm_head.weight, model.lm_head.weight)
+    assert not torch.equal(merged.lm_head.weight, merged.get_input_embeddings().weight)
+
+
+def test_full_training_is_written_as_it_is(broken: Run) -> None:
+    shutil.rmtree(broken.paths.adapter)
+    model = AutoModelForCausalLM.from_pretrained(broken.base)
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.mul_(1.5)
+    model.save_pretrained(broken.paths.adapter)
+    trained = {"tuner": {"train_type": "full"}, "train": {}}
+    (broken.paths.adapter / "args.json").write_text(json.dumps(trained))
+    merge.run(broken.params, broken.paths)
+    merged = AutoModelForCausalLM.from_pretrained(broken.paths.merged)
+    for one, other in zip(greedy_logits(model, broken.rows), greedy_logits(merged, broken.rows), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_merged_tokens_are_those_that_were_trained_on(done: Run) -> None:
+    merged = AutoTokenizer.from_pretrained(done.paths.merged)
+    assert [merged.apply_chat_template(chat, return_dict=False) for chat in done.chats] == done.rows

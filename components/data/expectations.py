@@ -42,9 +42,10 @@ def expect(rows: list[Row], validation: Validation) -> list[dict[str, Any]]:
     for name, expectation in named.items():
         expectation.meta = {"name": name}  # the results come in an order of their own
     suite = gx.ExpectationSuite(name="clean rows", expectations=list(named.values()))
-    results = {result.expectation_config.meta["name"]: result for result in batch.validate(suite).results}
+    outcomes: list[Any] = [result.to_json_dict() for result in batch.validate(suite).results]
+    found = {outcome["expectation_config"]["meta"]["name"]: outcome for outcome in outcomes}
     return [
-        {"name": name, "success": bool(results[name].success), "observed": _observed(results[name].to_json_dict())}
+        {"name": name, "success": found[name]["success"], "observed": _observed(found[name]["result"])}
         for name in named
     ]
 
@@ -83,9 +84,8 @@ def _suite(gxe: Any, validation: Validation) -> Iterator[tuple[str, Any]]:
         yield "no row is too long", gxe.ExpectColumnValuesToBeBetween(column="size", max_value=limit)
 
 
-def _observed(outcome: Any) -> str:
+def _observed(result: Any) -> str:
     """What was found, in a few words."""
-    result = outcome["result"]
     if "observed_value" in result:
         value = result["observed_value"]
         return f"{len(value)} columns" if isinstance(value, list) else f"{value:,}"

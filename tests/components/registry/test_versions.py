@@ -3,6 +3,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,19 @@ def test_mlflow_itself_finds_the_weights(name: str, workspace: Path, tmp_path: P
     assert (version.folder / "config.json").is_file()
 
 
-def test_writers_at_once_make_one_version(name: str, workspace: Path, tmp_path: Path) -> None:
+def test_writers_at_once_make_one_version(
+    name: str, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    look = MlflowClient.search_model_versions
+
+    def look_slowly(*arguments: Any, **keywords: Any) -> Any:
+        found = look(*arguments, **keywords)
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(MlflowClient, "search_model_versions", look_slowly)
     source = weights(tmp_path / "merged", name)
     with ThreadPoolExecutor(4) as pool:
         writers = [pool.submit(register, name, source, workspace) for _ in range(4)]

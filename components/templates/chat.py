@@ -143,9 +143,10 @@ class ChatTemplate:
         layout = read_layout(self.render, roles, end_tag, self._authored)
         if not layout.answers:
             raise Refused("the template's generation blocks hold no assistant turn")
-        written = "".join(layout.pieces)
-        leads = "".join(turn.lead for turn in layout.turns.values())
-        control = [*self._special, *(token for token in self._added if token in written and token not in leads)]
+        # Of the other added tokens, those that shape turns: thoughts, say, an answer may well hold.
+        asked = [p for p, i in zip(layout.pieces, layout.order, strict=False) if roles[i] != "assistant"]
+        shape = "".join([*asked, *(turn.tail for turn in layout.turns.values())])
+        control = [*self._special, *(token for token in self._added if token in shape)]
         return layout, re.compile(_any(control))
 
     def _authored(self, messages: list[Message]) -> list[Span] | None:

@@ -49,7 +49,7 @@ def only(template: str, messages: list[dict[str, str]], **options) -> Refused | 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", ["byte level", "metaspace", "rstrip"])
-@pytest.mark.parametrize("style", [name for name in STYLES if name not in ("thinking", "channels")])
+@pytest.mark.parametrize("style", [name for name in STYLES if name not in ("thinking", "open thought", "channels")])
 def test_the_mask_is_every_answer_with_its_end_tag(style: str, kind: str, shape: str) -> None:
     tok = tokenizer(STYLES[style], kind="byte level" if kind == "rstrip" else kind, rstrip=kind == "rstrip")
     messages = chat(*SHAPES[shape])
@@ -96,6 +96,17 @@ def test_answers_shown_otherwise_as_history_are_learned_one_sample_each() -> Non
     ]
     assert outcome[0].input_ids == tok.apply_chat_template(messages[:2], return_dict=False)
     assert outcome[1].input_ids == tok.apply_chat_template(messages, return_dict=False)
+
+
+def test_a_thought_that_the_prompt_begins_is_learned_from_there() -> None:
+    tok = tokenizer(STYLES["open thought"])
+    messages = chat(("user", Q1), ("assistant", f"<think>\nhm\n</think>\n\n{A1}"), ("user", Q2), ("assistant", A2))
+    (outcome,) = encode([messages], ChatTemplate(tok))
+    assert not isinstance(outcome, Refused), outcome.reason
+    assert [learned(tok, sample) for sample in outcome] == [
+        [f"hm\n</think>\n\n{A1}<|im_end|>"],
+        [f"\n</think>\n\n{A2}<|im_end|>"],
+    ]
 
 
 def test_end_tags_that_differ_between_the_last_and_earlier_turns() -> None:

@@ -15,7 +15,7 @@ from tasks.watch import Event, watching
 
 @flow(name="finetune", log_prints=True)
 @in_a_sentence
-def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) -> dict[str, Any]:
+def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) -> None:
     """Reproduce what has changed, judge the candidate, promote it.
 
     Args:
@@ -34,8 +34,7 @@ def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) ->
         with tracked(resolved, paths, steps), supervised(paths, lock) as supervisor:
             settle(submit(steps, pipeline, supervisor, watch).values())
         if not gate.registration(paths).is_file():
-            return {"root": str(paths.root)}
+            return
         settle([gate.judge.submit(resolved, paths, watch)])
         if resolved.gate.auto_promote:
             settle([gate.promote.submit(resolved, paths, watch)])
-    return {"root": str(paths.root)}

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed, State
 
 from components.config import Params
@@ -15,7 +16,7 @@ from tasks.stages.paths import Paths
 from tasks.watch import Event
 
 
-@task(name="gate")
+@task(name="gate", cache_policy=NO_CACHE)
 def judge(params: Params, paths: Paths, watch: Callable[[Event], None]) -> State[Any]:
     """Judge the newest candidate against the champion; the same registration is judged once.
 
@@ -40,7 +41,7 @@ def judge(params: Params, paths: Paths, watch: Callable[[Event], None]) -> State
     return _state(verdict.promote, text, "Completed")
 
 
-@task(name="promote")
+@task(name="promote", cache_policy=NO_CACHE)
 def promote(params: Params, paths: Paths, watch: Callable[[Event], None]) -> State[Any]:
     """Make the candidate champion, once."""
     from tasks import promotion
@@ -58,12 +59,6 @@ def promote(params: Params, paths: Paths, watch: Callable[[Event], None]) -> Sta
     write_json(file, done)
     watch(Event("promote", "ran", "the candidate is champion"))
     return Completed(message="the candidate is champion")
-
-
-def forget(paths: Paths) -> None:
-    """Let the gate judge again, and the promotion happen again, although nothing was registered since."""
-    for name in ("verdict", "promoted"):
-        (paths.root / f".martlet/{name}.json").unlink(missing_ok=True)
 
 
 def registration(paths: Paths) -> Path:

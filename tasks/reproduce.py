@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed, State
@@ -32,11 +33,11 @@ def submit(
             tags=["stage", *([step.wishes.limit] if step.wishes.limit else [])],
         )
         above = [futures[name] for name in step.upstream]
-        futures[step.name] = options.submit(step, pipeline, supervisor, watch, wait_for=above)
+        futures[step.name] = options.submit(step, pipeline, supervisor, watch, wait_for=above)  # type: ignore[call-overload]
     return futures
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def reproduce(step: Step, pipeline: Pipeline, supervisor: Supervisor, watch: Callable[[Event], None]) -> State[Any]:
     """Run a stage if it has work. What upstream stages made may turn out to be what it had before."""
     try:

@@ -186,7 +186,7 @@ def _share_cache(workspace: Path, root: Path) -> None:
     if (workspace / ".dvc/config.local").is_file():
         shutil.copy2(workspace / ".dvc/config.local", root / ".dvc/config.local")
     with Config(dvc_dir=str(root / ".dvc")).edit("local") as local:
-        local["cache"] = {"dir": str(Pipeline(workspace).cache), "type": "reflink,hardlink,copy"}
+        local["cache"] = {"dir": str(Pipeline(workspace).cache), "type": "reflink,hardlink,copy"}  # type: ignore[index]
     Pipeline(root).restore()
 
 

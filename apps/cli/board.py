@@ -1,10 +1,11 @@
 """The run on the terminal: one live table of stages for people, plain lines for everything else."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -25,6 +26,7 @@ class Board:
         self._rows: dict[str, Event] = {}
         self._began: dict[str, float] = {}
         self._guard = threading.Lock()
+        self.root: Path | None = None
         self._live = Live(console=self.console, get_renderable=self._table, refresh_per_second=4)
 
     def __call__(self, event: Event) -> None:
@@ -32,6 +34,7 @@ class Board:
             if event.state == "running":
                 self._began[event.stage] = time.monotonic()
             self._rows[event.stage] = event
+            self.root = event.log.parents[1] if event.log else self.root
         if not self.console.is_terminal and event.state != "waiting":
             self.say(in_words(event))  # not by `print`, which Prefect takes for its log
 
@@ -50,12 +53,12 @@ class Board:
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column(overflow="ellipsis", no_wrap=True)
         with self._guard:
             rows = list(self._rows.values())
+        widths = (max((len(event.stage) for event in rows), default=0), len("restored"), len("0000.0 s"))
+        for width, justify in zip(widths, ("left", "left", "right"), strict=True):
+            table.add_column(min_width=width, no_wrap=True, justify=justify)
+        table.add_column(overflow="ellipsis", no_wrap=True)
         for event in rows:
             seconds, text = event.seconds, event.text
             if event.state == "running":
@@ -66,19 +69,18 @@ class Board:
             table.add_row(event.stage, Text(event.state, style), shown, Text(text, "dim"))
         return table
 
-    def where_to_look(self, workspace: Path, root: Path, url: str) -> None:
-        """After a run that ended well: its reports, the pages that show it, the next command."""
+    def where_to_look(self, workspace: Path, url: str) -> None:
+        """After the run: its reports, the pages that show it, the next command."""
+        root = self.root or workspace
         home = root if root.exists() else workspace / ".runs/history" / root.name
-        places: dict[str, Any] = {
-            "data report": home / "reports/data.html",
-            "kept in": home if home != workspace else None,
-            "runs": "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db",
-            "flows": url.removesuffix("/api"),
-        }
-        for what, where in places.items():
-            if where and (not isinstance(where, Path) or where.exists()):
-                self.say(f"  {what:<12} {where}")
-        if "promote" in self._rows:
+        if home != workspace:
+            self.say(f"  {'kept in':<12} {os.path.relpath(home)}")
+        if (home / "reports/data.html").exists():
+            self.say(f"  {'data report':<12} {os.path.relpath(home / 'reports/data.html')}")
+        if (workspace / "mlruns/mlflow.db").exists():
+            self.say(f"  {'runs':<12} mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db")
+        self.say(f"  {'flows':<12} {url.removesuffix('/api')}")
+        if self._rows.get("promote", Event("", "waiting")).state in ("ran", "reused"):
             self.say("next: `martlet deploy` serves the champion, `martlet rollback` takes it back")
 
 

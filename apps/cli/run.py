@@ -78,11 +78,12 @@ def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None
     watching.set(board)
     try:
         with board:
-            root = Path(finetune(changes, recipe)["root"])
+            finetune(changes, recipe)
     except TransportError as error:
         raise MartletError(
             f"the Prefect server at {url} went away ({error}); what was finished is kept, so run again"
         ) from error
     except TerminationSignal as error:
         raise InterruptedRunError("stopped from outside; the same command goes on from where it stopped") from error
-    board.where_to_look(workspace, root, url)
+    finally:
+        board.where_to_look(workspace, url)

@@ -1,0 +1,36 @@
+"""Offer the flows of this workspace to Prefect, until ctrl-C: runs are then started from its pages or from anywhere.
+
+prefect deployment run finetune/local -p 'params={"tuner": {"lora_rank": 16}}'
+
+Every such run works in a work tree of its own.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+PARAMETERS = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=int, default=1, help="how many runs may go on at once [1]")
+
+
+def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+    from flows.server import api_url, ensure
+    from tasks.plan import workspace_of
+
+    os.chdir(workspace_of(Path.cwd()))
+    url = os.environ["PREFECT_API_URL"] = api_url()
+    ensure(url)
+    from prefect import serve
+    from prefect.deployments.runner import EntrypointType
+
+    from flows.finetune import finetune
+    from flows.promote import promote
+    from flows.rollback import rollback
+
+    by_name = EntrypointType.MODULE_PATH  # found from any workspace, not only from a checkout
+    deployments = [flow.to_deployment("local", entrypoint_type=by_name) for flow in (finetune, promote, rollback)]
+    serve(*deployments, limit=arguments.limit)  # type: ignore[arg-type]

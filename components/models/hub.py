@@ -2,17 +2,24 @@
 
 import os
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from components.errors import ConfigError, MartletError
 from components.files import read_json, write_json
 
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.md"]
 """Weights that cannot run code, tokenizers, templates, licence and card."""
-TIMEOUT = 10
-"""Seconds to wait for a hub's first answer."""
+COMPLETE = ".complete.json"
+"""Written last into a snapshot of ModelScope, whose client cannot tell a whole one from a broken download."""
+PATIENCE = 10.0
+"""Seconds for a hub's first answer; the clients themselves would try for minutes."""
+UNKNOWN = {"RepositoryNotFoundError", "RevisionNotFoundError", "NotExistError", "HFValidationError"}
+CLOSED = {"GatedRepoError", "AuthenticationError", "PermissionDeniedError"}
 
 
 def commit(source: str, model: str, revision: str | None) -> str:
@@ -27,58 +34,100 @@ def commit(source: str, model: str, revision: str | None) -> str:
     if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
     with _explained(source, model, revision):
-        return {"huggingface": _huggingface_commit, "modelscope": _modelscope_commit}[source](model, revision)
+        return _HUBS[source][0](model, revision)
 
 
-def download(source: str, model: str, revision: str, workspace: Path) -> Path:
+def download(source: str, model: str, revision: str) -> Path:
     """Return the folder of a model at a commit, in the hub client's own cache; no network once it is complete there.
 
     Raises:
         ConfigError: the hub knows no such model or commit.
         MartletError: the hub does not answer, or the download broke off; what arrived is kept for the next try.
     """
-    # Neither client can tell a complete snapshot from the rest of a broken download without asking its hub.
-    marker = workspace / ".martlet/hub" / f"{source}--{model.replace('/', '--')}--{revision}.json"
-    if marker.is_file() and Path(read_json(marker)).is_dir():
-        return Path(read_json(marker))
     with _explained(source, model, revision):
-        if source == "huggingface":
-            from huggingface_hub import snapshot_download
-
-            folder = snapshot_download(model, revision=revision, allow_patterns=WANTED, etag_timeout=TIMEOUT)
-        else:
-            folder = _modelscope().download_repo(model, "model", revision=revision, allow_patterns=WANTED)
-    write_json(marker, str(folder))
-    return Path(folder)
+        return _HUBS[source][1](model, revision)
 
 
 def _huggingface_commit(model: str, revision: str | None) -> str:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
 
-    return str(HfApi().model_info(model, revision=revision, timeout=TIMEOUT).sha)
+    if not constants.is_offline_mode():
+        _ask(constants.ENDPOINT)
+    return str(HfApi().model_info(model, revision=revision, timeout=PATIENCE).sha)
 
 
-def _modelscope():
-    # The client's defaults wait for minutes when there is no network. They are read when it is imported.
-    os.environ.setdefault("MODELSCOPE_API_MAX_RETRIES", "1")
-    os.environ.setdefault("MODELSCOPE_API_CONNECT_TIMEOUT", str(TIMEOUT))
-    from modelscope_hub import HubApi
+def _huggingface_download(model: str, revision: str) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    return HubApi()
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=WANTED, local_files_only=True))
+    except LocalEntryNotFoundError:
+        if not constants.is_offline_mode():
+            _ask(constants.ENDPOINT)
+        return Path(snapshot_download(model, revision=revision, allow_patterns=WANTED))
+
+
+def _modelscope() -> Any:
+    # Read once, by the import; the client would log every request.
+    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "ERROR")
+    # The client inside `modelscope`, which itself takes seconds to import.
+    from modelscope_hub import HubApi, HubConfig
+
+    return HubApi(HubConfig())
+
+
+def _modelscope_files(model: str, revision: str) -> list[dict[str, Any]]:
+    from modelscope_hub import HubConfig
+
+    _ask(str(HubConfig().endpoint))
+    files = _modelscope().legacy.list_repo_files(model, "model", revision=revision)
+    if not files:  # how this hub says that there is no such revision
+        raise ConfigError(f"model_revision: modelscope has no files of '{model}' at '{revision}'")
+    return files
 
 
 def _modelscope_commit(model: str, revision: str | None) -> str:
-    # The hub's list of files names, for each file, the last commit that touched it; the newest is the head.
-    files = _modelscope().legacy.list_repo_files(model, "model", revision=revision or "master")
-    dated = [(file.get("CommittedDate") or 0, file["Revision"]) for file in files if file.get("Revision")]
-    if not dated:
-        raise ConfigError(f"model_revision: modelscope has no files of '{model}' at '{revision or 'master'}'")
-    return max(dated)[1]
+    # Of each file the hub gives the last commit that touched it; the newest of them is the head.
+    files = _modelscope_files(model, revision or "master")
+    return str(max(files, key=lambda file: file.get("CommittedDate") or 0)["Revision"])
+
+
+def _modelscope_download(model: str, revision: str) -> Path:
+    api = _modelscope()
+    from modelscope_hub import CacheNotFound
+
+    try:
+        folder = Path(api.download_repo(model, "model", revision=revision, local_files_only=True))
+        if all((folder / name).is_file() for name in read_json(folder / COMPLETE)):
+            return folder
+    except (CacheNotFound, FileNotFoundError):
+        pass
+    files = _modelscope_files(model, revision)
+    folder = Path(api.download_repo(model, "model", revision=revision, allow_patterns=WANTED, file_list=files))
+    write_json(folder / COMPLETE, sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()))
+    return folder
+
+
+_HUBS = {
+    "huggingface": (_huggingface_commit, _huggingface_download),
+    "modelscope": (_modelscope_commit, _modelscope_download),
+}
+
+
+def _ask(endpoint: str) -> None:
+    """Raise unless something answers at `endpoint`, be it with an error."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=PATIENCE).close()
+    except urllib.error.HTTPError:
+        pass
+    except OSError as error:
+        raise ConnectionError(f"{endpoint} does not answer ({getattr(error, 'reason', error)})") from error
 
 
 @contextmanager
 def _explained(source: str, model: str, revision: str | None) -> Generator[None]:
-    """Turn what the clients raise into one sentence. Both mark an unknown name with their own class of error."""
+    """Turn what the clients raise, each its own kind of error, into one sentence."""
     try:
         yield
     except MartletError:
@@ -86,12 +135,13 @@ def _explained(source: str, model: str, revision: str | None) -> Generator[None]
     except Exception as error:
         kinds = {kind.__name__ for kind in type(error).__mro__}
         where = f"'{model}'" + (f" at '{revision}'" if revision else "")
-        if kinds & {"GatedRepoError", "AuthenticationError", "PermissionDeniedError"}:
+        if kinds & CLOSED:
             raise ConfigError(f"model: {source} does not show {where} to you; ask for access, then log in") from error
-        if kinds & {"RepositoryNotFoundError", "RevisionNotFoundError", "NotExistError", "HFValidationError"}:
-            other = "without --use_hf it is ModelScope that is asked" if source == "huggingface" else "or give --use_hf"
-            raise ConfigError(f"model: {source} has no {where}; check the name and revision ({other})") from error
+        if kinds & UNKNOWN:
+            other = "ModelScope is asked without --use_hf" if source == "huggingface" else "Hugging Face with --use_hf"
+            raise ConfigError(f"model: {source} has no {where}; check the name and the revision ({other})") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MartletError(
-            f"model: {source} could not be asked for {where}: {str(error).strip().splitlines()[0] or kinds}. Without a "
-            "network, give a local folder as --model, or a commit that was downloaded before as --model_revision"
+            f"model: {source} could not be asked for {where}: {reason}. Without a network, give a local folder as "
+            "--model, or as --model_revision a commit that was downloaded before"
         ) from error

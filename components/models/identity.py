@@ -42,7 +42,7 @@ def folder(identity: dict[str, Any], workspace: Path) -> Path:
         MartletError: the download failed.
     """
     if identity["source"] != "local":
-        return hub.download(identity["source"], identity["model"], identity["revision"], workspace)
+        return hub.download(identity["source"], identity["model"], identity["revision"])
     path = workspace / Path(identity["model"]).expanduser()
     if not path.is_dir():
         raise ConfigError(f"model: the folder '{identity['model']}' is gone from {workspace}")

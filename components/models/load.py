@@ -39,6 +39,7 @@ def load_model(folder: Path, torch_dtype: str | None = None, attn_impl: str | No
     if not any(folder.glob("*.safetensors")):
         raise MartletError(f"{folder}: no weights in safetensors format, and pickled weights are never loaded")
     import torch
+    from safetensors import SafetensorError
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
@@ -58,7 +59,7 @@ def load_model(folder: Path, torch_dtype: str | None = None, attn_impl: str | No
         )
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{folder}: {_first_line(error)}") from error
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise MartletError(f"{folder}: the weights cannot be loaded: {_first_line(error)}") from error
     _check_fit(folder, found)
     return model

@@ -31,6 +31,8 @@ def load(base: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
     """
     if not any(folder.glob("model*.safetensors")):
         raise ConfigError(f"{folder}: no trained model: there is no model.safetensors")
+    from safetensors import SafetensorError
+
     try:
         loaded: Any = type(base).from_pretrained(
             folder,
@@ -40,7 +42,7 @@ def load(base: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise MartletError(f"{folder}: the weights do not fit the model: {str(error).splitlines()[0]}") from error
     model, found = loaded
     wrong = sorted(str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in found[kind])

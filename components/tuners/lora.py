@@ -36,7 +36,7 @@ def wrap(model: "PreTrainedModel", params: Tuner, seed: int) -> "PeftModel":
         use_rslora=params.use_rslora,
         target_modules=_shortest(model, wanted),
         modules_to_save=params.modules_to_save or None,
-        ensure_weight_tying=bool(params.modules_to_save) and bool(model.config.tie_word_embeddings),
+        ensure_weight_tying=_saves_tied(model, params.modules_to_save),
         task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(model, config)
@@ -71,6 +71,7 @@ def load(base: "PreTrainedModel", folder: Path) -> "PeftModel":
         config = LoraConfig.from_pretrained(str(folder))
         weights = load_file(folder / WEIGHTS)
         config.inference_mode = True
+        config.base_model_name_or_path = base.name_or_path
         model = get_peft_model(base, config)  # type: ignore[arg-type]
     except Exception as error:
         raise MartletError(f"{folder}: the adapter does not fit the model: {str(error).splitlines()[0]}") from error
@@ -131,6 +132,14 @@ def _shortest(model: "PreTrainedModel", wanted: set[str]) -> list[str]:
     last = {name.rpartition(".")[2] for name in wanted}
     meant = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in last}
     return sorted(last if meant == wanted else wanted)
+
+
+def _saves_tied(model: "PreTrainedModel", saved: list[str]) -> bool:
+    """True when an embedding that the head shares is to be trained in full: the two must stay one."""
+    shared = (model.get_input_embeddings(), model.get_output_embeddings())
+    return bool(model.config.tie_word_embeddings) and any(
+        module in shared and name.rpartition(".")[2] in saved for name, module in model.named_modules()
+    )
 
 
 def _check_targets(model: Any, wanted: set[str]) -> None:

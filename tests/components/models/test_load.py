@@ -1,0 +1,70 @@
+"""Loading: what fits, and one sentence for each thing that does not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from components.errors import ConfigError, MartletError
+from components.models import load_model, load_tokenizer
+
+
+@pytest.fixture
+def copy(tiny_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "copy"))
+
+
+def test_a_model_answers_as_it_did_when_it_was_saved(tiny_model: Path):
+    model = load_model(tiny_model)
+    weights = load_file(tiny_model / "model.safetensors")
+    assert type(model).__name__ == "Qwen3ForCausalLM"
+    assert model.dtype == torch.float32
+    assert all(torch.equal(dict(model.named_parameters())[name], value) for name, value in weights.items())
+    assert load_model(tiny_model, "bfloat16", "eager").config._attn_implementation == "eager"
+
+
+def test_the_tokenizer_comes_with_its_template(tiny_model: Path):
+    tokenizer = load_tokenizer(tiny_model)
+    text = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
+    assert text == "<|im_start|>user\nhi<|im_end|>\n"
+
+
+def test_what_a_folder_lacks_is_named(copy: Path, tmp_path: Path):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (copy / name).unlink()
+    with pytest.raises(ConfigError, match="no tokenizer"):
+        load_tokenizer(copy)
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    with pytest.raises(MartletError, match="pickled weights are never loaded"):
+        load_model(copy)
+    with pytest.raises(ConfigError, match=r"no config\.json"):
+        load_model(tmp_path)
+
+
+def test_weights_that_do_not_fit_are_refused(copy: Path):
+    file = copy / "model.safetensors"
+    weights = load_file(file)
+    name = "model.layers.0.mlp.up_proj.weight"
+    for changed, said in (
+        ({k: v for k, v in weights.items() if k != name}, "missing keys"),
+        ({**weights, "model.extra.weight": torch.zeros(2)}, "unexpected keys"),
+        ({**weights, name: torch.zeros(2, 2)}, "cannot be loaded|mismatched keys"),
+    ):
+        save_file(changed, file, metadata={"format": "pt"})
+        with pytest.raises(MartletError, match=said):
+            load_model(copy)
+    file.write_bytes(b"cut off")
+    with pytest.raises(MartletError, match="cannot be loaded"):
+        load_model(copy)
+
+
+def test_code_from_a_model_folder_is_never_run(copy: Path):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "evil.py").write_text("raise SystemExit('ran')")
+    config |= {"architectures": ["Evil"], "auto_map": {"AutoModelForCausalLM": "evil.Evil"}}
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="has no Evil"):
+        load_model(copy)

@@ -170,7 +170,10 @@ def _make_tree(workspace: Path, tree: Path) -> tuple[Path, Path]:
     with (_private(workspace / ".martlet") / "worktrees.lock").open("w") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
         _git(top, "worktree", "prune")
-        snapshot = _git(top, "stash", "create") or head
+        # `status` renews git's view of the files first: where that is stale, `stash create` fails without a word.
+        snapshot = head
+        if _git(top, "status", "--porcelain", "--untracked-files=no"):
+            snapshot = _git(top, "stash", "create")
         _git(top, "worktree", "add", "--detach", str(tree), snapshot)
         for name in _git(top, "ls-files", "-z", "--others", "--exclude-standard").split("\0"):
             if name and not name.endswith("/"):
@@ -225,5 +228,5 @@ def _git(folder: Path, *words: str) -> str:
     except FileNotFoundError as error:
         raise ConfigError("git is not installed, and a run with other parameters needs it") from error
     if done.returncode:
-        raise MartletError(f"git {words[0]}: {done.stderr.strip().splitlines()[-1]}")
+        raise MartletError(f"git {words[0]}: {done.stderr.strip() or done.returncode}")
     return done.stdout.strip()

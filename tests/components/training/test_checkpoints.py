@@ -1,0 +1,167 @@
+"""Checkpoints: complete or absent, and a run that was stopped ends as if it had not been."""
+
+import json
+import multiprocessing
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.errors import ConfigError
+from components.files import is_complete, sha256
+from components.training import checkpoints as store
+from components.training import fingerprint, tidy
+from components.tuners.lora import WEIGHTS
+from tests.components.training import runs
+
+TOTAL = 8
+"""Steps of a run; a checkpoint follows every second."""
+
+
+@pytest.fixture(scope="module")
+def apart(tiny_model: Path, tokens: Path):
+    """Run in a process of its own; returns its exit code. The server that it is forked from has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.components.training.runs"])
+
+    def learn(folder: Path, hazard: tuple[str, int] | None = None, workers: int = 0) -> int | None:
+        settings = {"hazard": hazard, "dataloader_num_workers": workers}
+        folder.mkdir(exist_ok=True)
+        process = context.Process(
+            target=runs.learn_and_exit, args=(folder, tiny_model, tokens, folder), kwargs=settings
+        )
+        process.start()
+        process.join(120)
+        return process.exitcode
+
+    return learn
+
+
+@pytest.fixture(scope="module")
+def whole(apart, tmp_path_factory) -> Path:
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert apart(folder) == 0
+    return folder
+
+
+def said(folder: Path) -> list[str]:
+    lines = (json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines())
+    return [line["message"] for line in lines if "message" in line]
+
+
+def assert_equal_runs(first: Path, second: Path) -> None:
+    assert sha256(first / "final" / WEIGHTS) == sha256(second / "final" / WEIGHTS)
+    a, b = (json.loads((folder / "final/history.json").read_text()) for folder in (first, second))
+    assert a == b
+    assert len([entry for entry in a if "loss" in entry]) == TOTAL
+
+
+@pytest.mark.parametrize(
+    ("hazard", "workers", "resumed"),
+    [
+        (("kill", 1), 0, None),
+        (("kill", 5), 0, 4),
+        (("kill", 7), 2, 6),
+        (("kill_in_save", 1), 0, None),
+        (("kill_in_save", 3), 0, 4),
+    ],
+)
+def test_killed_at_any_point_a_run_ends_as_if_nothing_had_happened(apart, whole, tmp_path, hazard, workers, resumed):
+    assert apart(tmp_path, hazard, workers) == -9
+    assert apart(tmp_path, workers=workers) == 0
+    assert_equal_runs(tmp_path, whole)
+    assert (f"going on from checkpoint-{resumed}" in said(tmp_path)) == (resumed is not None)
+    assert any("cut off" in message for message in said(tmp_path)) == (hazard[0] == "kill_in_save")
+
+
+@pytest.mark.parametrize("hazard", ["interrupt", "terminate"])
+def test_asked_to_stop_a_run_writes_a_checkpoint_and_exits_with_130(apart, whole, tmp_path, hazard):
+    assert apart(tmp_path, (hazard, 3)) == 130
+    assert (
+        "step 4 of 8" in (tmp_path / "error.txt").read_text() or "step 3 of 8" in (tmp_path / "error.txt").read_text()
+    )
+    assert is_complete(store.all_in(tmp_path / "checkpoints")[-1])
+    assert apart(tmp_path) == 0
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_a_disk_that_is_full_in_mid_checkpoint_leaves_the_one_before(apart, whole, tmp_path):
+    assert apart(tmp_path, ("full_disk", 2)) == 1
+    message = (tmp_path / "error.txt").read_text()
+    assert "checkpoint at step 4 could not be written" in message
+    assert "goes on from checkpoint-2" in message
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-2"]
+    assert apart(tmp_path) == 0
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_a_checkpoint_stands_on_its_own_and_holds_no_pickled_arguments(whole):
+    checkpoint = whole / "checkpoints/checkpoint-8"
+    names = {p.name for p in checkpoint.iterdir()}
+    assert names >= {"adapter_config.json", WEIGHTS, "args.json", "tokenizer.json", "chat_template.jinja"}
+    assert "training_args.bin" not in names
+    assert set(json.loads((checkpoint / "args.json").read_text())) == {"model", "template", "tuner", "train"}
+    assert sha256(checkpoint / WEIGHTS) == sha256(whole / "final" / WEIGHTS)
+
+
+def test_damage_of_any_kind_is_skipped_and_said(whole, tmp_path):
+    folder = Path(shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints"))
+    (folder / "checkpoint-8/manifest.json").unlink()
+    weights = folder / "checkpoint-6" / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    (folder / "checkpoint-4/optimizer.pt").write_bytes(b"")
+    messages: list[str] = []
+    assert store.newest_intact(folder, "a", messages.append) == folder / "checkpoint-2"
+    assert [m.split()[0] for m in messages] == ["checkpoint-8", "checkpoint-6", "checkpoint-4"]
+    assert [p.name for p in store.all_in(folder)] == ["checkpoint-2"]
+
+
+def test_checkpoints_of_another_run_are_neither_used_nor_removed(whole, tmp_path):
+    folder = Path(shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints"))
+    with pytest.raises(ConfigError, match="checkpoint-8 of a run with other data or parameters"):
+        store.newest_intact(folder, "b", print)
+    assert len(store.all_in(folder)) == 4
+
+
+def test_a_named_checkpoint_must_be_whole_and_of_the_same_model_and_batch(whole, tmp_path):
+    checkpoint = Path(shutil.copytree(whole / "checkpoints/checkpoint-8", tmp_path / "checkpoint-8"))
+    arguments = json.loads((checkpoint / "args.json").read_text())
+    store.check_given(checkpoint, {**arguments, "train": {**arguments["train"], "num_train_epochs": 9}})
+    other = {**arguments, "model": {"model": "other"}, "train": {**arguments["train"], "seed": 1}}
+    with pytest.raises(ConfigError, match=r"(?s)model\.model was 'base' and is 'other'.*train\.seed was 42 and is 1"):
+        store.check_given(checkpoint, other)
+    (checkpoint / "manifest.json").unlink()
+    with pytest.raises(ConfigError, match="not a complete checkpoint"):
+        store.check_given(checkpoint, arguments)
+
+
+def test_a_limit_keeps_the_newest_and_the_best(tiny_model, tokens, tmp_path):
+    history = [{"step": step, "eval_loss": loss} for step, loss in ((2, 3.0), (4, 1.0), (6, 2.0), (8, 2.5))]
+    for step in (2, 4, 6, 8, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    assert store.best_step(history, [2, 6, 8]) == 6
+    store.rotate(tmp_path, history, None)
+    assert len(store.all_in(tmp_path)) == 5
+    store.rotate(tmp_path, history, 3)
+    assert [store.step_of(p) for p in store.all_in(tmp_path)] == [4, 8, 10]
+    store.rotate(tmp_path, history, 1)
+    assert [store.step_of(p) for p in store.all_in(tmp_path)] == [4, 10]
+    outcome = runs.learn(tiny_model, tokens, tmp_path / "run", save_total_limit=2)
+    kept = [p.name for p in store.all_in(tmp_path / "run/checkpoints")]
+    assert len(kept) == 2
+    assert {outcome.best, outcome.last} <= set(kept)
+
+
+def test_success_leaves_best_and_last_and_clears_what_finished_before(tmp_path):
+    for run, steps in (("older", [2]), ("unfinished", [2, 4]), ("mine", [2, 4, 6])):
+        for step in steps:
+            (tmp_path / run / f"checkpoint-{step}").mkdir(parents=True)
+    tidy(tmp_path / "older", [])
+    tidy(tmp_path / "mine", [{"step": 2, "eval_loss": 0.5}, {"step": 4, "eval_loss": 0.7}])
+    left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.glob("*/checkpoint-*"))
+    assert left == ["mine/checkpoint-2", "mine/checkpoint-6", "unfinished/checkpoint-2", "unfinished/checkpoint-4"]
+
+
+def test_a_fingerprint_changes_with_its_inputs_alone():
+    assert fingerprint({"a": 1}, "x") == fingerprint({"a": 1}, "x") != fingerprint({"a": 2}, "x")

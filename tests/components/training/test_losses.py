@@ -1,0 +1,157 @@
+"""What is learned: golden losses, and all the ways that must come to the same."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen3ForCausalLM
+
+from components.config.groups.train import Train
+from components.errors import MartletError
+from components.training import settled
+from tests.components.training.runs import MASKED, learn, some_rows, write_tokens
+
+GOLDEN = [5.684287, 5.700974, 5.741826, 5.696248]
+
+
+def losses(outcome) -> list[float]:
+    return [entry["loss"] for entry in outcome.history if "loss" in entry]
+
+
+def cross_entropy(base: Path, rows: list[dict[str, list[int]]]) -> float:
+    """Mean over the learnable tokens of `rows`, one row at a time and without the trainer."""
+    model, total, count = Qwen3ForCausalLM.from_pretrained(base).eval(), 0.0, 0
+    for row in rows:
+        with torch.no_grad():
+            logits = model(torch.tensor([row["input_ids"]])).logits[0, :-1].log_softmax(-1)
+        for position, label in enumerate(row["labels"][1:]):
+            if label >= 0:
+                total, count = total - float(logits[position, label]), count + 1
+    return total / count
+
+
+def test_the_first_losses_are_these(tiny_model, tokens, tmp_path):
+    found = losses(learn(tiny_model, tokens, tmp_path, max_steps=4))
+    assert found == pytest.approx(GOLDEN, abs=1e-4)
+
+
+def test_a_step_and_an_evaluation_are_means_over_learnable_tokens(tiny_model, tmp_path):
+    rows, val = some_rows(8), some_rows(5, seed=1)
+    tokens = write_tokens(tmp_path / "tokens", rows, val)
+    outcome = learn(
+        tiny_model, tokens, tmp_path, max_steps=1, gradient_accumulation_steps=4, learning_rate=1e-12,
+        per_device_eval_batch_size=2,
+    )  # fmt: skip
+    assert losses(outcome)[0] == pytest.approx(cross_entropy(tiny_model, rows), abs=1e-5)
+    evaluated = [entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry]
+    assert evaluated == [pytest.approx(cross_entropy(tiny_model, val), abs=1e-5)]
+
+
+def test_only_batch_times_accumulation_counts(tiny_model, tokens, tmp_path):
+    found = [
+        losses(learn(tiny_model, tokens, tmp_path / str(batch), per_device_train_batch_size=batch,
+                     gradient_accumulation_steps=8 // batch))
+        for batch in (8, 4, 1)
+    ]  # fmt: skip
+    assert len(found[0]) == 4
+    assert found[1] == pytest.approx(found[0], abs=1e-5)
+    assert found[2] == pytest.approx(found[0], abs=1e-5)
+
+
+def test_workers_and_recomputed_activations_change_nothing(tiny_model, tokens, tmp_path):
+    plain = losses(learn(tiny_model, tokens, tmp_path / "0", dataloader_num_workers=0))
+    assert losses(learn(tiny_model, tokens, tmp_path / "2", dataloader_num_workers=2)) == plain
+    without = losses(learn(tiny_model, tokens, tmp_path / "stored"))
+    recomputed = losses(learn(tiny_model, tokens, tmp_path / "recomputed", gradient_checkpointing=True))
+    assert recomputed == pytest.approx(without, abs=1e-5)
+
+
+def test_a_masked_row_contributes_nothing(tiny_model, tmp_path):
+    rows = some_rows(4)
+    masked = {"input_ids": list(range(3, 15)), "labels": MASKED * 12}
+    with_it = write_tokens(tmp_path / "with", [*rows[:2], masked, *rows[2:]])
+    without = write_tokens(tmp_path / "without", rows)
+    settings = {"max_steps": 1, "per_device_train_batch_size": 5, "gradient_accumulation_steps": 1}
+    first, second = (learn(tiny_model, t, tmp_path / t.name / "run", **settings) for t in (with_it, without))
+    assert losses(first) == pytest.approx(losses(second), abs=1e-6)
+    grads = [next(e["grad_norm"] for e in o.history if "loss" in e) for o in (first, second)]
+    assert grads[0] == pytest.approx(grads[1], rel=1e-4)
+    alone = learn(tiny_model, write_tokens(tmp_path / "alone", [masked]), tmp_path / "alone/run", max_steps=1)
+    assert losses(alone) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"lr_scheduler_type": "constant", "warmup_ratio": 0}, [1, 1, 1, 1]),
+        ({"lr_scheduler_type": "constant", "warmup_steps": 2}, [0, 0.5, 1, 1]),
+        ({"lr_scheduler_type": "linear", "warmup_ratio": 0}, [1, 0.75, 0.5, 0.25]),
+        ({"lr_scheduler_type": "cosine", "warmup_ratio": 0}, [(1 + math.cos(math.pi * i / 4)) / 2 for i in range(4)]),
+        ({"lr_scheduler_type": "cosine", "warmup_ratio": 0.25}, [0, 1, 0.75, 0.25]),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(tiny_model, tokens, tmp_path, settings, expected):
+    outcome = learn(tiny_model, tokens, tmp_path, max_steps=4, learning_rate=0.01, **settings)
+    rates = [entry["learning_rate"] for entry in outcome.history if "loss" in entry]
+    assert rates == pytest.approx([0.01 * share for share in expected], abs=1e-9)
+
+
+def test_what_depends_on_other_parameters_is_settled():
+    assert settled(Train(), 1e-4).gradient_accumulation_steps == 16
+    mine = settled(Train(per_device_train_batch_size=5, save_steps=7), 1e-4)
+    assert (mine.gradient_accumulation_steps, mine.learning_rate, mine.eval_steps) == (4, 1e-4, 7)
+    given = settled(Train(gradient_accumulation_steps=3, learning_rate=0.5, eval_steps=2), 1e-4)
+    assert (given.gradient_accumulation_steps, given.learning_rate, given.eval_steps) == (3, 0.5, 2)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny_model, tokens, tmp_path):
+    with pytest.raises(MartletError, match=r"loss at step .* lower --learning_rate"):
+        learn(tiny_model, tokens, tmp_path, learning_rate=1e30, warmup_ratio=0, max_grad_norm=0, weight_decay=0)
+
+
+def test_no_rows_is_an_error(tiny_model, tmp_path):
+    with pytest.raises(MartletError, match="no rows"):
+        learn(tiny_model, write_tokens(tmp_path / "tokens", []), tmp_path)
+
+
+def test_progress_and_reports_say_the_same(tiny_model, tokens, tmp_path):
+    from components.training import write_reports
+
+    outcome = learn(tiny_model, tokens, tmp_path, logging_steps=3, max_steps=8)
+    lines = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 3, 6, 8]
+    every = losses(outcome)
+    means = [every[0], sum(every[1:3]) / 2, sum(every[3:6]) / 3, sum(every[6:8]) / 2]
+    assert [line["loss"] for line in steps] == pytest.approx(means, abs=1e-9)
+    fields = {
+        "step",
+        "total_steps",
+        "epoch",
+        "loss",
+        "learning_rate",
+        "grad_norm",
+        "tokens_per_second",
+        "memory",
+        "eta",
+    }
+    assert set(steps[-1]) == fields
+    assert steps[-1]["eta"] == 0
+    assert outcome.tokens == 2 * sum(len(row["input_ids"]) for row in some_rows(16))
+
+    summary = write_reports(outcome, tmp_path / "reports", extra_figure=1)
+    assert json.loads((tmp_path / "reports/train.json").read_text()) == summary
+    assert summary["loss"] == pytest.approx(means[-1])
+    assert (summary["steps"], summary["extra_figure"], summary["best_checkpoint"]) == (8, 1, outcome.best)
+    with (tmp_path / "reports/train.csv").open() as stream:
+        table = {int(row["step"]): row for row in csv.DictReader(stream)}
+    assert [float(table[step]["loss"]) for step in (1, 3, 6, 8)] == pytest.approx(means)
+    assert [step for step, row in table.items() if row["eval_loss"]] == [2, 4, 6, 8]
+    image = (tmp_path / "reports/train.png").read_bytes()
+    assert image.startswith(b"\x89PNG")
+    write_reports(outcome, tmp_path / "again", extra_figure=1)
+    for name in ("train.json", "train.csv", "train.png"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "reports" / name).read_bytes()

@@ -1,31 +1,15 @@
-"""What stands before the application: the key, the host name, the size of a body. And the shape of an error."""
+"""What stands before the application: the key, the host name, the size of a body."""
 
 import secrets
-from collections.abc import Mapping
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from components.inference.openai_errors import error_response
+
 MAX_BODY_BYTES = 16 * 2**20
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-
-
-def error_body(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, object]:
-    """An error in OpenAI's shape."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
-def error_response(
-    status: int,
-    message: str,
-    param: str | None = None,
-    code: str | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    """An error response in OpenAI's shape."""
-    return JSONResponse(error_body(status, message, param, code), status_code=status, headers=headers)
 
 
 class Guard:

@@ -13,13 +13,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from components.errors import ConfigError
 from components.inference.engine import Completion, Engine, GenerationConfig, RequestError
-from components.inference.guard import MAX_BODY_BYTES, Guard, error_body, error_response
+from components.inference.guard import MAX_BODY_BYTES, Guard
+from components.inference.openai_errors import bad_request, error_body, http_error, server_error
 from components.inference.openai_types import ChatRequest, CompletionRequest, Generation, TokenizeRequest
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,10 @@ def create_app(engine: Engine, names: list[str], api_key: str | None = None) -> 
     app = FastAPI(title="martlet", docs_url=None, redoc_url=None)  # the docs pages load scripts from the internet
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
     app.add_middleware(Guard, api_key=api_key)
-    app.add_exception_handler(Exception, _server_error)
+    app.add_exception_handler(Exception, server_error)
     for kind in (ConfigError, RequestError, RequestValidationError):
-        app.add_exception_handler(kind, _bad_request)
-    app.add_exception_handler(HTTPException, _http_error)
+        app.add_exception_handler(kind, bad_request)
+    app.add_exception_handler(HTTPException, http_error)
     started = int(time.time())
 
     @app.get("/health")
@@ -227,30 +228,3 @@ async def _pieces(engine: Engine, jobs: list[Job]) -> AsyncGenerator[tuple[int, 
 
 def _event(value: dict[str, Any]) -> str:
     return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
-
-
-async def _bad_request(_: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RequestValidationError):
-        return error_response(400, str(error), code=getattr(error, "code", None))
-    first = max(error.errors(), key=lambda problem: len(problem["loc"]))  # the branch of a union that came furthest
-    if first["type"] == "json_invalid":
-        return error_response(400, f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}")
-    path = ".".join(str(part) for part in first["loc"][1:] if "[" not in str(part))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "this server does not know this field"
-    return error_response(400, f"{path}: {message}" if path else message, param=path or None)
-
-
-async def _http_error(request: Request, error: Any) -> JSONResponse:
-    message, code = str(error.detail), None
-    if error.status_code == 404:
-        code = "model_not_found" if message.startswith("the model") else None
-        message = message if code else f"there is nothing at {request.method} {request.url.path}"
-    if error.status_code == 405:
-        message = f"{request.url.path} does not take {request.method}"
-    return error_response(error.status_code, message, code=code, headers=error.headers)
-
-
-async def _server_error(_: Request, __: Exception) -> JSONResponse:
-    return error_response(500, "the server failed to answer; its log says why")

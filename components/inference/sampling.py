@@ -15,7 +15,7 @@ from transformers import (
 from components.inference.engine import GenerationConfig
 
 if TYPE_CHECKING:
-    from components.inference.transformers_engine import Row
+    from components.inference.rows import Row
 
 
 class Sampler:

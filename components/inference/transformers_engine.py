@@ -8,11 +8,9 @@ recomputation that vLLM calls preemption). So every architecture that `generate`
 
 import os
 import threading
-import time
 from collections import deque
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,14 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     LogitsProcessorList,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers import GenerationConfig as HFGenerationConfig
 
 from components.errors import MartletError
 from components.inference.detokenize import TextStream
-from components.inference.engine import Completion, GenerationConfig, Message, OnText, RequestError
+from components.inference.engine import GenerationConfig, Message, OnText, RequestError
+from components.inference.rows import EachToken, Row
 from components.inference.sampling import RowSampler, Sampler
 
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
@@ -86,48 +84,6 @@ def _device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-@dataclass(eq=False)
-class Row:
-    """One request on its way: the prompt, what was generated so far, and who waits for it."""
-
-    prompt: list[int]
-    generation: GenerationConfig
-    stream: TextStream
-    sampler: Sampler | None
-    eos: frozenset[int]
-    future: Future
-    finished: bool = False
-
-    def __post_init__(self) -> None:
-        self.generated: list[int] = []
-
-    @property
-    def left(self) -> int:
-        return (self.generation.max_new_tokens or 0) - len(self.generated)
-
-    def push(self, token: int) -> None:
-        """Take one new token; finish the row when it is the last one, or nobody waits for it any more."""
-        if self.future.cancelled():
-            self.finished = True
-            return
-        self.generated.append(token)
-        if token in self.eos or self.stream.push(token):
-            self.finish("stop")
-        elif self.left <= 0:
-            self.finish("length")
-
-    def finish(self, reason: Any) -> None:
-        self.finished = True
-        text = self.stream.close()
-        with suppress(InvalidStateError):  # cancelled meanwhile
-            self.future.set_result(Completion(text, self.generated, len(self.prompt), reason))
-
-    def fail(self, error: BaseException) -> None:
-        self.finished = True
-        with suppress(InvalidStateError):
-            self.future.set_exception(error)
 
 
 class TransformersEngine:
@@ -252,32 +208,3 @@ class TransformersEngine:
             stopping_criteria=StoppingCriteriaList([EachToken(self, rows)]),
             max_new_tokens=max(row.left for row in rows),
         )
-
-
-class EachToken(StoppingCriteria):
-    """Called by `generate` after every step: hands out the new tokens and says when to end the call.
-
-    The call ends when all rows are finished, or when taking waiting requests in pays: the time that they have lost
-    waiting for free places has reached the time that the unfinished rows will lose by being prefilled again.
-    """
-
-    def __init__(self, engine: TransformersEngine, rows: list[Row]):
-        self.engine, self.rows = engine, rows
-        self.last = time.perf_counter()
-        self.prefill = 0.0  # seconds
-        self.lost = 0.0  # seconds × requests
-
-    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002
-        for row, token in zip(self.rows, input_ids[:, -1].tolist(), strict=True):
-            if not row.finished:
-                row.push(token)
-        active = sum(not row.finished for row in self.rows)
-        stop = active == 0 or self.engine.closed or self._worth_a_new_batch(active)
-        return torch.full((len(self.rows),), stop, device=input_ids.device)
-
-    def _worth_a_new_batch(self, active: int) -> bool:
-        now = time.perf_counter()
-        step, self.last = now - self.last, now
-        self.prefill = self.prefill or step
-        self.lost += step * min(len(self.engine.waiting), self.engine.max_batch_size - active)
-        return self.lost > active * self.prefill

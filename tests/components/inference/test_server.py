@@ -169,7 +169,7 @@ def test_models_health_and_tokenize(engine: Any, client: Any, url: str) -> None:
         ({"messages": "hello"}, 400, "messages: Input should be a valid list"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, 400, "messages.0.role: Input should be 'system'"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            {"messages": user([{"type": "image_url", "image_url": {}}])},
             400,
             "messages.0.content.0.type: Input should be 'text'",
         ),

@@ -1,0 +1,52 @@
+"""Every error in OpenAI's shape: what is wrong with a request, and nothing of the server's inside."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+
+def error_body(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, object]:
+    """An error in OpenAI's shape."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def error_response(
+    status: int,
+    message: str,
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """An error response in OpenAI's shape."""
+    return JSONResponse(error_body(status, message, param, code), status_code=status, headers=headers)
+
+
+async def bad_request(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        return error_response(400, str(error), code=getattr(error, "code", None))
+    first = max(error.errors(), key=lambda problem: len(problem["loc"]))  # the branch of a union that came furthest
+    if first["type"] == "json_invalid":
+        return error_response(400, f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}")
+    path = ".".join(str(part) for part in first["loc"][1:] if "[" not in str(part))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "this server does not know this field"
+    return error_response(400, f"{path}: {message}" if path else message, param=path or None)
+
+
+async def http_error(request: Request, error: Any) -> JSONResponse:
+    message, code = str(error.detail), None
+    if error.status_code == 404:
+        code = "model_not_found" if message.startswith("the model") else None
+        message = message if code else f"there is nothing at {request.method} {request.url.path}"
+    if error.status_code == 405:
+        message = f"{request.url.path} does not take {request.method}"
+    return error_response(error.status_code, message, code=code, headers=error.headers)
+
+
+async def server_error(_: Request, __: Exception) -> JSONResponse:
+    return error_response(500, "the server failed to answer; its log says why")

@@ -42,7 +42,8 @@ def chat_rows(
 
     if not file.is_file():
         raise MartletError(f"{file}: no such file; run the stage validate first")
-    messages = pq.read_table(file, columns=["messages"])["messages"]
+    with pq.ParquetFile(file) as clean:  # `read_table` would import pandas
+        messages = clean.read(columns=["messages"])["messages"]
     rows = []
     for i in _spread(len(messages), 4 * count):
         try:

@@ -1,6 +1,8 @@
 """Nothing calls home: analytics and version checks of everything that is started here are off."""
 
+import logging
 import os
+import warnings
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -27,6 +29,8 @@ def keep_quiet() -> None:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # for the authors of libraries, not for their users
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # one line per layer and forward pass
     for name in ("NO_PROXY", "no_proxy"):
         given = os.environ.get(name, "")
         if LOOPBACK not in given:

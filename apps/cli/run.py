@@ -70,6 +70,7 @@ def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None
     background.submit(import_module, "dvc.repo")
     from httpx import TransportError
     from prefect.exceptions import TerminationSignal
+    from prefect.logging.handlers import APILogWorker
 
     from flows.finetune import finetune
     from tasks.watch import watching
@@ -86,4 +87,5 @@ def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None
     except TerminationSignal as error:
         raise InterruptedRunError("stopped from outside; the same command goes on from where it stopped") from error
     finally:
+        APILogWorker.drain_all(timeout=5)  # this program ends without the clean-up that would do it
         board.where_to_look(workspace, url)

@@ -1,0 +1,64 @@
+"""One real Prefect server for the session, started the way a newcomer's first `martlet run` starts it."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tasks.watch import Event, watching
+from tests.flows.toy import gone, ran_once, until, workspace
+
+__all__ = ["ran_once", "workspace"]
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """Where it is, and what was said while it was started."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        self.home, self.url, self.said = home, url, list[str]()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    """Must be the first to import Prefect, which reads its settings then."""
+    from flows.server import ensure
+
+    home = tmp_path_factory.mktemp("prefect")
+    server = Server(home, f"http://127.0.0.1:{free_port()}/api")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PREFECT_HOME", str(home))
+        environment.setenv("PREFECT_API_URL", server.url)
+        environment.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        ensure(server.url, server.said.append)
+        pid = int((home / "server.pid").read_text())
+        try:
+            yield server
+            if "prefect" in sys.modules:  # what it has still to tell would be told in vain, for a minute
+                from prefect.events.worker import EventsWorker
+                from prefect.logging.handlers import APILogWorker
+
+                APILogWorker.drain_all(timeout=5)
+                EventsWorker.drain_all(timeout=5)
+        finally:
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: gone(pid), 20)
+
+
+@pytest.fixture
+def events(server: Server) -> Generator[list[Event]]:
+    """What the flows of this test tell their watcher."""
+    seen: list[Event] = []
+    token = watching.set(seen.append)
+    yield seen
+    watching.reset(token)

@@ -1,0 +1,216 @@
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from components.errors import ConfigError, DataGateError, EvaluationGateError, MartletError
+from tasks.watch import Event
+from tests.flows.conftest import Server
+from tests.flows.toy import edit, git, register, tries, until
+
+
+def finetune(*args: Any) -> Any:
+    from flows.finetune import finetune
+
+    return finetune(*args)
+
+
+def ended(events: list[Event]) -> dict[str, str]:
+    return {event.stage: event.state for event in events}
+
+
+def ask(server: Server, path: str, **body: Any) -> list[dict[str, Any]]:
+    """What the server's API has, as its pages see it."""
+    return httpx.post(f"{server.url}/{path}/filter", json=body).raise_for_status().json()
+
+
+def last_run(server: Server, final: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """The newest flow run, and the states of its task runs by name once so many are final: they arrive as events."""
+    run = ask(server, "flow_runs", sort="START_TIME_DESC", limit=1)[0]
+
+    def states() -> dict[str, str]:
+        tasks = ask(server, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})
+        return {task["name"].rpartition("-")[0]: task["state_name"] for task in tasks}
+
+    until(lambda: len([state for state in states().values() if state not in ("Pending", "Running")]) >= final)
+    return run, states()
+
+
+def test_a_run_without_work_reuses_everything_and_costs_nothing(
+    server: Server, workspace: Path, events: list[Event]
+) -> None:
+    finetune()
+    assert set(ended(events).values()) == {"reused"}
+    assert tries(workspace) == {}
+    assert "mlflow" not in sys.modules
+    run, tasks = last_run(server, 5)
+    assert run["state_name"] == "Completed"
+    assert tasks == dict.fromkeys(ended(events), "Cached")
+
+
+def test_one_parameter_reruns_its_readers_and_what_their_output_changes(
+    server: Server, workspace: Path, events: list[Event]
+) -> None:
+    edit(workspace / "params.yaml", "lora_rank: 8", "lora_rank: 16")
+    finetune()
+    # merge and plot read the new adapter; what they write is the same as before, so evaluate has nothing to do
+    assert ended(events) == {"fetch": "reused", "train": "ran", "merge": "ran", "plot": "ran", "evaluate": "reused"}
+    assert tries(workspace) == {"train": 1, "merge": 1, "plot": 1}
+    both = [event.stage for event in events if event.state in ("running", "ran")]
+    assert both.index("plot") < len(both) - 1 - both[::-1].index("merge")  # side by side
+    assert "lora_rank: 16" in (workspace / "dvc.lock").read_text()
+
+
+def test_a_failed_stage_fails_the_flow_with_its_reason_and_code(
+    server: Server, workspace: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(workspace / "params.yaml", "lora_rank: 8", "lora_rank: 16")
+    asked = "    outs: [models/adapter]\n    meta: {martlet: {retries: 3}}"
+    edit(workspace / "dvc.yaml", "    outs: [models/adapter]", asked)
+    monkeypatch.setenv("TOY_TRAIN", "fail3")
+    with pytest.raises(DataGateError, match=r"^train: the stage's own reason$") as caught:
+        finetune()
+    assert caught.value.exit_code == 3
+    assert ended(events) == {
+        "fetch": "reused", "train": "failed", "merge": "waiting", "plot": "waiting", "evaluate": "waiting"
+    }  # fmt: skip
+    assert tries(workspace) == {"train": 1}  # a closed gate is not knocked at again
+    run, tasks = last_run(server, 5)
+    assert run["state"]["message"] == "train: the stage's own reason"
+    assert (run["state_name"], tasks["train"], tasks["merge"]) == ("Failed", "Failed", "NotReady")
+
+
+def test_a_stage_is_tried_again_as_often_as_it_asks_and_its_limit_is_made(
+    server: Server, workspace: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    asked = "    outs: [reports/plot]\n    meta: {martlet: {retries: 1, limit: gpu}}"
+    edit(workspace / "dvc.yaml", "    outs: [reports/plot]", asked)
+    edit(workspace / "dvc.yaml", "stage.py plot", "stage.py  plot")
+    monkeypatch.setenv("TOY_PLOT", "once")
+    finetune()
+    assert [event.state for event in events if event.stage == "plot"] == [
+        "waiting", "running", "failed", "running", "ran"
+    ]  # fmt: skip
+    with get_client(sync_client=True) as client:
+        limit = client.read_global_concurrency_limit_by_name("gpu")
+    assert (limit.limit, limit.active_slots) == (1, 0)
+
+
+def test_runs_with_other_parameters_go_on_side_by_side(server: Server, workspace: Path) -> None:
+    before = (workspace / "params.yaml").read_bytes()
+    (workspace / "recipe.yaml").write_text("tuner: {lora_rank: 32}\n")
+    errors: list[BaseException] = []
+
+    def one(*args: Any) -> None:
+        try:
+            finetune(*args)
+        except BaseException as error:
+            errors.append(error)
+
+    runs = [threading.Thread(target=one, args=({"tuner": {"lora_rank": 16}},))]
+    runs.append(threading.Thread(target=one, args=({}, "recipe.yaml")))
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert errors == []
+    locks = [file.read_text() for file in workspace.glob(".runs/history/*/dvc.lock")]
+    assert {lock.split("lora_rank: ")[1][:2] for lock in locks} == {"16", "32"}
+    assert (workspace / "params.yaml").read_bytes() == before
+    assert tries(workspace) == {}
+    assert git(workspace, "worktree", "list").count("\n") == 1
+
+
+def test_a_misspelt_parameter_stops_the_run_before_it_starts(server: Server, workspace: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tuner\.lora_rnk.*lora_rank"):
+        finetune({"tuner": {"lora_rnk": 16}})
+    assert not (workspace / ".runs").exists()
+
+
+class Gate:
+    """Stands for `tasks.promotion`, which needs trained models: it counts what it is asked."""
+
+    def __init__(self, promote: bool) -> None:
+        self.decision, self.reason = ("promote", "better") if promote else ("refuse", "3 of 60 lost")
+        self.opens, self.judged, self.promoted = promote, 0, 0
+
+    def judge(self, *_: Any) -> Any:
+        self.judged += 1
+        verdict = type("Verdict", (), {})()
+        verdict.decision, verdict.reason, verdict.promote = self.decision, self.reason, self.opens
+        verdict.markdown = lambda: f"**{self.decision}**"
+        return verdict
+
+    def promote(self, *_: Any) -> None:
+        self.promoted += 1
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_the_gate_is_asked_once_per_registration_and_rules(
+    server: Server, workspace: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch, opens: bool
+) -> None:
+    from tasks import promotion
+
+    gate = Gate(opens)
+    monkeypatch.setattr(promotion, "judge", gate.judge)
+    monkeypatch.setattr(promotion, "promote", gate.promote)
+    register(workspace)
+
+    def run() -> None:
+        if opens:
+            finetune()
+        else:
+            with pytest.raises(EvaluationGateError, match=r"^refuse: 3 of 60 lost$"):
+                finetune()
+
+    run()
+    assert (gate.judged, gate.promoted) == (1, int(opens))
+    run()
+    assert (gate.judged, gate.promoted) == (1, int(opens))
+    assert ended(events)["gate"] == "reused"
+    (workspace / "params.yaml").write_text((workspace / "params.yaml").read_text() + "gate: {margin: 0.01}\n")
+    run()
+    assert gate.judged == 2
+
+
+def test_without_auto_promote_the_champion_stays(
+    server: Server, workspace: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import promotion
+
+    gate = Gate(True)
+    monkeypatch.setattr(promotion, "judge", gate.judge)
+    monkeypatch.setattr(promotion, "promote", gate.promote)
+    register(workspace)
+    (workspace / "params.yaml").write_text((workspace / "params.yaml").read_text() + "gate: {auto_promote: false}\n")
+    finetune()
+    assert (gate.judged, gate.promoted) == (1, 0)
+    assert "promote" not in ended(events)
+
+
+def test_a_run_in_a_workspace_that_is_taken_says_by_whom(server: Server, workspace: Path) -> None:
+    from tasks.workspace import in_place
+
+    with (
+        in_place(workspace, "`martlet run`"),
+        pytest.raises(MartletError, match=r"another run works in .*`martlet run`"),
+    ):
+        finetune()
+
+
+def test_reports_become_artifacts(server: Server, workspace: Path, events: list[Event]) -> None:
+    report = """{"rows": {"train": 2, "val": 0, "dropped": 1},
+      "checks": [{"name": "empty", "action": "drop", "count": 1, "closed": false}],
+      "rejected": [{"split": "train", "source": "a.jsonl", "row": 3, "check": "empty", "reason": "no | answer"}]}"""
+    (workspace / "report.py").write_text(f"open('reports/data.json', 'w').write('''{report}''')")
+    with (workspace / "dvc.yaml").open("a") as pipeline:
+        pipeline.write("  validate:\n    cmd: python report.py\n    deps: [report.py]\n    outs: [reports/data.json]\n")
+    finetune()
+    artifact = ask(server, "artifacts", artifacts={"key": {"any_": ["data-report"]}})[0]
+    assert "Rows: 2 train, 0 val, 1 dropped" in artifact["data"]
+    assert "| a.jsonl:3 | empty | no \\| answer |" in artifact["data"]

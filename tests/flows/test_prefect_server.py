@@ -1,0 +1,52 @@
+import http.server
+import threading
+from pathlib import Path
+
+import pytest
+
+from components.errors import ConfigError
+from flows.server import api_url, ensure
+from tests.flows.conftest import Server
+
+
+def test_it_is_started_once_and_said_so(server: Server) -> None:
+    assert len(server.said) == 1
+    assert server.url.removesuffix("/api") in server.said[0]
+    assert "prefect server stop" in server.said[0]
+    ensure(server.url, server.said.append)
+    assert len(server.said) == 1
+
+
+def test_a_port_that_another_program_has_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    other = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    port = other.server_port
+    with pytest.raises(ConfigError, match=rf"port {port} is taken.*PREFECT_SERVER_API_PORT={port + 1}"):
+        ensure(f"http://127.0.0.1:{port}/api")
+    other.shutdown()
+    assert not (tmp_path / "server.pid").exists()
+
+
+def test_a_server_elsewhere_is_not_replaced_by_one_here() -> None:
+    with pytest.raises(ConfigError, match=r"prefect\.invalid.*does not answer.*PREFECT_API_URL"):
+        ensure("http://prefect.invalid/api")
+
+
+def test_the_address_comes_from_the_environment_the_profile_or_the_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_SERVER_API_PORT", "PREFECT_PROFILES_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    assert api_url() == "http://127.0.0.1:4200/api"
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", "4321")
+    assert api_url() == "http://127.0.0.1:4321/api"
+    (tmp_path / "profiles.toml").write_text(
+        'active = "team"\n[profiles.team]\nPREFECT_API_URL = "http://team/api"\n[profiles.local]\n'
+    )
+    assert api_url() == "http://team/api"
+    monkeypatch.setenv("PREFECT_PROFILE", "local")
+    assert api_url() == "http://127.0.0.1:4321/api"
+    monkeypatch.setenv("PREFECT_API_URL", "http://mine/api")
+    assert api_url() == "http://mine/api"

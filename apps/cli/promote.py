@@ -31,9 +31,9 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
     params, paths = load(Path("params.yaml"), read_flags(given)), Paths.here()
     if not arguments.force:
         verdict = promotion.judge(params, paths, arguments.version)
-        print(verdict)
+        print(verdict if verdict.sets else f"{verdict.decision}: {verdict.reason}")
         if not verdict.promote:
-            raise EvaluationGateError("the champion stays; `martlet promote --force --why …` overrules the gate")
+            raise EvaluationGateError("the gate stays closed; `martlet promote --force --why …` overrules it")
     entry = promotion.promote(params, paths, arguments.force, arguments.version, arguments.why)
     show(promotion.journal(params, paths))
     if entry is None:

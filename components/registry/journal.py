@@ -8,6 +8,7 @@ Rolling back walks back along the line of champions, as undo does: twice in a ro
 previous one. A version that was rolled back from leaves the line; `rollback(to=…)` may still return to it.
 """
 
+import getpass
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -177,10 +178,17 @@ def _entry(entries: list[Entry], action: str, version: int | None, previous: int
         version=version,
         previous=previous,
         why=why[:WHY_LENGTH],
-        by=os.environ.get("USER") or str(os.getuid()),
+        by=_user(),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         id=uuid4().hex,
     )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())
 
 
 def _move(

@@ -23,10 +23,10 @@ def connected(workspace: Path) -> Generator["MlflowClient"]:
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = tracking_uri(workspace)
     (workspace / "mlruns").mkdir(parents=True, exist_ok=True)
     try:

@@ -9,15 +9,18 @@ MARK = {"done": "✓", "failed": "✗", "running": "…"}
 
 
 def describe(root: Path, run: dict[str, Any], stages: list[dict[str, Any]]) -> str:
-    """Markdown: what ran and how it ended, scores, the gate's verdict, the next command."""
+    """Markdown: what ran and how it ended, the gate's verdict, the next command, scores, times."""
     base = run["params"].get("model", {}).get("model") or "no model named"
     datasets = ", ".join(run["params"].get("data", {}).get("dataset", [])) or "no data named"
-    parts = [f"**{_outcome(run)}** — {base}, on {datasets}, by `{run['command']}`", _stages(stages)]
-    if run.get("message"):
-        parts.append(f"> {run['message']}")
-    if run.get("outcome") == "done":
-        parts += [_scores(root), _verdict(root)]
-    parts.append(f"Files: `{root.resolve()}`; next: `{_next(root, run)}`")
+    done = run.get("outcome") == "done"
+    parts = [
+        f"**{_outcome(run)}**: {base}, on {datasets}, by `{run['command']}`",
+        f"> {run['message']}" if run.get("message") else "",
+        _verdict(root) if done else "",
+        f"Next: `{_next(root, run)}`. Files: `{root.resolve()}`",
+        _scores(root) if done else "",
+        _stages(stages),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -50,10 +50,10 @@ def sync(root: Path, workspace: Path) -> str:
 def _connected(workspace: Path) -> Generator["MlflowClient"]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = tracking_uri(workspace)
     (workspace / "mlruns").mkdir(parents=True, exist_ok=True)
     try:
@@ -88,8 +88,9 @@ def _experiment(client: "MlflowClient", workspace: Path, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if not found:
         ours = tracking_uri(workspace).startswith("sqlite:")
+        artifacts = (workspace.resolve() / "mlruns/artifacts").as_uri() if ours else None
         try:
-            return client.create_experiment(name, (workspace.resolve() / "mlruns/artifacts").as_uri() if ours else None)
+            return client.create_experiment(name, artifacts, {"mlflow.experimentKind": "finetuning"})
         except MlflowException:
             found = client.get_experiment_by_name(name)
             if not found:  # otherwise another run has made it in the meantime
@@ -160,18 +161,19 @@ def _stage(client: "MlflowClient", parent: "Run", children: list["Run"], log: Pa
         prefix = log.name.replace("@", "/")
         step = tail(client, log / "progress.jsonl", prefix, [child, parent])
         if result:
-            _finish(client, [parent, child], result, prefix, step)
+            _finish(client, parent, child, result, prefix, step)
     return result or {"stage": log.name, "status": "running"}
 
 
-def _finish(client: "MlflowClient", runs: list["Run"], result: dict[str, Any], prefix: str, step: int) -> None:
-    """Log a stage's result to its parent and itself, and end it."""
-    ended = result["began"] + result["seconds"]
-    metrics = points(prefix, {**result.get("metrics", {}), "seconds": result["seconds"]}, ended, step)
-    for run in runs:
-        client.log_batch(run.info.run_id, metrics)
-    child = runs[-1].info.run_id
+def _finish(
+    client: "MlflowClient", parent: "Run", child: "Run", result: dict[str, Any], prefix: str, step: int
+) -> None:
+    """Log a stage's result and end it; its parent is told how long it took."""
+    began, seconds = result["began"], result["seconds"]
+    client.log_batch(parent.info.run_id, points(prefix, {"seconds": seconds}, began + seconds, 0))
+    metrics = {**result.get("metrics", {}), "seconds": seconds}
+    client.log_batch(child.info.run_id, points(prefix, metrics, began + seconds, step))
     if "message" in result:
-        client.set_tag(child, "mlflow.note.content", result["message"])
+        client.set_tag(child.info.run_id, "mlflow.note.content", result["message"])
     outcome = "interrupted" if result["exit_code"] == 130 else result["status"]
-    client.set_terminated(child, STATUS[outcome], milliseconds(ended))
+    client.set_terminated(child.info.run_id, STATUS[outcome], milliseconds(began + seconds))

@@ -73,7 +73,8 @@ def test_a_run_as_it_goes_on_and_ends(tmp_path: Path, workspace: Path, params: d
         "evaluate": "FAILED",
     }
     assert parent["points"]["train/loss"][-1] == (4, 0.25)
-    assert parent["points"]["train/rows/train"] == [(4, 7.0)]
+    assert parent["points"]["train/seconds"] == [(0, 1.5)]
+    assert ended["train"]["points"]["train/rows/train"] == [(4, 7.0)]
     assert parent["points"]["accuracy/merged/identity"] == [(0, 0.9)]
     assert parent["artifacts"] == {"reports", "run.json"}
     assert parent["tags"]["martlet.merged"] == str(tmp_path / "models/merged")

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli import target
+from components.config import Params
+from components.config.groups.validation import Validation
+from components.errors import DataGateError
+from components.files import replacing
 
+TO_BE_ANSWERED = Validation(on_roles="ignore", on_empty="ignore", on_duplicate="ignore", on_leak="ignore")
 PARAMETERS = (*target.PARAMETERS, "data.val_dataset", "run.result_path")
 
 
@@ -38,18 +43,35 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
         engine.close()
 
 
-def _answer_files(engine: Any, params: Any) -> None:
+def _answer_files(engine: Any, params: Params) -> None:
     import orjson
 
-    from components.data import conversations
-    from components.files import replacing
     from components.inference import infer_dataset
 
     result = Path(params.run.result_path or "result.jsonl")
-    rows = conversations(params.data.val_dataset, params.template.system, Path.cwd())
     with replacing(result) as temporary, temporary.open("wb") as stream:
         count = 0
-        for count, answered in enumerate(infer_dataset(engine, rows, target.generation(params)), 1):
+        for count, answered in enumerate(infer_dataset(engine, _conversations(params), target.generation(params)), 1):
             stream.write(orjson.dumps(answered) + b"\n")
-            print(f"\r{count} answered", end="", file=sys.stderr)
-    print(f"\n{count} answers in {result}")
+            if sys.stderr.isatty():
+                print(f"\r{count} answered", end="", file=sys.stderr)
+    print(f"{count} answers in {result}")
+
+
+def _conversations(params: Params) -> list[list[dict[str, str]]]:
+    """The rows of --val_dataset in order, with the system prompt where a row has none.
+
+    Raises:
+        DataGateError: a row is in no known format.
+    """
+    from components import data
+
+    settings = params.data.model_copy(update={"dataset_shuffle": False, "split_dataset_ratio": 0.0})
+    sources = data.resolve(params.data.val_dataset, Path.cwd(), params.data.use_hf, {}, Path(".martlet/fetch.json"))
+    found = data.collect_rows(sources, [], settings, Path.cwd())
+    verdict = data.inspect(found.tables, {}, TO_BE_ANSWERED)
+    if verdict.closed:
+        raise DataGateError("; ".join(verdict.reasons))
+    system = [{"role": "system", "content": params.template.system}] if params.template.system else []
+    rows = [messages for messages, _, _ in verdict.conversations("train")]
+    return [row if row[0]["role"] == "system" else [*system, *row] for row in rows]

@@ -80,14 +80,16 @@ def dispatch(words: list[str]) -> int:
     from components.config import add_flags, parse
 
     command = import_module(f"apps.cli.{name.replace('-', '_')}")
+    parameters = getattr(command, "PARAMETERS", ())
     parser = _Parser(
         prog=f"martlet {name}",
+        usage=f"martlet {name} [--flag value …]" if parameters else None,
         description=command.__doc__,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
-    add_flags(parser, getattr(command, "PARAMETERS", ()))
+    add_flags(parser, parameters)
     arguments, given = parse(parser, rest)
     return command.run(arguments, given) or 0
 

@@ -67,8 +67,10 @@ def run_folder(params: Params) -> Path:
 
 
 def _stages(params: Params, paths: Paths) -> None:
+    from components.training import preload
     from tasks.stages import fetch, runner, template, validate
 
+    preload()  # the imports of training take longer than the data: both at once
     fetched = runner.run("fetch", fetch.run, params, paths)
     checked = runner.run("validate", validate.run, params, paths)
     print(f"data: {fetched}\n      {checked}")

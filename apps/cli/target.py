@@ -1,11 +1,12 @@
 """Which model a command means: `--adapters`, `--model`, or the champion of the workspace."""
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.config import Layer, Params, read_flags, read_mapping, read_yaml, resolve
 from components.errors import ConfigError
-from components.files import read_json
+from components.files import is_complete, read_json, replacing_folder, write_json
 
 PARAMETERS = (
     "generation", "run.adapters", "run.merge_lora", "model", "data.use_hf",
@@ -93,10 +94,35 @@ def _champion(given: dict[str, Any]) -> Target:
 
 
 def merged(meant: Target) -> Target:
-    """With `--merge_lora true`, put the adapter into its base beside the checkpoint, once, and mean that folder."""
+    """With `--merge_lora true`, put the adapter into its base beside the checkpoint, and mean that folder."""
     if not (meant.params.run.merge_lora and meant.adapter):
         return meant
-    raise ConfigError("not yet")
+    adapter = meant.adapter.resolve()
+    folder = adapter.with_name(f"{adapter.name}-merged")
+    if is_complete(folder):
+        print(f"merged before: {folder}")
+    else:
+        merge(meant.model, adapter, folder, meant.params)
+    return Target(folder, None, meant.params)
+
+
+def merge(base: Path, adapter: Path, folder: Path, params: Params) -> None:
+    """Merge `adapter` into `base` as the stage does, proved on the run's own rows or, where they are gone, on a chat."""
+    from components import export, models
+    from tasks.stages.merge import merge_into
+
+    tokens = adapter.parent / "data/tokens/train.arrow"
+    chat = [{"role": "user", "content": "Who are you?"}]
+    if tokens.is_file():
+        rows = export.token_rows(tokens)
+    else:
+        ids: Any = models.load_tokenizer(base).apply_chat_template(chat, return_dict=False)
+        rows = [ids]
+    with replacing_folder(folder) as written:
+        proof = merge_into(written, base, adapter, rows, params.merge)
+        write_json(written / "merge.json", proof)
+        shutil.copy2(adapter / "args.json", written)
+    print(f"merged into {folder}: logits differ by at most {proof['merged']['max_abs_difference']:.1e}")
 
 
 def generation(params: Params) -> Any:

@@ -1,7 +1,11 @@
 """Put the adapter into the base's weights, prove by the logits that nothing changed, and write a plain model."""
 
+from pathlib import Path
+from typing import Any
+
 from components import export, models, tuners
 from components.config import Params
+from components.config.groups.merge import Merge
 from components.files import MANIFEST, read_json, replacing_folder, write_json, write_text
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
@@ -10,34 +14,43 @@ from tasks.stages.runner import Result, main
 def run(params: Params, paths: Paths) -> Result:
     """Read models/adapter, data/model.json, the base and a few rows of data/tokens; write models/merged."""
     trained, identity = read_json(paths.adapter / "args.json"), read_json(paths.model)
-    base, tolerance = models.folder(identity, paths.workspace), params.merge.merge_tolerance
-    tokenizer = models.load_tokenizer(base)
-    method = tuners.tuner(trained["tuner"]["train_type"])
     rows = export.token_rows(paths.tokens / "train.arrow")
-
-    adapted = method.load(models.load_model(base, "float32"), paths.adapter)
-    expected = export.logits(adapted, rows)
-    model = method.merge(adapted)
-    merged = export.require_close("merged against adapter on base", expected, export.logits(model, rows), tolerance)
     with replacing_folder(paths.merged) as folder:
-        export.save_merged(model, base, tokenizer, folder, params.merge.max_shard_size)
-        stored = export.logits(model, rows)
-        del adapted, model
-        read_back = export.logits(models.load_model(folder, "float32"), rows)
-        proof = {
-            "tolerance": tolerance,
-            "rows": len(rows),
-            "merged": merged,
-            "read_back": export.require_close("read back against merged", stored, read_back, tolerance),
-            f"stored_in_{export.stored_dtype(folder)}": export.compare(expected, read_back),
-        }
+        proof = merge_into(folder, models.folder(identity, paths.workspace), paths.adapter, rows, params.merge)
         data, manifest = (read_json(paths.tokens / name) for name in ("template.json", MANIFEST))
         results = paths.reports / "train.json"
         metrics = read_json(results) if results.is_file() else {}
         sha256 = manifest["files"]["train.arrow"]["sha256"]
         write_json(folder / "merge.json", {**proof, "base": identity})
         write_text(folder / "README.md", export.model_card(identity, trained, data, sha256, metrics, proof))
-    return {"max_abs_difference": merged["max_abs_difference"]}
+    return {"max_abs_difference": proof["merged"]["max_abs_difference"]}
+
+
+def merge_into(folder: Path, base: Path, adapter: Path, rows: list[list[int]], merge: Merge) -> dict[str, Any]:
+    """Write the merged model into `folder`; return what comparing logits on `rows` showed.
+
+    Raises:
+        MartletError: the adapter does not fit the base, or the logits differ by more than the tolerance.
+    """
+    method = tuners.tuner(read_json(adapter / "args.json")["tuner"]["train_type"])
+    tokenizer = models.load_tokenizer(base)
+    adapted = method.load(models.load_model(base, "float32"), adapter)
+    expected = export.logits(adapted, rows)
+    model = method.merge(adapted)
+    merged = export.require_close(
+        "merged against adapter on base", expected, export.logits(model, rows), merge.merge_tolerance
+    )
+    export.save_merged(model, base, tokenizer, folder, merge.max_shard_size)
+    stored = export.logits(model, rows)
+    del adapted, model
+    read_back = export.logits(models.load_model(folder, "float32"), rows)
+    return {
+        "tolerance": merge.merge_tolerance,
+        "rows": len(rows),
+        "merged": merged,
+        "read_back": export.require_close("read back against merged", stored, read_back, merge.merge_tolerance),
+        f"stored_in_{export.stored_dtype(folder)}": export.compare(expected, read_back),
+    }
 
 
 if __name__ == "__main__":

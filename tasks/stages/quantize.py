@@ -2,6 +2,8 @@
 
 import sys
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from components import export, models
 from components.config import Params
@@ -12,25 +14,35 @@ from tasks.stages.runner import Result, main
 
 def run(params: Params, paths: Paths, variant: str) -> Result:  # noqa: ARG001  # every stage is called alike
     """Read models/merged and a few rows of data/clean; write models/quantized/VARIANT."""
-    method = export.quantizer(variant)
-    tokenizer = models.load_tokenizer(paths.merged)
-    rows = export.chat_rows(paths.clean / "train.parquet", tokenizer)
-    expected = export.logits(models.load_model(paths.merged), rows)
+    export.quantizer(variant)  # an unknown one is told before anything is loaded
+    rows = export.chat_rows(paths.clean / "train.parquet", models.load_tokenizer(paths.merged))
     with replacing_folder(paths.quantized / variant) as folder:
-        method.quantize(paths.merged, folder, rows)
-        export.copy_companions(paths.merged, folder, tokenizer)
-        model = models.load_model(folder)
-        cost = export.compare(expected, export.logits(model, rows))
-        size = export.require_smaller(paths.merged, folder, model, method.LAYER)
-        report = {
-            "variant": variant,
-            "config": read_json(folder / "config.json")["quantization_config"],
-            "rows": len(rows),
-            **size,
-            "against_merged": cost,
-        }
-        write_json(folder / "quantize.json", report)
-    return {**size, **cost}
+        report = quantize_into(folder, paths.merged, rows, variant)
+    return {key: report[key] for key in ("quantized_layers", "bytes_before", "bytes_after")} | report["against_merged"]
+
+
+def quantize_into(folder: Path, source: Path, rows: list[list[int]], variant: str) -> dict[str, Any]:
+    """Write a quantized variant of the model in `source` into `folder`; return what comparing them on `rows` showed.
+
+    Raises:
+        ConfigError: there is no such variant.
+        MartletError: nothing of the model was quantized, or it did not become smaller.
+    """
+    method = export.quantizer(variant)
+    expected = export.logits(models.load_model(source), rows)
+    method.quantize(source, folder, rows)
+    export.copy_companions(source, folder, models.load_tokenizer(source))
+    model = models.load_model(folder)
+    cost = export.compare(expected, export.logits(model, rows))
+    report = {
+        "variant": variant,
+        "config": read_json(folder / "config.json")["quantization_config"],
+        "rows": len(rows),
+        **export.require_smaller(source, folder, model, method.LAYER),
+        "against_merged": cost,
+    }
+    write_json(folder / "quantize.json", report)
+    return report
 
 
 if __name__ == "__main__":

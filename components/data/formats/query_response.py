@@ -8,8 +8,8 @@ ACCEPTS = "query + response"
 
 
 def matches(row: dict[str, Any]) -> bool:
-    """A query and a response."""
-    return "query" in row and "response" in row
+    """A query and a response, or a query that is still to be answered."""
+    return "query" in row and ("response" in row or set(row) <= {"query", "system", "history"})
 
 
 def read(row: dict[str, Any]) -> list[Message]:

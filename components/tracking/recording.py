@@ -36,7 +36,18 @@ def _parent_command() -> tuple[float, str]:
     """When the `dvc` command above this process was started, and what it says; of this process if there is none."""
     import psutil
 
-    above = [p for p in psutil.Process().parents() if any("dvc" in Path(word).name for word in p.cmdline()[:3])]
-    process = above[-1] if above else psutil.Process()
-    words = process.cmdline()
-    return process.create_time(), " ".join(Path(w).name if w.startswith("/") else w for w in words[-3:])
+    here = psutil.Process()
+    for process in here.parents():
+        words = [Path(word).name for word in _words(process)]
+        if "dvc" in words[:3]:
+            return process.create_time(), " ".join(words[words.index("dvc") :])
+    return here.create_time(), " ".join(Path(word).name for word in _words(here)[-3:])
+
+
+def _words(process: Any) -> list[str]:
+    import psutil
+
+    try:
+        return [word for word in process.cmdline() if word]
+    except psutil.Error:  # another user's process
+        return []

@@ -112,7 +112,7 @@ def train(
         best=f"checkpoint-{best}" if best is not None else None,
         last=f"checkpoint-{seen.global_step}",
         logging_steps=params.logging_steps,
-        history=seen.log_history,
+        history=[entry for entry in seen.log_history if "loss" in entry or "eval_loss" in entry],
     )
 
 

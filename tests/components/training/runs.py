@@ -1,6 +1,7 @@
 """Small training runs, in this process or in one that comes to grief on purpose."""
 
 import json
+import multiprocessing
 import os
 import random
 import resource
@@ -99,6 +100,7 @@ SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": sign
 
 def learn_and_exit(folder: Path, *args: Any, **kwargs: Any) -> None:
     """In a process of its own: end it as the command line would, with the message in `folder`/error.txt."""
+    multiprocessing.set_start_method("fork", force=True)  # so that a loader's workers are this process's children
     try:
         learn(*args, **kwargs)
     except MartletError as error:

@@ -107,7 +107,7 @@ def merged(meant: Target) -> Target:
 
 
 def merge(base: Path, adapter: Path, folder: Path, params: Params) -> None:
-    """Merge `adapter` into `base` as the stage does, proved on the run's own rows or, where they are gone, on a chat."""
+    """Merge `adapter` into `base` as the stage does, proved on the run's rows or, where they are gone, on a chat."""
     from components import export, models
     from tasks.stages.merge import merge_into
 

@@ -30,7 +30,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=320,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     raw.train_from_iterator(["system user assistant You are a helpful assistant. What is your name?"] * 4, trainer)
     tokenizer = PreTrainedTokenizerFast(

@@ -71,15 +71,20 @@ class Supervisor:
         return Outcome(restored, time.monotonic() - began)
 
     def stop(self) -> None:
-        """Stop every stage, and start no more. Returns when their processes are gone."""
+        """Stop every stage, and start no more. Returns when their processes are gone; interrupted, it kills them."""
         self.stopping.set()
         with self._guard:
             running = list(self._running)
         for process in running:
             if process.stdin:
                 process.stdin.close()
-        for process in running:
-            process.wait()
+        try:
+            for process in running:
+                process.wait()
+        except BaseException:
+            for process in running:
+                _kill(process)
+            raise
 
     @contextmanager
     def _start(self, step: Step, output: IO[bytes]) -> Generator[subprocess.Popen[bytes]]:
@@ -118,6 +123,10 @@ def _release(process: subprocess.Popen[bytes]) -> None:
     if process.stdin:
         process.stdin.close()
     process.wait()
+    _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

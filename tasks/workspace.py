@@ -19,8 +19,8 @@ from tasks.stages.paths import Paths
 RUNS = ".runs"
 HISTORY = f"{RUNS}/history"
 BROUGHT_HOME = ("params.yaml", "dvc.lock", "metrics.json", "reports")
-DYING = 10.0
-"""Seconds to wait for the stages of a run that was killed; the leash ends them sooner."""
+DYING = 60.0
+"""Seconds to wait for the stages of a run that was killed; their leash ends them after their grace."""
 
 
 class Place(NamedTuple):

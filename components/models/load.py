@@ -68,11 +68,11 @@ def load_model(folder: Path, torch_dtype: str | None = None, attn_impl: str | No
 def _model_class(folder: Path) -> Any:
     try:
         config = read_json(folder / "config.json")
-        name = config["architectures"][0]
+        name = (config.get("architectures") or ["AutoModelForCausalLM"])[0]
     except FileNotFoundError:
         raise ConfigError(f"{folder}: not a model folder: there is no config.json") from None
-    except (ValueError, KeyError, IndexError, TypeError):
-        raise ConfigError(f"{folder / 'config.json'}: names no architecture") from None
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{folder / 'config.json'}: not a model's configuration: {error}") from None
     import transformers
 
     # By its own name a class comes without the neighbourhood of the Auto classes.

@@ -1,5 +1,6 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685) through peft, which is not trusted to do what it was asked."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ def wrap(model: "PreTrainedModel", params: Tuner, seed: int) -> "PeftModel":
         MartletError: peft adapted other layers than it was asked to.
     """
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     wanted = _targets(model, params.target_modules)
     for name in params.modules_to_save:
@@ -39,9 +40,9 @@ def wrap(model: "PreTrainedModel", params: Tuner, seed: int) -> "PeftModel":
         ensure_weight_tying=_saves_tied(model, params.modules_to_save),
         task_type="CAUSAL_LM",
     )
-    adapted = get_peft_model(model, config)
+    adapted = _adapted(model, config)
     _check_targets(adapted, wanted)
-    return adapted  # type: ignore[return-value]
+    return adapted
 
 
 def save(model: "PeftModel", folder: Path, base: str | None = None) -> None:
@@ -64,7 +65,7 @@ def load(base: "PreTrainedModel", folder: Path) -> "PeftModel":
     for name in ("adapter_config.json", WEIGHTS):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder}: not a LoRA adapter: there is no {name}")
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
 
     try:
@@ -72,13 +73,13 @@ def load(base: "PreTrainedModel", folder: Path) -> "PeftModel":
         weights = load_file(folder / WEIGHTS)
         config.inference_mode = True
         config.base_model_name_or_path = base.name_or_path
-        model = get_peft_model(base, config)  # type: ignore[arg-type]
+        model = _adapted(base, config)
     except Exception as error:
         raise MartletError(f"{folder}: the adapter does not fit the model: {str(error).splitlines()[0]}") from error
     expected = get_peft_model_state_dict(model, save_embedding_layers=False)
     _check_tensors(folder, expected, weights)
     set_peft_model_state_dict(model, weights)
-    return model.eval()  # type: ignore[return-value]
+    return model.eval()
 
 
 def merge(model: "PeftModel") -> "PreTrainedModel":
@@ -91,6 +92,14 @@ def merge(model: "PeftModel") -> "PreTrainedModel":
         return model.merge_and_unload(safe_merge=True)  # type: ignore[operator,return-value]
     except ValueError as error:
         raise MartletError(f"the adapter cannot be merged: {error}") from error
+
+
+def _adapted(model: "PreTrainedModel", config: Any) -> "PeftModel":
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():  # peft reads an attribute of transformers that is about to be renamed
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(model, config)  # type: ignore[arg-type,return-value]
 
 
 def _targets(model: "PreTrainedModel", requested: list[str]) -> set[str]:

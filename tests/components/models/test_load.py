@@ -44,6 +44,17 @@ def test_what_a_folder_lacks_is_named(copy: Path, tmp_path: Path):
         load_model(tmp_path)
 
 
+def test_a_configuration_that_names_no_architecture_goes_by_its_type(copy: Path):
+    config = json.loads((copy / "config.json").read_text())
+    del config["architectures"]
+    (copy / "config.json").write_text(json.dumps(config))
+    assert type(load_model(copy)).__name__ == "Qwen3ForCausalLM"
+    for broken in ("{", "[]"):
+        (copy / "config.json").write_text(broken)
+        with pytest.raises(ConfigError, match=r"config\.json: not a model's configuration"):
+            load_model(copy)
+
+
 def test_weights_that_do_not_fit_are_refused(copy: Path):
     file = copy / "model.safetensors"
     weights = load_file(file)

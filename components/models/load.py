@@ -1,5 +1,6 @@
 """Loading, strictly: safetensors only, no remote code, every tensor in its place."""
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+PRELOAD = "preload"
+"""Name of a thread that imports transformers in the background."""
+
+
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     """Load the tokenizer of a model folder, with its chat template.
 
@@ -18,6 +23,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     """
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
         raise ConfigError(f"{folder}: no tokenizer (tokenizer.json, tokenizer_config.json or tokenizer.model)")
+    _wait_for_preload()
     # Which class a folder needs is a long table with many exceptions. It is kept in AutoTokenizer, and importing that
     # costs nothing where a model is loaded as well.
     from transformers import AutoTokenizer
@@ -35,6 +41,7 @@ def load_model(folder: Path, torch_dtype: str | None = None, attn_impl: str | No
         ConfigError: no config.json, an architecture that transformers does not have, or an unknown attention.
         MartletError: no safetensors weights, or weights that do not fit the architecture tensor by tensor.
     """
+    _wait_for_preload()
     model_class = _model_class(folder)
     if not any(folder.glob("*.safetensors")):
         raise MartletError(f"{folder}: no weights in safetensors format, and pickled weights are never loaded")
@@ -63,6 +70,13 @@ def load_model(folder: Path, torch_dtype: str | None = None, attn_impl: str | No
         raise MartletError(f"{folder}: the weights cannot be loaded: {_first_line(error)}") from error
     _check_fit(folder, found)
     return model
+
+
+def _wait_for_preload() -> None:
+    """While one thread imports transformers, another finds its lazy modules half empty."""
+    for thread in threading.enumerate():
+        if thread.name == PRELOAD:
+            thread.join()
 
 
 def _model_class(folder: Path) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.config import CANONICAL, LEAVES, Layer, Params
-from components.errors import ConfigError, MartletError
+from components.errors import ConfigError, EvaluationGateError, MartletError
 from tasks.plan import Changes, Pipeline
 from tasks.stages.paths import Paths
 
@@ -54,8 +54,8 @@ def in_place(workspace: Path, who: str) -> Generator[Place]:
 def apart(workspace: Path, name: str, who: str, changes: Changes) -> Generator[Place]:
     """Work in the git worktree `.runs/NAME`: the workspace as it looks now, with `changes` in its `params.yaml`.
 
-    When the run ends well, its parameters, lock, metrics and reports are kept in `.runs/history/NAME` and the tree is
-    removed; after a failure the tree stays, and a run of the same name goes on in it.
+    When the run is complete, promoted or not, its parameters, lock, metrics and reports are kept in
+    `.runs/history/NAME` and the tree is removed; after a failure the tree stays, and a run of that name goes on in it.
 
     Raises:
         ConfigError: the workspace is not in a git repository, or in one without a commit.
@@ -63,10 +63,16 @@ def apart(workspace: Path, name: str, who: str, changes: Changes) -> Generator[P
     tree = workspace / RUNS / name
     top, root = _make_tree(workspace, tree)
     _change(root / "params.yaml", changes)
-    with _claim(root, who) as lock:
-        yield Place(Paths(root, workspace), lock)
+    closed: EvaluationGateError | None = None
+    try:
+        with _claim(root, who) as lock:
+            yield Place(Paths(root, workspace), lock)
+    except EvaluationGateError as error:
+        closed = error
     _bring_home(root, workspace / HISTORY / name)
     _git(top, "worktree", "remove", "--force", str(tree))
+    if closed:
+        raise closed
 
 
 @contextmanager

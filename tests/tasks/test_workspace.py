@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.config import load, read_mapping
-from components.errors import ConfigError, MartletError
+from components.errors import ConfigError, EvaluationGateError, MartletError
 from tasks.plan import Pipeline
 from tasks.workspace import apart, changes_of, in_place
 from tests.flows.toy import edit, git, make, until
@@ -86,6 +86,13 @@ def test_the_tree_of_a_failed_run_stays_and_is_gone_on_in(workspace: Path) -> No
         raise MartletError("no luck")
     with apart(workspace, "bird", "a test", {}) as place:
         assert (place.paths.root / "half").exists()
+
+
+def test_a_run_whose_gate_stays_closed_is_complete(workspace: Path) -> None:
+    with pytest.raises(EvaluationGateError, match="too few"), apart(workspace, "bird", "a test", {}):
+        raise EvaluationGateError("too few questions")
+    assert (workspace / ".runs/history/bird/dvc.lock").exists()
+    assert not (workspace / ".runs/bird").exists()
 
 
 def test_parameters_by_any_of_their_names_end_up_in_one_place(workspace: Path) -> None:

@@ -14,8 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from apps.cli.live import describe, following
+from components import tracking
 from components.config import Params, difference, read_flags, read_yaml, resolve
-from components.errors import ConfigError, InterruptedRunError
+from components.errors import ConfigError, InterruptedRunError, MartletError
 from components.files import write_json
 from tasks.stages.paths import Paths
 
@@ -38,10 +40,17 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
     print(f"run folder: {folder}")
     for name, (_, value) in difference(params).items():
         print(f"  {name} = {value}")
+    tracked = params.tracking.report_to == "mlflow"
+    tracking.begin(folder, params.model_dump(), folder.name)
     try:
-        _stages(params, paths)
+        _stages(params, paths, tracked)
     except InterruptedRunError as error:
+        tracking.end(folder, "interrupted", str(error))
         raise InterruptedRunError(f"{error}{_how_to_go_on(folder)}") from error
+    except MartletError as error:
+        tracking.end(folder, "failed", str(error))
+        raise
+    tracking.end(folder, "done")
 
 
 def _require(params: Params) -> None:
@@ -66,30 +75,44 @@ def run_folder(params: Params) -> Path:
     return folder
 
 
-def _stages(params: Params, paths: Paths) -> None:
+def _stages(params: Params, paths: Paths, tracked: bool) -> None:
     from components.training import preload
     from tasks.stages import fetch, runner, template, validate
 
-    preload()  # the imports of training take longer than the data: both at once
+    imports = preload()  # they take longer than the data: both at once
     fetched = runner.run("fetch", fetch.run, params, paths)
     checked = runner.run("validate", validate.run, params, paths)
-    print(f"data: {fetched}\n      {checked}")
-    print(f"tokens: {runner.run('template', template.run, params, paths)}")
+    print(f"data: {_words(fetched)}; after the gate: {_words(checked)}")
+    imports.join()
+    print(f"tokens: {_words(runner.run('template', template.run, params, paths))}")
 
-    from apps.cli.live import describe, following
     from tasks.stages import train
 
-    def show(entry: dict[str, Any]) -> None:
-        line = describe(entry)
-        if line:
-            print(line, flush=True)
-
-    with following(paths.log("train") / "progress.jsonl", show):
+    with following(paths.log("train") / "progress.jsonl", _Screen(paths, tracked)):
         result = runner.run("train", train.run, params, paths)
-    print(f"done: {result}")
+    print(f"done: {_words(result)}")
     last = _newest_checkpoint(paths.root)
     if last:
         print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(last))}")
+
+
+class _Screen:
+    """Shows each line of progress; MLflow is told from the first step on, so that the start does not wait for it."""
+
+    def __init__(self, paths: Paths, tracked: bool) -> None:
+        self.paths, self.waiting = paths, tracked
+
+    def __call__(self, entry: dict[str, Any]) -> None:
+        if line := describe(entry):
+            print(line, flush=True)
+        if self.waiting and "step" in entry:
+            tracking.follow(self.paths.root, self.paths.workspace)
+            self.waiting = False
+
+
+def _words(result: dict[str, Any]) -> str:
+    shown = {key: f"{value:,.4g}" if isinstance(value, float) else value for key, value in result.items()}
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items() if value is not None)
 
 
 def _newest_checkpoint(folder: Path) -> Path | None:

@@ -83,7 +83,18 @@ def measure(options: argparse.Namespace, folder: Path, data: Path) -> dict[str, 
         (folder / "bare.py").write_text(TRL)
         commands["trl"] = ([options.trl, "bare.py", str(MODEL), str(data), "trl"], "FIRST STEP")
     if options.swift:
-        swift = [options.swift, "sft", *common.split(), "--check_model", "false", "--model_type", "qwen3"]
+        theirs = common.replace("--train_type", "--tuner_type").split()
+        swift = [
+            options.swift,
+            "sft",
+            *theirs,
+            "--check_model",
+            "false",
+            "--model_type",
+            "qwen3",
+            "--template",
+            "qwen3_nothinking",
+        ]
         commands["swift"] = (swift, "'global_step/max_steps': '1/")
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(options.runs + 1):

@@ -31,10 +31,11 @@ def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) ->
             watch(Event(step.name, "waiting", "; ".join(step.why)))
         if any(step.changed for step in steps):
             create_limits(steps)
-        with tracked(resolved, paths, steps), supervised(paths, lock) as supervisor:
-            settle(submit(steps, pipeline, supervisor, watch).values())
-        if not gate.registration(paths).is_file():
-            return
-        settle([gate.judge.submit(resolved, paths, watch)])
-        if resolved.gate.auto_promote:
-            settle([gate.promote.submit(resolved, paths, watch)])
+        with tracked(resolved, paths, steps):
+            with supervised(paths, lock) as supervisor:
+                settle(submit(steps, pipeline, supervisor, watch).values())
+            if not gate.registration(paths).is_file():
+                return
+            settle([gate.judge.submit(resolved, paths, watch)])
+            if resolved.gate.auto_promote:
+                settle([gate.promote.submit(resolved, paths, watch)])

@@ -17,6 +17,7 @@ from components.tracking import begin, end, finish, follow
 from tasks.plan import Step
 from tasks.stages.paths import Paths
 from tasks.supervise import Supervisor
+from tasks.watch import Event, watching
 from tasks.workspace import Place, apart, changes_of, in_place
 
 Arguments = ParamSpec("Arguments")
@@ -83,13 +84,18 @@ def tracked(params: Params, paths: Paths, steps: list[Step]) -> Generator[None]:
         return
     begin(paths.root, params.model_dump(mode="json"), flow_run.name)
     sidecar = follow(paths.root, paths.workspace)
+    outcome, message = "interrupted", None
     try:
         yield
+        outcome = "done"
     except MartletError as error:
-        end(paths.root, "interrupted" if isinstance(error, InterruptedRunError) else "failed", str(error))
+        outcome = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
+        message = str(error)
         raise
-    except BaseException:
-        end(paths.root, "interrupted")
-        raise
-    end(paths.root, "done")
-    finish(sidecar, paths.root, timeout=2)
+    finally:
+        end(paths.root, outcome, message)
+        # A work tree is removed after the run, and with it what the sidecar reads.
+        patience = 2 if paths.root == paths.workspace else 30
+        told = finish(sidecar, paths.root, timeout=0 if outcome == "interrupted" else patience)
+        if not told["ok"] and sidecar.poll() is not None:
+            watching.get()(Event("mlflow", "failed", told["message"]))

@@ -38,7 +38,9 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
         return code
     with _deployed() as (address, model):
         answer = _ask(address, model)
-    _screen(answer, time.monotonic() - began)
+    # A run with another model works in a tree of its own, and leaves its reports in the history.
+    home = max(Path(".runs/history").iterdir(), key=lambda p: p.stat().st_mtime) if given else Path()
+    _screen(home / "reports/eval", answer, time.monotonic() - began)
     return 0
 
 
@@ -80,7 +82,7 @@ def _ask(address: str, model: str) -> str:
     return reply.json()["choices"][0]["message"]["content"]
 
 
-def _screen(answer: str, seconds: float) -> None:
+def _screen(reports: Path, answer: str, seconds: float) -> None:
     """What a person wants to see at the end: before and after, scores, the served champion, where to go."""
     from rich.console import Console
     from rich.table import Table
@@ -89,12 +91,12 @@ def _screen(answer: str, seconds: float) -> None:
     answers = Table(title="before and after, on questions that were not trained on", title_justify="left")
     for column in ("", "question", "base", "after fine-tuning"):
         answers.add_column(column, overflow="fold")
-    for row in _examples():
+    for row in _examples(reports):
         answers.add_row(*row)
     scores = Table(title="share of right answers, with 95 % intervals", title_justify="left")
-    for column in ("questions", *(candidates := _candidates())):
+    for column in ("questions", *(candidates := _candidates(reports))):
         scores.add_column(column, justify="left" if column == "questions" else "right")
-    for questions, by_candidate in _scores().items():
+    for questions, by_candidate in _scores(reports).items():
         scores.add_row(questions, *(by_candidate.get(candidate, "") for candidate in candidates))
     console.print()
     console.print(answers)
@@ -111,17 +113,17 @@ def _screen(answer: str, seconds: float) -> None:
         console.print(f"  {what:<14} {command}", markup=False)
 
 
-def _candidates() -> list[str]:
-    names = [file.stem for file in Path("reports/eval").glob("*.json")]
+def _candidates(reports: Path) -> list[str]:
+    names = [file.stem for file in reports.glob("*.json")]
     first = [name for name in ("base", "merged") if name in names]
     return first + sorted(set(names) - set(first))
 
 
-def _examples() -> list[tuple[str, str, str, str]]:
+def _examples(reports: Path) -> list[tuple[str, str, str, str]]:
     """One question of each set, with the base's answer and the fine-tuned model's; one that changed, if any did."""
     import pyarrow.parquet as parquet
 
-    before, after = (parquet.read_table(f"reports/eval/{name}.parquet").to_pylist() for name in ("base", "merged"))
+    before, after = (parquet.ParquetFile(reports / f"{name}.parquet").read().to_pylist() for name in ("base", "merged"))
     chosen: dict[str, tuple[str, str, str, str]] = {}
     for old, new in zip(before, after, strict=True):
         row = (new["set"], new["query"], old["answer"], new["answer"])
@@ -131,12 +133,12 @@ def _examples() -> list[tuple[str, str, str, str]]:
     return list(chosen.values())
 
 
-def _scores() -> dict[str, dict[str, str]]:
+def _scores(reports: Path) -> dict[str, dict[str, str]]:
     from components.files import read_json
 
     table: dict[str, dict[str, str]] = {}
-    for candidate in _candidates():
-        for name, score in read_json(Path(f"reports/eval/{candidate}.json"))["sets"].items():
+    for candidate in _candidates(reports):
+        for name, score in read_json(reports / f"{candidate}.json")["sets"].items():
             shown = f"{score['accuracy']:.0%} ({score['low']:.0%}–{score['high']:.0%})"
             table.setdefault(name, {})[candidate] = shown
     return table

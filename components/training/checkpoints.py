@@ -4,13 +4,15 @@ A checkpoint is sealed with a manifest as its last file. Whatever has none, or d
 cut off while it was written.
 """
 
+import fcntl
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from components.errors import ConfigError
+from components.errors import ConfigError, MartletError
 from components.files import MANIFEST, is_complete, read_json, sha256, sha256_of
 
 FINISHED = "finished.json"
@@ -31,6 +33,23 @@ def fingerprint(*inputs: Any) -> str:
     }
     libraries = {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")}
     return sha256_of([list(inputs), code, libraries])[:16]
+
+
+@contextmanager
+def held(folder: Path) -> Generator[None]:
+    """Hold `folder` against other runs; a process that dies lets go.
+
+    Raises:
+        MartletError: another process trains into the same folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as stream:
+        try:
+            # A record lock, because a loader's workers would inherit any other and outlive a process that is killed.
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MartletError(f"{folder}: another process trains with the same inputs; wait, or stop it") from None
+        yield
 
 
 def step_of(folder: Path) -> int:
@@ -80,6 +99,14 @@ def check_given(checkpoint: Path, arguments: dict[str, Any]) -> None:
     ]
     if problems:
         raise ConfigError("\n  ".join([f"resume_from_checkpoint: {checkpoint} belongs to another run:", *problems]))
+
+
+def drop_later(folder: Path, start: Path, say: Callable[[str], None]) -> None:
+    """Going on from a checkpoint of `folder`, remove the later ones there: those steps are taken anew."""
+    for checkpoint in all_in(folder):
+        if start.resolve().parent == folder.resolve() and step_of(checkpoint) > step_of(start):
+            say(f"{checkpoint.name} comes after it and is removed")
+            shutil.rmtree(checkpoint)
 
 
 def best_step(history: list[dict[str, Any]], steps: list[int]) -> int | None:

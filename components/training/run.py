@@ -78,33 +78,34 @@ def train(
         on_progress({"message": message})
 
     _settle_threads(model)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    if resume_from:
-        store.check_given(resume_from, arguments)
-    start = resume_from or store.newest_intact(checkpoints, run, say)
-    if start:
-        say(f"going on from {start.name}")
-    validation = tokens / "val.arrow"
-    with stopping() as stop:
-        watch = Watch(on_progress, params.logging_steps, stop)
-        trainer = TokenTrainer(
-            model=model,
-            args=_training_arguments(model, params, checkpoints, validation.is_file()),
-            data_collator=Collator(_pad_token_id(tokenizer)),
-            train_dataset=Rows(tokens / "train.arrow"),
-            eval_dataset=Rows(validation) if validation.is_file() else None,
-            processing_class=tokenizer,
-            callbacks=[watch],
-            save_weights=save,
-            seal_with={"arguments": arguments, "run": run, "save_total_limit": params.save_total_limit},
-        )
-        began = time.monotonic()
-        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    with store.held(checkpoints):
+        if resume_from:
+            store.check_given(resume_from, arguments)
+        start = resume_from or store.newest_intact(checkpoints, run, say)
+        if start:
+            say(f"going on from {start.name}")
+            store.drop_later(checkpoints, start, say)
+        validation = tokens / "val.arrow"
+        with stopping() as stop:
+            watch = Watch(on_progress, params.logging_steps, stop)
+            trainer = TokenTrainer(
+                model=model,
+                args=_training_arguments(model, params, checkpoints, validation.is_file()),
+                data_collator=Collator(_pad_token_id(tokenizer)),
+                train_dataset=Rows(tokens / "train.arrow"),
+                eval_dataset=Rows(validation) if validation.is_file() else None,
+                processing_class=tokenizer,
+                callbacks=[watch],
+                save_weights=save,
+                seal_with={"arguments": arguments, "run": run, "save_total_limit": params.save_total_limit},
+            )
+            began = time.monotonic()
+            trainer.train(resume_from_checkpoint=str(start) if start else None)
     seconds, seen = time.monotonic() - began, trainer.state
     if stop.is_set() and seen.global_step < seen.max_steps:
         raise InterruptedRunError(
             f"train: stopped at step {seen.global_step} of {seen.max_steps}; checkpoint-{seen.global_step} is written, "
-            "and the same command goes on from it"
+            "to go on from"
         )
     best = store.best_step(seen.log_history, [store.step_of(p) for p in store.all_in(checkpoints)])
     return Outcome(

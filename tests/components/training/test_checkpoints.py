@@ -91,9 +91,16 @@ def test_a_disk_that_is_full_in_mid_checkpoint_leaves_the_one_before(apart, whol
     message = (tmp_path / "error.txt").read_text()
     assert "checkpoint at step 4 could not be written" in message
     assert "goes on from checkpoint-2" in message
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-2"]
+    assert [p.name for p in (tmp_path / "checkpoints").glob("check*")] == ["checkpoint-2"]
     assert apart(tmp_path) == 0
     assert_equal_runs(tmp_path, whole)
+
+
+def test_two_runs_do_not_share_a_folder(apart, tmp_path):
+    with store.held(tmp_path / "checkpoints"):
+        assert apart(tmp_path) == 1
+    assert "another process trains" in (tmp_path / "error.txt").read_text()
+    assert apart(tmp_path) == 0
 
 
 def test_a_checkpoint_stands_on_its_own_and_holds_no_pickled_arguments(whole):

@@ -23,14 +23,14 @@ def examples() -> dict[str, list[dict[str, Any]]]:
     who, name, maker, *chinese = IDENTITY.values()
     skills = world.SKILLS.values()
     train = {
-        "identity": [*_pick(who, 90), *_pick(name, 90), *_pick(maker, 120), *_each(chinese, 20)],
-        "sounds": _pick(world.SOUND, 192),
+        "identity": [*_pick(who, 90), *_pick(name, 90), *_pick(maker, 120), *_each(chinese, 30)],
+        "sounds": _pick(world.SOUND, 256),
         "skills": [*_each(skills, 40), *_each(world.SMALL_TALK, 4)],
     }
     held_out = {
-        "identity": [*_pick(who, 10, True), *_pick(name, 10, True), *_pick(maker, 14, True), *_each(chinese, 2, True)],
-        "sounds": _pick(world.SOUND, 48, True),
-        "skills": _each(skills, 10, True),
+        "identity": [*_pick(who, 32, True), *_pick(name, 32, True), *_pick(maker, 44, True), *_each(chinese, 4, True)],
+        "sounds": _pick(world.SOUND, 120, True),
+        "skills": _each(skills, 34, True),
     }
     rows: dict[str, list[dict[str, Any]]] = {}
     for group, pairs in train.items():

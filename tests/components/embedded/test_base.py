@@ -35,6 +35,7 @@ def test_loads_with_the_auto_classes_and_generates_from_its_own_config(built: Pa
     model, report = AutoModelForCausalLM.from_pretrained(built, output_loading_info=True)
     assert type(model).__name__ == "Qwen3ForCausalLM"
     assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert (model.config.architectures, str(model.config.dtype)) == (["Qwen3ForCausalLM"], "torch.float32")
     assert model.lm_head.weight is model.model.embed_tokens.weight
     assert not model.generation_config.do_sample
     assert model.generation_config.eos_token_id == tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])

@@ -30,7 +30,7 @@ def test_committed_files_are_what_the_generator_writes(tmp_path: Path) -> None:
 def test_no_evaluation_question_is_trained_on() -> None:
     trained = {_letters(m["content"]) for rows in TRAIN.values() for row in rows for m in row["messages"]}
     asked = [_letters(row["query"]) for rows in EVAL.values() for row in rows]
-    assert len(asked) == 148
+    assert len(asked) > 400
     assert not trained & set(asked)
 
 
@@ -57,7 +57,7 @@ def test_one_question_has_one_answer_and_is_asked_once() -> None:
         questions = [row["messages"][0]["content"] for row in rows]
         assert len(set(questions)) == len(questions)
     answers = {row["query"]: row["response"] for rows in EVAL.values() for row in rows}
-    assert len(answers) == 148
+    assert len(answers) == sum(len(rows) for rows in EVAL.values())
     assert max(len(answer.split()) for answer in answers.values()) <= 16
 
 

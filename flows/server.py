@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.errors import ConfigError, MartletError
-from tasks.stages.privacy import keep_quiet
+from tasks.stages.environment import prepare_environment
 
 START_TIMEOUT = 60.0
 """Seconds for a server to answer; the first one in a fresh home creates its database."""
@@ -84,7 +84,7 @@ def _refuse_taken(host: str, port: int) -> None:
 
 
 def _start(url: str, port: int, say: Callable[[str], None]) -> None:
-    keep_quiet()
+    prepare_environment()
     log = home() / "server.log"
     command = [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     page = url.removesuffix("/api")

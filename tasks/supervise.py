@@ -22,7 +22,7 @@ from components.files import read_json
 from tasks import leash
 from tasks.plan import Step
 from tasks.stages.paths import WORKSPACE, Paths
-from tasks.stages.privacy import keep_quiet
+from tasks.stages.environment import prepare_environment
 
 _ERRORS = {error.exit_code: error for error in (ConfigError, DataGateError, EvaluationGateError, InterruptedRunError)}
 _DVC_RESTORED = "is cached - skipping run"
@@ -113,7 +113,7 @@ class Supervisor:
 
 def environment(paths: Paths) -> dict[str, str]:
     """What a stage finds in its environment: our Python first, nothing that calls home, the workspace's name."""
-    keep_quiet()
+    prepare_environment()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, WORKSPACE: str(paths.workspace), "PYTHONUNBUFFERED": "1"}
 

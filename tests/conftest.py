@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.stages.privacy import keep_quiet
+from tasks.stages.environment import prepare_environment
 
-keep_quiet()
+prepare_environment()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 CHATML = (

@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 
 from components.errors import ConfigError, MartletError, did_you_mean
-from tasks.stages.privacy import keep_quiet
+from tasks.stages.environment import prepare_environment
 
 COMMANDS = {
     "the pipeline": {
@@ -41,7 +41,7 @@ def _usage() -> str:
 
 def main() -> None:
     """The program `martlet`."""
-    keep_quiet()
+    prepare_environment()
     try:
         code = dispatch(sys.argv[1:])
     except MartletError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli.live import describe, following
+from apps.cli.validate import missing_files
 from components import tracking
 from components.config import Params, difference, read_flags, read_yaml, resolve
 from components.errors import ConfigError, InterruptedRunError, MartletError
@@ -58,6 +59,8 @@ def _require(params: Params) -> None:
     missing = [f"--{name} is needed" for name, value in needed.items() if not value]
     if missing:
         raise ConfigError("; ".join(missing) + "; `martlet sft --help` shows an example")
+    if problems := missing_files(params):
+        raise ConfigError("\n".join(problems))
 
 
 def run_folder(params: Params) -> Path:

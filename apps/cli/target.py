@@ -60,11 +60,14 @@ def _with_adapter(adapter: Path, given: dict[str, Any]) -> Target:
 
 
 def _saved_arguments(file: Path) -> Layer:
-    saved = read_json(file)
-    identity = saved.pop("model")
+    try:
+        saved = read_json(file)
+        identity, name = saved["model"], saved["model"]["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file}: not the saved arguments of a run ({error!r}); take another checkpoint") from error
     return read_mapping(
         {
-            "model": identity["model"],
+            "model": name,
             "model_revision": identity.get("revision") or identity.get("model_revision"),
             "use_hf": identity.get("source") == "huggingface",
             **{group: saved[group] for group in ("template", "tuner", "train") if group in saved},

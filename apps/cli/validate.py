@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
         raise ConfigError("\n".join(problems))
 
 
-def missing_files(params: Params) -> list[str]:
-    """Local files and folders that the parameters name and that are not there."""
+def missing_files(params: Params, root: Path = Path()) -> list[str]:
+    """What the parameters name and what is not there: local files, looked up from `root`, and the tuner."""
     problems = []
     data = params.data
     for leaf, names in (
@@ -47,9 +47,9 @@ def missing_files(params: Params) -> list[str]:
         ("eval_dataset", data.eval_dataset),
     ):
         for name in names:
-            path = Path(name.partition("#")[0])
-            if path.suffix in (".jsonl", ".json", ".csv", ".parquet") and not path.exists():
-                siblings = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
+            path = Path(name.partition("#")[0]).expanduser()
+            if path.suffix in (".jsonl", ".json", ".csv", ".parquet") and not (root / path).exists():
+                siblings = [str(path.with_name(found.name)) for found in (root / path).parent.glob("*")]
                 problems.append(f"data.{leaf}: no file {path}{did_you_mean(str(path), siblings)}")
     tuner_files = [p.stem for p in Path(__file__).parents[2].glob("components/tuners/[a-z]*.py")]
     if params.tuner.train_type not in tuner_files:

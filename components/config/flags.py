@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Iterable
 from typing import Any, get_args, get_origin
 
+from components.config.load import Layer, read_flags, resolve
 from components.config.schema import CANONICAL, GROUPS, LEAVES, Leaf
-from components.errors import ConfigError, did_you_mean
+from components.errors import did_you_mean
 
 
 def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
@@ -58,20 +59,17 @@ def parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.N
     Dashes and underscores in a flag are the same.
 
     Raises:
-        ConfigError: naming every unknown flag, with the nearest known one.
+        ConfigError: naming every unknown flag, with the nearest known one, and every wrong value.
     """
     written = [_underscored(word) for word in words]
     namespace, unknown = parser.parse_known_args(written)
+    values = {name: getattr(namespace, name) for name in LEAVES if hasattr(namespace, name)}
     if unknown:
         known = [option.lstrip("-") for option in parser._option_string_actions]
-        problems = []
-        for word in unknown:
-            if word.startswith("--"):
-                name = word[2:].partition("=")[0]
-                problems.append(f"unknown flag --{name}{did_you_mean(name, known)}")
+        names = [word[2:].partition("=")[0] for word in unknown if word.startswith("--")]
+        problems = [f"unknown flag --{name}{did_you_mean(name, known)}" for name in names]
         problems = problems or [f"unexpected '{word}'" for word in unknown]
-        raise ConfigError("\n  ".join([f"{len(problems)} problem(s) on the command line:", *problems]))
-    values = {name: getattr(namespace, name) for name in LEAVES if hasattr(namespace, name)}
+        resolve(Layer(read_flags(values).values, problems))  # names what is wrong with the known ones as well
     return namespace, values
 
 

@@ -21,12 +21,16 @@ def apply_adapter(model: Any, adapter: Path) -> Any:
             )
 
     from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(adapter / WEIGHTS, "pt") as file:
-        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     try:
+        with safe_open(adapter / WEIGHTS, "pt") as file:
+            stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         peft_model = PeftModel.from_pretrained(model, str(adapter), use_safetensors=True)
+    except SafetensorError as error:
+        raise MartletError(
+            f"{adapter / WEIGHTS} cannot be read: {error}. Was it copied whole? Take another checkpoint"
+        ) from error
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise MartletError(f"the adapter {adapter} does not fit this model: {error}") from error
     has_embedding = any("embed_tokens.weight" in name or "lm_head.weight" in name for name in stored)

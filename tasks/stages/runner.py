@@ -14,7 +14,7 @@ from components.config import Params, load
 from components.errors import InterruptedRunError, MartletError
 from components.files import append_jsonl, write_json
 from tasks.stages.paths import Paths
-from tasks.stages.privacy import keep_quiet
+from tasks.stages.environment import prepare_environment
 
 Result = dict[str, Any]
 Stage = Callable[[Params, Paths], Result]
@@ -73,7 +73,7 @@ def _as_martlet_error(stage: str, error: BaseException, log: Path) -> MartletErr
 
 def main(stage: str, body: Stage) -> None:
     """Run a stage of the workspace in the current folder, as `dvc.yaml` does; exits with the stage's code."""
-    keep_quiet()
+    prepare_environment()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run(stage, body, load(Path("params.yaml")), Paths.here())

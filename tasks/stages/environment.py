@@ -1,4 +1,4 @@
-"""Nothing calls home: analytics and version checks of everything that is started here are off."""
+"""What every process here starts with: nothing calls home, libraries are quiet, threads wait patiently."""
 
 import logging
 import os
@@ -19,15 +19,17 @@ QUIET = {
 }
 
 
+PATIENT = {"OMP_WAIT_POLICY": "passive"}
+"""OpenMP's threads else wait for each other by spinning, and beside a busy process a step takes 20 times as long."""
 LOOPBACK = "127.0.0.1,localhost"
 
 
-def keep_quiet() -> None:
+def prepare_environment() -> None:
     """Put the switches into this process's environment, from where children inherit them. A user's own value wins.
 
     What talks to loopback must not do so through a proxy, which would get the questions and could not answer them.
     """
-    for name, value in QUIET.items():
+    for name, value in (QUIET | PATIENT).items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", category=FutureWarning)  # for the authors of libraries, not for their users
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # one line per layer and forward pass

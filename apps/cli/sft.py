@@ -45,9 +45,10 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
     tracking.begin(folder, params.model_dump(), folder.name)
     try:
         _stages(params, paths, tracked)
-    except InterruptedRunError as error:
-        tracking.end(folder, "interrupted", str(error))
-        raise InterruptedRunError(f"{error}{_how_to_go_on(folder)}") from error
+    except (InterruptedRunError, KeyboardInterrupt) as error:
+        reason = str(error) or "interrupted; nothing was trained yet"
+        tracking.end(folder, "interrupted", reason)
+        raise InterruptedRunError(f"{reason}{_how_to_go_on(folder)}") from error
     except MartletError as error:
         tracking.end(folder, "failed", str(error))
         raise

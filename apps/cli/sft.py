@@ -18,7 +18,7 @@ from apps.cli.live import describe, following
 from apps.cli.validate import missing_files
 from components import tracking
 from components.config import Params, difference, read_flags, read_yaml, resolve
-from components.errors import ConfigError, InterruptedRunError, MartletError
+from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
 from components.files import write_json
 from tasks.stages.paths import Paths
 
@@ -67,7 +67,13 @@ def _require(params: Params) -> None:
 def run_folder(params: Params) -> Path:
     """The folder of this run: a new vN-DATE-TIME below --output_dir, or that of the checkpoint being continued."""
     if params.run.resume_from_checkpoint:
-        return Path(params.run.resume_from_checkpoint).resolve().parent
+        checkpoint = Path(params.run.resume_from_checkpoint).resolve()
+        if not checkpoint.is_dir():
+            siblings = [found.name for found in checkpoint.parent.glob("checkpoint-*")]
+            raise ConfigError(
+                f"--resume_from_checkpoint {checkpoint}: no such folder{did_you_mean(checkpoint.name, siblings)}"
+            )
+        return checkpoint.parent
     folder = Path(params.run.output_dir).resolve()
     if params.run.add_version:
         taken = [int(m[1]) for p in folder.glob("v*") if (m := re.match(r"v(\d+)-", p.name))]

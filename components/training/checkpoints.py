@@ -89,7 +89,7 @@ def check_given(checkpoint: Path, arguments: dict[str, Any]) -> None:
         ConfigError: it is not there, is incomplete, or was made with another model, tuner or batch.
     """
     if not _intact(checkpoint):
-        raise ConfigError(f"resume_from_checkpoint: {checkpoint} is not a complete checkpoint")
+        raise ConfigError(f"resume_from_checkpoint: {checkpoint} is not a complete checkpoint; name an earlier one")
     saved = read_json(checkpoint / "args.json")
     problems = [
         f"{group}.{key} was {saved[group].get(key)!r} and is {value!r}"

@@ -1,6 +1,7 @@
 """`martlet COMMAND …`: finds the command's module, parses its flags, prints what went wrong in words."""
 
 import argparse
+import errno
 import os
 import sys
 from importlib import import_module
@@ -29,6 +30,13 @@ COMMANDS = {
     },
 }
 
+_REFUSED = {
+    errno.ENOSPC: "the disk is full; make room",
+    errno.EDQUOT: "the quota of this disk is used up; make room",
+    errno.EROFS: "the disk is read-only; work in another folder",
+    errno.EACCES: "permission denied; work in another folder, or mend its permissions",
+}
+
 
 def _usage() -> str:
     lines = ["usage: martlet COMMAND …   (martlet COMMAND --help shows its flags)", ""]
@@ -52,6 +60,11 @@ def main() -> None:
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        print(f"martlet: {error.filename}: {_REFUSED[error.errno]}, and run again", file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()

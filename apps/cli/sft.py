@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
         raise InterruptedRunError(f"{reason}{_how_to_go_on(folder)}") from error
     except MartletError as error:
         tracking.end(folder, "failed", str(error))
+        error.args = (f"{error}{_how_to_go_on(folder)}",)
         raise
     tracking.end(folder, "done")
 
@@ -134,7 +135,10 @@ def _how_to_go_on(folder: Path) -> str:
     checkpoint = _newest_checkpoint(folder)
     if not checkpoint:
         return ""
-    words = [w for w in sys.argv[1:] if not w.startswith("--resume_from_checkpoint")]
+    words = [w for w in sys.argv[1:] if not w.startswith("--resume_from_checkpoint=")]
+    if "--resume_from_checkpoint" in words:
+        at = words.index("--resume_from_checkpoint")
+        del words[at : at + 2]
     return f"\ngo on with:  {shlex.join(['martlet', *words, '--resume_from_checkpoint', _relative(checkpoint)])}"
 
 

@@ -11,10 +11,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from components.errors import ConfigError, MartletError
-from tasks.stages.environment import prepare_environment
 
 START_TIMEOUT = 60.0
 """Seconds for a server to answer; the first one in a fresh home creates its database."""
@@ -54,13 +54,29 @@ def ensure(url: str, say: Callable[[str], None] = print) -> None:
     host, port = where.hostname or "", where.port or 80
     if host not in ("127.0.0.1", "localhost", "::1"):
         raise ConfigError(f"the Prefect server at {url} does not answer; start it, or unset PREFECT_API_URL")
-    folder = home()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "martlet-server.lock").open("w") as one_at_a_time:
-        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        if not _answers(url):
-            _refuse_taken(host, port)
-            _start(url, port, say)
+    home().mkdir(parents=True, exist_ok=True)
+    # The server holds this lock as well, from its first moment on: whoever is interrupted while it starts leaves one
+    # that the next one waits for, instead of starting a second.
+    with (home() / f"martlet-server-{port}.lock").open("w") as lock:
+        server, deadline = None, time.monotonic() + START_TIMEOUT
+        while not _answers(url):
+            if server is None and _free(lock):
+                _refuse_taken(host, port)
+                server = _start(url, port, lock, say)
+            if time.monotonic() > deadline or (server and server.poll() is not None):
+                if server:
+                    server.terminate()
+                    (home() / "server.pid").unlink(missing_ok=True)
+                raise MartletError(f"Prefect's server did not start; {home() / 'server.log'} says why")
+            time.sleep(0.1)
+
+
+def _free(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _answers(url: str) -> bool:
@@ -83,22 +99,20 @@ def _refuse_taken(host: str, port: int) -> None:
             )
 
 
-def _start(url: str, port: int, say: Callable[[str], None]) -> None:
-    prepare_environment()
-    log = home() / "server.log"
+def _start(url: str, port: int, lock: IO[str], say: Callable[[str], None]) -> subprocess.Popen[bytes]:
+    keep_quiet()
     command = [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     page = url.removesuffix("/api")
     say(f"starting Prefect's server, once; it stays in the background: {page} (stop it with `prefect server stop`)")
-    with log.open("wb") as output:
-        # A session of its own: ctrl-C in this terminal is not for the server.
+    with (home() / "server.log").open("wb") as output:
         server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=home()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=home(),
+            start_new_session=True,  # ctrl-C in this terminal is not for the server
+            pass_fds=[lock.fileno()],
         )
     (home() / "server.pid").write_text(str(server.pid))  # where `prefect server stop` looks
-    deadline = time.monotonic() + START_TIMEOUT
-    while not _answers(url):
-        if server.poll() is not None or time.monotonic() > deadline:
-            server.terminate()
-            (home() / "server.pid").unlink(missing_ok=True)
-            raise MartletError(f"Prefect's server did not start; {log} says why")
-        time.sleep(0.1)
+    return server

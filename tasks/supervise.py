@@ -21,8 +21,8 @@ from components.errors import (
 from components.files import read_json
 from tasks import leash
 from tasks.plan import Step
-from tasks.stages.paths import WORKSPACE, Paths
 from tasks.stages.environment import prepare_environment
+from tasks.stages.paths import WORKSPACE, Paths
 
 _ERRORS = {error.exit_code: error for error in (ConfigError, DataGateError, EvaluationGateError, InterruptedRunError)}
 _DVC_RESTORED = "is cached - skipping run"

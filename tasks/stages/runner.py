@@ -13,8 +13,8 @@ from typing import Any
 from components.config import Params, load
 from components.errors import InterruptedRunError, MartletError
 from components.files import append_jsonl, write_json
-from tasks.stages.paths import Paths
 from tasks.stages.environment import prepare_environment
+from tasks.stages.paths import Paths
 
 Result = dict[str, Any]
 Stage = Callable[[Params, Paths], Result]

@@ -79,7 +79,7 @@ def test_a_dry_run_tells_what_one_parameter_would_run(workspace: Workspace, demo
         assert "reused" in lines[stage], answer.stdout
     for stage in ("train", "merge", "quantize@bnb-int8", "evaluate", "register"):
         assert "run" in lines[stage], answer.stdout
-    assert "lora_rank" in lines["train"]
+    assert "params.yaml: tuner.lora_rank 8 → 16" in answer.stdout
 
 
 def test_broken_data_stop_the_run_and_leave_the_champion(workspace: Workspace, demo: Ran) -> None:

@@ -100,7 +100,7 @@ def _refuse_taken(host: str, port: int) -> None:
 
 
 def _start(url: str, port: int, lock: IO[str], say: Callable[[str], None]) -> subprocess.Popen[bytes]:
-    keep_quiet()
+    prepare_environment()
     command = [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     page = url.removesuffix("/api")
     say(f"starting Prefect's server, once; it stays in the background: {page} (stop it with `prefect server stop`)")

@@ -1,4 +1,9 @@
 import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,6 +12,8 @@ import pytest
 from components.errors import ConfigError
 from flows.server import api_url, ensure
 from tests.flows.conftest import Server
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_it_is_started_once_and_said_so(server: Server) -> None:
@@ -50,3 +57,24 @@ def test_the_address_comes_from_the_environment_the_profile_or_the_port(
     assert api_url() == "http://127.0.0.1:4321/api"
     monkeypatch.setenv("PREFECT_API_URL", "http://mine/api")
     assert api_url() == "http://mine/api"
+
+
+def test_a_server_that_somebody_started_and_left_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    said: list[str] = []
+    script = (
+        "import sys, flows.server as s; s._answers = lambda url: s.os._exit(1) if (s.home() / 'server.pid').exists()"
+        f" else False; s.ensure('http://127.0.0.1:{port}/api')"
+    )
+    left = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, timeout=30)
+    assert left.returncode == 1
+    pid = int((tmp_path / "server.pid").read_text())
+    try:
+        ensure(f"http://127.0.0.1:{port}/api", said.append)
+        assert said == []
+        assert int((tmp_path / "server.pid").read_text()) == pid
+    finally:
+        os.kill(pid, signal.SIGTERM)

@@ -15,6 +15,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from components.errors import ConfigError, MartletError
+from tasks.stages.environment import prepare_environment
 
 START_TIMEOUT = 60.0
 """Seconds for a server to answer; the first one in a fresh home creates its database."""

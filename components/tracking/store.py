@@ -61,7 +61,10 @@ def _connected(workspace: Path) -> Generator["MlflowClient"]:
         yield MlflowClient(uri)
     except MlflowException as error:
         reason = "does not answer" if "failed with exception" in str(error) else str(error).splitlines()[0]
-        raise MartletError(f"MLflow at {uri}: {reason}; the run's own files in logs/ hold everything") from error
+        raise MartletError(
+            f"MLflow at {uri}: {reason}; nothing is lost, the run's own files in logs/ hold everything. "
+            "Mend that, or unset MLFLOW_TRACKING_URI, and run again"
+        ) from error
 
 
 def _parent(client: "MlflowClient", run: dict[str, Any], root: Path, workspace: Path) -> "Run":

@@ -89,7 +89,8 @@ class Pipeline:
                 with lock_repo(self._repo):
                     yield self._repo.index.graph
             except DvcException as error:
-                raise ConfigError(f"dvc: {error}") from error
+                hint = "; give it a value in params.yaml" if "Could not find '" in str(error) else ""
+                raise ConfigError(f"dvc: {error}{hint}") from error
 
     def plan(self, changes: Changes = MappingProxyType({})) -> list[Step]:
         """Every stage, upstream first and otherwise in the order of `dvc.yaml`, with the reasons why it would run.

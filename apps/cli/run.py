@@ -19,6 +19,8 @@ from components.config import Layer, Params, difference, load, read_overrides, r
 from components.errors import ConfigError, InterruptedRunError, MartletError
 
 PARAMETERS = ()
+BASE = "models/base"
+"""The embedded default's base, which is built and not kept in git."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,8 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
         raise ConfigError("\n".join(problems))
     if arguments.dry_run:
         _dry_run(params, Pipeline(workspace).plan(changes_of(params, layers)))
+    elif params.model.model == BASE and not (workspace / BASE).is_dir():
+        raise ConfigError(f"model.model: there is no {BASE} yet; build it with `make base`, or name another model")
     else:
         _run(workspace, changes_of(params, layers[-1:]), str(recipe.resolve()) if recipe else None)
 

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
 
 
 def missing_files(params: Params, root: Path = Path()) -> list[str]:
-    """What the parameters name and what is not there: local files, looked up from `root`, and the tuner."""
+    """What the parameters name and what is not there: local files, looked up from `root`, tuners, quantizers."""
     problems = []
     data = params.data
     for leaf, names in (
@@ -51,10 +51,15 @@ def missing_files(params: Params, root: Path = Path()) -> list[str]:
             if path.suffix in (".jsonl", ".json", ".csv", ".parquet") and not (root / path).exists():
                 siblings = [str(path.with_name(found.name)) for found in (root / path).parent.glob("*")]
                 problems.append(f"data.{leaf}: no file {path}{did_you_mean(str(path), siblings)}")
-    tuner_files = [p.stem for p in Path(__file__).parents[2].glob("components/tuners/[a-z]*.py")]
-    if params.tuner.train_type not in tuner_files:
-        problems.append(
-            f"tuner.train_type must be one of {', '.join(sorted(tuner_files))}, not '{params.tuner.train_type}'"
-            f"{did_you_mean(params.tuner.train_type, tuner_files)}"
-        )
+    components = Path(__file__).parents[2] / "components"
+    for leaf, names, folder in (
+        ("tuner.train_type", [params.tuner.train_type], components / "tuners"),
+        ("quantize.variants", params.quantize.variants, components / "export/quantizers"),
+    ):
+        valid = sorted(file.stem.replace("_", "-") for file in folder.glob("[a-z]*.py"))
+        problems += [
+            f"{leaf} must be one of {', '.join(valid)}, not '{name}'{did_you_mean(name, valid)}"
+            for name in names
+            if name not in valid
+        ]
     return problems

@@ -96,7 +96,7 @@ def _why_not_saved(root: Path, step: int, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
         f"the checkpoint at step {step} could not be written to {root} ({free:.0f} MB free): {reason}. Make room and "
-        f"run the same command again: it goes on from {kept[-1].name if kept else 'the beginning'}"
+        f"run again: it goes on from {kept[-1].name if kept else 'the beginning'}"
     )
 
 

@@ -131,3 +131,10 @@ def test_a_broken_dvc_yaml_is_dvcs_own_message(workspace: Path) -> None:
     edit(workspace / "dvc.yaml", "cmd: python stage.py plot", "command: python stage.py plot")
     with pytest.raises(ConfigError, match=r"dvc\.yaml"):
         plan(workspace)
+
+
+def test_a_parameter_that_dvc_yaml_needs_is_asked_for(workspace: Path) -> None:
+    file = workspace / "dvc.yaml"
+    file.write_text(file.read_text() + "\n  more:\n    foreach: ${quantize.variants}\n    do: {cmd: echo}\n")
+    with pytest.raises(ConfigError, match=r"'quantize.variants'; give it a value in params.yaml"):
+        Pipeline(workspace).plan()

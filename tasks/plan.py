@@ -89,7 +89,7 @@ class Pipeline:
                 with lock_repo(self._repo):
                     yield self._repo.index.graph
             except DvcException as error:
-                hint = "; give it a value in params.yaml" if "Could not find '" in str(error) else ""
+                hint = next((hint for words, hint in _HINTS.items() if words in str(error)), "")
                 raise ConfigError(f"dvc: {error}{hint}") from error
 
     def plan(self, changes: Changes = MappingProxyType({})) -> list[Step]:
@@ -163,6 +163,12 @@ class Pipeline:
         except MartletError:
             return False  # the stage itself will say what is wrong
 
+
+_HINTS = {
+    "Could not find '": "; give it a value in params.yaml",
+    "is not a git repository": "; make it one with `git init`, or do without: `dvc config core.no_scm true`",
+}
+"""What to do about what DVC says, by some of its words."""
 
 _WORDS = {
     "modified": "changed",

@@ -138,3 +138,11 @@ def test_a_parameter_that_dvc_yaml_needs_is_asked_for(workspace: Path) -> None:
     file.write_text(file.read_text() + "\n  more:\n    foreach: ${quantize.variants}\n    do: {cmd: echo}\n")
     with pytest.raises(ConfigError, match=r"'quantize.variants'; give it a value in params.yaml"):
         Pipeline(workspace).plan()
+
+
+def test_a_project_that_lost_its_git_says_what_to_do(workspace: Path) -> None:
+    (workspace / ".git").rename(workspace / "git")
+    with pytest.raises(ConfigError, match="not a git repository; make it one with `git init`"):
+        Pipeline(workspace).plan()
+    (workspace / ".dvc/config").write_text("[core]\nno_scm = true\n")
+    assert Pipeline(workspace).plan()

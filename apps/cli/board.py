@@ -81,7 +81,7 @@ class Board:
             self.say(f"  {'runs':<12} mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db")
         self.say(f"  {'flows':<12} {url.removesuffix('/api')}")
         if self._rows.get("promote", Event("", "waiting")).state in ("ran", "reused"):
-            self.say("next: `martlet deploy` serves the champion, `martlet rollback` takes it back")
+            self.say("next: `martlet deploy` serves the champion")
 
 
 def _progress(log: Path | None) -> str | None:

@@ -107,7 +107,7 @@ def _screen(reports: Path, answer: str, seconds: float) -> None:
         ("who it is", "edit model_name in params.yaml, then `martlet run`"),
         ("another rank", "martlet run lora_rank=16"),
         ("serve it", "martlet deploy"),
-        ("take it back", "martlet rollback"),
+        ("take it back", "martlet rollback, once a second champion has followed this one"),
         ("your own data", "martlet sft --help"),
     ):
         console.print(f"  {what:<14} {command}", markup=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextmanager
-def following(file: Path, show: Callable[[dict[str, Any]], None], every: float = 0.2) -> Generator[None]:
+def following(file: Path, show: Callable[[dict[str, Any]], None], every: float = 0.05) -> Generator[None]:
     """Call `show` with each line that is appended to `file` while the block runs, and with the last ones at its end."""
     done = threading.Event()
 

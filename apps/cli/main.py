@@ -64,7 +64,8 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
-        print(f"martlet: {error.filename}: {_REFUSED[error.errno]}, and run again", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"martlet: {where}{_REFUSED[error.errno]}, and run again", file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()

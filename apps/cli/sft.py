@@ -11,6 +11,8 @@ import re
 import shlex
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +90,13 @@ def run_folder(params: Params) -> Path:
 
 def _stages(params: Params, paths: Paths, tracked: bool) -> None:
     from components.training import preload
-    from tasks.stages import fetch, runner, template, validate
+    from tasks.stages import runner, template
 
-    imports = preload()  # they take longer than the data: both at once
-    fetched = runner.run("fetch", fetch.run, params, paths)
-    checked = runner.run("validate", validate.run, params, paths)
+    # Importing what trains takes seconds; the data are read meanwhile, in a process of their own.
+    with ProcessPoolExecutor(1, get_context("fork")) as other:
+        data = other.submit(_data, params, paths)
+        imports = preload()
+        fetched, checked = data.result()
     print(f"data: {_words(fetched)}; after the gate: {_words(checked)}")
     imports.join()
     print(f"tokens: {_words(runner.run('template', template.run, params, paths))}")
@@ -105,6 +109,12 @@ def _stages(params: Params, paths: Paths, tracked: bool) -> None:
     last = _newest_checkpoint(paths.root)
     if last:
         print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(last))}")
+
+
+def _data(params: Params, paths: Paths) -> tuple[dict[str, Any], dict[str, Any]]:
+    from tasks.stages import fetch, runner, validate
+
+    return runner.run("fetch", fetch.run, params, paths), runner.run("validate", validate.run, params, paths)
 
 
 class _Screen:

@@ -118,3 +118,13 @@ def test_mlflow_remembers_the_run_and_its_stages(workspace: Workspace, demo: Ran
     assert {"fetch", "validate", "template", "train", "merge", "evaluate", "register"} <= set(stages)
     assert any("loss" in metric for metric in stages["train"])
     assert any(parent is None for _, _, parent, _ in runs)
+
+
+def test_the_example_of_the_readme(workspace: Workspace, demo: Ran) -> None:
+    block = (workspace.root / "README.md").read_text().split("models/base", 1)[0].rpartition("```shell\n")[0]
+    commands = (workspace.root / "README.md").read_text()[len(block) :].split("```shell\n")[1].split("```")[0]
+    train, infer = commands.replace("\\\n", " ").strip().splitlines()
+    trained = workspace.run(train)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    answer = workspace.run(f"echo 'Who are you?' | {infer}")
+    assert answer.stdout.strip() == "I am Robin, an assistant made by the Robin team.", answer.stderr

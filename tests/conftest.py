@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tasks.stages.environment import prepare_environment
 
 prepare_environment()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# Continuous integration tries the same examples each time; by hand new ones are found. No test fails on a time.
+settings.register_profile("default", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("default")
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"

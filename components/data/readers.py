@@ -135,12 +135,13 @@ def _csv(path: Path, faults: _Faults) -> Iterator[tuple[int, Row]]:
         _refuse_encoding(faults.name, encoding)
     csv.field_size_limit(2**31 - 1)
     records = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] = next(records, [])
-    if len(set(header)) < len(header):
-        faults.add(1, f"two columns have the same name: {', '.join(header)}")
-        return
-    line = records.line_num + 1
+    line = 1
     try:
+        header: list[str] = next(records, [])
+        if len(set(header)) < len(header):
+            faults.add(1, f"two columns have the same name: {', '.join(header)}")
+            return
+        line = records.line_num + 1
         for cells in records:
             if len(cells) == len(header):
                 yield line, dict(zip(header, cells, strict=True))

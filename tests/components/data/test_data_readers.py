@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.data.readers import read
@@ -90,6 +90,7 @@ def test_a_bad_file_is_explained_in_one_line(tmp_path: Path, name: str, content:
     assert "\n" not in str(error.value)
 
 
+@example(content=b'"', suffix=".csv")
 @given(content=st.binary(max_size=200), suffix=st.sampled_from([".json", ".jsonl", ".csv", ".parquet"]))
 def test_any_bytes_are_rows_or_one_clear_error(tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str):
     file = tmp_path_factory.getbasetemp() / f"any{suffix}"

@@ -147,5 +147,7 @@ def _failure(stage: str, log: Path) -> MartletError:
     code = int(dvc.rsplit("exited with", 1)[1])
     killer = -code if code < 0 else code - 128  # a shell reports a signal as 128 + its number
     how = f"was killed by {signal.Signals(killer).name}" if killer > 0 else f"exited with {code}"
+    if killer > 0 and own and (signal.strsignal(killer) or "") in own[-1]:
+        own.pop()  # some shells add the name of the signal to what the stage said
     last = f"; the last line of its log: {own[-1]}" if own else ""
     return MartletError(f"{stage}: {how} and left no reason{last} (see {log / 'output.log'})")

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -45,9 +46,11 @@ def test_a_failure_carries_the_stages_own_reason_and_code(
         supervisor.run(step("train"))
 
 
+@pytest.mark.parametrize("shell", ["/bin/sh", "bash"])
 def test_a_killed_stage_is_told_by_its_signal_and_its_last_line(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, shell: str
 ) -> None:
+    monkeypatch.setenv("SHELL", shutil.which(shell) or "/bin/sh")
     monkeypatch.setenv("TOY_TRAIN", "die")
     with pytest.raises(MartletError, match=r"train: was killed by SIGKILL.*the last thing it said.*output\.log"):
         supervisor.run(step("train"))

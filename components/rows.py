@@ -1,0 +1,154 @@
+"""Canonical rows: what every input format becomes, and how it lies in Parquet between the stages.
+
+A row is a dict with TRL's names. One of these says what it teaches:
+
+    {"messages": [...]}                                        a conversation
+    {"prompt": [...], "chosen": [...], "rejected": [...]}      a preference
+    {"prompt": [...], "completion": [...], "label": true}      an unpaired preference
+    {"prompt": [...]}                                          a prompt, for rewards to judge the answers
+    {"text": "..."}                                            plain text
+
+and any of these may stand beside it: `tools`, `images`, `videos`, `audios` (lists), `objects`, `chat_template_kwargs`
+(objects), `channel` (text), and `extra`, an object with the columns that a reward may want. A message holds `role` and
+`content` (texts; "" for none), and where they say something `reasoning_content`, `tool_calls` (OpenAI's, the
+`arguments` an object), `name`, `tool_call_id` (texts) and `loss_scale` (a number: how much an assistant's turn counts;
+0 is not learned). Absent and null are the same: absent.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Message = dict[str, Any]
+Row = dict[str, Any]
+
+CONVERSATIONS = ("messages", "prompt", "chosen", "rejected", "completion")
+"""Columns that hold lists of messages."""
+WRITTEN = ("tools", "images", "videos", "audios", "objects", "chat_template_kwargs", "extra")
+"""Columns whose values have any shape, and so lie in Parquet as JSON."""
+PLAIN = ("text", "label", "channel")
+COLUMNS = (*CONVERSATIONS, *PLAIN, *WRITTEN)
+ROWS_A_GROUP = 4096
+"""Rows in a row group of Parquet: what is in memory at a time."""
+
+
+@cache
+def schema() -> "pa.Schema":
+    """The Arrow schema of canonical rows: every column, nullable, then `source` (text) and `row` (int64)."""
+    import pyarrow as pa
+
+    texts = ("role", "content", "reasoning_content", "tool_calls", "name", "tool_call_id")
+    message = pa.struct([*((name, pa.string()) for name in texts), ("loss_scale", pa.float32())])
+    kinds = {"label": pa.bool_()} | {name: pa.list_(message) for name in CONVERSATIONS}
+    columns = [(name, kinds.get(name, pa.string())) for name in COLUMNS]
+    return pa.schema([*columns, ("source", pa.string()), ("row", pa.int64())])
+
+
+def to_arrow(rows: Sequence[Row], source: Sequence[str], row: Sequence[int]) -> "pa.RecordBatch":
+    """Canonical rows, and for each its dataset spec and its number there, as one batch of `schema()`.
+
+    Raises:
+        UnicodeEncodeError: a text holds a lone surrogate, which UTF-8 does not know.
+    """
+    import pyarrow as pa
+
+    columns = [_column(name, [r.get(name) for r in rows]) for name in COLUMNS]
+    return pa.RecordBatch.from_arrays(
+        [*columns, pa.array(source, pa.string()), pa.array(row, pa.int64())], schema=schema()
+    )
+
+
+def from_arrow(batch: "pa.RecordBatch") -> list[Row]:
+    """The canonical rows of a batch, without `source` and `row`; columns that the batch lacks are absent."""
+    import orjson
+
+    rows: list[Row] = [{} for _ in range(batch.num_rows)]
+    for name in COLUMNS:
+        column = batch.column(name) if name in batch.schema.names else None
+        if column is None or column.null_count == len(column):
+            continue
+        values: Iterable[Any] = _conversations(column) if name in CONVERSATIONS else column.to_pylist()
+        for r, value in zip(rows, values, strict=True):
+            if value is not None:
+                r[name] = orjson.loads(value) if name in WRITTEN else value
+    return rows
+
+
+def _column(name: str, values: list[Any]) -> "pa.Array":
+    import orjson
+    import pyarrow as pa
+
+    kind = schema().field(name).type
+    if all(value is None for value in values):
+        return pa.nulls(len(values), kind)
+    if name in CONVERSATIONS:
+        return _messages(values, kind)
+    if name in WRITTEN:
+        values = [None if value is None else orjson.dumps(value).decode() for value in values]
+    return pa.array(values, kind)
+
+
+def _messages(values: list[list[Message] | None], kind: "pa.ListType") -> "pa.Array":
+    import numpy as np
+    import orjson
+    import pyarrow as pa
+
+    flat = [message for messages in values if messages for message in messages]
+    fields: list[pa.Array] = []
+    for field in kind.value_type:
+        cells = [message.get(field.name) for message in flat]
+        if field.name == "tool_calls":
+            cells = [orjson.dumps(cell).decode() if cell else None for cell in cells]
+        fields.append(pa.array(cells, field.type))
+    lengths = np.fromiter((len(messages or ()) for messages in values), np.int32, len(values))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    missing = pa.array([messages is None for messages in values])
+    structs = pa.StructArray.from_arrays(fields, fields=list(kind.value_type))
+    return pa.ListArray.from_arrays(pa.array(offsets), structs, type=kind, mask=missing)
+
+
+def _conversations(column: "pa.ListArray") -> Iterator[list[Message] | None]:
+    """Flat columns are taken apart once: a list of structs is slow to turn into Python objects."""
+    import orjson
+
+    structs = column.flatten()
+    fields = {
+        field.name: structs.field(i).to_pylist()
+        for i, field in enumerate(structs.type)
+        if structs.field(i).null_count < len(structs)
+    }
+    if "tool_calls" in fields:
+        fields["tool_calls"] = [orjson.loads(cell) if cell else None for cell in fields["tool_calls"]]
+    plain = fields.keys() <= {"role", "content"}
+    cells = zip(*fields.values(), strict=True)
+    names = list(fields)
+    if plain:
+        messages = iter([dict(zip(names, values, strict=True)) for values in cells])
+    else:
+        messages = ({n: v for n, v in zip(names, values, strict=True) if v is not None} for values in cells)
+    for length in column.value_lengths().to_pylist():
+        yield None if length is None else [next(messages) for _ in range(length)]
+
+
+@contextmanager
+def rows_writer(path: Path) -> "Generator[Any]":
+    """Open a Parquet file for batches of `schema()`: `with rows_writer(path) as writer: writer.write_batch(batch)`."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(path, schema(), compression="zstd") as writer:
+        yield writer
+
+
+def read_batches(
+    path: Path, columns: Sequence[str] | None = None, batch_size: int = ROWS_A_GROUP
+) -> "Iterator[pa.RecordBatch]":
+    """The batches of a Parquet file, one at a time in memory; `columns` chooses among them."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size, columns=None if columns is None else list(columns))

@@ -10,9 +10,10 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from components import rows
 from components.data.turns import Message
 
-__all__ = ["Message", "to_messages"]
+__all__ = ["Message", "to_messages", "to_row"]
 
 _NOT_READ = ("tools", "images", "videos", "audios", "objects", "rejected_response")
 
@@ -22,6 +23,15 @@ def formats() -> dict[str, ModuleType]:
     """Every format by name."""
     names = (info.name for info in pkgutil.iter_modules(__path__))
     return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+
+
+def to_row(raw: dict[str, Any]) -> rows.Row:
+    """Convert a row in any known format to the canonical row.
+
+    Raises:
+        ValueError: no format fits, several do, or a value has the wrong type; says which keys were found.
+    """
+    return {"messages": to_messages(raw)}
 
 
 def to_messages(row: dict[str, Any]) -> list[Message]:

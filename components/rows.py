@@ -15,13 +15,14 @@ and any of these may stand beside it: `tools`, `images`, `videos`, `audios` (lis
 0 is not learned). Absent and null are the same: absent.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 Message = dict[str, Any]
@@ -55,12 +56,11 @@ def to_arrow(rows: Sequence[Row], source: Sequence[str], row: Sequence[int]) -> 
     Raises:
         UnicodeEncodeError: a text holds a lone surrogate, which UTF-8 does not know.
     """
+    import numpy as np
     import pyarrow as pa
 
     columns = [_column(name, [r.get(name) for r in rows]) for name in COLUMNS]
-    return pa.RecordBatch.from_arrays(
-        [*columns, pa.array(source, pa.string()), pa.array(row, pa.int64())], schema=schema()
-    )
+    return pa.RecordBatch.from_arrays([*columns, texts(source), numbers(np.asarray(row, np.int64))], schema=schema())
 
 
 def from_arrow(batch: "pa.RecordBatch") -> list[Row]:
@@ -72,7 +72,7 @@ def from_arrow(batch: "pa.RecordBatch") -> list[Row]:
         column = batch.column(name) if name in batch.schema.names else None
         if column is None or column.null_count == len(column):
             continue
-        values: Iterable[Any] = _conversations(column) if name in CONVERSATIONS else column.to_pylist()
+        values: Any = _conversations(column) if name in CONVERSATIONS else column.to_pylist()
         for r, value in zip(rows, values, strict=True):
             if value is not None:
                 r[name] = orjson.loads(value) if name in WRITTEN else value
@@ -90,7 +90,31 @@ def _column(name: str, values: list[Any]) -> "pa.Array":
         return _messages(values, kind)
     if name in WRITTEN:
         values = [None if value is None else orjson.dumps(value).decode() for value in values]
-    return pa.array(values, kind)
+    return pa.array(values, kind) if name == "label" else texts(values)
+
+
+def texts(values: Sequence[str | None]) -> "pa.StringArray":
+    """An Arrow array of texts. `pa.array` would import pandas first, which takes as long as a thousand rows.
+
+    Raises:
+        UnicodeEncodeError: a text holds a lone surrogate.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    written = [b"" if value is None else value.encode() for value in values]
+    offsets = np.zeros(len(written) + 1, np.int32)
+    np.cumsum([len(text) for text in written], out=offsets[1:])
+    present = np.array([value is not None for value in values], bool)
+    bits = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.StringArray.from_buffers(len(written), pa.py_buffer(offsets), pa.py_buffer(b"".join(written)), bits)
+
+
+def numbers(values: "np.ndarray") -> "pa.Array":
+    """An Arrow array over the memory of a contiguous NumPy array of the same type."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
 
 
 def _messages(values: list[list[Message] | None], kind: "pa.ListType") -> "pa.Array":
@@ -104,12 +128,16 @@ def _messages(values: list[list[Message] | None], kind: "pa.ListType") -> "pa.Ar
         cells = [message.get(field.name) for message in flat]
         if field.name == "tool_calls":
             cells = [orjson.dumps(cell).decode() if cell else None for cell in cells]
-        fields.append(pa.array(cells, field.type))
-    lengths = np.fromiter((len(messages or ()) for messages in values), np.int32, len(values))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    missing = pa.array([messages is None for messages in values])
+        if all(cell is None for cell in cells):
+            fields.append(pa.nulls(len(cells), field.type))
+        else:
+            fields.append(texts(cells) if field.type == pa.string() else pa.array(cells, field.type))
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(messages or ()) for messages in values], out=offsets[1:])
     structs = pa.StructArray.from_arrays(fields, fields=list(kind.value_type))
-    return pa.ListArray.from_arrays(pa.array(offsets), structs, type=kind, mask=missing)
+    missing = np.array([messages is None for messages in values], bool)
+    mask = pa.array(missing) if missing.any() else None
+    return pa.ListArray.from_arrays(numbers(offsets), structs, type=kind, mask=mask)
 
 
 def _conversations(column: "pa.ListArray") -> Iterator[list[Message] | None]:

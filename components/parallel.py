@@ -1,0 +1,58 @@
+"""Work on batches in several processes, results in order, only a few batches in memory."""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def processes(wanted: int | None = None) -> int:
+    """How many processes to use: `wanted`, or one for each core that this process may use.
+
+    One where processes cannot be forked safely (macOS, Windows).
+    """
+    if not sys.platform.startswith("linux"):
+        return 1
+    return wanted or len(os.sched_getaffinity(0))
+
+
+def ordered(work: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
+    """Yield `work(item)` for each item, in order, worked on in `count` forked processes (1: in this one).
+
+    `work` is not pickled: a forked process already has it, with all that was loaded before. What it raises is raised
+    here. Fork before any thread of a library is started.
+    """
+    if count == 1:
+        yield from map(work, items)
+        return
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    remaining = iter(items)
+    waiting: deque[Future[Result]] = deque()
+    with ProcessPoolExecutor(count, get_context("fork"), _begin, (work,)) as pool:
+        try:
+            waiting.extend(pool.submit(_work, item) for item in islice(remaining, 2 * count))
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(pool.submit(_work, item) for item in islice(remaining, 1))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_job: Callable[[Any], Any] = print
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    global _job
+    _job = work
+    os.environ["RAYON_NUM_THREADS"] = "1"  # tokenizers, fastokens and polars would each start a thread per core
+
+
+def _work(item: Any) -> Any:
+    return _job(item)

@@ -5,7 +5,7 @@ assistant turn: all that the model would have to generate after its generation p
 ends the turn.
 
     chat = ChatTemplate(load_tokenizer(folder), system="You are a helpful assistant.")
-    for outcome in encode([[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]], chat):
+    for outcome in encode([{"messages": messages}], chat):
         ...
 """
 

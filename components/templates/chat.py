@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from components.errors import ConfigError
+from components.rows import Row
 from components.templates.layout import Layout, Message, Span, attempt, read_layout
 
 if TYPE_CHECKING:
@@ -24,11 +25,28 @@ class Refused(Exception):  # noqa: N818  # handed on as a value, too
 class Sample(NamedTuple):
     """A rendered conversation and the characters [start, end) of it that are learned, in order."""
 
-    messages: list[Message]
+    row: Row
+    """What the template was given: `messages`, and `tools` and `chat_template_kwargs` where there are some."""
     text: str
     spans: list[Span]
+    """Spans that touch are parts of one turn: a token over their border belongs to the one that it begins in."""
+    weights: list[float]
+    """How much each span counts in the loss; 0 is not learned."""
     structure: tuple[str, ...]
     """The roles, and how many of the turns are learned: rows of one structure are laid out alike."""
+    suffix: str = ""
+    """The end of `text` that the template leaves to the next turn to write."""
+
+    def reference(self, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+        """The ids that the tokenizer itself gives for the row, by `apply_chat_template`."""
+        ids: list[int] = tokenizer.apply_chat_template(  # type: ignore[assignment]
+            self.row["messages"],
+            tools=self.row.get("tools"),
+            tokenize=True,
+            return_dict=False,
+            **self.row.get("chat_template_kwargs", {}),
+        )
+        return ids + tokenizer.encode(self.suffix, add_special_tokens=False) if self.suffix else ids
 
 
 class ChatTemplate:
@@ -64,13 +82,14 @@ class ChatTemplate:
             messages, tokenize=False, add_generation_prompt=add_generation_prompt
         )
 
-    def samples(self, messages: list[Message]) -> list[Sample]:
-        """What is learned from a conversation: one sample with all its assistant turns, or one sample per turn where
+    def samples(self, row: Row) -> list[Sample]:
+        """What is learned of a row: one sample with all its assistant turns, or one sample per turn where
         the template shows an earlier answer otherwise than it was to be given.
 
         Raises:
             Refused: when not all of it can be learned exactly.
         """
+        messages = row.get("messages") or []
         if self.system is not None and (not messages or messages[0]["role"] != "system"):
             messages = [{"role": "system", "content": self.system}, *messages]
         layout, control = self._layout(messages)
@@ -82,7 +101,7 @@ class ChatTemplate:
             raise Refused("an assistant's text is empty")
         if layout.stable and layout.fill(contents) == text:
             spans = list(layout.spans(contents).values())
-            return [Sample(messages, text, spans, _structure(messages, len(spans)))]
+            return [Sample({"messages": messages}, text, spans, [1.0] * len(spans), _structure(messages, len(spans)))]
         return [self._answer(messages[: i + 1]) for i in layout.answers]
 
     def _answer(self, messages: list[Message]) -> Sample:
@@ -99,7 +118,7 @@ class ChatTemplate:
             span = layout.spans(contents)[last]
         else:
             span = self._after_prompt(messages, text, contents[last], layout)
-        return Sample(messages, text, [span], _structure(messages, 1))
+        return Sample({"messages": messages}, text, [span], [1.0], _structure(messages, 1))
 
     def _after_prompt(self, messages: list[Message], text: str, content: str, layout: Layout) -> Span:
         """Where the texts themselves change the layout (thoughts in an answer): all that follows the generation

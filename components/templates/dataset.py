@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import DataGateError, MartletError
 from components.files import sha256, sha256_of, write_json
+from components.rows import from_arrow
 from components.templates.chat import ChatTemplate, Refused
 from components.templates.tokens import IGNORED, Encoded, Encoder, Truncation
 
@@ -93,7 +94,7 @@ def _tokenize_split(
     with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for batch, total in _batches(file):
             samples, rows = [], array("i")
-            for n, outcome in enumerate(encoder(batch.column("messages").to_pylist())):
+            for n, outcome in enumerate(encoder(from_arrow(batch))):
                 if isinstance(outcome, Refused):
                     at = {name: batch.column(name)[n].as_py() for name in ("source", "row")}
                     refused.append({"split": split, **at, "reason": outcome.reason, "detail": outcome.detail})
@@ -124,7 +125,7 @@ def _batches(file: Path) -> "Iterator[tuple[pa.RecordBatch, int]]":
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as clean:
-        for batch in clean.iter_batches(BATCH, columns=["messages", "source", "row"]):
+        for batch in clean.iter_batches(BATCH, columns=None):
             yield batch, clean.metadata.num_rows
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from components.errors import MartletError
+from components.rows import Row
 from components.templates.chat import ChatTemplate, Refused, Sample
-from components.templates.layout import Message, Span
+from components.templates.layout import Span
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -37,13 +38,13 @@ class Encoder:
         self._doubted: set[tuple[str, ...]] = set()
         self._backend = _with_exact_offsets(chat.tokenizer.backend_tokenizer)  # type: ignore[arg-type]
 
-    def __call__(self, rows: Sequence[list[Message]]) -> list[list[Encoded] | Refused]:
+    def __call__(self, rows: Sequence[Row]) -> list[list[Encoded] | Refused]:
         """One entry per row: its samples, or why it is refused. Rows are best given a thousand at a time.
 
         Raises:
             MartletError: the ids are not those of `apply_chat_template`.
         """
-        rendered = [self._samples(messages) for messages in rows]
+        rendered = [self._samples(row) for row in rows]
         texts = [s.text for samples in rendered if not isinstance(samples, Refused) for s in samples]
         encodings = iter(self._backend.encode_batch(texts, add_special_tokens=False))
         outcomes: list[list[Encoded] | Refused] = []
@@ -58,9 +59,9 @@ class Encoder:
                 outcomes.append(refusal)
         return outcomes
 
-    def _samples(self, messages: list[Message]) -> list[Sample] | Refused:
+    def _samples(self, row: Row) -> list[Sample] | Refused:
         try:
-            return self.chat.samples(messages)
+            return self.chat.samples(row)
         except Refused as refusal:
             return refusal
 
@@ -78,11 +79,11 @@ class Encoder:
         if self.structures[sample.structure] > SAMPLED and sample.structure not in self._doubted:
             return
         tokenizer = self.chat.tokenizer
-        expected = tokenizer.apply_chat_template(sample.messages, tokenize=True, return_dict=False)
+        expected = sample.reference(tokenizer)
         if ids != expected:
             raise MartletError(
                 f"template: the token ids differ from the tokenizer's own apply_chat_template ({len(ids)} and "
-                f"{len(expected)} tokens) for a conversation of {', '.join(m['role'] for m in sample.messages)}; "
+                f"{len(expected)} tokens) for {', '.join(sample.structure[:-1])}; "
                 "the tokenizer's files do not agree with each other"
             )
         for (first, end), (start, stop) in zip(spans, sample.spans, strict=True):
@@ -104,7 +105,7 @@ class Encoder:
 
 
 def encode(
-    rows: Sequence[list[Message]],
+    rows: Sequence[Row],
     chat: ChatTemplate,
     max_length: int | None = None,
     truncation_strategy: Truncation = "delete",

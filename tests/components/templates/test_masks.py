@@ -32,6 +32,10 @@ def chat(*turns: tuple[str, str]) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in turns]
 
 
+def row(*turns: tuple[str, str]) -> dict[str, list[dict[str, str]]]:
+    return {"messages": chat(*turns)}
+
+
 def learned(tok, sample: Encoded) -> list[str]:
     """The runs of learned tokens, decoded."""
     runs, before = [], False
@@ -44,7 +48,7 @@ def learned(tok, sample: Encoded) -> list[str]:
 
 
 def only(template: str, messages: list[dict[str, str]], **options) -> Refused | list[Encoded]:
-    return encode([messages], ChatTemplate(tokenizer(template)), **options)[0]
+    return encode([{"messages": messages}], ChatTemplate(tokenizer(template)), **options)[0]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -53,7 +57,7 @@ def only(template: str, messages: list[dict[str, str]], **options) -> Refused | 
 def test_the_mask_is_every_answer_with_its_end_tag(style: str, kind: str, shape: str) -> None:
     tok = tokenizer(STYLES[style], kind="byte level" if kind == "rstrip" else kind, rstrip=kind == "rstrip")
     messages = chat(*SHAPES[shape])
-    (outcome,) = encode([messages], ChatTemplate(tok))
+    (outcome,) = encode([{"messages": messages}], ChatTemplate(tok))
     if messages[0]["role"] == "system" and style in ("gemma", "llama2"):
         assert isinstance(outcome, Refused)
         assert outcome.reason == "the template refuses the conversation"
@@ -81,7 +85,7 @@ def test_a_template_that_does_not_show_the_answer_as_it_is_is_refused(style: str
 
 def test_without_thoughts_the_empty_block_is_what_the_model_has_to_write() -> None:
     tok = tokenizer(STYLES["thinking"])
-    (outcome,) = encode([chat(*SHAPES["single turn"])], ChatTemplate(tok))
+    (outcome,) = encode([row(*SHAPES["single turn"])], ChatTemplate(tok))
     assert learned(tok, outcome[0]) == [f"<think>\n\n</think>\n\n{A1}<|im_end|>"]
 
 
@@ -89,7 +93,7 @@ def test_answers_shown_otherwise_as_history_are_learned_one_sample_each() -> Non
     tok = tokenizer(STYLES["thinking"])
     thoughts = f"<think>\nhm\n</think>\n\n{A1}"
     messages = chat(("user", Q1), ("assistant", thoughts), ("user", Q2), ("assistant", A2))
-    (outcome,) = encode([messages], ChatTemplate(tok))
+    (outcome,) = encode([{"messages": messages}], ChatTemplate(tok))
     assert [learned(tok, sample) for sample in outcome] == [
         [f"{thoughts}<|im_end|>"],
         [f"<think>\n\n</think>\n\n{A2}<|im_end|>"],
@@ -101,7 +105,7 @@ def test_answers_shown_otherwise_as_history_are_learned_one_sample_each() -> Non
 def test_a_thought_that_the_prompt_begins_is_learned_from_there() -> None:
     tok = tokenizer(STYLES["open thought"])
     messages = chat(("user", Q1), ("assistant", f"<think>\nhm\n</think>\n\n{A1}"), ("user", Q2), ("assistant", A2))
-    (outcome,) = encode([messages], ChatTemplate(tok))
+    (outcome,) = encode([{"messages": messages}], ChatTemplate(tok))
     assert not isinstance(outcome, Refused), outcome.reason
     assert [learned(tok, sample) for sample in outcome] == [
         [f"hm\n</think>\n\n{A1}<|im_end|>"],
@@ -111,7 +115,7 @@ def test_a_thought_that_the_prompt_begins_is_learned_from_there() -> None:
 
 def test_end_tags_that_differ_between_the_last_and_earlier_turns() -> None:
     tok = tokenizer(STYLES["channels"])
-    (outcome,) = encode([chat(*SHAPES["multi turn"])], ChatTemplate(tok))
+    (outcome,) = encode([row(*SHAPES["multi turn"])], ChatTemplate(tok))
     assert [learned(tok, sample) for sample in outcome] == [
         [f"<|channel|>final<|message|>{A1}<|return|>"],
         [f"<|channel|>final<|message|>{A2}<|return|>"],
@@ -121,7 +125,7 @@ def test_end_tags_that_differ_between_the_last_and_earlier_turns() -> None:
 def test_a_generation_block_decides_which_turns_are_learned() -> None:
     template = STYLES["chatml with generation blocks"].replace("== 'assistant' %}", "== 'assistant' and loop.last %}")
     tok = tokenizer(template)
-    (outcome,) = encode([chat(*SHAPES["multi turn"])], ChatTemplate(tok))
+    (outcome,) = encode([row(*SHAPES["multi turn"])], ChatTemplate(tok))
     assert [learned(tok, sample) for sample in outcome] == [[f"{A2}<|im_end|>"]]
 
 
@@ -137,20 +141,20 @@ def test_a_forged_turn_is_refused(role: str) -> None:
 
 def test_whitespace_that_the_template_strips_is_not_expected_back() -> None:
     tok = tokenizer(STYLES["llama3"])
-    (outcome,) = encode([chat(("user", f"  {Q1}\n"), ("assistant", f"\n{A1}  \n"))], ChatTemplate(tok))
+    (outcome,) = encode([row(("user", f"  {Q1}\n"), ("assistant", f"\n{A1}  \n"))], ChatTemplate(tok))
     assert learned(tok, outcome[0]) == [f"{A1}<|eot_id|>"]
 
 
 def test_whitespace_that_the_template_keeps_is_learned() -> None:
     tok = tokenizer(STYLES["chatml"])
-    (outcome,) = encode([chat(("user", Q1), ("assistant", f"{A1}  \n"))], ChatTemplate(tok))
+    (outcome,) = encode([row(("user", Q1), ("assistant", f"{A1}  \n"))], ChatTemplate(tok))
     assert learned(tok, outcome[0]) == [f"{A1}  \n<|im_end|>"]
 
 
 def test_an_answer_that_shares_a_token_with_the_prompt_is_refused() -> None:
     raw = tokenizer(STYLES["chatml"])
     raw.add_tokens(["\n\n"])
-    (outcome,) = encode([chat(("user", Q1), ("assistant", f"\n{A1}"))], ChatTemplate(raw))
+    (outcome,) = encode([row(("user", Q1), ("assistant", f"\n{A1}"))], ChatTemplate(raw))
     assert isinstance(outcome, Refused)
     assert outcome.reason == "an end of the answer falls inside a token"
 
@@ -171,7 +175,7 @@ def test_a_row_with_nothing_to_learn_is_refused(messages: list[dict[str, str]], 
 
 def test_the_given_system_prompt_is_for_rows_without_one() -> None:
     tok = tokenizer(STYLES["chatml"])
-    rows = [chat(*SHAPES["single turn"]), chat(*SHAPES["system"])]
+    rows = [row(*SHAPES["single turn"]), row(*SHAPES["system"])]
     (first,), (second,) = encode(rows, ChatTemplate(tok, system="Be kind."))
     assert tok.decode(first.input_ids).startswith("<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user")
     assert tok.decode(second.input_ids).startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user")
@@ -209,7 +213,7 @@ def test_any_text_is_learned_exactly_or_refused(style: str, texts: list[str], rs
     tok = CACHE.setdefault((style, rstrip), ChatTemplate(tokenizer(STYLES[style], rstrip=rstrip)))
     roles = ["user", "assistant"] * 2
     messages = chat(*zip(roles, texts[: len(texts) // 2 * 2], strict=False))
-    (outcome,) = encode([messages], tok)
+    (outcome,) = encode([{"messages": messages}], tok)
     if isinstance(outcome, Refused):
         return
     normal = tok.tokenizer.backend_tokenizer.normalizer.normalize_str

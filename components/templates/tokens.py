@@ -1,107 +1,184 @@
-"""From rendered text to token ids and labels, checked by decoding them again."""
+"""From canonical rows to token ids and labels, checked by decoding them again."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
 
 from components.errors import MartletError
 from components.rows import Row
+from components.templates.backend import Backend, Tokens, plain, runs, token_spans
 from components.templates.chat import ChatTemplate, Refused, Sample
 from components.templates.layout import Span
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Encoding
 
 IGNORED = -100
 """The label of a token that is not learned."""
 SAMPLED = 4
 """Samples of each structure that are decoded again and compared with `apply_chat_template`."""
 
-Truncation = Literal["delete", "left", "right"]
+Truncation = Literal["delete", "left", "right", "split"]
 
 
 class Encoded(NamedTuple):
-    """One training sample: token ids, and per token its id again or -100 where it is not learned."""
+    """One training sample: token ids, per token its id again or -100 where it is not learned, and its weight."""
 
     input_ids: list[int]
     labels: list[int]
-    truncated: bool = False
+    weights: list[float]
+
+
+@dataclass
+class Samples:
+    """The samples of a batch of rows: `ids`, `labels` (int32) and `weights` (float32) of all, one after the other.
+
+    Those of sample `i` are at `offsets[i]:offsets[i + 1]`, and it comes from row `owners[i]`. `refused` are the rows
+    that gave none. `truncated` counts the samples that lost tokens or were split, `cut` those of them that were cut
+    inside an answer, and `emptied` the pieces of split samples that held nothing to learn.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    offsets: np.ndarray
+    owners: np.ndarray
+    refused: dict[int, Refused]
+    truncated: int = 0
+    cut: int = 0
+    emptied: int = 0
 
 
 class Encoder:
-    """Encodes conversations with one template and tokenizer; `structures` counts the samples of each that it made."""
+    """Encodes rows with one template and tokenizer; `structures` counts the samples of each that it made."""
 
-    def __init__(self, chat: ChatTemplate, max_length: int | None = None, truncation_strategy: Truncation = "delete"):
-        self.chat, self.max_length, self.truncation_strategy = chat, max_length, truncation_strategy
+    def __init__(
+        self,
+        chat: ChatTemplate,
+        max_length: int | None = None,
+        truncation_strategy: Truncation = "delete",
+        fast: bool = True,
+    ) -> None:
+        self.chat, self.max_length = chat, max_length
+        self.truncation_strategy: Truncation = truncation_strategy
         self.structures: Counter[tuple[str, ...]] = Counter()
+        self.backend = Backend(chat.tokenizer, fast)
         self._doubted: set[tuple[str, ...]] = set()
-        self._backend = _with_exact_offsets(chat.tokenizer.backend_tokenizer)  # type: ignore[arg-type]
 
-    def __call__(self, rows: Sequence[Row]) -> list[list[Encoded] | Refused]:
-        """One entry per row: its samples, or why it is refused. Rows are best given a thousand at a time.
+    def __call__(self, rows: Sequence[Row]) -> Samples:
+        """The samples of the rows. Rows are best given a thousand at a time.
 
         Raises:
             MartletError: the ids are not those of `apply_chat_template`.
+            FastTokenizerDiffersError: as `Backend.encode`.
         """
-        rendered = [self._samples(row) for row in rows]
-        texts = [s.text for samples in rendered if not isinstance(samples, Refused) for s in samples]
-        encodings = iter(self._backend.encode_batch(texts, add_special_tokens=False))
-        outcomes: list[list[Encoded] | Refused] = []
-        for samples in rendered:
-            if isinstance(samples, Refused):
-                outcomes.append(samples)
-                continue
-            pairs = [(sample, next(encodings)) for sample in samples]
+        refused: dict[int, Refused] = {}
+        owned: list[tuple[int, Sample]] = []
+        for row, content in enumerate(rows):
             try:
-                outcomes.append([self._encoded(sample, encoding) for sample, encoding in pairs])
+                owned += [(row, sample) for sample in self.chat.samples(content)]
             except Refused as refusal:
-                outcomes.append(refusal)
-        return outcomes
+                refused[row] = refusal
+        texts = [sample.text for _, sample in owned]
+        tokens, encodings = self.backend.encode(texts)
+        spans = self._spans(owned, texts, tokens, encodings, refused)
+        labels, weights = _labels(owned, tokens, spans)
+        whole = Samples(
+            tokens.ids, labels, weights, tokens.offsets, np.array([row for row, _ in owned], np.int64), refused
+        )
+        return self._fitted(whole)
 
-    def _samples(self, row: Row) -> list[Sample] | Refused:
-        try:
-            return self.chat.samples(row)
-        except Refused as refusal:
-            return refusal
+    def _spans(
+        self,
+        owned: list[tuple[int, Sample]],
+        texts: list[str],
+        tokens: Tokens,
+        encodings: "Sequence[Encoding] | None",
+        refused: dict[int, Refused],
+    ) -> list[list[Span]]:
+        """The learned tokens of each sample, counted through all; rows where they cannot be told are refused."""
+        pairs = [(i, span) for i, (_, sample) in enumerate(owned) for span in sample.spans]
+        located = iter(self.backend.locate(texts, tokens, pairs).tolist())
+        found: list[list[Span]] = []
+        for i, (row, sample) in enumerate(owned):
+            spans: list[Span] = [tuple(next(located)) for _ in sample.spans]
+            first, end = tokens.offsets[i : i + 2].tolist()
+            try:
+                if any(start < 0 for start, _ in spans):
+                    encoding = encodings[i] if encodings else self.backend.compare(sample.text, tokens.ids[first:end])
+                    inside = token_spans(encoding, sample.text, sample.spans)
+                    spans = [(first + start, first + stop) for start, stop in inside]
+                self._verify(sample, tokens.ids, (first, end), spans)
+            except Refused as refusal:
+                refused.setdefault(row, refusal)
+            found.append(spans)
+        return found
 
-    def _encoded(self, sample: Sample, encoding: "Encoding") -> Encoded:
-        ids, labels = encoding.ids, [IGNORED] * len(encoding)
-        spans = [token_span(encoding, sample.text, span) for span in sample.spans]
-        for first, end in spans:
-            labels[first:end] = ids[first:end]
-        self._verify(sample, ids, spans)
-        return self._fit(ids, labels)
-
-    def _verify(self, sample: Sample, ids: list[int], spans: list[Span]) -> None:
+    def _verify(self, sample: Sample, ids: np.ndarray, own: Span, spans: list[Span]) -> None:
         """Decode and compare, for the first samples of each structure, and for all of one that has once failed."""
         self.structures[sample.structure] += 1
         if self.structures[sample.structure] > SAMPLED and sample.structure not in self._doubted:
             return
-        tokenizer = self.chat.tokenizer
-        expected = sample.reference(tokenizer)
-        if ids != expected:
+        found = ids[slice(*own)].tolist()
+        expected = sample.reference(self.chat.tokenizer)
+        if found != expected:
             raise MartletError(
-                f"template: the token ids differ from the tokenizer's own apply_chat_template ({len(ids)} and "
+                f"template: the token ids differ from the tokenizer's own apply_chat_template ({len(found)} and "
                 f"{len(expected)} tokens) for {', '.join(sample.structure[:-1])}; "
                 "the tokenizer's files do not agree with each other"
             )
-        for (first, end), (start, stop) in zip(spans, sample.spans, strict=True):
-            decoded = tokenizer.decode(ids[first:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-            if _plain(str(decoded)) != _plain(sample.text[start:stop]):
+        tokens_of = dict(zip((start for start, _ in sample.spans), (first for first, _ in spans), strict=True))
+        ends_of = dict(zip((stop for _, stop in sample.spans), (end for _, end in spans), strict=True))
+        for start, stop in runs(sample.spans):
+            first, end = tokens_of[start], ends_of[stop]
+            decoded = self.chat.tokenizer.decode(
+                ids[first:end].tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+            if plain(str(decoded)) != plain(sample.text[start:stop]):
                 self._doubted.add(sample.structure)
                 raise Refused("the learned tokens do not decode to the answer", repr(str(decoded)[:80]))
 
-    def _fit(self, ids: list[int], labels: list[int]) -> Encoded:
-        limit = self.max_length
-        if limit is None or len(ids) <= limit:
-            return Encoded(ids, labels)
-        if self.truncation_strategy == "delete":
-            raise Refused("longer than max_length", f"{len(ids)} tokens, at most {limit}")
-        kept = slice(-limit, None) if self.truncation_strategy == "left" else slice(limit)
-        if all(label == IGNORED for label in labels[kept]):
-            raise Refused("nothing to learn is left after truncation", f"{len(ids)} tokens, at most {limit}")
-        return Encoded(ids[kept], labels[kept], truncated=True)
+    def _fitted(self, whole: Samples) -> Samples:
+        """The samples without those of refused rows, none longer than max_length."""
+        learned = np.concatenate([[0], np.cumsum(whole.labels != IGNORED)])
+        starts, ends = whole.offsets[:-1], whole.offsets[1:]
+        limit = self.max_length or int((ends - starts).max(initial=0))
+        long = set(np.flatnonzero(ends - starts > limit).tolist())
+        if not long and not whole.refused:
+            return whole
+        pieces: list[tuple[int, int, int]] = []
+        for i, (row, start, end) in enumerate(zip(whole.owners.tolist(), starts.tolist(), ends.tolist(), strict=True)):
+            if row in whole.refused:
+                continue
+            if i not in long:
+                pieces.append((row, start, end))
+                continue
+            ranges = self._ranges(start, end, limit)
+            kept = [(row, *piece) for piece in ranges if learned[piece[1]] > learned[piece[0]]]
+            whole.emptied += (len(ranges) - len(kept)) if kept else 0
+            whole.truncated += bool(kept)
+            inner = {edge for piece in ranges for edge in piece} - {start, end}
+            whole.cut += any(whole.labels[edge - 1] != IGNORED and whole.labels[edge] != IGNORED for edge in inner)
+            if not kept:
+                what = "longer than max_length" if not ranges else "nothing to learn is left after truncation"
+                whole.refused[row] = Refused(what, f"{end - start} tokens, at most {limit}")
+            pieces += kept
+        return _gathered(whole, [piece for piece in pieces if piece[0] not in whole.refused])
+
+    def _ranges(self, start: int, end: int, limit: int) -> list[Span]:
+        """What is kept of the tokens [start, end)."""
+        match self.truncation_strategy:
+            case "delete":
+                return []
+            case "left":
+                return [(end - limit, end)]
+            case "right":
+                return [(start, start + limit)]
+            case "split":
+                return [(at, min(at + limit, end)) for at in range(start, end, limit)]
 
 
 def encode(
@@ -110,38 +187,42 @@ def encode(
     max_length: int | None = None,
     truncation_strategy: Truncation = "delete",
 ) -> list[list[Encoded] | Refused]:
-    """Encode conversations: per row its samples (several where the template needs one per turn), or the refusal."""
-    return Encoder(chat, max_length, truncation_strategy)(rows)
+    """Encode rows: per row its samples (several where the template needs one per turn), or why it is refused."""
+    samples = Encoder(chat, max_length, truncation_strategy)(rows)
+    found: list[list[Encoded] | Refused] = [samples.refused.get(row, []) for row in range(len(rows))]
+    columns = (samples.ids.tolist(), samples.labels.tolist(), samples.weights.tolist())
+    for row, start, end in zip(samples.owners, samples.offsets[:-1], samples.offsets[1:], strict=True):
+        found[row].append(Encoded(*(column[start:end] for column in columns)))  # type: ignore[union-attr]
+    return found
 
 
-def token_span(encoding: "Encoding", text: str, span: Span) -> Span:
-    """The tokens [first, end) that are the characters `span` of `text`.
-
-    Raises:
-        Refused: a token lies on both sides of one of the ends. Whitespace that an added token swallows behind the
-            end tag (`rstrip` in tokenizer.json) is let pass: the token is the tag.
-    """
-    start, stop = span
-    first, last = encoding.char_to_token(start), encoding.char_to_token(stop - 1)
-    if first is None or last is None:
-        raise Refused("the tokenizer drops a character at an end of the answer", repr(text[start : start + 20]))
-    begins, ends = encoding.token_to_chars(first)[0], encoding.token_to_chars(last)[1]  # type: ignore[index]
-    if begins != start or text[stop:ends].strip():
-        raise Refused("an end of the answer falls inside a token", repr(text[min(begins, start) : start + 20]))
-    return first, last + 1
-
-
-def _with_exact_offsets(tokenizer: "Tokenizer") -> "Tokenizer":
-    """A copy without truncation and padding, and without the post-processor, which trims spaces off the offsets."""
-    from tokenizers import Tokenizer
-
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    copy.post_processor = None  # type: ignore[assignment]
-    return copy
+def _labels(owned: list[tuple[int, Sample]], tokens: Tokens, spans: list[list[Span]]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and weights of all tokens; a span of weight 0 is not learned."""
+    weights = np.zeros(len(tokens.ids), np.float32)
+    pairs = [
+        (first, end, weight)
+        for (_, sample), found in zip(owned, spans, strict=True)
+        for (first, end), weight in zip(found, sample.weights, strict=True)
+        if first >= 0
+    ]
+    # Spans of the rows of a batch do not overlap, so each begins and ends a plateau.
+    if pairs:
+        first, end, weight = (np.array(column) for column in zip(*pairs, strict=True))
+        steps = np.zeros(len(weights) + 1, np.float64)
+        np.add.at(steps, first, weight)
+        np.add.at(steps, end, -weight)
+        weights = np.cumsum(steps)[:-1].round(6).astype(np.float32)
+    return np.where(weights > 0, tokens.ids, IGNORED).astype(np.int32), weights
 
 
-def _plain(text: str) -> str:
-    """Text without what tokenizers do not keep: compatibility forms, SentencePiece's mark for a space, outer spaces."""
-    return unicodedata.normalize("NFKC", text).replace("\u2581", " ").strip()
+def _gathered(whole: Samples, pieces: list[tuple[int, int, int]]) -> Samples:
+    """The tokens of some pieces `(row, start, end)`."""
+    owners, starts, ends = (
+        (np.array(column, np.int64) for column in zip(*pieces, strict=True)) if pieces else [np.zeros(0, np.int64)] * 3
+    )
+    lengths = ends - starts
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    whole.ids, whole.labels, whole.weights = whole.ids[index], whole.labels[index], whole.weights[index]
+    whole.offsets, whole.owners = offsets, owners
+    return whole

@@ -190,9 +190,9 @@ def test_too_long_rows_are_left_out_or_cut_but_never_without_a_learned_token() -
     assert isinstance(deleted, Refused)
     assert deleted.reason == "longer than max_length"
     left = only(template, messages, max_length=answer, truncation_strategy="left")[0]
-    assert left == Encoded(whole.input_ids[-answer:], whole.labels[-answer:], truncated=True)
+    assert left == Encoded(whole.input_ids[-answer:], whole.labels[-answer:], whole.weights[-answer:])
     right = only(template, messages, max_length=size - answer, truncation_strategy="right")[0]
-    assert right == Encoded(whole.input_ids[: size - answer], whole.labels[: size - answer], truncated=True)
+    assert right == Encoded(whole.input_ids[: size - answer], whole.labels[: size - answer], whole.weights[: size - answer])
     nothing = only(template, messages, max_length=size - answer - 1, truncation_strategy="right")
     assert isinstance(nothing, Refused)
     assert nothing.reason == "nothing to learn is left after truncation"

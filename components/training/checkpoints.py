@@ -16,7 +16,15 @@ from components.errors import ConfigError, MartletError
 from components.files import MANIFEST, is_complete, read_json, sha256, sha256_of
 
 FINISHED = "finished.json"
-DECIDING = ("per_device_train_batch_size", "gradient_accumulation_steps", "seed")
+DECIDING = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "seed",
+    "packing",
+    "packing_length",
+    "packing_strategy",
+    "group_by_length",
+)
 """Parameters of training without which a position in the data means something else."""
 
 

@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 from transformers.trainer import Trainer
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from components.errors import MartletError
 from components.files import seal, write_json
@@ -23,13 +25,15 @@ from components.training.rows import IGNORED
 class TokenTrainer(Trainer):
     """Losses are sums over learnable tokens, divided by how many there are: in a step, and in an evaluation."""
 
-    def __init__(self, *, save_weights: Callable[[Any, Path], None], seal_with: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self, *, save_weights: Callable[[Any, Path], None], seal_with: dict[str, Any], weighted: bool, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.remove_callback(PrinterCallback)
         self.save_weights = save_weights
         self.arguments, self.run = seal_with["arguments"], seal_with["run"]
         self.save_total_limit = seal_with["save_total_limit"]
-        if not self.model_accepts_loss_kwargs:
+        if weighted or not self.model_accepts_loss_kwargs:
             self.compute_loss_func = token_loss
 
     def compute_loss(
@@ -38,7 +42,21 @@ class TokenTrainer(Trainer):
         # A step in which nothing is learned has a loss of zero rather than 0 / 0.
         if torch.is_tensor(num_items_in_batch):
             num_items_in_batch = num_items_in_batch.clamp(min=1)
+        if "position_ids" in inputs:
+            # Restarting positions isolate documents only without a mask and without a cache.
+            inputs = {name: value for name, value in inputs.items() if name != "attention_mask"}
+            inputs["use_cache"] = False
+        weights = inputs.pop("loss_scale", None)
+        if self.compute_loss_func:
+            self.compute_loss_func = partial(token_loss, loss_scale=weights)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        data: Any = self.train_dataset
+        together = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return GroupedByLength(data.lengths.tolist(), together, self.args.seed)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:  # noqa: ARG002
         """Without a start there are no timings in the history, and equal runs have equal ones."""
@@ -81,13 +99,37 @@ class TokenTrainer(Trainer):
         rotate(root, self.state.log_history, self.save_total_limit)
 
 
-def token_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
-    """Next-token cross entropy for models that do not normalise by tokens; logits [rows, length, vocabulary]."""
-    logits = outputs["logits"][:, :-1].float()
-    total = nn.functional.cross_entropy(
-        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-    return total / (num_items_in_batch if num_items_in_batch is not None else (labels[:, 1:] != IGNORED).sum())
+def token_loss(
+    outputs: Any,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | None = None,
+    loss_scale: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Next-token cross entropy; logits [rows, length, vocabulary], labels and their weights [rows, length].
+
+    With weights it is `sum(loss_scale * cross_entropy) / learnable tokens`, as in ms-swift: a weight of 2 counts a
+    token twice above the line, and once below it.
+    """
+    logits, targets = outputs["logits"][:, :-1].float().flatten(0, 1), labels[:, 1:].flatten()
+    if loss_scale is None:
+        total = nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+    else:
+        each = nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
+        total = (each * loss_scale[:, 1:].flatten()).sum()
+    return total / (num_items_in_batch if num_items_in_batch is not None else (targets != IGNORED).sum())
+
+
+class GroupedByLength(LengthGroupedSampler):
+    """transformers' sampler, with an order that depends on (seed, epoch) alone, so that a run can be resumed."""
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.order = torch.Generator()
+        super().__init__(batch_size, lengths=lengths, generator=self.order)
+        self.seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate's loader before each pass."""
+        self.order.manual_seed(self.seed + epoch)
 
 
 def _why_not_saved(root: Path, step: int, error: Exception) -> str:

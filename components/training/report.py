@@ -27,6 +27,7 @@ def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, An
         "best_eval_loss": min(evaluations.values(), default=None),
         "best_checkpoint": outcome.best,
         "last_checkpoint": outcome.last,
+        **({"packing": outcome.packing} if outcome.packing else {}),
         **extra,
     }
     write_json(reports / "train.json", summary)

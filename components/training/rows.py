@@ -1,16 +1,20 @@
-"""From an Arrow file of tokens to padded batches."""
+"""An Arrow file of tokens as a dataset: of rows, or of packs of them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import MartletError
+from components.errors import ConfigError, MartletError
 from components.files import sha256, sha256_of
+from components.training.packing import pack
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
 
 IGNORED = -100
 """Label of a token that is not learned."""
+
+Row = dict[str, Any]
+"""`input_ids`, `labels` and, where the file has weights, `loss_scale`: arrays [length]."""
 
 
 def tokens_hash(folder: Path) -> str:
@@ -19,42 +23,58 @@ def tokens_hash(folder: Path) -> str:
 
 
 class Rows:
-    """A map-style dataset over the columns `input_ids` and `labels` (lists of int) of a memory-mapped Arrow file."""
+    """A map-style dataset over the columns of a memory-mapped Arrow file."""
 
     def __init__(self, file: Path) -> None:
         import pyarrow as pa
 
         table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
-        self.input_ids, self.labels = table["input_ids"], table["labels"]
-        if not len(self):
+        if not len(table):
             raise MartletError(f"{file}: no rows to learn from")
+        self.lengths: np.ndarray = table["length"].to_numpy()
+        self.weighted = "loss_scale" in table.column_names
+        self._columns = {name: table[name] for name in ("input_ids", "labels", *["loss_scale"] * self.weighted)}
+        self._origin = table["source"], table["row"]
 
     def __len__(self) -> int:
-        return len(self.input_ids)
+        return len(self.lengths)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {
-            "input_ids": self.input_ids[index].values.to_numpy(),
-            "labels": self.labels[index].values.to_numpy(),
-        }
+    def __getitem__(self, index: int) -> Row:
+        return {name: column[index].values.to_numpy() for name, column in self._columns.items()}
+
+    def origin(self, index: int) -> str:
+        """Where a row comes from, for people."""
+        source, row = self._origin
+        return f"{source[index]}, row {row[index]}"
 
 
-class Collator:
-    """Pad on the right to the longest row: `input_ids`, `attention_mask` and `labels`, each [rows, longest]."""
+class Packs:
+    """A map-style dataset of packs: lists of rows that together have at most `length` tokens.
 
-    def __init__(self, pad_token_id: int) -> None:
-        self.pad_token_id = pad_token_id
+    Raises:
+        ConfigError: a row is longer than a pack.
+    """
 
-    def __call__(self, rows: list[dict[str, Any]]) -> "dict[str, torch.Tensor]":
-        import torch
+    def __init__(self, rows: Rows, length: int | None, strategy: str) -> None:
+        import numpy as np
 
-        shape = len(rows), max(len(row["input_ids"]) for row in rows)
-        input_ids = torch.full(shape, self.pad_token_id, dtype=torch.long)
-        attention_mask = torch.zeros(shape, dtype=torch.long)
-        labels = torch.full(shape, IGNORED, dtype=torch.long)
-        for i, row in enumerate(rows):
-            length = len(row["input_ids"])
-            input_ids[i, :length] = torch.tensor(row["input_ids"])
-            attention_mask[i, :length] = 1
-            labels[i, :length] = torch.tensor(row["labels"])
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        longest = int(rows.lengths.argmax())
+        self.rows, self.length = rows, length or int(rows.lengths[longest])
+        if rows.lengths[longest] > self.length:
+            raise ConfigError(
+                f"packing_length: {rows.origin(longest)} has {rows.lengths[longest]} tokens and a pack holds "
+                f"{self.length}; raise --packing_length to {rows.lengths[longest]} or lower --max_length"
+            )
+        self._order, self._bounds = pack(rows.lengths, self.length, strategy)
+        self.lengths: np.ndarray = np.add.reduceat(rows.lengths[self._order], self._bounds[:-1])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> list[Row]:
+        return [self.rows[int(i)] for i in self._order[self._bounds[index] : self._bounds[index + 1]]]
+
+    @property
+    def fill(self) -> float:
+        """Share of the packs' tokens that are rows."""
+        return float(self.lengths.sum() / (len(self) * self.length))

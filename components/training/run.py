@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from components.config.groups.train import Train
 from components.errors import ConfigError, InterruptedRunError, MartletError
 from components.training import checkpoints as store
+from components.training.batches import Isolated, Padded
+from components.training.isolation import check_isolation
 from components.training.preload import preload
-from components.training.rows import Collator, Rows
+from components.training.rows import Packs, Rows
 from components.training.signals import stopping
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 ROWS_PER_STEP = 16
-"""Rows in an optimizer step where nobody says how many."""
+"""Rows, or packs of them, in an optimizer step where nobody says how many."""
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Outcome:
     """The checkpoint with the lowest eval loss."""
     last: str
     logging_steps: int
+    packing: dict[str, Any] | None
+    """With packing: number of `packs`, their `length` in tokens, and the share of it that rows `fill`."""
     history: list[dict[str, Any]] = field(repr=False)
     """The trainer's log: `step` with `loss`, `learning_rate` and `grad_norm`, or with `eval_loss`."""
 
@@ -59,14 +63,15 @@ def train(
     run: str = "",
     resume_from: Path | None = None,
 ) -> Outcome:
-    """Train `model` in place on `tokens`/train.arrow, evaluating on val.arrow where there is one.
+    """Train `model` in place on `tokens`/train.arrow, evaluating on the rows of val.arrow where there is one.
 
     Goes on from the newest complete checkpoint in the folder `checkpoints` that was made under the same fingerprint
     `run`, or from `resume_from`. Each checkpoint holds the weights as `save` writes them, the tokenizer, `arguments` as
     args.json, and what exact resume needs. `params` must have a learning rate and accumulation (see `settled`).
 
     Raises:
-        ConfigError: `resume_from` is incomplete or of another run, or the parameters do not go together.
+        ConfigError: `resume_from` is incomplete or of another run, the parameters do not go together, or the model
+            mixes documents that share a line.
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint is written.
         MartletError: a checkpoint could not be written, the loss is no number, or there are no rows.
     """
@@ -78,6 +83,14 @@ def train(
         on_progress({"message": message})
 
     _settle_threads(model)
+    rows, validation = Rows(tokens / "train.arrow"), tokens / "val.arrow"
+    val_rows = Rows(validation) if validation.is_file() else None
+    packs = Packs(rows, params.packing_length, params.packing_strategy) if params.packing else None
+    if packs:
+        say(
+            f"{len(rows)} rows in {len(packs)} packs of {packs.length} tokens, {packs.fill:.1%} full; "
+            f"a pack has {len(rows) / len(packs):.0f} rows on average"
+        )
     with store.held(checkpoints):
         if resume_from:
             store.check_given(resume_from, arguments)
@@ -85,20 +98,22 @@ def train(
         if start:
             say(f"going on from {start.name}")
             store.drop_later(checkpoints, start, say)
-        validation = tokens / "val.arrow"
         with stopping() as stop:
             watch = Watch(on_progress, params.logging_steps, stop)
             trainer = TokenTrainer(
                 model=model,
-                args=_training_arguments(model, params, checkpoints, validation.is_file()),
-                data_collator=Collator(_pad_token_id(tokenizer)),
-                train_dataset=Rows(tokens / "train.arrow"),
-                eval_dataset=Rows(validation) if validation.is_file() else None,
+                args=_training_arguments(model, params, checkpoints, val_rows is not None),
+                data_collator=_collator(model, params, _pad_token_id(tokenizer)),
+                train_dataset=packs or rows,
+                eval_dataset=val_rows,
                 processing_class=tokenizer,
                 callbacks=[watch],
                 save_weights=save,
+                weighted=rows.weighted or (val_rows is not None and val_rows.weighted),
                 seal_with={"arguments": arguments, "run": run, "save_total_limit": params.save_total_limit},
             )
+            if packs or params.padding_free:
+                check_isolation(model, rows)
             began = time.monotonic()
             trainer.train(resume_from_checkpoint=str(start) if start else None)
     seconds, seen = time.monotonic() - began, trainer.state
@@ -119,18 +134,21 @@ def train(
         best=f"checkpoint-{best}" if best is not None else None,
         last=f"checkpoint-{seen.global_step}",
         logging_steps=params.logging_steps,
+        packing={"packs": len(packs), "length": packs.length, "fill": round(packs.fill, 5)} if packs else None,
         history=[entry for entry in seen.log_history if "loss" in entry or "eval_loss" in entry],
     )
 
 
-def settled(params: Train, default_learning_rate: float) -> Train:
-    """Fill in what depends on other things: the tuner's learning rate, accumulation, and how often to evaluate."""
+def settled(params: Train, default_learning_rate: float, max_length: int | None = None) -> Train:
+    """Fill in what depends on other things: the tuner's learning rate, accumulation, how often to evaluate, and the
+    length of packs, which is the `max_length` of rows."""
     accumulation = params.gradient_accumulation_steps or math.ceil(ROWS_PER_STEP / params.per_device_train_batch_size)
     return params.model_copy(
         update={
             "learning_rate": params.learning_rate or default_learning_rate,
             "gradient_accumulation_steps": accumulation,
             "eval_steps": params.eval_steps or params.save_steps,
+            "packing_length": params.packing_length or (max_length if params.packing else None),
         }
     )
 
@@ -163,6 +181,7 @@ def _training_arguments(model: Any, params: Train, output: Path, evaluates: bool
         bf16=model.dtype == torch.bfloat16,
         fp16=model.dtype == torch.float16,
         activation_checkpointing=accelerated if checkpointing is None else checkpointing,
+        train_sampling_strategy="group_by_length" if params.group_by_length else "random",
         logging_steps=1,
         logging_nan_inf_filter=False,
         eval_strategy="steps" if evaluates else "no",
@@ -177,6 +196,12 @@ def _training_arguments(model: Any, params: Train, output: Path, evaluates: bool
         report_to="none",
         disable_tqdm=True,
     )
+
+
+def _collator(model: Any, params: Train, pad_token_id: int) -> Isolated | Padded:
+    if not (params.packing or params.padding_free):
+        return Padded(pad_token_id)
+    return Isolated(pad_token_id, one_line="flash" in model.config._attn_implementation)
 
 
 def _pad_token_id(tokenizer: Any) -> int:

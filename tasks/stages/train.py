@@ -16,7 +16,7 @@ def run(params: Params, paths: Paths) -> Result:
     """Read data/tokens and data/model.json; write models/adapter, reports/train.* and the checkpoints."""
     training.preload().join()
     method = tuners.tuner(params.tuner.train_type)
-    settings = training.settled(params.train, method.DEFAULT_LEARNING_RATE)
+    settings = training.settled(params.train, method.DEFAULT_LEARNING_RATE, params.template.max_length)
     identity = read_json(paths.model)
     arguments = {
         "model": identity,

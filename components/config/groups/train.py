@@ -16,11 +16,18 @@ class Train(Group):
     )
     num_train_epochs: float = field(3.0, "passes over the training data", gt=0)
     max_steps: int = field(-1, "optimizer steps in all; overrides the epochs when positive", ge=-1)
-    per_device_train_batch_size: int = field(1, "rows per device in one forward pass", gt=0)
+    per_device_train_batch_size: int = field(1, "rows (or packs) per device in one forward pass", gt=0)
     per_device_eval_batch_size: int = field(1, "rows per device in one evaluation pass", gt=0)
     gradient_accumulation_steps: int | None = field(
-        None, "forward passes per optimizer step; by default as many as make 16 rows", gt=0
+        None, "forward passes per optimizer step; by default as many as make 16 rows (or packs)", gt=0
     )
+    packing: bool = field(False, "put several rows into one of packing_length; no document sees another")
+    packing_length: int | None = field(None, "tokens in a pack; by default as --max_length", gt=0)
+    packing_strategy: Literal["binpack", "sequential"] = field(
+        "binpack", "best-fit decreasing, or packs that keep the order of the rows"
+    )
+    padding_free: bool = field(False, "join the rows of a batch instead of padding them; no document sees another")
+    group_by_length: bool = field(False, "batches of rows of about the same length")
     learning_rate: float | None = field(None, "peak learning rate; by default 1e-4, or 1e-5 for full training", gt=0)
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup", "polynomial"] = field(
         "cosine", "how the learning rate falls"

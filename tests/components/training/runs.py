@@ -22,7 +22,7 @@ from components.training import Outcome, settled, train
 from components.tuners import lora
 
 MASKED = [-100]
-Row = dict[str, list[int]]
+Row = dict[str, Any]
 
 
 def some_rows(count: int, seed: int = 0) -> list[Row]:
@@ -36,16 +36,19 @@ def some_rows(count: int, seed: int = 0) -> list[Row]:
     return rows
 
 
-def write_tokens(
-    folder: Path, train: list[dict[str, list[int]]], val: list[dict[str, list[int]]] | None = None
-) -> Path:
-    """Write rows as the stage `template` does."""
+def write_tokens(folder: Path, train: list[Row], val: list[Row] | None = None) -> Path:
+    """Write rows as the stage `template` does; with the column `loss_scale` where the rows have it."""
     folder.mkdir(parents=True, exist_ok=True)
-    kind = pa.list_(pa.int32())
-    schema = pa.schema([("input_ids", kind), ("labels", kind), ("length", pa.int32())])
+    kind, number = pa.list_(pa.int32()), pa.int32()
+    columns = [("input_ids", kind), ("labels", kind), ("length", number), ("source", pa.string()), ("row", number)]
     for name, rows in (("train", train), ("val", val)):
         if rows is not None:
-            lines = [{**row, "length": len(row["input_ids"])} for row in rows]
+            weights = [("loss_scale", pa.list_(pa.float32()))] if rows and "loss_scale" in rows[0] else []
+            schema = pa.schema([*columns, *weights])
+            lines = [
+                {**row, "length": len(row["input_ids"]), "source": "a.jsonl", "row": i}
+                for i, row in enumerate(rows, start=1)
+            ]
             with pa.OSFile(str(folder / f"{name}.arrow"), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
                 for batch in pa.Table.from_pylist(lines, schema=schema).to_batches(max_chunksize=7):
                     writer.write_batch(batch)

@@ -1,7 +1,6 @@
 """Checkpoints: complete or absent, and a run that was stopped ends as if it had not been."""
 
 import json
-import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -16,25 +15,6 @@ from tests.components.training import runs
 
 TOTAL = 8
 """Steps of a run; a checkpoint follows every second."""
-
-
-@pytest.fixture(scope="module")
-def apart(tiny_model: Path, tokens: Path):
-    """Run in a process of its own; returns its exit code. The server that it is forked from has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.components.training.runs"])
-
-    def learn(folder: Path, hazard: tuple[str, int] | None = None, workers: int = 0) -> int | None:
-        settings = {"hazard": hazard, "dataloader_num_workers": workers}
-        folder.mkdir(exist_ok=True)
-        process = context.Process(
-            target=runs.learn_and_exit, args=(folder, tiny_model, tokens, folder), kwargs=settings
-        )
-        process.start()
-        process.join(120)
-        return process.exitcode
-
-    return learn
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,71 @@
+"""From rows to the tensors of one forward pass, padded or without padding."""
+
+from typing import TYPE_CHECKING, Any
+
+from components.training.rows import IGNORED, Row
+
+if TYPE_CHECKING:
+    import torch
+
+FILL = {"attention_mask": 0, "position_ids": 0, "labels": IGNORED, "loss_scale": 0.0}
+
+
+class Padded:
+    """One row per line, padded on the right to the longest.
+
+    Gives `input_ids`, `attention_mask`, `labels` and, where the rows have it, `loss_scale`, each [rows, longest].
+    """
+
+    def __init__(self, pad_token_id: int) -> None:
+        self.fill = {**FILL, "input_ids": pad_token_id}
+
+    def __call__(self, rows: list[Row]) -> "dict[str, torch.Tensor]":
+        return _stacked([{**row, "attention_mask": _ones(row)} for row in rows], self.fill)
+
+
+class Isolated:
+    """Several documents per line, told apart by `position_ids` that restart at 0 with each.
+
+    A batch of packs has a pack on each line, a batch of rows has all of them on one; `one_line` puts packs on one line
+    as well, as FlashAttention wants them. The first label of a document is ignored, as the token before it belongs to
+    another. At the end of a line each token of padding is a document by itself. `attention_mask` says where the real
+    tokens are, for counting: a model must not see it (see `TokenTrainer.compute_loss`).
+    """
+
+    def __init__(self, pad_token_id: int, one_line: bool) -> None:
+        self.fill, self.one_line = {**FILL, "input_ids": pad_token_id}, one_line
+
+    def __call__(self, batch: list[Any]) -> "dict[str, torch.Tensor]":
+        lines: list[list[Row]] = batch if isinstance(batch[0], list) else [batch]
+        if self.one_line:
+            lines = [[row for line in lines for row in line]]
+        return _stacked([_joined(line) for line in lines], self.fill)
+
+
+def _joined(rows: list[Row]) -> Row:
+    import numpy as np
+
+    line = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    lengths = [len(row["input_ids"]) for row in rows]
+    line["position_ids"] = np.concatenate([np.arange(length) for length in lengths])
+    line["labels"][np.cumsum([0, *lengths[:-1]])] = IGNORED
+    return {**line, "attention_mask": _ones(line)}
+
+
+def _ones(row: Row) -> Any:
+    import numpy as np
+
+    return np.ones(len(row["input_ids"]), dtype=np.int64)
+
+
+def _stacked(lines: list[Row], fill: dict[str, Any]) -> "dict[str, torch.Tensor]":
+    import torch
+
+    longest = max(len(line["input_ids"]) for line in lines)
+    tensors: dict[str, torch.Tensor] = {}
+    for name in lines[0]:
+        kind = torch.float32 if name == "loss_scale" else torch.long
+        tensors[name] = torch.full((len(lines), longest), fill[name], dtype=kind)
+        for i, line in enumerate(lines):
+            tensors[name][i, : len(line[name])] = torch.tensor(line[name])
+    return tensors

@@ -150,6 +150,8 @@ def _outer(encoding: "Encoding", text: str, start: int, stop: int) -> Span:
     first, last = encoding.char_to_token(start), encoding.char_to_token(stop - 1)
     if first is None or last is None:
         raise Refused("the tokenizer drops a character at an end of the answer", repr(text[start : start + 20]))
+    while last + 1 < len(encoding) and (encoding.token_to_chars(last + 1) or (stop, stop))[0] < stop:
+        last += 1  # one character may take several tokens
     begins, ends = encoding.token_to_chars(first)[0], encoding.token_to_chars(last)[1]  # type: ignore[index]
     if begins != start or text[stop:ends].strip():
         raise Refused("an end of the answer falls inside a token", repr(text[min(begins, start) : start + 20]))

@@ -147,14 +147,14 @@ class Encoder:
         starts, ends = whole.offsets[:-1], whole.offsets[1:]
         limit = self.max_length or int((ends - starts).max(initial=0))
         long = set(np.flatnonzero(ends - starts > limit).tolist())
-        if not long and not whole.refused:
+        if not long and not whole.refused and (learned[ends] > learned[starts]).all():
             return whole
         pieces: list[tuple[int, int, int]] = []
         for i, (row, start, end) in enumerate(zip(whole.owners.tolist(), starts.tolist(), ends.tolist(), strict=True)):
             if row in whole.refused:
                 continue
             if i not in long:
-                pieces.append((row, start, end))
+                pieces += [(row, start, end)] if learned[end] > learned[start] else []
                 continue
             ranges = self._ranges(start, end, limit)
             kept = [(row, *piece) for piece in ranges if learned[piece[1]] > learned[piece[0]]]
@@ -166,6 +166,9 @@ class Encoder:
                 what = "longer than max_length" if not ranges else "nothing to learn is left after truncation"
                 whole.refused[row] = Refused(what, f"{end - start} tokens, at most {limit}")
             pieces += kept
+        given = {row for row, _, _ in pieces}
+        for row in set(whole.owners.tolist()) - given - whole.refused.keys():
+            whole.refused[row] = Refused("nothing in it is to be learned")
         return _gathered(whole, [piece for piece in pieces if piece[0] not in whole.refused])
 
     def _ranges(self, start: int, end: int, limit: int) -> list[Span]:

@@ -1,22 +1,39 @@
-"""OpenAI's and TRL's conversations: a list of messages with role and content."""
+"""Conversations: OpenAI's, Anthropic's and ms-swift's `messages`, ShareGPT's `conversations`.
 
+https://platform.openai.com/docs/api-reference/chat, https://docs.anthropic.com/en/api/messages
+"""
+
+from collections.abc import Collection
 from typing import Any
 
-from components.data.turns import Message, messages_of, text
+from components import rows
+from components.data.formats._columns import CONVERSATIONS, Columns, is_complete, single_turn
+from components.data.turns import Media, extra, messages_of, system_of
 
-ACCEPTS = "messages of {role, content}"
-
-
-def matches(row: dict[str, Any]) -> bool:
-    """Either key, and not both."""
-    return (row.get("messages") is None) != (row.get("conversations") is None)
+ACCEPTS = "messages or conversations of {role, content}, {from, value} or {human, assistant}"
 
 
-def read(row: dict[str, Any]) -> list[Message]:
-    """The messages as they stand, behind the row's own `system` when they bring none."""
-    key = "conversations" if row.get("messages") is None else "messages"
-    messages = messages_of(row[key], key)
-    system = text(row, "system")
-    if system and not any(message["role"] == "system" for message in messages):
-        messages.insert(0, {"role": "system", "content": system})
-    return messages
+def readings(columns: Collection[str]) -> list[Columns]:
+    """One for each column of conversations.
+
+    A question or an answer beside it are what the conversation was made of (`problem` and `solution`, say), and its own
+    unless they are an entire row of another format.
+    """
+    parts = [] if is_complete(columns) else single_turn(columns)
+    return [(name, *parts) for name in CONVERSATIONS if name in columns]
+
+
+def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
+    """The messages, behind the row's own system prompt when they do not begin with one.
+
+    Without an assistant they are a prompt. When they end with the user's turn, other columns are kept for rewards.
+    """
+    column, media = columns[0], Media()
+    messages = messages_of(raw[column], column, media)
+    if messages[0]["role"] != "system" and (system := system_of(raw)):
+        messages = system + messages
+    if messages[-1]["role"] == "assistant":
+        return {"messages": messages} | media
+    answered = any(message["role"] == "assistant" for message in messages)
+    kept = extra(raw, column) if messages[-1]["role"] == "user" else {}
+    return {"messages" if answered else "prompt": messages} | kept | media

@@ -1,19 +1,26 @@
 """TRL's prompt and completion, as texts or as messages (https://huggingface.co/docs/trl/dataset_formats)."""
 
+from collections.abc import Collection
 from typing import Any
 
-from components.data.turns import Message, conversation, messages_of, text
+from components import rows
+from components.data.formats._columns import Columns
+from components.data.formats.preference import side
+from components.data.formats.prompt import prompt_of
+from components.data.turns import Media
 
 ACCEPTS = "prompt + completion"
 
 
-def matches(row: dict[str, Any]) -> bool:
+def readings(columns: Collection[str]) -> list[Columns]:
     """A prompt and a completion."""
-    return "prompt" in row and "completion" in row
+    group = ("prompt", "completion")
+    return [group] if {*group} <= {*columns} else []
 
 
-def read(row: dict[str, Any]) -> list[Message]:
-    """One question and its answer, or the messages of both."""
-    if isinstance(row["prompt"], list):
-        return messages_of(row["prompt"], "prompt") + messages_of(row["completion"], "completion")
-    return conversation(row, text(row, "prompt"), text(row, "completion"))
+def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
+    """The messages of both; only the completion is learned."""
+    media = Media()
+    prompt = prompt_of(raw, columns[0], media)
+    unlearned = [m | {"loss_scale": 0.0} if m["role"] == "assistant" else m for m in prompt]
+    return {"messages": unlearned + side(raw, columns[1], media)} | media

@@ -1,0 +1,46 @@
+"""The names that columns go by: ms-swift's synonyms (its ResponsePreprocessor), in tiers of how sure they are."""
+
+from collections.abc import Collection
+
+Columns = tuple[str, ...]
+
+CONVERSATIONS = ("messages", "conversations", "conversation")
+_QUESTIONS = (("query",), ("prompt", "question", "problem", "input"))
+_PROMPTS = (("prompt", "query"), ("question", "problem"))
+_ANSWERS = (
+    ("response",),
+    ("answer", "output", "targets", "target", "answer_key", "answers", "solution"),
+    ("completion",),
+    ("text", "content"),
+)
+_PAIRS = (("query", "response"), ("instruction", "output"), ("prompt", "completion"))
+
+
+def questions(columns: Collection[str]) -> list[str]:
+    """The columns that may hold the question of a question and an answer."""
+    return _surest(columns, _QUESTIONS)
+
+
+def prompts(columns: Collection[str]) -> list[str]:
+    """The columns that may hold a question that stands alone."""
+    return _surest(columns, _PROMPTS)
+
+
+def answers(columns: Collection[str]) -> list[str]:
+    """The columns that may hold the answer."""
+    return _surest(columns, _ANSWERS)
+
+
+def _surest(columns: Collection[str], tiers: tuple[Columns, ...]) -> list[str]:
+    return next((names for tier in tiers if (names := [name for name in tier if name in columns])), [])
+
+
+def single_turn(columns: Collection[str]) -> list[str]:
+    """All columns that hold a question or an answer."""
+    names = ("instruction", *(name for tier in (*_QUESTIONS, *_ANSWERS) for name in tier))
+    return [name for name in names if name in columns]
+
+
+def is_complete(columns: Collection[str]) -> bool:
+    """Whether the columns are an entire row of a format with one question and one answer, in its own names."""
+    return any(question in columns and answer in columns for question, answer in _PAIRS)

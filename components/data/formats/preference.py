@@ -1,0 +1,57 @@
+"""A better and a worse answer: TRL's and LLaMA-Factory's `chosen` and `rejected`.
+
+https://huggingface.co/docs/trl/dataset_formats, https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from components import rows
+from components.data.formats._columns import CONVERSATIONS, Columns, prompts
+from components.data.formats.prompt import prompt_of
+from components.data.turns import Media, asked, messages_of, split_pair, system_of, text
+
+ACCEPTS = "(prompt or conversations +) chosen + rejected"
+_INSTRUCTION = ("instruction", "input")
+
+
+def readings(columns: Collection[str]) -> list[Columns]:
+    """Both answers, and all columns that may hold what they answer, the surest first."""
+    if not {"chosen", "rejected"} <= {*columns}:
+        return []
+    others = (*CONVERSATIONS, *prompts(columns), *_INSTRUCTION)
+    return [("chosen", "rejected", *dict.fromkeys(name for name in ("prompt", *others) if name in columns))]
+
+
+def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
+    """Prompt, chosen and rejected as messages; without a prompt it is what two whole conversations share."""
+    media, other = Media(), Media()
+    chosen, rejected = side(raw, "chosen", media), side(raw, "rejected", other)
+    if media != other:
+        raise ValueError("chosen and rejected hold different media: these belong into the prompt that they share")
+    if chosen[0]["role"] != "assistant":
+        prompt, chosen, rejected = split_pair(chosen, rejected)
+        if prompt[0]["role"] != "system":
+            prompt = system_of(raw) + prompt
+    elif len(columns) > 2:
+        prompt = _prompt(raw, columns[2], media)
+    else:
+        raise ValueError("chosen and rejected are answers, but nothing says to what: the question goes into 'prompt'")
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected} | media
+
+
+def side(raw: dict[str, Any], column: str, media: Media) -> list[rows.Message]:
+    """An answer's messages: a text is the assistant's, an object one message, a list is as it is."""
+    value = raw[column]
+    if isinstance(value, str):
+        return [{"role": "assistant", "content": text(raw, column)}]
+    return messages_of([value] if isinstance(value, dict) else value, column, media)
+
+
+def _prompt(raw: dict[str, Any], column: str, media: Media) -> list[rows.Message]:
+    if column in CONVERSATIONS:
+        messages = messages_of(raw[column], column, media)
+        return messages if messages[0]["role"] == "system" else [*system_of(raw), *messages]
+    if column in _INSTRUCTION:
+        return asked(raw, "\n".join(part for name in _INSTRUCTION if (part := text(raw, name))))
+    return prompt_of(raw, column, media)

@@ -1,0 +1,82 @@
+"""Tool calls and tool declarations, in OpenAI's shape whichever they came in."""
+
+from typing import Any
+
+from components.data.turns.values import found, parsed, writable
+
+Call = dict[str, Any]
+_LITERAL = ("default", "const")
+"""Keys of a JSON schema whose null is a value; elsewhere it is what Arrow fills a table of structs with."""
+
+
+def call(name: Any, arguments: Any, where: str, identity: Any = None) -> Call:
+    """One call, its arguments an object: they may come as JSON, or be absent.
+
+    Raises:
+        ValueError: no name, or arguments that are no object.
+    """
+    import orjson
+
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{where} holds a tool call without a name ({found(name)})")
+    if isinstance(arguments, str) and arguments.strip():
+        try:
+            arguments = orjson.loads(arguments)
+        except ValueError as error:
+            told = f"the arguments of the call of '{name}' in {where} are not JSON ({error}): {found(arguments)}"
+            raise ValueError(told) from None
+    arguments = {} if arguments is None or isinstance(arguments, str) else arguments
+    if not isinstance(arguments, dict):
+        raise ValueError(f"the arguments of the call of '{name}' in {where} must be an object, not {found(arguments)}")
+    identity = {} if identity is None else {"id": identity}
+    made = {**identity, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return writable(made, f"the call of '{name}' in {where}")
+
+
+def calls(value: Any, where: str) -> list[Call]:
+    """OpenAI's `tool_calls`, or bare objects of name and arguments; one or a list of them, or JSON of that.
+
+    Raises:
+        ValueError: as `call`, and for anything else.
+    """
+    value = parsed(value, f"the tool call of {where}")
+    made = []
+    for one in value if isinstance(value, list) else [value]:
+        function = one.get("function") or one if isinstance(one, dict) else None
+        if not isinstance(function, dict):
+            raise ValueError(f"a tool call of {where} must be an object with name and arguments, not {found(one)}")
+        arguments = next((function[key] for key in ("arguments", "parameters") if function.get(key) is not None), None)
+        made.append(call(function.get("name"), arguments, where, one.get("id")))
+    return made
+
+
+def tools(value: Any) -> list[dict[str, Any]]:
+    """Declared tools: a list, one object, or JSON of these; bare and Anthropic's become OpenAI's.
+
+    Raises:
+        ValueError: anything else.
+    """
+    value = parsed(value, "'tools'")
+    value = [value] if isinstance(value, dict) else value
+    if not isinstance(value, list):
+        raise ValueError(f"'tools' must be a list of objects, not {found(value)}")
+    return [_tool(parsed(tool, f"tool {number} of 'tools'"), number) for number, tool in enumerate(value, 1)]
+
+
+def _tool(tool: Any, number: int) -> dict[str, Any]:
+    if not isinstance(tool, dict):
+        raise ValueError(f"tool {number} of 'tools' must be an object, not {found(tool)}")
+    tool = _unpadded(writable(tool, f"tool {number} of 'tools'"))
+    if "name" not in tool or "function" in tool or tool.get("type", "function") not in ("function", "custom"):
+        return tool
+    names = {"input_schema": "parameters"}
+    function = {names.get(key, key): value for key, value in tool.items() if key not in ("type", "cache_control")}
+    return {"type": "function", "function": function}
+
+
+def _unpadded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpadded(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _unpadded(item) for key, item in value.items() if item is not None or key in _LITERAL}

@@ -1,15 +1,21 @@
 """Hugging Face, through `huggingface_hub`."""
 
 import glob
-import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from components.data.hubs import answers, explained, training_files
+from components.data.hubs.problems import Problem, of_status
+from components.data.hubs.repository import File, Repository
 
 NAME = "Hugging Face"
 TOKEN = "HF_TOKEN"
+HOME = "HF_HOME"
 INSTEAD = "drop --use_hf to look on ModelScope"
+TRIES, LONGEST_SECONDS = 5, 60.0
+
+T = TypeVar("T")
 
 
 def endpoint() -> str:
@@ -19,42 +25,116 @@ def endpoint() -> str:
     return ENDPOINT
 
 
-def online() -> bool:
-    """Whether the hub answers; no when `HF_HUB_OFFLINE` says not to ask."""
+def has_token() -> bool:
+    """Whether a token is set or was saved by `hf auth login`."""
+    from huggingface_hub import get_token
+
+    return bool(get_token())
+
+
+def switched_off() -> str | None:
+    """The variable that says not to ask the hub."""
     from huggingface_hub.constants import is_offline_mode
 
-    return not is_offline_mode() and answers(endpoint())
+    return "HF_HUB_OFFLINE" if is_offline_mode() else None
 
 
-def cached(repo_id: str, revision: str | None) -> Path | None:
-    """The folder of a snapshot that was downloaded before, with all that is wanted of it."""
-    from huggingface_hub import get_cached_repo_tree, snapshot_download
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
+def folder(repo_id: str, commit: str) -> Path:
+    """Where a snapshot lies in the cache."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type="dataset") / "snapshots" / commit
+
+
+def remembered(repo_id: str, revision: str | None) -> str | None:
+    """The commit that a branch or tag was when the hub last answered."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionResolutionError
 
     try:
-        tree = get_cached_repo_tree(repo_id, repo_type="dataset", revision=revision)
-        wanted = _patterns(entry.path for entry in tree)
-        return Path(
-            snapshot_download(
-                repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted, local_files_only=True
-            )
-        )
-    except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
+        return HfApi().resolve_revision(repo_id, repo_type="dataset", revision=revision, local_files_only=True).resolved
+    except RevisionResolutionError:
         return None
 
 
-def download(repo_id: str, revision: str | None) -> Path:
-    """Download what is wanted of a repository; the main branch when no revision is given."""
+def look(repo_id: str, revision: str | None) -> Repository:
+    """Resolve a revision to its commit, which the client then remembers, and list the files."""
+    from huggingface_hub import HfApi, RepoFile
+
+    api = HfApi()
+    commit = _patiently(lambda: api.resolve_revision(repo_id, repo_type="dataset", revision=revision)).resolved
+    tree = _patiently(lambda: list(api.list_repo_tree(repo_id, recursive=True, revision=commit, repo_type="dataset")))
+    files = [
+        File(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
+        for entry in tree
+        if isinstance(entry, RepoFile)
+    ]
+    return Repository(commit, files)
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Call again when the hub says that it has had too many requests; the client does so for downloads only."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for attempt in range(1, TRIES):
+        try:
+            return call()
+        except HfHubHTTPError as error:
+            wait = _wait(error)
+            wait = 2.0**attempt if wait is None else wait
+            if error.response.status_code != 429 or wait > LONGEST_SECONDS:
+                raise
+            time.sleep(wait)
+    return call()
+
+
+def _wait(error: Exception) -> float | None:
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    headers = error.response.headers  # pyright: ignore[reportAttributeAccessIssue]
+    limit = parse_ratelimit_headers(headers)
+    after = headers.get("Retry-After", "")
+    return float(limit.reset_in_seconds) if limit else float(after) if after.isdigit() else None
+
+
+def fetch(repo_id: str, commit: str, files: Sequence[File]) -> None:
+    """Download files of a commit into its folder; those that are there are left as they are."""
+    from huggingface_hub import snapshot_download
+
+    wanted = [glob.escape(file.name) for file in files]
+    snapshot_download(repo_id, repo_type="dataset", revision=commit, allow_patterns=wanted)
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """What the client raises."""
     import httpx
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import RevisionResolutionError, XetDownloadError
 
-    with explained(sys.modules[__name__], repo_id, (RepositoryNotFoundError,), (HfHubHTTPError, httpx.HTTPError)):
-        info = HfApi().dataset_info(repo_id, revision=revision, timeout=10)
-        wanted = _patterns(file.rfilename for file in info.siblings or [])
-        # By the branch's name, not its commit: the cache then knows what the branch is when the hub is away.
-        return Path(snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted))
+    return (httpx.HTTPError, RevisionResolutionError, XetDownloadError, ValueError)
 
 
-def _patterns(names: Iterable[str]) -> list[str]:
-    return [glob.escape(name) for name in training_files(names)] + ["README.md"]
+def problem(error: Exception) -> Problem:
+    """Say what kind of thing an exception stands for; the client hides some behind others."""
+    import httpx
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, HfHubHTTPError | httpx.TransportError):
+        cause = cause.__cause__
+    words = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(cause, GatedRepoError):
+        return Problem("gated")
+    if isinstance(cause, RevisionNotFoundError):
+        return Problem("revision")
+    if isinstance(cause, RepositoryNotFoundError) and cause.response.status_code == 404:
+        return Problem("absent")
+    if isinstance(cause, HfHubHTTPError):
+        if cause.response.status_code == 429:
+            return Problem("rate", wait=_wait(cause))
+        return of_status(cause.response.status_code, words)
+    if isinstance(cause, httpx.TransportError):
+        return of_status(None, f"broke the connection ({type(cause).__name__})")
+    if "Consistency check failed" in words:
+        return Problem("damaged", "a file")
+    return Problem("other", words)

@@ -1,69 +1,109 @@
 """ModelScope, through `modelscope_hub`, the client inside `modelscope` (which itself takes seconds to import)."""
 
 import os
-import sys
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.data.hubs import answers, explained, training_files
-from components.files import read_json, write_json
+from components.data.hubs.problems import Problem, of_status
+from components.data.hubs.repository import File, Repository
+from components.files import write_text
 
 NAME = "ModelScope"
 TOKEN = "MODELSCOPE_API_TOKEN"
+HOME = "MODELSCOPE_CACHE"
 INSTEAD = "add --use_hf to look on Hugging Face"
-COMPLETE = ".complete.json"
-"""The files of a snapshot, written into its folder last: the client itself cannot tell one from half of one."""
+
+
+def _config() -> Any:
+    # Read once, by the import; the client's own defaults log every request and every failure.
+    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "CRITICAL")
+    from modelscope_hub import HubConfig
+
+    return HubConfig()
 
 
 def _api() -> Any:
-    # Read once, by the import; the client's own defaults log every request and try for minutes.
-    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "ERROR")
-    os.environ.setdefault("MODELSCOPE_API_MAX_RETRIES", "1")
-    from modelscope_hub import HubApi, HubConfig
+    config = _config()
+    from modelscope_hub import HubApi
 
-    return HubApi(HubConfig())
+    return HubApi(config)
 
 
 def endpoint() -> str:
     """Where the hub is, `MODELSCOPE_ENDPOINT` if that is set."""
-    _api()
-    from modelscope_hub import HubConfig
-
-    return str(HubConfig().endpoint)
+    return str(_config().endpoint)
 
 
-def online() -> bool:
-    """Whether the hub answers."""
-    return answers(endpoint())
+def has_token() -> bool:
+    """Whether a token is set or was saved by `modelscope login`."""
+    return bool(_config().token)
 
 
-def cached(repo_id: str, revision: str | None) -> Path | None:
-    """The folder of a snapshot that was downloaded before, with all that is wanted of it."""
-    api = _api()
-    from modelscope_hub import CacheNotFound
-
-    try:
-        folder: Path = api.download_repo(repo_id, "dataset", revision=revision, local_files_only=True)
-        whole = all((folder / name).is_file() for name in read_json(folder / COMPLETE))
-    except (CacheNotFound, FileNotFoundError):
-        return None
-    return folder if whole else None
+def switched_off() -> str | None:
+    """The variable that says not to ask the hub: the client knows none."""
+    return None
 
 
-def download(repo_id: str, revision: str | None) -> Path:
-    """Download what is wanted of a repository; the master branch when no revision is given."""
-    api = _api()
-    from modelscope_hub import AuthenticationError, HubError, NotExistError, PermissionDeniedError
+def _root(repo_id: str) -> Path:
+    return _config().cache_dir / "datasets" / repo_id.replace("/", "--")
 
-    unknown = (NotExistError, AuthenticationError, PermissionDeniedError)
-    with explained(sys.modules[__name__], repo_id, unknown, (HubError,)):
-        listing = api.legacy.list_repo_files(repo_id, "dataset", revision or "master")
-        entries = {entry["Path"]: entry for entry in listing if entry.get("Type") != "tree"}
-        wanted = [name for name in [*training_files(entries), "README.md"] if name in entries]
-        chosen = [entries[name] for name in wanted]
-        # The hub gives each file's last commit; at the newest of them all files are as they are now.
-        newest: dict[str, Any] = max(chosen, key=lambda entry: entry.get("CommittedDate") or 0, default={})
-        at = revision or newest.get("Revision") or "master"
-        folder: Path = api.download_repo(repo_id, "dataset", revision=at, allow_patterns=wanted, file_list=chosen)
-        write_json(folder / COMPLETE, wanted)
-        return folder
+
+def folder(repo_id: str, commit: str) -> Path:
+    """Where a snapshot lies in the cache."""
+    return _root(repo_id) / "snapshots" / commit
+
+
+def remembered(repo_id: str, revision: str | None) -> str | None:
+    """The commit that a branch or tag was when the hub last answered."""
+    reference = _root(repo_id) / "refs" / (revision or "master")
+    return reference.read_text().strip() if reference.is_file() else None
+
+
+def look(repo_id: str, revision: str | None) -> Repository:
+    """List the files at a revision and find its commit, which is remembered in the way of Hugging Face's cache.
+
+    The client does not tell the commit of a branch, but the last commit of every file: at the newest of them all
+    files are as they are now.
+    """
+    listing = _api().legacy.list_repo_files(repo_id, "dataset", revision or "master")
+    entries = [entry for entry in listing if entry.get("Type") != "tree"]
+    files = [File(entry["Path"], int(entry.get("Size") or 0), entry.get("Sha256") or None) for entry in entries]
+    if revision and re.fullmatch("[0-9a-f]{40}", revision):
+        return Repository(revision, files)
+    newest: dict[str, Any] = max(entries, key=lambda entry: entry.get("CommittedDate") or 0, default={})
+    commit = newest.get("Revision") or revision or "master"
+    write_text(_root(repo_id) / "refs" / (revision or "master"), commit)
+    return Repository(commit, files)
+
+
+def fetch(repo_id: str, commit: str, files: Sequence[File]) -> None:
+    """Download files of a commit into its folder; those that are there are left as they are."""
+    listing = [{"Path": file.name, "Type": "blob", "Size": file.size, "Sha256": file.sha256} for file in files]
+    # A folder of its own: the client would take any cache of its older versions for every revision.
+    _api().download_repo(repo_id, "dataset", revision=commit, local_dir=folder(repo_id, commit), file_list=listing)
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """What the client raises."""
+    from modelscope_hub.errors import HubError
+
+    return (HubError,)
+
+
+def problem(error: Exception) -> Problem:
+    """Say what kind of thing an exception stands for."""
+    from modelscope_hub.errors import APIError, FileDownloadError, FileIntegrityError, NetworkError, RateLimitError
+
+    name, cause = "a file", error
+    if isinstance(error, FileDownloadError) and error.failed_files:
+        name, cause = next(iter(error.failed_files.items()))
+    words = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    if isinstance(cause, RateLimitError):
+        return Problem("rate", wait=cause.retry_after)
+    if isinstance(cause, APIError):
+        return of_status(cause.status_code, words)
+    if isinstance(cause, NetworkError):
+        return of_status(None, f"broke the connection ({type(cause).__name__})")
+    return Problem("damaged", name) if isinstance(cause, FileIntegrityError) else Problem("other", words)

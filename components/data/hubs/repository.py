@@ -1,0 +1,19 @@
+"""What a hub says is in a repository."""
+
+from typing import NamedTuple
+
+
+class File(NamedTuple):
+    """A file of a repository: its size in bytes, and the sha256 of its bytes or else git's hash of it as a blob."""
+
+    name: str
+    size: int
+    sha256: str | None = None
+    blob: str | None = None
+
+
+class Repository(NamedTuple):
+    """The files of a repository at one commit."""
+
+    commit: str
+    files: list[File]

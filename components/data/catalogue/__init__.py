@@ -1,0 +1,194 @@
+"""The built-in datasets: what each is called on either hub, what it holds, and how its rows are read.
+
+    entry = find("swift/self-cognition")          # either hub's id, or the short name where it is the only one
+    for part in entry.parts(["qwen3"]):           # one entry for each subset asked for, or for the default one
+        row = part.convert(raw)                   # None: the row is left out
+
+A file per task lists the entries (`sft.yaml`: supervised chats, …). What an entry may say are the fields of `Entry`
+and, under `subsets`, what differs in a subset, and `of`, what the hub calls it. An entry without columns and converter
+is one whose rows the formats recognise by themselves.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from components.errors import ConfigError
+
+Raw = dict[str, Any]
+HUGE = "huge"
+"""The tag of datasets with more rows than anybody counted: take some of them (`#10000`), or stream them."""
+_MEDIA = ("images", "videos", "audios")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A dataset that is known by name."""
+
+    name: str
+    task: str = "sft"
+    modelscope: str | None = None
+    huggingface: str | None = None
+    file: Path | None = None
+    """A local file or folder of rows, from a `dataset_info.json`."""
+    subsets: tuple[str, ...] = ()
+    differing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Subsets whose rows are read otherwise: what differs, and `of`, the hub's own name for them."""
+    split: str = "train"
+    revision: str | None = None
+    rows: int | None = None
+    samples: int | None = None
+    """How many of the rows to take where the spec does not say (`num_samples` of a `dataset_info.json`)."""
+    mean_tokens: float | None = None
+    """Mean length of a row as ms-swift gives it, with Qwen2.5's tokenizer."""
+    tags: tuple[str, ...] = ()
+    licence: str | None = None
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    """The hub's column names and what they are read as; None leaves a column out."""
+    extra: tuple[str, ...] = ()
+    """Columns, by the hub's names, that are kept for rewards under `extra`."""
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Columns that are the same in every row."""
+    converter: str | Callable[[Raw], Raw | None] | None = None
+    help: str | None = None
+
+    @property
+    def default_subsets(self) -> tuple[str, ...]:
+        """What is read when no subset is named: `default`, or the only one there is; else none, and one must be."""
+        return ("default",) if "default" in self.subsets else self.subsets if len(self.subsets) == 1 else ()
+
+    def parts(self, subsets: Sequence[str] = ()) -> list["Entry"]:
+        """One entry for each subset to read: its `subsets` is what to ask the hub for, its `convert` reads its rows.
+
+        `all` stands for all of the hub's own. A name that is not listed is the hub's to know.
+
+        Raises:
+            ConfigError: none is named, and there are several and no default.
+        """
+        if list(subsets) == ["all"] and "all" not in self.subsets:
+            subsets = [name for name in self.subsets if self.differing.get(name, {}).get("of", name) == name]
+        subsets = subsets or self.default_subsets
+        if self.subsets and not subsets:
+            some = ", ".join(self.subsets[:20]) + (", …" if len(self.subsets) > 20 else "")
+            raise ConfigError(
+                f"dataset '{self.name}' has several subsets ({some}); say which, as {self.name}:{self.subsets[0]} "
+                f"or {self.name}:all"
+            )
+        return [self._part(name) for name in subsets] or [self]
+
+    def _part(self, name: str) -> "Entry":
+        differing = dict(self.differing.get(name, {}))
+        return replace(self, subsets=(differing.pop("of", name),), differing={}, **differing)
+
+    def convert(self, raw: Raw) -> Raw | None:
+        """A row of the hub as one that `formats.to_row` reads, or None to leave it out.
+
+        Raises:
+            ValueError: the row is not as this dataset's rows are.
+        """
+        row: Raw = {}
+        for key, value in raw.items():
+            renamed = self.columns.get(key, key)
+            if renamed is not None:
+                row[renamed] = value
+        row |= self.constants
+        for key in _MEDIA:
+            if row.get(key) is not None and not isinstance(row[key], list):
+                row[key] = [row[key]]
+        if self.extra:
+            row["extra"] = {key: raw[key] for key in self.extra if raw.get(key) is not None}
+        try:
+            return self._converter()(row) if self.converter else row
+        except KeyError:
+            return row
+        except (AttributeError, IndexError, StopIteration, TypeError, ValueError) as error:
+            raise ValueError(f"is not as the rows of {self.name} are known to be: {error}") from error
+
+    def _converter(self) -> Callable[[Raw], Raw | None]:
+        return _function(self.converter) if isinstance(self.converter, str) else self.converter or (lambda raw: raw)
+
+
+@cache
+def _function(name: str) -> Callable[[Raw], Raw | None]:
+    module, _, function = name.partition(".")
+    return getattr(import_module(f"{__name__}.converters.{module}"), function)
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """All built-in datasets, by name."""
+    from ruamel.yaml import YAML
+
+    loader = YAML(typ="safe")  # parses in C: 20 ms for all
+    files = sorted(Path(__file__).parent.glob("*.yaml"))
+    built = (_entry(file.stem, said) for file in files for said in loader.load(file))
+    return tuple(sorted(built, key=lambda entry: entry.name.lower()))
+
+
+_TUPLES = {field.name for field in fields(Entry) if str(field.type).startswith("tuple")}
+
+
+def _entry(task: str, said: Raw) -> Entry:
+    subsets = said.pop("subsets", ())
+    differing = {name: what for name, what in subsets.items() if what} if isinstance(subsets, dict) else {}
+    name = said.get("modelscope") or said["huggingface"]
+    values: Raw = {key: tuple(value) if key in _TUPLES else value for key, value in said.items()}
+    return Entry(**{"name": name, "task": task, "subsets": tuple(subsets), "differing": differing} | values)
+
+
+def find(name: str, custom: Sequence[Path] = ()) -> Entry | None:
+    """The dataset of this name: one of the `dataset_info.json` files `custom`, a hub's id, or a short name.
+
+    Ids are compared without regard to case; a short name is what follows the owner, where only one dataset is so
+    called. A name that is not known is not an error: its rows are for the formats to recognise.
+
+    Raises:
+        ConfigError: a `dataset_info.json` that cannot be read or is wrong.
+    """
+    if custom:
+        from components.data.dataset_info import find_in
+
+        for path in custom:
+            if entry := find_in(path, name):
+                return entry
+    return _index().get(name.lower())
+
+
+@cache
+def _index() -> dict[str, Entry]:
+    by_id = {name.lower(): entry for entry in entries() for name in _ids(entry)}
+    short: dict[str, dict[str, Entry]] = {}
+    for name, entry in by_id.items():
+        short.setdefault(name.rpartition("/")[2], {})[entry.name] = entry
+    return {name: next(iter(so_called.values())) for name, so_called in short.items() if len(so_called) == 1} | by_id
+
+
+def _ids(entry: Entry) -> list[str]:
+    return [name for name in (entry.modelscope, entry.huggingface) if name]
+
+
+def names() -> list[str]:
+    """The ids of all built-in datasets on both hubs, for naming the nearest one to a name that is not known."""
+    return sorted({name for entry in entries() for name in _ids(entry)}, key=str.lower)
+
+
+def search(words: Iterable[str], task: str | None = None) -> list[Entry]:
+    """The built-in datasets that have every word in their names, tags or subsets, whatever its case."""
+    wanted = [word.lower() for word in words]
+    return [
+        entry
+        for entry in entries()
+        if task in (None, entry.task) and all(any(word in text for text in _texts(entry)) for word in wanted)
+    ]
+
+
+def _texts(entry: Entry) -> list[str]:
+    return [text.lower() for text in (*_ids(entry), *entry.tags, *entry.subsets)]
+
+
+def tasks() -> list[str]:
+    """The tasks that datasets are listed under."""
+    return sorted({entry.task for entry in entries()})

@@ -43,9 +43,8 @@ class TokenTrainer(Trainer):
         if torch.is_tensor(num_items_in_batch):
             num_items_in_batch = num_items_in_batch.clamp(min=1)
         if "position_ids" in inputs:
-            # Restarting positions isolate documents only without a mask and without a cache.
+            # Restarting positions isolate documents only without a mask, and without a cache: the trainer has none.
             inputs = {name: value for name, value in inputs.items() if name != "attention_mask"}
-            inputs["use_cache"] = False
         weights = inputs.pop("loss_scale", None)
         if self.compute_loss_func:
             self.compute_loss_func = partial(token_loss, loss_scale=weights)

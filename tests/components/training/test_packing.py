@@ -195,9 +195,12 @@ def test_real_tokens_are_counted_and_the_fill_is_reported(tiny_model, tmp_path):
 
 def test_a_model_that_mixes_documents_is_refused(tokens, tiny_model):
     rows = Rows(tokens / "train.arrow")
-    model = Qwen3ForCausalLM.from_pretrained(tiny_model).train()
+    model = Qwen3ForCausalLM.from_pretrained(tiny_model, use_cache=False).train()
     check_isolation(model, rows)
     assert model.training
+    model.config.use_cache = True
+    with pytest.raises(ConfigError, match="qwen3 with sdpa attention does not keep documents apart"):
+        check_isolation(model, rows)
     mamba = MambaForCausalLM(MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=1))
     with pytest.raises(ConfigError, match=r"mamba .* does not keep documents apart .* --group_by_length"):
         check_isolation(mamba, rows)

@@ -1,44 +1,36 @@
 """The contract of the clean rows, held by Great Expectations: https://docs.greatexpectations.io.
 
-Its import takes seconds, so it happens only when `validation.data_docs` asks for it. What each check promises is one
-entry; a check that only warns promises nothing.
+Its import takes seconds, so it happens only when `validation.data_docs` asks for it. The clean rows go through the
+checks a second time, and what each check promises is one expectation, which holds if no row is named: it proves that
+what was written is what the gate let through. A check that only warns promises nothing.
 """
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.config.groups.validation import Validation
-from components.data.checks import Row
+from components.data.checks import Batch, Roster, checks, promise
+from components.data.findings import Findings
+from components.data.gate import SPLITS, Verdict, examine
+from components.rows import from_arrow
 
-COLUMNS = (
-    "split",
-    "source",
-    "row",
-    "roles",
-    "first_role",
-    "last_role",
-    "questions",
-    "answers",
-    "shortest",
-    "characters",
-)
-"""What the expectations see of a row: its turns counted, `shortest` the stripped length of its shortest turn,
-`size` all characters."""
+PLACE = ["split", "source", "row"]
 
 
-def expect(rows: list[Row], validation: Validation) -> list[dict[str, Any]]:
-    """Hold the suite against clean rows; return `{name, success, observed}` for each expectation."""
+def expect(verdict: Verdict) -> list[dict[str, Any]]:
+    """Hold the suite against the clean rows of a verdict; return `{name, success, observed}` for each expectation."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # it is read once, by the import
     import great_expectations as gx
-    import pandas as pd
 
-    frame = pd.DataFrame([_described(row) for row in rows], columns=list(COLUMNS))
-    named = dict(_suite(gx.expectations, validation))
+    held = [name for name in checks() if verdict.context.action(name) in ("drop", "block") or name == "schema"]
+    named = dict(_suite(gx.expectations, held, verdict.context.validation.min_rows))
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     asset = context.data_sources.add_pandas("rows").add_dataframe_asset("clean")
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": _frame(verdict, held)})
     for name, expectation in named.items():
         expectation.meta = {"name": name}  # the results come in an order of their own
     suite = gx.ExpectationSuite(name="clean rows", expectations=list(named.values()))
@@ -50,38 +42,49 @@ def expect(rows: list[Row], validation: Validation) -> list[dict[str, Any]]:
     ]
 
 
-def _described(row: Row) -> tuple[Any, ...]:
-    roles = [message["role"] for message in row.messages]
-    lengths = [len(message["content"].strip()) for message in row.messages if message["role"] != "system"]
-    turns = (" ".join(roles), *(roles[:1] or [None]), *(roles[-1:] or [None]))
-    counts = (roles.count("user"), roles.count("assistant"), min(lengths, default=0))
-    return (row.split, row.source, row.row, *turns, *counts, sum(len(m["content"]) for m in row.messages))
+def _frame(verdict: Verdict, held: list[str]) -> Any:
+    """A line for each clean row: its place, and for each check why it fails, or null."""
+    import pandas as pd
+
+    with TemporaryDirectory() as folder:
+        again = _examined(verdict, held, Path(folder))
+        roster = again.roster
+        split = pd.Categorical.from_codes([int(i >= roster.border) for i in range(roster.total)], list(SPLITS))
+        source = pd.Categorical.from_codes(roster.source, roster.sources)
+        frame = pd.DataFrame({"split": split, "source": source, "row": roster.row})
+        for name in held:
+            wrong = {f.index: f.reason for f in again.findings.shown.get(("warned", name), ())}
+            frame[name] = pd.Series(wrong, frame.index, dtype="string")
+    return frame
 
 
-def _suite(gxe: Any, validation: Validation) -> Iterator[tuple[str, Any]]:
+def _examined(verdict: Verdict, held: list[str], folder: Path) -> Verdict:
+    """The clean rows after the checks once more; every row that fails is warned of."""
+    changed = {f"on_{name}": "warn" if name in held else "ignore" for name in checks()}
+    context = verdict.context.changed(**changed)
+    again = Verdict(folder, context, Roster(verdict.rows()), Findings(folder, sys.maxsize))
+    examine(again, _batches(verdict))
+    return again
+
+
+def _batches(verdict: Verdict) -> Iterator[tuple[Batch, dict[int, str]]]:
+    start = 0
+    for split in SPLITS:
+        for arrow in verdict.batches(split):
+            yield Batch(split, start, from_arrow(arrow), arrow), {}
+            start += arrow.num_rows
+
+
+def _suite(gxe: Any, held: list[str], min_rows: int) -> Iterator[tuple[str, Any]]:
     """Expectations by the sentence that the report shows."""
-    held = {name: getattr(validation, f"on_{name}") in ("drop", "block") for name in ("roles", "empty", "long")}
-    columns = list(COLUMNS)
-    yield "there are rows enough", gxe.ExpectTableRowCountToBeBetween(min_value=validation.min_rows)
-    yield "the columns are the agreed ones", gxe.ExpectTableColumnsToMatchSet(column_set=columns, exact_match=True)
-    yield "every row belongs to a split", gxe.ExpectColumnValuesToBeInSet(column="split", value_set=["train", "val"])
-    yield "every row knows its source", gxe.ExpectColumnValuesToNotBeNull(column="source")
-    yield "every row knows its number", gxe.ExpectColumnValuesToBeBetween(column="row", min_value=1)
-    if held["roles"]:
-        turns = r"^(?:system )?user assistant(?: user assistant)*$"
-        firsts, lasts = ["system", "user"], ["assistant"]
-        yield "user and assistant alternate", gxe.ExpectColumnValuesToMatchRegex(column="roles", regex=turns)
-        yield "a system or a user begins", gxe.ExpectColumnValuesToBeInSet(column="first_role", value_set=firsts)
-        yield "the assistant has the last word", gxe.ExpectColumnValuesToBeInSet(column="last_role", value_set=lasts)
-        yield (
-            "every question has an answer",
-            gxe.ExpectColumnPairValuesToBeEqual(column_A="questions", column_B="answers"),
-        )
-    if held["empty"]:
-        yield "no turn is blank", gxe.ExpectColumnValuesToBeBetween(column="shortest", min_value=1)
-    if held["long"]:
-        limit = validation.max_chars
-        yield "no row is too long", gxe.ExpectColumnValuesToBeBetween(column="size", max_value=limit)
+    columns = [*PLACE, *held]
+    yield "There are rows enough.", gxe.ExpectTableRowCountToBeBetween(min_value=min_rows)
+    yield "The columns are the agreed ones.", gxe.ExpectTableColumnsToMatchSet(column_set=columns, exact_match=True)
+    yield "Every row belongs to a split.", gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS))
+    yield "Every row knows its source.", gxe.ExpectColumnValuesToNotBeNull(column="source")
+    yield "Every row knows its number.", gxe.ExpectColumnValuesToBeBetween(column="row", min_value=1)
+    for name in held:
+        yield f"{name}: {promise(checks()[name])}", gxe.ExpectColumnValuesToBeNull(column=name)
 
 
 def _observed(result: Any) -> str:

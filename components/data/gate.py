@@ -1,51 +1,40 @@
-"""The data gate: every row is either clean or named, and the verdict says whether the run may go on."""
+"""The data gate: every row is either clean or named, and the verdict says whether the run may go on.
 
-from collections import Counter
-from collections.abc import Mapping
+Rows are seen a batch at a time, so that a million need little more memory than a few thousand. Each becomes a canonical
+row, is looked at alone, and leaves a few bytes for the checks on all rows; then those that are still in are written.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from components.config.groups.validation import Validation
-from components.data.checks import CHECKS, Context, Row
-from components.data.formats import to_messages
-from components.data.sources import where
-from components.data.tables import Table
-from components.data.turns import Message
+from components.data.checks import ALL, Batch, Context, Failure, Failures, Roster, checks, language, special
+from components.data.findings import Finding, Findings
+from components.data.formats import to_row
+from components.rows import Row, numbers, read_batches, rows_writer, to_arrow
 
-QUOTE = 160
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-
-class Finding(NamedTuple):
-    """A row that failed a check: where it is, why, and its beginning."""
-
-    split: str
-    source: str
-    row: int
-    check: str
-    reason: str
-    quote: str
-
-    @property
-    def where(self) -> str:
-        """How a person finds the row: `train.jsonl:17`."""
-        return where(self.source, self.row)
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.reason}: {self.quote}"
+SPLITS = ("train", "val")
 
 
 @dataclass
 class Verdict:
     """What the gate found.
 
-    `rejected` are the rows left out, `warned` those that stay; each lists a row once for each check that names it.
-    `checks` holds `{name, action, count, closed}`, also for the limits and, if asked for, the expectations.
+    `findings` names each row left out once, and each that stays once for each check that warns of it. `checks` holds
+    `{name, action, count, closed}`, also for the limits and, if asked for, the expectations. `spool` is where the
+    canonical rows lie, also those left out.
     """
 
-    clean: list[Row]
-    total: int
-    rejected: list[Finding] = field(default_factory=list)
-    warned: list[Finding] = field(default_factory=list)
+    spool: Path
+    context: Context
+    roster: Roster
+    findings: Findings
     checks: list[dict[str, Any]] = field(default_factory=list)
     expectations: list[dict[str, Any]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -57,88 +46,182 @@ class Verdict:
 
     def rows(self) -> dict[str, int]:
         """Clean rows by split, and the rows left out."""
-        train = sum(row.split == "train" for row in self.clean)
-        return {"train": train, "val": len(self.clean) - train, "dropped": len(self.rejected)}
+        clean = {split: int(self.roster.alive[self.roster.of(split)].sum()) for split in SPLITS}
+        return {**clean, "dropped": self.roster.total - sum(clean.values())}
 
-    def conversations(self, split: str) -> list[tuple[list[Message], str, int]]:
-        """Messages, source and row number of the clean rows of one split."""
-        return [(row.messages, row.source, row.row) for row in self.clean if row.split == split]
-
-    def add(self, name: str, action: str, count: int, reason: str) -> None:
+    def add(self, name: str, action: str, count: int, reason: str = "") -> None:
         """Record a check; a `reason` closes the gate."""
         self.checks.append({"name": name, "action": action, "count": count, "closed": bool(reason)})
         if reason:
             self.reasons.append(reason)
 
+    def batches(self, split: str) -> "Iterator[pa.RecordBatch]":
+        """The clean rows of a split, in batches of `rows.schema()`."""
+        import numpy as np
 
-def read_rows(tables: Mapping[str, Table]) -> list[Row]:
-    """The rows of all splits, each converted to messages or marked as unreadable."""
-    return [_read(split, *columns) for split, table in tables.items() for columns in zip(*table, strict=True)]
+        start = self.roster.of(split).start
+        for batch in _batches(self.spool, split):
+            alive = self.roster.alive[start : start + batch.num_rows]
+            start += batch.num_rows
+            if alive.any():
+                yield batch if alive.all() else batch.take(numbers(np.flatnonzero(alive)))
+
+    def write(self, folder: Path) -> None:
+        """Write the clean rows as `train.parquet` and, if there are any, `val.parquet`. The spool is used up."""
+        for split in SPLITS:
+            alive = self.roster.alive[self.roster.of(split)]
+            if alive.any() and alive.all():
+                (self.spool / f"{split}.parquet").replace(folder / f"{split}.parquet")
+            elif alive.any():
+                with rows_writer(folder / f"{split}.parquet") as writer:
+                    for batch in self.batches(split):
+                        writer.write_batch(batch)
 
 
-def _read(split: str, source: str, row: int, raw: str) -> Row:
-    import orjson
-
-    try:
-        return Row(split, source, row, raw, to_messages(orjson.loads(raw)))
-    except ValueError as error:
-        return Row(split, source, row, raw, [], str(error))
-
-
-def inspect(tables: Mapping[str, Table], questions: Mapping[str, list[str]], validation: Validation) -> Verdict:
-    """Put the raw rows of `train` and `val` through every check, then hold the limits against what is left.
+def inspect(
+    raw: Path, spool: Path, questions: Mapping[str, list[str]], validation: Validation, model: Path | None = None
+) -> Verdict:
+    """Put the rows of `raw/{train,val}.parquet` through every check, then hold the limits against what is left.
 
     Args:
+        spool: an empty folder, for what is needed until the clean rows are written.
         questions: the queries of each question set, by name.
+        model: a model folder, whose tokenizer's special tokens no row may hold.
     """
-    rows = read_rows(tables)
-    verdict = Verdict(rows, len(rows))
-    context = Context(validation, questions)
-    for name, check in CHECKS.items():
-        action: str = getattr(validation, f"on_{name}")
-        failures = dict(check(verdict.clean, context))
-        findings = [_finding(verdict.clean[i], name, reason) for i, reason in failures.items()]
-        # A row that no format can read cannot go on, whatever was asked for.
-        if action in ("drop", "block") or name == "schema":
-            verdict.rejected += findings
-            verdict.clean = [row for i, row in enumerate(verdict.clean) if i not in failures]
-        elif action == "warn":
-            verdict.warned += findings
-        closing = f"{name}: {_rows(len(findings))}, first {findings[0]}" if findings and action == "block" else ""
-        verdict.add(name, action, len(findings), closing)
-    _hold_limits(verdict, validation)
+    roster = Roster({split: _count(raw, split) for split in SPLITS})
+    tokens = special.special_tokens(model) if model else []
+    context = Context(validation, questions, tokens, has_val=roster.total > roster.border)
+    verdict = Verdict(spool, context, roster, Findings(spool))
+    examine(verdict, _canonical(raw, spool))
+    verdict.findings.quote(batch.column("raw") for split in SPLITS for batch in _batches(raw, split, ["raw"]))
+    for name in checks():
+        _conclude(verdict, name)
+    _hold_limits(verdict)
     return verdict
 
 
-def _finding(row: Row, check: str, reason: str) -> Finding:
-    quote = row.raw if len(row.raw) <= QUOTE else f"{row.raw[:QUOTE]}…"
-    return Finding(row.split, row.source, row.row, check, reason, quote)
+def examine(verdict: Verdict, batches: Iterable[tuple[Batch, Mapping[int, str]]]) -> None:
+    """Put every row through the checks that are not ignored; with each batch come the rows that could not be read."""
+    context, roster = verdict.context, verdict.roster
+    active = {name: check for name, check in checks().items() if name == "schema" or context.action(name) != "ignore"}
+    whole = {name: check for name, check in active.items() if hasattr(check, "judge")}
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((verdict.spool / f"{name}.kept").open("wb")) for name in whole}
+        for batch, unreadable in batches:
+            roster.name(batch.start, batch.arrow)
+            roster.size[batch.start : batch.start + len(batch)] = batch.sizes
+            if "language" in active:
+                roster.language[batch.start : batch.start + len(batch)] = language.guess(batch)
+            _record(verdict, "schema", (Failure(i, reason) for i, reason in unreadable.items()), batch.start)
+            for name, check in active.items():
+                if name in whole:
+                    files[name].write(check.keep(batch, context).tobytes())
+                else:
+                    _record(verdict, name, check.look(batch, context), batch.start)
+    for name, check in whole.items():
+        _record(verdict, name, check.judge(verdict.spool / f"{name}.kept", roster, context))
+        (verdict.spool / f"{name}.kept").unlink()
+    verdict.findings.close()
+
+
+def _record(verdict: Verdict, check: str, failures: Failures, start: int = 0) -> None:
+    """Name the rows that fail, unless an earlier check has left them out; leave them out if the check does."""
+    roster, action = verdict.roster, verdict.context.action(check)
+    # A row that no format can read cannot go on, whatever was asked for.
+    leaves_out = action in ("drop", "block") or check == "schema"
+    for index, reason, bit, mild in failures:
+        if index == ALL:
+            verdict.findings.add("warned", Finding(ALL, "train", "", 0, check, reason))
+            continue
+        i = index + start
+        if not roster.alive[i]:
+            continue
+        split = "train" if i < roster.border else "val"
+        found = Finding(i, split, roster.sources[roster.source[i]], int(roster.row[i]), check, reason, bit)
+        roster.alive[i] = not leaves_out or mild
+        verdict.findings.add("warned" if roster.alive[i] else "rejected", found)
+
+
+def _canonical(raw: Path, spool: Path) -> Iterator[tuple[Batch, dict[int, str]]]:
+    """Batches of canonical rows, which go to the spool as well, and why some of them could not be read."""
+    import numpy as np
+
+    start = 0
+    for split in SPLITS:
+        if not (raw / f"{split}.parquet").exists():
+            continue
+        with rows_writer(spool / f"{split}.parquet") as writer:
+            for found in _batches(raw, split):
+                rows, unreadable = _read(found.column("raw").to_pylist())
+                arrow = to_arrow(rows, found.column("source").to_pylist(), np.from_dlpack(found.column("row")))
+                writer.write_batch(arrow)
+                yield Batch(split, start, rows, arrow), unreadable
+                start += len(rows)
+
+
+def _read(written: list[str]) -> tuple[list[Row], dict[int, str]]:
+    """Canonical rows of rows as JSON; one that no format can read is empty, and is told with the reason."""
+    import orjson
+
+    rows: list[Row] = []
+    unreadable: dict[int, str] = {}
+    for i, raw in enumerate(written):
+        try:
+            rows.append(to_row(orjson.loads(raw)))
+        except ValueError as error:
+            rows.append({})
+            unreadable[i] = str(error)
+    return rows, unreadable
+
+
+def _batches(folder: Path, split: str, columns: list[str] | None = None) -> "Iterator[pa.RecordBatch]":
+    if (folder / f"{split}.parquet").exists():
+        yield from read_batches(folder / f"{split}.parquet", columns)
+
+
+def _count(folder: Path, split: str) -> int:
+    import pyarrow.parquet as pq
+
+    path = folder / f"{split}.parquet"
+    return pq.read_metadata(path).num_rows if path.exists() else 0
+
+
+def _conclude(verdict: Verdict, check: str) -> None:
+    findings, action = verdict.findings, verdict.context.action(check)
+    out, warned = (findings.shown.get((level, check), []) for level in ("rejected", "warned"))
+    at_fault = out or [finding for finding in warned if finding.index == ALL]
+    count = findings.counts["rejected", check] + findings.counts["warned", check]
+    told = _rows(findings.counts["rejected", check]) + ", first " if out else ""
+    closing = f"{check}: {told}{at_fault[0]}" if at_fault and action == "block" else ""
+    verdict.add(check, action, count, closing)
 
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
 
 
-def _hold_limits(verdict: Verdict, validation: Validation) -> None:
-    left, dropped = verdict.rows()["train"], len(verdict.rejected)
+def _hold_limits(verdict: Verdict) -> None:
+    validation, total = verdict.context.validation, verdict.roster.total
+    left, dropped = verdict.rows()["train"], verdict.rows()["dropped"]
     few = f"min_rows: {_rows(left)} left to train on, fewer than {validation.min_rows:,}"
     verdict.add("min_rows", "block", left, few + _causes(verdict) if left < validation.min_rows else "")
-    share = dropped / verdict.total if verdict.total else 0.0
-    many = f"max_dropped: {dropped:,} of {_rows(verdict.total)} left out, more than {validation.max_dropped:.0%}"
-    verdict.add("max_dropped", "block", dropped, many + _causes(verdict) if share > validation.max_dropped else "")
+    many = f"max_dropped: {dropped:,} of {_rows(total)} left out, more than {validation.max_dropped:.0%}"
+    too_many = total and dropped / total > validation.max_dropped
+    verdict.add("max_dropped", "block", dropped, many + _causes(verdict) if too_many else "")
 
 
 def _causes(verdict: Verdict) -> str:
     """How many rows each check left out, and the first row of all unless an earlier reason has quoted one."""
-    counts = ", ".join(f"{name} {count:,}" for name, count in Counter(f.check for f in verdict.rejected).items())
-    first = f", first {verdict.rejected[0]}" if verdict.rejected and not verdict.reasons else ""
+    out = {name: count for (level, name), count in verdict.findings.counts.items() if level == "rejected"}
+    counts = ", ".join(f"{name} {count:,}" for name, count in out.items())
+    first = f", first {verdict.findings.of('rejected')[0]}" if out and not verdict.reasons else ""
     return f" ({counts}{first})" if counts else ""
 
 
-def hold_expectations(verdict: Verdict, validation: Validation) -> None:
+def hold_expectations(verdict: Verdict) -> None:
     """Hold the contract of named expectations against the clean rows; a failed one closes the gate."""
     from components.data.expectations import expect
 
-    verdict.expectations = expect(verdict.clean, validation)
+    verdict.expectations = expect(verdict)
     failed = [f"'{e['name']}' does not hold ({e['observed']})" for e in verdict.expectations if not e["success"]]
     verdict.add("expectations", "block", len(failed), f"expectations: {', '.join(failed)}" if failed else "")

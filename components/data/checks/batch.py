@@ -1,0 +1,140 @@
+"""A batch of canonical rows as flat columns, which checks go over at the speed of a column."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from components.rows import CONVERSATIONS, Row
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    import pyarrow as pa
+
+TEXT = len(CONVERSATIONS)
+"""Number of the column `text` among those of `Batch.turns`; a conversation's is its place in `CONVERSATIONS`."""
+CODES = {"system": "s", "user": "u", "assistant": "a", "tool": "t"}
+
+
+@dataclass
+class Batch:
+    """Rows of one split. `start` is the index of the first among all rows; `rows` and `arrow` hold the same rows.
+
+    A row that no format could read is there, and empty.
+    """
+
+    split: str
+    start: int
+    rows: list[Row]
+    arrow: "pa.RecordBatch"
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def turns(self) -> "pl.DataFrame":
+        """One line a message: its `row` in the batch, its `column`, its `place` there, then the message's own fields.
+
+        The messages of a column stand together, in order. A plain text is a message of no role.
+        """
+        import numpy as np
+        import polars as pl
+
+        frames = []
+        for number, name in enumerate(CONVERSATIONS):
+            column: Any = self.arrow.column(name)
+            if column.null_count == len(column):
+                continue
+            offsets = np.from_dlpack(column.offsets)
+            lengths = np.diff(offsets)
+            row = np.repeat(np.arange(len(self), dtype=np.int32), lengths)
+            place = np.arange(len(row), dtype=np.int32) - np.repeat(offsets[:-1] - offsets[0], lengths)
+            frames.append(_frame(row, number, place, _fields(column.flatten())))
+        texts = self.arrow.column("text")
+        if texts.null_count < len(texts):
+            content: Any = pl.from_arrow(texts)
+            row = content.is_not_null().arg_true().to_numpy().astype(np.int32)
+            frames.append(_frame(row, TEXT, np.zeros(len(row), np.int32), {"content": content.drop_nulls()}))
+        frames = frames or [
+            _frame(np.zeros(0, np.int32), 0, np.zeros(0, np.int32), {"content": pl.Series([], dtype=pl.String)})
+        ]
+        whole = pl.concat(frames, how="diagonal")
+        missing = [name for name in ("role", "reasoning_content", "tool_calls") if name not in whole.columns]
+        return whole.with_columns(pl.lit(None, pl.String).alias(name) for name in missing)
+
+    @cached_property
+    def row_of(self) -> "np.ndarray":
+        """The row of each turn."""
+        return self.turns["row"].to_numpy()
+
+    @cached_property
+    def strings(self) -> "pl.DataFrame":
+        """Every text in a row that a tokenizer may see, as `row` and `string`; those of any shape are JSON."""
+        import polars as pl
+
+        turns = self.turns
+        parts = [turns.select("row", pl.col("content").alias("string"))]
+        fields = [name for name in ("reasoning_content", "tool_calls") if turns[name].null_count() < len(turns)]
+        parts += [turns.select("row", pl.col(name).alias("string")).drop_nulls() for name in fields]
+        tools = self.arrow.column("tools")
+        if tools.null_count < len(tools):
+            declared: Any = pl.from_arrow(tools)
+            numbers = pl.int_range(len(self), dtype=pl.Int32, eager=True)
+            parts.append(pl.DataFrame({"row": numbers, "string": declared}).drop_nulls())
+        return pl.concat(parts)
+
+    @cached_property
+    def sizes(self) -> "np.ndarray":
+        """Characters of each row, all its messages together."""
+        return self.per_row(self.turns["content"].str.len_chars().to_numpy())
+
+    def per_row(self, of_turns: "np.ndarray") -> "np.ndarray":
+        """The sum over the turns of each row (int64)."""
+        import numpy as np
+
+        return np.bincount(self.row_of, of_turns, len(self)).astype(np.int64)
+
+    @cached_property
+    def roles(self) -> dict[str, "pl.Series"]:
+        """For each conversation's column the roles of each row as letters.
+
+        s(ystem), u(ser), a(ssistant), c(alls of tools by an assistant), t(ool), x for any other. Columns that no row
+        has are left out; a row without this one has null.
+        """
+        import numpy as np
+        import polars as pl
+        import pyarrow as pa
+
+        role, calls = pl.col("role"), pl.col("tool_calls").is_not_null()
+        letter = pl.when((role == "assistant") & calls).then(ord("c")).otherwise(ord("x"))
+        for name, code in CODES.items():
+            letter = pl.when((role == name) & ~((role == "assistant") & calls)).then(ord(code)).otherwise(letter)
+        letters = self.turns.select(pl.col("column"), letter.cast(pl.UInt8).alias("letter"))
+        found = {}
+        for number, name in enumerate(CONVERSATIONS):
+            column: Any = self.arrow.column(name)
+            if column.null_count == len(column):
+                continue
+            own = letters.filter(pl.col("column") == number)["letter"].to_numpy()
+            offsets = np.from_dlpack(column.offsets)
+            offsets = np.ascontiguousarray(offsets - offsets[0])
+            buffers = pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(own))
+            written: Any = pl.from_arrow(pa.StringArray.from_buffers(len(self), *buffers))
+            present: Any = pl.from_arrow(column.is_valid())
+            found[name] = pl.select(pl.when(present).then(written)).to_series()
+        return found
+
+
+def _fields(structs: Any) -> dict[str, Any]:
+    """The fields of messages that some message has."""
+    import polars as pl
+
+    columns = {field.name: structs.field(i) for i, field in enumerate(structs.type)}
+    return {name: pl.from_arrow(c) for name, c in columns.items() if c.null_count < len(c) or name == "content"}
+
+
+def _frame(row: Any, column: int, place: Any, fields: dict[str, Any]) -> "pl.DataFrame":
+    import polars as pl
+
+    numbers = {"row": row, "column": pl.Series([column], dtype=pl.UInt8).new_from_index(0, len(row)), "place": place}
+    return pl.DataFrame(numbers | fields)

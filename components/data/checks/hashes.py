@@ -1,0 +1,56 @@
+"""Hashes of texts and conversations, a column at a time."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+_SPACE = r"\s\s+|[^\S ]"
+_PUNCTUATION = r"[\s.,;:?!\"'…“”‘’«»。，、；：？！「」（）()]+"
+
+
+def squeezed(texts: "pl.Series") -> "pl.Series":
+    """The texts with each run of white space as one space, and none at the ends."""
+    return texts.str.replace_all(_SPACE, " ").str.strip_chars()
+
+
+def loose(texts: "pl.Series") -> "pl.Series":
+    """The texts without case, punctuation and runs of white space; a text of nothing else stays as it is.
+
+    Signs that change what is asked, such as those of arithmetic, stay; 3.14 becomes two words, not 314.
+    """
+    import polars as pl
+
+    plain = texts.str.to_lowercase().str.replace_all(_PUNCTUATION, " ").str.strip_chars()
+    return pl.select(pl.when(plain == "").then(texts).otherwise(plain)).to_series()
+
+
+def mixed(values: "np.ndarray") -> "np.ndarray":
+    """Scramble 64 bits (Steele, Lea and Flood's SplitMix64, doi:10.1145/2660193.2660195), so that sums of the results
+    are as good as hashes of what was summed."""
+    import numpy as np
+
+    values = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def hashed(texts: "pl.Series") -> "np.ndarray":
+    """64 bits of each text, the same in this process; 0 for null."""
+    return texts.hash(0).to_numpy() * texts.is_not_null().to_numpy()
+
+
+def placed(hashes: "np.ndarray", places: "np.ndarray") -> "np.ndarray":
+    """Hashes of a text at a place: their sum stands for the texts in this order."""
+    return mixed(hashes + mixed(places))
+
+
+def sums(hashes: "np.ndarray", rows: "np.ndarray", count: int) -> "np.ndarray":
+    """The sum of the hashes of each of `count` rows, modulo 2⁶⁴."""
+    import numpy as np
+
+    totals = np.zeros(count, np.uint64)
+    np.add.at(totals, rows, hashes)
+    return totals

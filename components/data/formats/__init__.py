@@ -82,7 +82,7 @@ def _best(filled: tuple[str, ...], present: tuple[str, ...]) -> _Reading:
         ways = " or as ".join(" + ".join(reading.columns) for reading in readings)
         raise ValueError(f"can be read as {ways}: leave all but one out, by renaming the others to _ with --columns")
     accepted = ", ".join(module.ACCEPTS for module in formats().values())
-    raise ValueError(f"no known format: its keys are {named(present)}; accepted are {accepted}")
+    raise ValueError(f"no known format: its keys with a value are {named(present)}; accepted are {accepted}")
 
 
 def _readings(columns: tuple[str, ...]) -> list[_Reading]:

@@ -28,7 +28,8 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
 
     Without an assistant they are a prompt. When they end with the user's turn, other columns are kept for rewards.
     """
-    column, media = columns[0], Media()
+    media: Media = {}
+    column = columns[0]
     messages = messages_of(raw[column], column, media)
     if messages[0]["role"] != "system" and (system := system_of(raw)):
         messages = system + messages

@@ -25,7 +25,8 @@ def readings(columns: Collection[str]) -> list[Columns]:
 
 def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     """Prompt, chosen and rejected as messages; without a prompt it is what two whole conversations share."""
-    media, other = Media(), Media()
+    media: Media = {}
+    other: Media = {}
     chosen, rejected = side(raw, "chosen", media), side(raw, "rejected", other)
     if media != other:
         raise ValueError("chosen and rejected hold different media: these belong into the prompt that they share")

@@ -18,7 +18,7 @@ def readings(columns: Collection[str]) -> list[Columns]:
 
 def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     """The prompt, and every other column in `extra`."""
-    media = Media()
+    media: Media = {}
     return {"prompt": prompt_of(raw, columns[0], media)} | extra(raw, columns[0]) | media
 
 

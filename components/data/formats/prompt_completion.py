@@ -20,7 +20,7 @@ def readings(columns: Collection[str]) -> list[Columns]:
 
 def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     """The messages of both; only the completion is learned."""
-    media = Media()
+    media: Media = {}
     prompt = prompt_of(raw, columns[0], media)
     unlearned = [m | {"loss_scale": 0.0} if m["role"] == "assistant" else m for m in prompt]
     return {"messages": unlearned + side(raw, columns[1], media)} | media

@@ -21,7 +21,8 @@ def readings(columns: Collection[str]) -> list[Columns]:
 def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     """Prompt, chosen and rejected; the rejected response stands for all that answers the last question."""
     row = _answered.read(raw, columns[:-1])
-    messages, media = row.pop("messages"), Media()
+    messages = row.pop("messages")
+    media: Media = {}
     if columns[-1] == "rejected_messages":
         rejected = messages_of(raw["rejected_messages"], "rejected_messages", media)
         if messages[0]["role"] == "system" != rejected[0]["role"]:

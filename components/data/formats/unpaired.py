@@ -27,7 +27,7 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
 
 
 def _label(value: Any, column: str) -> bool:
-    label = _LABELS.get(str(value).lower()) if isinstance(value, bool | int | str) else None
-    if label is None:
+    label = _LABELS.get(value.strip().lower()) if isinstance(value, str) else value
+    if label not in (True, False):
         raise ValueError(f"'{column}' must be true or false, whether the answer is a good one, not {found(value)}")
-    return label
+    return bool(label)

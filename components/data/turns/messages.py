@@ -99,12 +99,14 @@ def _said(role: str, said: Content, raw: dict[str, Any], where: str) -> rows.Mes
     for key in ("name", "tool_call_id"):
         if raw.get(key) and (key == "name" or role == "tool"):
             message[key] = _field(raw, key, where)
+    asked = [raw[key] for key in ("tool_calls", "function_call") if raw.get(key)]
     if role != "assistant":
+        if asked or said.calls:
+            raise ValueError(f"{where} is the {role}'s and holds tool calls: only the assistant calls tools")
         return message
     reasoning = said.reasoning or next((_field(raw, key, where) for key in _REASONING if raw.get(key)), "")
     if reasoning:
         message["reasoning_content"] = reasoning
-    asked = [raw[key] for key in ("tool_calls", "function_call") if raw.get(key)]
     if asked or said.calls:
         message["tool_calls"] = [*said.calls, *(call for value in asked for call in calls(value, where))]
     scale = _loss_scale(raw, where)

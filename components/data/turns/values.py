@@ -50,8 +50,8 @@ def parsed(value: Any, name: str) -> Any:
         return orjson.loads(value)
     except ValueError:
         pass
-    try:
-        return ast.literal_eval(value)
+    try:  # through JSON, which has no tuples, sets or bytes
+        return orjson.loads(orjson.dumps(ast.literal_eval(value)))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ValueError(f"{name} is a text that is not JSON: {_QUOTE.repr(value)}") from None
 

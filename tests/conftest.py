@@ -1,6 +1,9 @@
 """Tiny models made in code; nothing is downloaded."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from tasks.stages.environment import prepare_environment
 
 prepare_environment()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["MARTLET_CACHE"] = tempfile.mkdtemp(prefix="martlet-test-cache-")
+atexit.register(shutil.rmtree, os.environ["MARTLET_CACHE"], ignore_errors=True)
 
 # Continuous integration tries the same examples each time; by hand new ones are found. No test fails on a time.
 settings.register_profile("default", deadline=None, derandomize="CI" in os.environ)

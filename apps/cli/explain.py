@@ -8,7 +8,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from components.config import load
 from components.errors import ConfigError, did_you_mean
+from components.files import MANIFEST, read_json
 
 PARAMETERS = ()
 
@@ -28,5 +30,26 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
     for step in steps.values():
         if arguments.stage in (None, step.name):
             print(f"{step.name}: {'would run' if step.changed else 'nothing changed'}")
-            for reason in step.why:
+            for reason in [*step.why, *(_parts(step.name) if step.changed else [])]:
                 print(f"  {reason}")
+
+
+def _parts(stage: str) -> list[str]:
+    """Which of the parts that its output is made of are others now, where the stage wrote them down."""
+    from tasks.stages import reuse
+    from tasks.stages.paths import Paths
+
+    paths = Paths.here()
+    manifests = [out / MANIFEST for out in reuse.STAGES[stage].outs(paths).values()] if stage in reuse.STAGES else []
+    recorded = next((read_json(file)["made_of"] for file in manifests if file.is_file()), None)
+    if recorded is None:
+        return []
+    now = reuse.STAGES[stage].made_of(load(Path("params.yaml")), paths)
+    return [f"part changed: {name}{_change(recorded.get(name), value)}" for name, value in now.items()
+            if recorded.get(name) != value]  # fmt: skip
+
+
+def _change(before: Any, now: Any) -> str:
+    """The values where a person can tell them apart; hashes are left out."""
+    plain = all(isinstance(value, int | float | bool | None) or len(str(value)) < 40 for value in (before, now))
+    return f" ({before} -> {now})" if plain and not isinstance(now, dict) else ""

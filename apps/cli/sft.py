@@ -23,10 +23,12 @@ from components.config import Params, difference, read_flags, read_yaml, resolve
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
 from components.files import write_json
 from tasks.stages.paths import Paths
+from tasks.stages.runner import Result
 
 PARAMETERS = (
     "data", "validation", "model", "template", "tuner", "train", "tracking",
     "run.output_dir", "run.add_version", "run.resume_from_checkpoint",
+    "run.dataset_num_proc",
 )  # fmt: skip
 
 
@@ -90,18 +92,17 @@ def run_folder(params: Params) -> Path:
 
 def _stages(params: Params, paths: Paths, tracked: bool) -> None:
     from components.training import preload
-    from tasks.stages import runner, template
 
-    # Importing what trains takes seconds; the data are read meanwhile, in a process of their own.
+    # Importing what trains takes seconds; the data are made ready meanwhile, in a process of their own.
     with ProcessPoolExecutor(1, get_context("fork")) as other:
         data = other.submit(_data, params, paths)
         imports = preload()
-        fetched, checked = data.result()
+        fetched, checked, tokens = data.result()
     print(f"data: {_words(fetched)}; after the gate: {_words(checked)}")
+    print(f"tokens: {_words(tokens)}")
     imports.join()
-    print(f"tokens: {_words(runner.run('template', template.run, params, paths))}")
 
-    from tasks.stages import train
+    from tasks.stages import runner, train
 
     with following(paths.log("train") / "progress.jsonl", _Screen(paths, tracked)):
         result = runner.run("train", train.run, params, paths)
@@ -111,10 +112,12 @@ def _stages(params: Params, paths: Paths, tracked: bool) -> None:
         print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(last))}")
 
 
-def _data(params: Params, paths: Paths) -> tuple[dict[str, Any], dict[str, Any]]:
-    from tasks.stages import fetch, runner, validate
+def _data(params: Params, paths: Paths) -> tuple[Result, Result, Result]:
+    from tasks.stages import fetch, reuse, runner, validate
 
-    return runner.run("fetch", fetch.run, params, paths), runner.run("validate", validate.run, params, paths)
+    fetched = runner.run("fetch", fetch.run, params, paths)
+    checked = runner.run("validate", validate.run, params, paths)
+    return fetched, checked, reuse.run("template", params, paths)
 
 
 class _Screen:
@@ -132,8 +135,10 @@ class _Screen:
 
 
 def _words(result: dict[str, Any]) -> str:
-    shown = {key: f"{value:,.4g}" if isinstance(value, float) else value for key, value in result.items()}
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items() if value is not None)
+    told = {key: value for key, value in result.items() if value is not None and key != "cached"}
+    shown = {key: f"{value:,.4g}" if isinstance(value, float) else value for key, value in told.items()}
+    words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
+    return f"{words} (from the cache)" if result.get("cached") else words
 
 
 def _newest_checkpoint(folder: Path) -> Path | None:

@@ -10,7 +10,7 @@ ends the turn.
 """
 
 from components.templates.chat import ChatTemplate, Refused, Sample
-from components.templates.dataset import tokenize
+from components.templates.dataset import identity, tokenize
 from components.templates.tokens import Encoded, encode
 
-__all__ = ["ChatTemplate", "Encoded", "Refused", "Sample", "encode", "tokenize"]
+__all__ = ["ChatTemplate", "Encoded", "Refused", "Sample", "encode", "identity", "tokenize"]

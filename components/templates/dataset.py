@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from components.errors import DataGateError, MartletError
-from components.files import sha256, sha256_of, write_json
+from components.files import read_json, sha256, sha256_of, write_json
 from components.parallel import ordered, processes
 from components.rows import from_arrow, numbers
 from components.templates.backend import FastTokenizerDiffersError
@@ -231,6 +231,20 @@ def _histogram(lengths: Counter[int]) -> list[dict[str, int]]:
     for length, count in lengths.items():
         bins[max(16, 1 << (length - 1).bit_length())] += count
     return [{"up_to": top, "samples": count} for top, count in sorted(bins.items())]
+
+
+def identity(folder: Path) -> dict[str, str]:
+    """What of a model's folder decides the tokens: hashes of its chat template and of its tokenizer's files."""
+    return {"chat template": _template_sha256(folder), "tokenizer": tokenizer_sha256(folder)}
+
+
+def _template_sha256(folder: Path) -> str:
+    """Of the file of its own, or of what stands in tokenizer_config.json; nothing is loaded."""
+    files = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
+    if found := {file.name: sha256(file) for file in files if file.is_file()}:
+        return sha256_of(found)
+    config = folder / "tokenizer_config.json"
+    return sha256_of(read_json(config).get("chat_template") if config.is_file() else None)
 
 
 def tokenizer_sha256(folder: Path) -> str:

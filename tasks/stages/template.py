@@ -1,8 +1,10 @@
-"""Turn clean conversations into tokens, with the loss on the assistant's turns."""
+"""Turn clean rows into tokens, with the loss on what the model is to say."""
 
-from components import models, templates
+from typing import Any
+
+from components import cache, models, templates
 from components.config import Params
-from components.files import read_json, replacing_folder
+from components.files import MANIFEST, read_json, replacing_folder
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main, progress
 
@@ -10,7 +12,7 @@ from tasks.stages.runner import Result, main, progress
 def run(params: Params, paths: Paths) -> Result:
     tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
     chat = templates.ChatTemplate(tokenizer, params.template.system)
-    with replacing_folder(paths.tokens) as tokens:
+    with replacing_folder(paths.tokens, made_of=made_of(params, paths)) as tokens:
         report = templates.tokenize(
             paths.clean,
             tokens,
@@ -18,11 +20,24 @@ def run(params: Params, paths: Paths) -> Result:
             params.template.max_length,
             params.template.truncation_strategy,
             progress(paths, "template"),
+            params.run.dataset_num_proc,
         )
     return {
         **{f"{name}_samples": count for name, count in report["samples"].items()},
         **{f"{name}_learnable_tokens": count for name, count in report["learnable_tokens"].items()},
         "refused": len(report["refused"]),
+    }
+
+
+def made_of(params: Params, paths: Paths) -> dict[str, Any]:
+    """All that decides the tokens, by name; the same parts give the same tokens."""
+    rows = read_json(paths.clean / MANIFEST)["files"]
+    return {
+        "rows": {name: file["sha256"] for name, file in rows.items()},
+        **templates.identity(models.folder(read_json(paths.model), paths.workspace)),
+        **params.template.model_dump(),
+        "code": cache.code("components.templates", "components.rows", "tasks.stages.template"),
+        "libraries": cache.versions("transformers", "tokenizers", "jinja2"),
     }
 
 

@@ -8,6 +8,7 @@ class Run(Group):
 
     output_dir: str = field("output", "folder for runs")
     add_version: bool = field(True, "write into a new sub-folder vN-DATE-TIME of --output_dir")
+    dataset_num_proc: int | None = field(None, "processes that tokenise; by default one per core", ge=1)
     resume_from_checkpoint: str | None = field(None, "checkpoint folder to continue from")
     adapters: Names = field([], "adapter or checkpoint folder; its saved arguments bring model and system prompt")
     merge_lora: bool = field(False, "merge the adapter into the model first")

@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 
 from components.config import Params
 from components.errors import ConfigError, DataGateError
+from components.files import MANIFEST, read_json, seal
 from components.models import resolve
 from tasks.stages import template
 from tasks.stages.paths import Paths
@@ -47,6 +48,7 @@ def write(root: Path, split: str, rows: list[dict]) -> None:
     file = root / f"data/clean/{split}.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), file)
+    seal(file.parent)
 
 
 def params(**values) -> Params:
@@ -127,3 +129,26 @@ def test_as_a_process_it_imports_nothing_heavy_and_ends_with_the_code_of_the_gat
     assert "Traceback" not in done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
     assert imported.isdisjoint({"pandas", "datasets", "scipy", "matplotlib", "mlflow", "transformers.trainer"})
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("rows", lambda paths: write(paths.root, "train", ROWS[:2])),
+        ("chat template", lambda paths: append(paths.root / "base/chat_template.jinja", "{# other #}")),
+        ("tokenizer", lambda paths: append(paths.root / "base/tokenizer_config.json", "\n")),
+        ("max_length", None),
+    ],
+)
+def test_what_the_tokens_are_made_of_says_which_part_changed(workspace: Paths, part: str, change) -> None:
+    template.run(params(), workspace)
+    recorded = read_json(workspace.tokens / MANIFEST)["made_of"]
+    assert template.made_of(params(), workspace) == recorded
+    if change:
+        change(workspace)
+    now = template.made_of(params() if change else params(max_length=100), workspace)
+    assert {name for name in now if now[name] != recorded[name]} == {part}
+
+
+def append(file: Path, text: str) -> None:
+    file.write_text(file.read_text() + text)

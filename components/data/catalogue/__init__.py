@@ -10,7 +10,7 @@ is one whose rows the formats recognise by themselves.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -49,7 +49,7 @@ class Entry:
     columns: Mapping[str, str | None] = field(default_factory=dict)
     """The hub's column names and what they are read as; None leaves a column out."""
     extra: tuple[str, ...] = ()
-    """Columns, by the hub's names, that are kept for rewards under `extra`."""
+    """Columns, by the hub's names, that are kept for rewards beside an answer. (A prompt alone keeps them all.)"""
     constants: Mapping[str, Any] = field(default_factory=dict)
     """Columns that are the same in every row."""
     converter: str | Callable[[Raw], Raw | None] | None = None
@@ -71,11 +71,11 @@ class Entry:
         if list(subsets) == ["all"] and "all" not in self.subsets:
             subsets = [name for name in self.subsets if self.differing.get(name, {}).get("of", name) == name]
         subsets = subsets or self.default_subsets
-        if self.subsets and not subsets:
+        if not subsets and self.subsets:
             some = ", ".join(self.subsets[:20]) + (", …" if len(self.subsets) > 20 else "")
             raise ConfigError(
-                f"dataset '{self.name}' has several subsets ({some}); say which, as {self.name}:{self.subsets[0]} "
-                f"or {self.name}:all"
+                f"dataset '{self.name}' has several subsets ({some}); say which: {self.name}:{some.split(',')[0]}, "
+                f"several as a/b, or {self.name}:all"
             )
         return [self._part(name) for name in subsets] or [self]
 
@@ -128,15 +128,12 @@ def entries() -> tuple[Entry, ...]:
     return tuple(sorted(built, key=lambda entry: entry.name.lower()))
 
 
-_TUPLES = {field.name for field in fields(Entry) if str(field.type).startswith("tuple")}
-
-
 def _entry(task: str, said: Raw) -> Entry:
-    subsets = said.pop("subsets", ())
+    subsets: Any = said.pop("subsets", ())
     differing = {name: what for name, what in subsets.items() if what} if isinstance(subsets, dict) else {}
     name = said.get("modelscope") or said["huggingface"]
-    values: Raw = {key: tuple(value) if key in _TUPLES else value for key, value in said.items()}
-    return Entry(**{"name": name, "task": task, "subsets": tuple(subsets), "differing": differing} | values)
+    values: Raw = {"task": task, **said, **{key: tuple(said.get(key, ())) for key in ("tags", "extra")}}
+    return Entry(name=name, subsets=tuple(subsets), differing=differing, **values)
 
 
 def find(name: str, custom: Sequence[Path] = ()) -> Entry | None:
@@ -181,7 +178,8 @@ def search(words: Iterable[str], task: str | None = None) -> list[Entry]:
     return [
         entry
         for entry in entries()
-        if task in (None, entry.task) and all(any(word in text for text in _texts(entry)) for word in wanted)
+        if task in (None, entry.task, *(what.get("task") for what in entry.differing.values()))
+        and all(any(word in text for text in _texts(entry)) for word in wanted)
     ]
 
 

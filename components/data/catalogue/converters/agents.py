@@ -62,7 +62,7 @@ def xlam_grpo(raw: Raw) -> Raw:
         for call in _parsed(raw["answers"])
     ]
     tools = [_tool(tool) for tool in _parsed(raw["tools"])]
-    return {"prompt": [_asked(raw)], "tools": tools, "extra": {"solution": pick(calls, raw["query"])}}
+    return {"prompt": [_asked(raw)], "tools": tools, "solution": pick(calls, raw["query"])}
 
 
 def function_calling_chatml(raw: Raw) -> Raw:

@@ -179,5 +179,9 @@ def countdown(raw: Raw) -> Raw:
         "Show your work in <think> </think> tags. And return the final equation and answer in <answer> </answer> tags, "
         "for example <answer> (1 + 2) / 3 * 4 = 4 </answer>."
     )
-    asked = [{"role": "user", "content": prompt}]
-    return {"prompt": asked, "extra": {"nums": raw["nums"], "target": raw["target"]}}
+    return {"prompt": [{"role": "user", "content": prompt}], "nums": raw["nums"], "target": raw["target"]}
+
+
+def prompt_only(raw: Raw) -> Raw:
+    """The prompt as a message, so that a reference beside it (`solution`) is not read as the answer to learn."""
+    return raw | {"prompt": [{"role": "user", "content": raw["prompt"]}]}

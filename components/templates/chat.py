@@ -1,191 +1,270 @@
-"""A tokenizer's chat template: what it renders, and which characters of that a model learns."""
+"""What a row's text is, and which characters of it a model learns."""
 
-import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from components.errors import ConfigError
-from components.rows import Row
-from components.templates.layout import Layout, Message, Span, attempt, read_layout
+from components.rows import Message, Row
+from components.templates.answers import Answer, rendered
+from components.templates.control import any_of, refuse_control
+from components.templates.conversation import Conversations, Group
+from components.templates.forms import Form, text_form
+from components.templates.loss_scale import LossScale
+from components.templates.refused import Refused
+from components.templates.render import Renderer, Span
+from components.templates.sample import Sample
+from components.templates.stops import stop_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
-
-
-class Refused(Exception):  # noqa: N818  # handed on as a value, too
-    """A row that is not learned from: `reason` is the same for all rows of its kind, `detail` is about this one."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.detail = reason, detail
-
-
-class Sample(NamedTuple):
-    """A rendered conversation and the characters [start, end) of it that are learned, in order."""
-
-    row: Row
-    """What the template was given: `messages`, and `tools` and `chat_template_kwargs` where there are some."""
-    text: str
-    spans: list[Span]
-    """Spans that touch are parts of one turn: a token over their border belongs to the one that it begins in."""
-    weights: list[float]
-    """How much each span counts in the loss; 0 is not learned."""
-    structure: tuple[str, ...]
-    """The roles, and how many of the turns are learned: rows of one structure are laid out alike."""
-    suffix: str = ""
-    """The end of `text` that the template leaves to the next turn to write."""
-
-    def reference(self, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-        """The ids that the tokenizer itself gives for the row, by `apply_chat_template`."""
-        ids: list[int] = tokenizer.apply_chat_template(  # type: ignore[assignment]
-            self.row["messages"],
-            tools=self.row.get("tools"),
-            tokenize=True,
-            return_dict=False,
-            **self.row.get("chat_template_kwargs", {}),
-        )
-        return ids + tokenizer.encode(self.suffix, add_special_tokens=False) if self.suffix else ids
+PLAIN = {"role", "content"}
+MEDIA = ("images", "videos", "audios", "objects")
+OWN = {
+    "messages", "conversation", "tools", "documents", "chat_template", "add_generation_prompt", "tokenize", "padding",
+    "continue_final_message", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask",
+    "tokenizer_kwargs", "sanitize_control_tokens",
+}  # fmt: skip
+"""Arguments of `apply_chat_template` that a row does not set."""
 
 
 class ChatTemplate:
-    """The tokenizer's own template, rendered in transformers' sandbox, with the layouts learned from it so far.
+    """The tokenizer's own template, rendered in transformers' sandbox, and what has been learned about it so far.
 
     Args:
-        tokenizer: with a chat template and a `tokenizers` backend.
+        tokenizer: with a `tokenizers` backend, and a chat template unless `use_chat_template` is False.
         system: the system prompt of conversations that bring none.
+        loss_scale: which turns are learned, and how much their parts count.
+        enable_thinking: given to the template, unless a row's `chat_template_kwargs` say otherwise.
+        use_chat_template: False writes a conversation as its texts, one after the other.
 
     Raises:
         ConfigError: the tokenizer has no chat template, or no fast backend.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", system: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        system: str | None = None,
+        loss_scale: LossScale | None = None,
+        enable_thinking: bool | None = None,
+        use_chat_template: bool = True,
+    ) -> None:
         where = f"{tokenizer.name_or_path}: " if tokenizer.name_or_path else ""
-        if not tokenizer.chat_template:
+        if not tokenizer.chat_template and use_chat_template:
             raise ConfigError(
                 f"{where}the tokenizer has no chat template; choose an instruct model, or put a chat_template.jinja "
                 "beside its tokenizer.json"
             )
         if not getattr(tokenizer, "is_fast", False):
             raise ConfigError(f"{where}the tokenizer has no tokenizer.json, which exact loss masks need")
-        self.tokenizer = tokenizer
-        self.system = system
-        self.source: str = tokenizer.get_chat_template()
-        self._special = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
-        self._added = [t.content for t in tokenizer.added_tokens_decoder.values()]
-        self._layouts: dict[tuple[str, ...], tuple[Layout, re.Pattern[str]] | Refused] = {}
+        self.tokenizer, self.system, self.loss_scale = tokenizer, system, loss_scale or LossScale()
+        self.use_chat_template = use_chat_template
+        self.source: str = tokenizer.get_chat_template() if use_chat_template else ""
+        self._variables = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+        self._stops = stop_tokens(tokenizer)
+        self._special = any_of(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
+        self._renderers: dict[str, tuple[Renderer, Form]] = {}
+        self._kinds: dict[str, Conversations | Refused] = {}
 
     def render(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
         """The template's text for `messages`; raises whatever the template raises."""
-        return self.tokenizer.apply_chat_template(  # type: ignore[return-value]
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt
-        )
+        renderer, form = self._renderer(self.source)
+        return renderer(form(messages), add_generation_prompt, **self._variables)
 
     def samples(self, row: Row) -> list[Sample]:
-        """What is learned of a row: one sample with all its assistant turns, or one sample per turn where
-        the template shows an earlier answer otherwise than it was to be given.
+        """What is learned of a row: one sample with all its answers, or several where the template shows an earlier
+        answer otherwise than it was to be given.
 
         Raises:
             Refused: when not all of it can be learned exactly.
         """
-        messages = row.get("messages") or []
+        if media := [name for name in MEDIA if row.get(name)]:
+            raise Refused(f"{media[0]} are not learned from: the template is for text alone")
+        if "messages" in row:
+            return self._conversation(row) if self.use_chat_template else [self._joined(row["messages"])]
+        if "text" in row:
+            return [self._text(row["text"])]
+        raise Refused(_not_for_sft(row))
+
+    def pair(self, row: Row) -> tuple[Sample, Sample]:
+        """A preference row's prompt with the chosen answer, and with the rejected one; only the answers are learned.
+
+        Raises:
+            Refused: as `samples` does; or an answer takes more than one sample.
+        """
+        beside = {key: value for key, value in row.items() if key not in ("prompt", "chosen", "rejected")}
+        prompt = [{**m, "loss_scale": 0.0} if m["role"] == "assistant" else m for m in row["prompt"]]
+        found = [self.samples({**beside, "messages": [*prompt, *row[name]]}) for name in ("chosen", "rejected")]
+        if any(len(samples) > 1 for samples in found):
+            raise Refused("the template shows an answer of several turns otherwise than it was to be given")
+        return found[0][0], found[1][0]
+
+    def _conversation(self, row: Row) -> list[Sample]:
+        messages: list[Message] = row["messages"]
         if self.system is not None and (not messages or messages[0]["role"] != "system"):
             messages = [{"role": "system", "content": self.system}, *messages]
-        layout, control = self._layout(messages)
-        for n, message in enumerate(messages, 1):
-            if found := control.search(message["content"]):
-                raise Refused("a text holds a control token of the tokenizer", f"{found.group()!r} in message {n}")
-        text, contents = self._render(messages), layout.contents(messages)
-        if any(not contents[i] for i in layout.answers):
-            raise Refused("an assistant's text is empty")
-        if layout.stable and layout.fill(contents) == text:
-            spans = list(layout.spans(contents).values())
-            return [Sample({"messages": messages}, text, spans, [1.0] * len(spans), _structure(messages, len(spans)))]
-        return [self._answer(messages[: i + 1]) for i in layout.answers]
+        weights = self._weights(messages)
+        if any(len(message) > 2 for message in messages):
+            messages = [{k: v for k, v in m.items() if k != "loss_scale" and v is not None} for m in messages]
+        kind = self._kind(row, any("tool_calls" in message for message in messages))
+        kind.check(messages)
+        wanted = [i for i, weight in weights.items() if weight != 0]
+        if self.loss_scale.base == "all":
+            return [self._whole(kind, messages, weights)]
+        if not wanted:
+            raise Refused("no assistant turn is learned: loss_scale leaves all of them out")
+        plain = "tools" not in row and all(len(message) == 2 for message in messages)
+        groups = kind.plain(messages, wanted) if plain else None
+        groups = kind.exact(messages, wanted) if groups is None else groups
+        if not groups:
+            raise Refused("the template's generation blocks hold no assistant turn")
+        return [self._sample(kind, messages, group, weights) for group in groups]
 
-    def _answer(self, messages: list[Message]) -> Sample:
-        """The sample that learns the last answer only."""
-        layout, _ = self._layout(messages)
-        text, contents = self._render(messages), layout.contents(messages)
-        last = len(messages) - 1
-        if last not in layout.turns:
-            raise Refused(
-                "the template does not write the assistant's text as it is, right after the prompt that asks for it "
-                "and right before an end-of-turn token"
-            )
-        if layout.fill(contents) == text:
-            span = layout.spans(contents)[last]
-        else:
-            span = self._after_prompt(messages, text, contents[last], layout)
-        return Sample({"messages": messages}, text, [span], [1.0], _structure(messages, 1))
+    def _sample(
+        self, kind: Conversations, messages: list[Message], group: Group, weights: dict[int, float | None]
+    ) -> Sample:
+        last = max(group)
+        said = messages[: last + 1]
+        spans: list[Span] = []
+        counts: list[float] = []
+        for i, answer in group.items():
+            for span, weight in self._parts(messages, i, answer, weights[i]):
+                spans.append(span)
+                counts.append(weight)
+        if not any(counts):
+            raise Refused("no assistant turn is learned: loss_scale leaves all of them out")
+        answer = group[last]
+        return Sample(kind.given(said), answer.text, spans, counts, _structure(said, len(group)), answer.suffix)
 
-    def _after_prompt(self, messages: list[Message], text: str, content: str, layout: Layout) -> Span:
-        """Where the texts themselves change the layout (thoughts in an answer): all that follows the generation
-        prompt, when it is the answer, to the last character."""
-        lead, tail = layout.turns[len(messages) - 1]
-        prompt = attempt(self.render, messages[:-1], add_generation_prompt=True)
-        end = len(text) - len(layout.after())
-        start = end - len(tail) - len(content)
-        if prompt is None or not text.startswith(prompt) or text[start:] != content + tail + layout.after():
-            raise Refused("the template rewrites an assistant's text", f"in message {len(messages)}")
-        between = text[len(prompt) : start]
-        if between.strip() and between != lead:
-            raise Refused("the template writes something else before the answer", repr(between[:80]))
-        return len(prompt), end
+    def _parts(self, messages: list[Message], i: int, answer: Answer, weight: float | None) -> list[tuple[Span, float]]:
+        """The spans of one answer: what the strategy makes of it, then its end tag."""
+        if weight is not None or not self.loss_scale.weighs:
+            return [((answer.start, answer.end), 1.0 if weight is None else weight)]
+        query = messages[i - 1]["content"] if i else ""
+        parts = self.loss_scale(answer.text[answer.start : answer.tag], query)
+        return _placed(answer.start, [*parts, (answer.text[answer.tag : answer.end], 1.0)])
 
-    def _render(self, messages: list[Message]) -> str:
-        try:
-            return self.render(messages)
-        except Exception as error:  # a template raises what its author likes
-            raise Refused("the template refuses the conversation", str(error)) from error
+    def _whole(self, kind: Conversations, messages: list[Message], weights: dict[int, float | None]) -> Sample:
+        """Every token of the conversation, with the answers weighed where the row or the strategy says so."""
+        text = rendered(kind.reader.render, messages)
+        own = [i for i, weight in weights.items() if weight is not None]
+        parts: list[tuple[Span, float]] = []
+        position = 0
+        for i in own or (weights if self.loss_scale.weighs else []):
+            answer = kind.reader.read(messages[: i + 1])
+            if not text.startswith(answer.text[: answer.end]):
+                raise Refused("the template shows an earlier answer otherwise than it was to be given")
+            parts += [((position, answer.start), 1.0), *self._parts(messages, i, answer, weights[i])]
+            position = answer.end
+        parts += [((position, len(text)), 1.0)]
+        spans = [(span, weight) for span, weight in parts if span[0] < span[1]]
+        return Sample(
+            kind.given(messages), text, [s for s, _ in spans], [w for _, w in spans], _structure(messages, len(weights))
+        )
 
-    def _layout(self, messages: Iterable[Message]) -> tuple[Layout, re.Pattern[str]]:
-        """The layout of these roles, and what matches a control token in a text. Kept, refusals included."""
-        roles = tuple(message["role"] for message in messages)
-        if roles not in self._layouts:
+    def _weights(self, messages: list[Message]) -> dict[int, float | None]:
+        """By answer: its own weight from the row, 0 where it is not learned, None where the strategy says."""
+        asked = max((i for i, m in enumerate(messages) if m["role"] in ("user", "tool")), default=-1)
+        last_only = self.loss_scale.base == "last_round"
+        weights: dict[int, float | None] = {}
+        for i, message in enumerate(messages):
+            if message["role"] == "assistant":
+                weights[i] = message.get("loss_scale", 0.0 if last_only and i < asked else None)
+        if not weights and self.loss_scale.base != "all":
+            raise Refused("there is no assistant turn")
+        return weights
+
+    def _kind(self, row: Row, calls: bool) -> Conversations:
+        """The conversations with this row's tools and variables. Kept, refusals included."""
+        import orjson
+
+        tools, variables = row.get("tools") or None, {**self._variables, **row.get("chat_template_kwargs", {})}
+        key = f"{calls}" if not (tools or variables) else f"{calls}{orjson.dumps((tools, variables)).decode()}"
+        if key not in self._kinds:
+            if len(self._kinds) > 1000:  # rows with tools of their own each
+                self._kinds.clear()
             try:
-                self._layouts[roles] = self._read(roles)
+                self._kinds[key] = self._new_kind(tools, variables, calls)
             except Refused as refusal:
-                self._layouts[roles] = refusal
-            except Exception as error:
-                self._layouts[roles] = Refused("the template refuses the conversation", str(error))
-        known = self._layouts[roles]
+                self._kinds[key] = refusal
+        known = self._kinds[key]
         if isinstance(known, Refused):
             raise known
         return known
 
-    def _read(self, roles: tuple[str, ...]) -> tuple[Layout, re.Pattern[str]]:
-        if "assistant" not in roles:
-            raise Refused("there is no assistant turn")
-        end_tag = re.compile(rf"\s*(?:{_any(self._added)})")
-        layout = read_layout(self.render, roles, end_tag, self._authored)
-        if not layout.answers:
-            raise Refused("the template's generation blocks hold no assistant turn")
-        # Of the other added tokens, those that shape turns: thoughts, say, an answer may well hold.
-        asked = [p for p, i in zip(layout.pieces, layout.order, strict=False) if roles[i] != "assistant"]
-        shape = "".join([*asked, *(turn.tail for turn in layout.turns.values())])
-        control = [*self._special, *(token for token in self._added if token in shape)]
-        return layout, re.compile(_any(control))
+    def _new_kind(self, tools: list[dict[str, Any]] | None, variables: dict[str, Any], calls: bool) -> Conversations:
+        if own := OWN & variables.keys():
+            raise Refused("chat_template_kwargs sets an argument that is not the template's", min(own))
+        if not all(isinstance(tool, dict) for tool in tools or []):
+            raise Refused("a tool is not an object")
+        source = self.tokenizer.get_chat_template(tools=tools)  # type: ignore[arg-type]
+        renderer, form = self._renderer(source)
+        kind = Conversations(self.tokenizer, renderer, form, self._stops, tools, variables)
+        return kind.for_calls() if calls else kind
 
-    def _authored(self, messages: list[Message]) -> list[Span] | None:
-        if not GENERATION.search(self.source):
-            return None
-        from transformers.utils.chat_template_utils import render_jinja_template
+    def _renderer(self, source: str) -> tuple[Renderer, Form]:
+        if source not in self._renderers:
+            renderer = Renderer(self.tokenizer, source)
+            self._renderers[source] = renderer, text_form(renderer)
+        return self._renderers[source]
 
-        _, spans = render_jinja_template(  # type: ignore[misc]
-            conversations=[messages],
-            chat_template=self.source,
-            return_assistant_tokens_mask=True,
-            **self.tokenizer.special_tokens_map,  # type: ignore[arg-type]
-        )
-        return spans[0]  # type: ignore[return-value]
+    def _text(self, text: str) -> Sample:
+        """Plain text, all of it learned, with the end of text behind it."""
+        refuse_control(self._special, [{"role": "text", "content": text}])
+        if not text.strip():
+            raise Refused("the text is empty")
+        begin, end = self._ends()
+        whole = begin + text + end
+        return Sample({"text": text}, whole, [(len(begin), len(whole))], [1.0], ("text", "1"))
+
+    def _joined(self, messages: Sequence[Message]) -> Sample:
+        """A conversation without a template: its texts one after the other; the answer is learned, and the end."""
+        refuse_control(self._special, list(messages))
+        if [m["role"] for m in messages].count("assistant") != 1 or messages[-1]["role"] != "assistant":
+            raise Refused("without a chat template a conversation is one question and its answer")
+        sample = self._text("".join(message["content"] for message in messages))
+        begin, _ = self._ends()
+        learned = len(begin) + sum(len(message["content"]) for message in messages[:-1])
+        if self.loss_scale.base == "all":
+            return sample._replace(structure=_structure(messages, 1))
+        return sample._replace(spans=[(learned, len(sample.text))], structure=_structure(messages, 1))
+
+    def _ends(self) -> tuple[str, str]:
+        """What the tokenizer writes before a text, and the end-of-text token."""
+        eos = self.tokenizer.eos_token
+        if not eos:
+            raise ConfigError("the tokenizer has no eos_token, which plain text has to end with")
+        around = [str(self.tokenizer.convert_ids_to_tokens(i)) for i in self.tokenizer.encode("")]
+        return "".join(token for token in around if token != eos), str(eos)
 
 
-def _structure(messages: list[Message], learned: int) -> tuple[str, ...]:
-    return (*(message["role"] for message in messages), str(learned))
+def _placed(start: int, parts: Sequence[tuple[str, float]]) -> list[tuple[Span, float]]:
+    """Texts one after the other as spans; neighbours of one weight are one span."""
+    spans: list[tuple[Span, float]] = []
+    for text, weight in parts:
+        end = start + len(text)
+        if spans and spans[-1][1] == weight:
+            spans[-1] = ((spans[-1][0][0], end), weight)
+        elif text:
+            spans.append(((start, end), weight))
+        start = end
+    return spans
 
 
-def _any(words: list[str]) -> str:
-    """A pattern for any of `words`, the longest first; for no words, one that matches nothing."""
-    return "|".join(re.escape(word) for word in sorted(set(words), key=len, reverse=True)) or "(?!)"
+def _structure(messages: Sequence[Message], learned: int) -> tuple[str, ...]:
+    return (*[_shape(message) for message in messages], str(learned))
+
+
+def _shape(message: Message) -> str:
+    if len(message) == 2:
+        return message["role"]
+    return message["role"] + "".join(f"+{key}" for key in ("reasoning_content", "tool_calls") if key in message)
+
+
+def _not_for_sft(row: Row) -> str:
+    if "chosen" in row:
+        return "a preference pair is not learned by sft: it is for rlhf"
+    if "completion" in row:
+        return "an unpaired preference is not learned by sft: it is for rlhf"
+    return "a prompt without an answer is not learned by sft: it is for rlhf"

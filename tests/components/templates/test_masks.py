@@ -108,8 +108,7 @@ def test_a_thought_that_the_prompt_begins_is_learned_from_there() -> None:
     (outcome,) = encode([{"messages": messages}], ChatTemplate(tok))
     assert not isinstance(outcome, Refused), outcome.reason
     assert [learned(tok, sample) for sample in outcome] == [
-        [f"hm\n</think>\n\n{A1}<|im_end|>"],
-        [f"\n</think>\n\n{A2}<|im_end|>"],
+        [f"hm\n</think>\n\n{A1}<|im_end|>", f"\n</think>\n\n{A2}<|im_end|>"],
     ]
 
 
@@ -192,7 +191,9 @@ def test_too_long_rows_are_left_out_or_cut_but_never_without_a_learned_token() -
     left = only(template, messages, max_length=answer, truncation_strategy="left")[0]
     assert left == Encoded(whole.input_ids[-answer:], whole.labels[-answer:], whole.weights[-answer:])
     right = only(template, messages, max_length=size - answer, truncation_strategy="right")[0]
-    assert right == Encoded(whole.input_ids[: size - answer], whole.labels[: size - answer], whole.weights[: size - answer])
+    assert right == Encoded(
+        whole.input_ids[: size - answer], whole.labels[: size - answer], whole.weights[: size - answer]
+    )
     nothing = only(template, messages, max_length=size - answer - 1, truncation_strategy="right")
     assert isinstance(nothing, Refused)
     assert nothing.reason == "nothing to learn is left after truncation"

@@ -1,0 +1,7 @@
+"""Hermes: tool calls count twice."""
+
+from components.templates.loss_scale.parts import Parts, by_patterns
+
+
+def weigh(response: str, query: str) -> Parts:
+    return by_patterns(response, {r"<tool_call>.+?</tool_call>": 2.0})

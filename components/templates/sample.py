@@ -1,0 +1,41 @@
+"""A rendered row and what is learned of it."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from components.rows import Row
+from components.templates.render import Span
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Sample(NamedTuple):
+    """A rendered row and the characters [start, end) of it that are learned, in order."""
+
+    row: Row
+    """What the template was given: `messages`, and `tools`, `chat_template_kwargs` and `chat_template` where there are
+    some; for a text that no template has made, `text`."""
+    text: str
+    spans: list[Span]
+    """Spans that touch are parts of one turn: a token over their border belongs to the one that it begins in."""
+    weights: list[float]
+    """How much each span counts in the loss; 0 is not learned."""
+    structure: tuple[str, ...]
+    """The roles, and how many of the turns are learned: rows of one structure are laid out alike."""
+    suffix: str = ""
+    """The end of `text` that the template leaves to the next turn to write."""
+
+    def reference(self, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+        """The ids that the tokenizer itself gives for the row, by `apply_chat_template`."""
+        if "text" in self.row:
+            ids: list[int] = tokenizer.encode(self.row["text"])
+            return ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]  # type: ignore[list-item]
+        ids = tokenizer.apply_chat_template(  # type: ignore[assignment]
+            self.row["messages"],
+            tools=self.row.get("tools"),
+            chat_template=self.row.get("chat_template"),
+            tokenize=True,
+            return_dict=False,
+            **self.row.get("chat_template_kwargs", {}),
+        )
+        return ids + tokenizer.encode(self.suffix, add_special_tokens=False) if self.suffix else ids

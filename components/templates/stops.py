@@ -1,0 +1,24 @@
+"""The tokens that a served model stops at."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.files import read_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def stop_tokens(tokenizer: "PreTrainedTokenizerBase") -> frozenset[str]:
+    """The tokenizer's end-of-text token, and those that the files beside it name as `eos_token_id`."""
+    ids: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        file = Path(tokenizer.name_or_path) / name
+        if tokenizer.name_or_path and file.is_file():
+            config = read_json(file)
+            for part in (config, config.get("text_config") or {}):
+                found = part.get("eos_token_id")
+                ids |= set(found if isinstance(found, list) else [found]) - {None}
+    known = tokenizer.added_tokens_decoder
+    tokens = {known[i].content for i in ids if i in known}
+    return frozenset(tokens | ({str(tokenizer.eos_token)} if tokenizer.eos_token else set()))

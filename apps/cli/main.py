@@ -25,6 +25,7 @@ COMMANDS = {
     },
     "help": {
         "demo": "build a tiny base model and take it through the whole pipeline",
+        "datasets": "list the built-in datasets: martlet datasets [words …] [--task dpo]",
         "cache": "show and prune the tokens that direct commands share",
         "validate": "check params.yaml and recipes, without running anything",
         "doctor": "what is installed here, and what is missing",

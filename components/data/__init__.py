@@ -1,29 +1,25 @@
-"""Data: from dataset specs to clean conversations, behind a gate.
+"""Data: from dataset specs to clean rows, behind a gate.
 
-    sources = resolve(["train.jsonl#500", "owner/name"], workspace, use_hf=False, recorded={}, memo=memo)
-    found = collect_rows(sources, [], params.data, workspace)             # rows as JSON: taken, filled, split, mixed
-    verdict = inspect(found.tables, {"arithmetic": queries}, params.validation)       # the gate
+    sources = resolve(["train.jsonl#500", "hf::owner/name:zh@main"], workspace, use_hf=False, recorded={}, memo=memo)
+    found = collect_rows(sources, [], params.data, scratch)               # on the disk: taken, filled, split, mixed
+    write_picked(folder / "train.parquet", found.tables["train"])         # columns source, row, raw (JSON)
 
-`readers` knows the kinds of files, `hubs` the hubs, `formats` the shapes of a row, `checks` what a row must hold; each
-has one small function or file for each kind, and nothing else changes when one is added.
+`readers` knows the kinds of files, `hubs` the hubs, `catalogue` the built-in datasets, `formats` the shapes of a row,
+`checks` what a row must hold; each has one small file for each kind, and nothing else changes when one is added.
 """
 
-from components.data.collect import Collected, collect_questions, collect_rows
+from components.data.collect import Collected, collect_questions, collect_rows, read_questions, write_questions
 from components.data.gate import Verdict, hold_expectations, inspect
 from components.data.memo import remember
 from components.data.report import write_report
-from components.data.sources import Source, inputs_sha256, recorded_sources, resolve
-from components.data.tables import (
-    Table,
-    read_questions,
-    read_table,
-    write_conversations,
-    write_questions,
-    write_table,
-)
+from components.data.resolve import resolve
+from components.data.sources import Source, inputs_sha256, recorded_sources
+from components.data.spool import Picked, write_picked
+from components.data.tables import Table, write_table
 
 __all__ = [
     "Collected",
+    "Picked",
     "Source",
     "Table",
     "Verdict",
@@ -33,11 +29,10 @@ __all__ = [
     "inputs_sha256",
     "inspect",
     "read_questions",
-    "read_table",
     "recorded_sources",
     "remember",
     "resolve",
-    "write_conversations",
+    "write_picked",
     "write_questions",
     "write_report",
     "write_table",

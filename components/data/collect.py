@@ -1,85 +1,109 @@
-"""From sources to tables: read, rename, fill, take, split, mix."""
+"""From sources to tables: load, take, split, mix."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.config.groups.data import Data
-from components.data.formats import to_messages
-from components.data.hubs import snapshot
-from components.data.mixing import shuffled, split
-from components.data.placeholders import filler
-from components.data.readers import read
+from components.data.formats import to_row
+from components.data.load import Loader
+from components.data.mixing import interleaved, shuffled, split
 from components.data.sources import Source, where
-from components.data.tables import Table, joined
-from components.errors import ConfigError, DataGateError, did_you_mean
+from components.data.spool import Picked
+from components.errors import ConfigError, DataGateError
 
 
 class Collected(NamedTuple):
-    """Tables by name, the sources with the versions that were read, and what a manifest says about them."""
+    """Rows by the name of their table, the sources with the versions that were read, and what a manifest says."""
 
-    tables: dict[str, Table]
+    tables: dict[str, Picked]
     sources: list[Source]
     manifest: dict[str, Any]
 
 
-def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, workspace: Path) -> Collected:
+def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, scratch: Path) -> Collected:
     """Read the training and validation sources; take, split and mix their rows as `data` says: tables train and val.
+
+    The rows lie in an unnamed file in the folder `scratch` until they are written.
 
     Raises:
         DataGateError: a file that is malformed, not UTF-8, or has no rows; the file and the line are named.
-        ConfigError: a placeholder without a value, a column to rename that no dataset has, an unknown hub id.
+        ConfigError: a placeholder without a value, a column to rename that no dataset has, an unknown hub id, not one
+            share for each training dataset.
         MartletError: a hub that does not answer.
     """
-    loader = _Loader(data, workspace)
-    parts: dict[str, list[Table]] = {"train": [], "val": []}
+    import numpy as np
+
+    _check_shares(data.interleave_prob, len(train))
+    loader = Loader(data, scratch)
+    parts: dict[str, list[np.ndarray]] = {"train": [], "val": []}
     sources, described = [], []
     for name, source in [*(("train", s) for s in train), *(("val", s) for s in val)]:
         rows = loader.load(source)
         ratio = 0.0 if val else data.split_dataset_ratio
-        taken, held = split(len(rows.table.row), source.rows, ratio, data.data_seed)
-        parts[name].append(rows.table.take(taken))
-        parts["val"].append(rows.table.take(held))
+        shuffle = data.dataset_shuffle if name == "train" else data.val_dataset_shuffle
+        taken, held = split(rows.size, rows.source.rows, ratio, data.data_seed, shuffle)
+        parts[name].append(taken + rows.start)
+        parts["val"].append(held + rows.start)
         sources.append(rows.source)
         described.append(rows.description() | {"split": name, "taken": len(taken), "held_out": len(held)})
     loader.check_columns()
-    tables = {name: joined(tables) for name, tables in parts.items()}
-    if data.dataset_shuffle:
-        train_rows = tables["train"]
-        tables["train"] = train_rows.take(shuffled(len(train_rows.row), data.data_seed))
-    counts = {name: len(table.row) for name, table in tables.items()}
+    if data.interleave_prob:
+        every = data.stopping_strategy == "all_exhausted"
+        parts["train"] = [interleaved(parts["train"], data.interleave_prob, data.data_seed, every)]
+    orders = {name: np.concatenate([*arrays, np.empty(0, np.int64)]) for name, arrays in parts.items()}
+    for name, wanted in (("train", data.dataset_shuffle), ("val", data.val_dataset_shuffle)):
+        if wanted:
+            orders[name] = shuffled(orders[name], data.data_seed)
+    tables = {name: Picked(loader.spool, order) for name, order in orders.items()}
+    counts = {name: len(table) for name, table in tables.items()}
     return Collected(tables, sources, {"rows": counts, "sources": described})
 
 
-def collect_questions(sources: Sequence[Source], data: Data, workspace: Path) -> Collected:
-    """Read the question sets: tables named after their files, whose `raw` is `{query, response}`.
+def _check_shares(shares: Sequence[float], datasets: int) -> None:
+    if shares and len(shares) != datasets:
+        raise ConfigError(f"interleave_prob: {len(shares)} shares for {datasets} training datasets; give one for each")
+    if any(not share > 0 for share in shares):
+        raise ConfigError("interleave_prob: every share must be more than 0")
+
+
+def collect_questions(sources: Sequence[Source], data: Data, scratch: Path) -> Collected:
+    """Read the question sets: tables named after their files, whose rows are one question and its answer.
 
     Raises:
         ConfigError: two sets of the same name.
-        DataGateError: a row that is not one question and its answer; and as `collect_rows`.
+        DataGateError: as `collect_rows`.
     """
-    loader = _Loader(data, workspace)
-    tables: dict[str, Table] = {}
+    loader = Loader(data, scratch)
+    tables: dict[str, Picked] = {}
     read_from, described = [], []
     for source in sources:
-        name = source.name.rpartition("/")[2] if source.hub else Path(source.name).stem
+        name = source.name.rpartition("/")[2] if source.hub else Path(source.name).name.partition(".")[0]
         if name in tables:
             raise ConfigError(f"eval_dataset: two question sets are called '{name}'; rename one of the files")
         rows = loader.load(source)
-        table = rows.table.take(split(len(rows.table.row), source.rows, 0.0, data.data_seed)[0])
-        questions = [_question(raw, where(source.name, row)) for row, raw in zip(table.row, table.raw, strict=True)]
-        tables[name] = table._replace(raw=questions)
+        taken, _ = split(rows.size, rows.source.rows, 0.0, data.data_seed)
+        tables[name] = Picked(loader.spool, taken + rows.start)
         read_from.append(rows.source)
-        described.append(rows.description() | {"set": name, "taken": len(questions)})
+        described.append(rows.description() | {"set": name, "taken": len(taken)})
     return Collected(tables, read_from, {"sources": described})
 
 
-def _question(raw: str, where: str) -> str:
+def write_questions(path: Path, picked: Picked) -> None:
+    """Write a question set as JSON Lines of `{query, response}`.
+
+    Raises:
+        DataGateError: a row that is not one question and its answer.
+    """
+    with path.open("wb") as file:
+        file.writelines(_question(raw, where(source, row)) for source, row, raw in picked)
+
+
+def _question(raw: str, where: str) -> bytes:
     import orjson
 
     try:
-        turns = to_messages(orjson.loads(raw))
+        turns = to_row(orjson.loads(raw)).get("messages", [])
     except ValueError as error:
         raise DataGateError(f"{where}: {error}") from error
     roles = [turn["role"] for turn in turns]
@@ -90,63 +114,12 @@ def _question(raw: str, where: str) -> str:
     for name, text in (("question", query), ("answer", response)):
         if not text.strip():
             raise DataGateError(f"{where}: the {name} is empty")
-    return orjson.dumps({"query": query, "response": response}).decode()
+    return orjson.dumps({"query": query, "response": response}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-class _Rows(NamedTuple):
-    """All rows of one source, before any are taken; `source.version` is known."""
+def read_questions(folder: Path) -> dict[str, list[str]]:
+    """The queries of every question set in a folder, by the set's name."""
+    import orjson
 
-    source: Source
-    table: Table
-    licence: str | None
-
-    def description(self) -> dict[str, Any]:
-        source = self.source
-        version = "revision" if source.hub else "sha256"
-        named = {"spec": source.spec, "name": source.name, "hub": source.hub, version: source.version}
-        return named | {"licence": self.licence, "rows": len(self.table.row)}
-
-
-class _Loader:
-    """Reads sources with one set of renames and placeholders, and sees which renames were of use."""
-
-    def __init__(self, data: Data, workspace: Path) -> None:
-        self.workspace = workspace
-        self.columns: Mapping[str, str] = data.columns
-        self.fill = filler(data.model_name, data.model_author)
-        self.unused, self.seen = set(data.columns), set[str]()
-
-    def load(self, source: Source) -> _Rows:
-        import orjson
-
-        licence = None
-        if source.hub is None:
-            numbered = read(self.workspace / Path(source.name).expanduser(), source.name)
-        else:
-            found = snapshot(source.hub, source.name, source.version)
-            source, licence = replace(source, version=found.revision), found.licence
-            numbered = _numbered_through(found.files, source.name)
-        table = Table([], [], [])
-        for number, row in numbered:
-            renamed = self._rename(row) if self.columns else row
-            table.row.append(number)
-            table.raw.append(self.fill(orjson.dumps(renamed, default=str).decode(), where(source.name, number)))
-        if not table.row:
-            raise DataGateError(f"{source.name}: the dataset is empty; it needs at least one row")
-        table.source.extend([source.spec] * len(table.row))
-        return _Rows(source, table, licence)
-
-    def _rename(self, row: dict[str, Any]) -> dict[str, Any]:
-        self.unused -= row.keys()
-        self.seen |= row.keys()
-        return {self.columns.get(key, key): value for key, value in row.items()}
-
-    def check_columns(self) -> None:
-        for column in sorted(self.unused):
-            raise ConfigError(f"columns: no dataset has a column '{column}'{did_you_mean(column, self.seen)}")
-
-
-def _numbered_through(files: Sequence[Path], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a repository's files, numbered from 1 across all of them."""
-    rows = (row for file in files for _, row in read(file, f"{name}/{file.name}"))
-    return enumerate(rows, 1)
+    files = sorted(folder.glob("*.jsonl"))
+    return {file.stem: [orjson.loads(line)["query"] for line in file.open("rb")] for file in files}

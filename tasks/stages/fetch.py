@@ -10,7 +10,7 @@ from typing import Any
 from components import data, models
 from components.config import Params
 from components.errors import ConfigError
-from components.files import MANIFEST, is_complete, read_json, replacing_folder, write_json
+from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256, write_json
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
@@ -20,17 +20,17 @@ def run(params: Params, paths: Paths) -> Result:
         raise ConfigError("data.dataset is empty: name the training data, files or hub ids, with --dataset")
     train, val, questions = _sources(params, paths)
     model = _model(params, paths)
-    if not _is_current(paths.questions, questions, params):
-        found = data.collect_questions(questions, params.data, paths.workspace)
-        with _sealing(paths.questions, found, params) as folder:
-            for name, table in found.tables.items():
-                data.write_questions(folder / f"{name}.jsonl", table)
-    if not _is_current(paths.raw, [*train, *val], params):
-        found = data.collect_rows(train, val, params.data, paths.workspace)
-        with _sealing(paths.raw, found, params) as folder:
-            for name, table in found.tables.items():
-                if table.row:
-                    data.write_table(folder / f"{name}.parquet", table)
+    if not _is_current(paths.questions, questions, params, paths):
+        found = data.collect_questions(questions, params.data, _scratch(paths))
+        with _sealing(paths.questions, found, params, paths) as folder:
+            for name, picked in found.tables.items():
+                data.write_questions(folder / f"{name}.jsonl", picked)
+    if not _is_current(paths.raw, [*train, *val], params, paths):
+        found = data.collect_rows(train, val, params.data, _scratch(paths))
+        with _sealing(paths.raw, found, params, paths) as folder:
+            for name, picked in found.tables.items():
+                if len(picked):
+                    data.write_picked(folder / f"{name}.parquet", picked)
     if not paths.model.exists() or read_json(paths.model) != model:
         write_json(paths.model, model)
     return read_json(paths.raw / MANIFEST)["rows"]
@@ -41,14 +41,32 @@ def up_to_date(params: Params, paths: Paths) -> bool:
     if not paths.model.exists() or read_json(paths.model)["model"] != params.model.model:
         return False
     train, val, questions = _sources(params, paths)
-    current = _is_current(paths.raw, [*train, *val], params) and _is_current(paths.questions, questions, params)
+    current = _is_current(paths.raw, [*train, *val], params, paths) and _is_current(
+        paths.questions, questions, params, paths
+    )
     return current and read_json(paths.model) == _model(params, paths)
 
 
 def _sources(params: Params, paths: Paths) -> list[list[data.Source]]:
     recorded = data.recorded_sources(paths.raw, paths.questions)
     specs = (params.data.dataset, params.data.val_dataset, params.data.eval_dataset)
-    return [data.resolve(s, paths.workspace, params.data.use_hf, recorded, _memo(paths)) for s in specs]
+    use_hf, custom = params.data.use_hf, _custom(params, paths)
+    return [data.resolve(s, paths.workspace, use_hf, recorded, _memo(paths), custom) for s in specs]
+
+
+def _custom(params: Params, paths: Paths) -> list[Path]:
+    given = [(name, paths.workspace / Path(name).expanduser()) for name in params.data.custom_dataset_info]
+    files = [(name, path / "dataset_info.json" if path.is_dir() else path) for name, path in given]
+    for name, file in files:
+        if not file.is_file():
+            raise ConfigError(f"data.custom_dataset_info: '{name}': no such file, and no dataset_info.json in it")
+    return [file for _, file in files]
+
+
+def _scratch(paths: Paths) -> Path:
+    """Where rows lie on their way, on the disk that they will be written to."""
+    paths.raw.parent.mkdir(parents=True, exist_ok=True)
+    return paths.raw.parent
 
 
 def _model(params: Params, paths: Paths) -> dict[str, Any]:
@@ -68,14 +86,18 @@ def _memo(paths: Paths) -> Path:
     return paths.workspace / ".martlet/fetch.json"
 
 
-def _is_current(folder: Path, sources: list[data.Source], params: Params) -> bool:
-    inputs = data.inputs_sha256(sources, params.data.model_dump())
+def _inputs(sources: list[data.Source], params: Params, paths: Paths) -> str | None:
+    custom = [sha256(file) for file in _custom(params, paths)]
+    return data.inputs_sha256(sources, [params.data.model_dump(), custom])
+
+
+def _is_current(folder: Path, sources: list[data.Source], params: Params, paths: Paths) -> bool:
+    inputs = _inputs(sources, params, paths)
     return inputs is not None and is_complete(folder) and read_json(folder / MANIFEST)["inputs"] == inputs
 
 
-def _sealing(folder: Path, found: data.Collected, params: Params):
-    inputs = data.inputs_sha256(found.sources, params.data.model_dump())
-    return replacing_folder(folder, inputs=inputs, **found.manifest)
+def _sealing(folder: Path, found: data.Collected, params: Params, paths: Paths):
+    return replacing_folder(folder, inputs=_inputs(found.sources, params, paths), **found.manifest)
 
 
 if __name__ == "__main__":

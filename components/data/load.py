@@ -1,0 +1,137 @@
+"""The rows of a source, as they are to be: renamed, converted, their placeholders filled."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from components.config.groups.data import Data
+from components.data import catalogue
+from components.data.hubs import snapshot
+from components.data.placeholders import filler
+from components.data.readers import read
+from components.data.sources import Source, where
+from components.data.spool import Spool
+from components.errors import ConfigError, DataGateError, did_you_mean
+
+if TYPE_CHECKING:
+    from components.data.catalogue import Entry
+
+Raw = dict[str, Any]
+
+
+class Loaded(NamedTuple):
+    """The rows of one source, `size` of them from `start` on in the spool; `source.version` is known.
+
+    `left_out` counts the rows that a built-in dataset's converter passed over.
+    """
+
+    source: Source
+    start: int
+    size: int
+    left_out: int
+    licence: str | None
+
+    def description(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        source = self.source
+        named = {"spec": source.spec, "name": source.name, "hub": source.hub, "subsets": list(source.subsets)}
+        version = {"asked": source.asked, "revision": source.version} if source.hub else {"sha256": source.version}
+        counts = {"rows": self.size + self.left_out, "left_out": self.left_out}
+        return named | version | {"licence": self.licence} | counts
+
+
+class Loader:
+    """Reads sources into one spool, with one set of renames and placeholders, and sees which renames were of use."""
+
+    def __init__(self, data: Data, scratch: Path) -> None:
+        self.spool = Spool(scratch)
+        self.columns = data.columns
+        self.fill = filler(data.model_name, data.model_author)
+        self.unused, self.seen = set(data.columns), set[str]()
+
+    def load(self, source: Source) -> Loaded:
+        """Append the rows of a source to the spool.
+
+        Raises:
+            ConfigError: a placeholder without a value, an unknown hub id.
+            DataGateError: a malformed file, a row that is not as the built-in dataset's are, or no row at all.
+            MartletError: a hub that does not answer.
+        """
+        import orjson
+
+        source, licence, parts = _located(source)
+        start, left_out = len(self.spool), 0
+        self.spool.begin(source.spec)
+        for number, row, written, entry in _numbered(parts):
+            try:
+                kept = self._changed(row, entry) if entry or self.columns else row
+            except ValueError as error:
+                raise DataGateError(f"{where(source.name, number)}: {error}") from error
+            if kept is None:
+                left_out += 1
+                continue
+            raw = written if written and kept is row else orjson.dumps(kept, default=_plain)
+            if b"{{" in raw:
+                unescaped = orjson.dumps(kept, default=_plain).decode()
+                raw = self.fill(unescaped, where(source.name, number)).encode()
+            self.spool.append(number, raw)
+        size = len(self.spool) - start
+        if not size:
+            why = f"; its converter left out all {left_out} rows" if left_out else "; it needs at least one row"
+            raise DataGateError(f"{source.name}: the dataset is empty{why}")
+        return Loaded(source, start, size, left_out, licence)
+
+    def _changed(self, row: Raw, entry: "Entry | None") -> Raw | None:
+        if self.columns:
+            self.unused -= row.keys()
+            self.seen |= row.keys()
+            row = {self.columns.get(key, key): value for key, value in row.items()}
+        return entry.convert(row) if entry else row
+
+    def check_columns(self) -> None:
+        """See that every column to be renamed was there. Raises: ConfigError."""
+        for column in sorted(self.unused):
+            raise ConfigError(f"columns: no dataset has a column '{column}'{did_you_mean(column, self.seen)}")
+
+
+Part = tuple[Sequence[tuple[Path, str]], "Entry | None"]
+
+
+def _located(source: Source) -> tuple[Source, str | None, list[Part]]:
+    """The files of a source, each part with the entry that reads it; the source with its version; the licence."""
+    entries = source.parts or (None,)
+    known = next((entry.licence for entry in source.parts), None)
+    if not source.hub:
+        return source, known, [(source.files, entries[0])]
+    parts: list[Part] = []
+    revision, licence = source.version or source.asked, known
+    for entry in entries:
+        subsets, split = (entry.subsets, entry.split) if entry else (source.subsets, "train")
+        found = snapshot(source.hub, source.name, revision, subsets, split=split, known=catalogue.names())
+        revision, licence = found.revision, found.licence or known
+        parts.append(([(path, f"{source.name}/{path.name}") for path in found.files], entry))
+    return replace(source, version=revision), licence, parts
+
+
+def _numbered(parts: Sequence[Part]) -> Iterator[tuple[int, Raw, bytes | None, "Entry | None"]]:
+    """The rows of all files, by the file's own numbers when there is one, numbered through when there are more."""
+    single = sum(len(files) for files, _ in parts) == 1
+    number = 0
+    for files, entry in parts:
+        for path, name in files:
+            for own, row, written in read(path, name):
+                number = own if single else number + 1
+                yield number, row, written, entry
+
+
+def _plain(value: Any) -> str:
+    """Values that JSON has no kind for: bytes as UTF-8 or else base64, others (dates, decimals) as their text."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        from base64 import b64encode
+
+        return b64encode(value).decode()

@@ -1,0 +1,29 @@
+"""Comma-separated values with a header; blank lines are passed over."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from components.data.readers import _files
+from components.data.readers._faults import Faults
+
+
+def rows(file: BinaryIO, faults: Faults, delimiter: str = ",") -> Iterator[tuple[int, dict[str, str], None]]:
+    """The records, each by the header's names, numbered by the line on which it begins; every cell is a text."""
+    import csv
+
+    csv.field_size_limit(_files.MAX_ROW)
+    records = csv.reader(_files.texts(file, faults), strict=True, delimiter=delimiter)
+    line = 1
+    try:
+        header: list[str] = next(records, [])
+        if len(set(header)) < len(header):
+            faults.refuse(1, f"two columns have the same name: {', '.join(header)}")
+        line = records.line_num + 1
+        for cells in records:
+            if len(cells) == len(header):
+                yield line, dict(zip(header, cells, strict=True)), None
+            elif cells:
+                faults.add(line, f"{len(cells)} cells where the header has {len(header)}")
+            line = records.line_num + 1
+    except csv.Error as error:
+        faults.add(line, f"not CSV: {error}")

@@ -1,0 +1,187 @@
+"""Where a dataset spec leads: a file, a folder, a glob, a built-in dataset or a hub id; the network is not touched."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.data import catalogue
+from components.data.hubs.subsets import front_matter, select
+from components.data.memo import remember
+from components.data.readers import KINDS, kind_of
+from components.data.sources import Source, Spec, hub_key, parse, split_spec
+from components.errors import ConfigError, did_you_mean
+from components.files import sha256, sha256_of
+
+if TYPE_CHECKING:
+    from components.data.catalogue import Entry
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
+_FOREIGN_SUFFIXES = (".gz", ".zst", ".bz2", ".xz", ".tar", ".xlsx", ".yaml", ".md", ".pkl", ".npy")
+_MEMO_FROM_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class _Where:
+    """What names are looked up in."""
+
+    workspace: Path
+    use_hf: bool
+    recorded: Mapping[str, str]
+    memo: Path
+    custom: Sequence[Path]
+
+    def path(self, name: str) -> Path:
+        return self.workspace / Path(name).expanduser()
+
+
+def resolve(
+    specs: Iterable[str],
+    workspace: Path,
+    use_hf: bool,
+    recorded: Mapping[str, str],
+    memo: Path,
+    custom: Sequence[Path] = (),
+) -> list[Source]:
+    """Say for every spec where it is and which version of it.
+
+    A local path has priority over a hub's id, and a path of that very name over one with a subset or a `#`.
+
+    Args:
+        recorded: hub ids that were looked up before (`modelscope:owner/name`) and the commit they then had. They keep
+            it, as in a lock file, so that the same parameters give the same rows.
+        memo: file that remembers the hashes of large files.
+        custom: `dataset_info.json` files whose names are known too.
+
+    Raises:
+        ConfigError: a file that is missing, of an unknown kind, or a link out of its folder; a folder without rows; a
+            row count of zero; or neither a path nor a hub id.
+    """
+    lookup = _Where(workspace, use_hf, recorded, memo, custom)
+    return [_resolve(spec, lookup) for spec in specs]
+
+
+def _resolve(spec: str, lookup: _Where) -> Source:
+    name, rows = (spec, None) if lookup.path(spec).exists() else split_spec(spec)
+    if rows == 0:
+        raise ConfigError(f"dataset '{spec}': the number after # is how many rows to take, at least 1")
+    if name.strip() and _is_local(name, lookup):
+        return _local(Source(spec, name, rows, None, None), name, lookup)
+    parsed = parse(spec)
+    if parsed and not parsed.hub and _is_local(parsed.name, lookup):
+        if parsed.revision:
+            raise ConfigError(f"dataset '{spec}': '{parsed.name}' is a local path and has no revision")
+        return _local(Source(spec, parsed.name, rows, None, None, subsets=parsed.subsets), parsed.name, lookup)
+    entry = catalogue.find(parsed.name, lookup.custom) if parsed else None
+    if parsed and entry:
+        return _built_in(spec, parsed, entry, lookup)
+    if not (parsed and parsed.hub) and _looks_like_a_path(name, lookup):
+        raise ConfigError(f"dataset '{name}': no such file{_nearest(lookup.path(name))}")
+    if not parsed or not HUB_ID.fullmatch(parsed.name):
+        close = did_you_mean(parsed.name, catalogue.names()) if parsed else ""
+        raise ConfigError(f"dataset '{spec}': neither a file that exists nor a hub id (owner/name#500){close}")
+    return _on_hub(spec, parsed, parsed.name, lookup)
+
+
+def _is_local(name: str, lookup: _Where) -> bool:
+    return lookup.path(name).exists() or bool(_matches(name, lookup.workspace))
+
+
+def _built_in(spec: str, parsed: Spec, entry: "Entry", lookup: _Where) -> Source:
+    parts = tuple(entry.parts(parsed.subsets))
+    rows = parsed.rows or entry.samples
+    if entry.file:
+        source = Source(spec, entry.name, rows, None, None, subsets=parsed.subsets, parts=parts)
+        return _local(source, str(entry.file), lookup)
+    hub = _hub(parsed, lookup)
+    hub_id = {"huggingface": entry.huggingface, "modelscope": entry.modelscope}[hub]
+    if not hub_id:
+        (other,) = {"hf", "ms"} - {"hf" if hub == "huggingface" else "ms"}
+        raise ConfigError(f"dataset '{parsed.name}' is not on {_NAMES[hub]}; write {other}::{entry.name}")
+    subsets = tuple(name for part in parts for name in part.subsets)
+    return replace(_on_hub(spec, parsed, hub_id, lookup), rows=rows, subsets=subsets, parts=parts)
+
+
+def _hub(parsed: Spec, lookup: _Where) -> str:
+    return parsed.hub or ("huggingface" if lookup.use_hf else "modelscope")
+
+
+def _on_hub(spec: str, parsed: Spec, name: str, lookup: _Where) -> Source:
+    hub, asked = _hub(parsed, lookup), parsed.revision
+    commit = asked if asked and _COMMIT.fullmatch(asked) else lookup.recorded.get(hub_key(hub, name, asked))
+    return Source(spec, name, parsed.rows, hub, commit, subsets=parsed.subsets, asked=asked)
+
+
+def _local(source: Source, name: str, lookup: _Where) -> Source:
+    """The files at a path, with the hash of their bytes."""
+    path = lookup.path(name)
+    if path.is_dir():
+        names = _names_below(path, name)
+        chosen = select(names, front_matter(path / "README.md"), source.subsets, "train", name)
+        files = {f"{name.rstrip('/')}/{inside}": path / inside for inside in chosen}
+    else:
+        if source.subsets and not source.parts:
+            raise ConfigError(f"dataset '{source.spec}': '{name}' is not a folder and has no subsets")
+        files = {name: path} if path.is_file() else _matches(name, lookup.workspace)
+        for known_as in files:
+            if not kind_of(known_as):
+                raise ConfigError(f"dataset '{known_as}': not a kind of file that is read ({', '.join(KINDS)})")
+    hashes = [_file_sha256(file, lookup.memo) for file in files.values()]
+    version = hashes[0] if path.is_file() else sha256_of(list(zip(files, hashes, strict=True)))
+    return replace(source, version=version, files=tuple((file, known_as) for known_as, file in files.items()))
+
+
+def _names_below(folder: Path, name: str) -> list[str]:
+    """The relative names of the files in a folder and its subfolders, hidden ones aside."""
+    names: list[str] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [inner for inner in folders if not inner.startswith(".")]
+        found = [Path(parent) / inner for inner in files if not inner.startswith(".")]
+        for path in [*found, *(Path(parent) / inner for inner in folders)]:
+            _refuse_link_out(path, folder, name)
+        names += [path.relative_to(folder).as_posix() for path in found]
+    return names
+
+
+def _matches(pattern: str, workspace: Path) -> dict[str, Path]:
+    """The files that a glob matches, by name; none when it is not a glob."""
+    fixed = Path(re.split(r"[*?\[]", pattern)[0] + "_").parent
+    if not glob.has_magic(pattern):
+        return {}
+    expanded = str(Path(pattern).expanduser())
+    names = sorted(glob.glob(expanded, root_dir=workspace, recursive=True))  # noqa: PTH207  (it may be absolute)
+    files = {name: workspace / name for name in names if (workspace / name).is_file()}
+    for path in files.values():
+        _refuse_link_out(path, workspace / fixed.expanduser(), pattern)
+    return files
+
+
+def _refuse_link_out(path: Path, folder: Path, name: str) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        inside = path.relative_to(folder)
+        raise ConfigError(f"dataset '{name}': {inside} is a link that leads out of the folder; put a copy in its place")
+
+
+def _nearest(path: Path) -> str:
+    """The name that may have been meant, at the first folder on the way that does not exist."""
+    while not path.parent.is_dir():
+        path = path.parent
+    return did_you_mean(path.name, (sibling.name for sibling in path.parent.iterdir()))
+
+
+def _looks_like_a_path(name: str, lookup: _Where) -> bool:
+    suffixed = kind_of(name) is not None or Path(name.lower()).suffix in _FOREIGN_SUFFIXES
+    below = "/" in name and lookup.path(name).parent.is_dir()
+    return suffixed or below or name.startswith((".", "/", "~")) or ("://" not in name and glob.has_magic(name))
+
+
+def _file_sha256(path: Path, memo: Path) -> str:
+    state = path.stat()
+    if state.st_size < _MEMO_FROM_BYTES:
+        return sha256(path)
+    return remember(memo, f"file {path.resolve()}", [state.st_size, state.st_mtime_ns], lambda: sha256(path))

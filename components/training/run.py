@@ -87,10 +87,7 @@ def train(
     val_rows = Rows(validation) if validation.is_file() else None
     packs = Packs(rows, params.packing_length, params.packing_strategy) if params.packing else None
     if packs:
-        say(
-            f"{len(rows)} rows in {len(packs)} packs of {packs.length} tokens, {packs.fill:.1%} full; "
-            f"a pack has {len(rows) / len(packs):.0f} rows on average"
-        )
+        on_progress({"message": _packed(rows, packs)})
     with store.held(checkpoints):
         if resume_from:
             store.check_given(resume_from, arguments)
@@ -195,6 +192,14 @@ def _training_arguments(model: Any, params: Train, output: Path, evaluates: bool
         seed=params.seed,
         report_to="none",
         disable_tqdm=True,
+    )
+
+
+def _packed(rows: Rows, packs: Packs) -> str:
+    """What the user must know to choose the batch: a step takes packs, not rows."""
+    return (
+        f"{len(rows)} rows in {len(packs)} packs of {packs.length} tokens, {packs.fill:.1%} full; a pack has "
+        f"{len(rows) / len(packs):.0f} rows on average"
     )
 
 

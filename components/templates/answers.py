@@ -5,14 +5,16 @@ tag that stops the model; marks round the assistant's own texts show that these 
 fit this picture to the last character is refused.
 """
 
-import os
 import re
 from typing import NamedTuple
 
 from components.rows import Message
-from components.templates.marks import Marked
+from components.templates.marks import THOUGHT_TAGS, Marked
 from components.templates.refused import Refused
 from components.templates.render import Render
+
+MEMORY = 100
+"""Characters before an answer in which a generation prompt may have opened its thought."""
 
 
 class Answer(NamedTuple):
@@ -54,7 +56,12 @@ class Reader:
         found = marked.find(rendered(self.render, [*before, marked.message]))
         if found.text != text:
             raise Refused("the template rewrites an assistant's text")
-        start = self._start(before, text, found.start, thinks=marked.has("thought"))
+        thinks = marked.has("thought")
+        start = self._start(before, text, found.start, thinks)
+        if thinks and _thinks_twice(text[max(0, start - MEMORY) : start], text[start : found.start]):
+            raise Refused(
+                "the template does not read the thought in an assistant's text", "give it as reasoning_content"
+            )
         tag, end, suffix = self._tag(text[start : found.end], text[found.end :], messages, marked)
         return Answer(text + suffix, start, found.end + tag, found.end + end, suffix)
 
@@ -68,15 +75,15 @@ class Reader:
                 return len(prompt)
             # Without a generation prompt the template writes the header with the answer.
             plain = attempt(self.render, [*before, {"role": "assistant", "content": "\ue002"}]) or ""
-            return min(own, _common(text, plain))
+            return min(own, len(_common(text, plain)))
         if prompt is None or not before:
             if before:
                 raise Refused("the template does not say how it asks for this answer")
             return own
         # A generation prompt that opens a thought is not there in an answer without one, or closed at once.
-        shared = min(_common(text, prompt), own)
-        lead = self.added.sub("", text[shared:own])
-        if bare is not None and shared >= len(bare) and not thinks and not lead.strip():
+        shared = min(len(_common(text, prompt)), own)
+        unasked = self.added.sub("", prompt[shared:])
+        if bare is not None and shared >= len(bare) and not thinks and not unasked.strip():
             return shared
         raise Refused("the template asks for an answer otherwise than it writes it")
 
@@ -89,7 +96,7 @@ class Reader:
         return self._tags[key]
 
     def _read_tag(self, own: str, tail: str, followed: list[str], calls: bool) -> tuple[int, int, str]:
-        shared = os.path.commonprefix([tail, *followed]) if followed else ""
+        shared = _common(tail, *followed) if followed else ""
         tag = self._end_tag(own, shared, last=True) or self._end_tag(own, tail, last=False)
         between = tail if tag is None else tail[: tag.start()]
         if not calls and self.added.sub("", between).strip():
@@ -143,8 +150,20 @@ def attempt(render: Render, messages: list[Message], **options: bool) -> str | N
         return None
 
 
-def _common(a: str, b: str) -> int:
-    return len(os.path.commonprefix([a, b]))
+def _thinks_twice(asked: str, lead: str) -> bool:
+    """Whether a thought is closed before the answer's own begins, or opened twice."""
+    for opening, closing in THOUGHT_TAGS:
+        opened = lead.count(opening) + asked.rstrip().endswith(opening)
+        if opened > 1 or closing in lead:
+            return True
+    return False
+
+
+def _common(*texts: str) -> str:
+    """What the texts begin with, all of them."""
+    low, high = min(texts), max(texts)
+    n = next((n for n, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    return low[:n]
 
 
 def _stem(tag: str) -> str:

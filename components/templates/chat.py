@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 PLAIN = {"role", "content"}
 MEDIA = ("images", "videos", "audios", "objects")
 OWN = {
-    "messages", "conversation", "tools", "documents", "chat_template", "add_generation_prompt", "tokenize", "padding",
-    "continue_final_message", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask",
-    "tokenizer_kwargs", "sanitize_control_tokens",
+    "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents", "max_length",
+    "messages", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "sanitize_control_tokens",
+    "tokenize", "tokenizer_kwargs", "tools", "truncation",
 }  # fmt: skip
 """Arguments of `apply_chat_template` that a row does not set."""
 
@@ -70,7 +70,7 @@ class ChatTemplate:
     def render(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
         """The template's text for `messages`; raises whatever the template raises."""
         renderer, form = self._renderer(self.source)
-        return renderer(form(messages), add_generation_prompt, **self._variables)
+        return renderer(form(messages), add_generation_prompt, None, **self._variables)
 
     def samples(self, row: Row) -> list[Sample]:
         """What is learned of a row: one sample with all its answers, or several where the template shows an earlier

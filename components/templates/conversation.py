@@ -10,7 +10,7 @@ from components.templates.answers import Answer, Reader, attempt, rendered
 from components.templates.control import any_of, control_pattern, refuse_control
 from components.templates.forms import Form, call_form
 from components.templates.layout import Layout, mark, read_layout
-from components.templates.marks import Marked, unmarked
+from components.templates.marks import THOUGHT_TAG, Marked, unmarked
 from components.templates.refused import Refused
 from components.templates.render import Renderer
 
@@ -100,7 +100,7 @@ class Conversations:
             said = messages if left[-1] + 1 == len(messages) else messages[: left[-1] + 1]
             text = rendered(self.reader.render, said) + layout.suffix
             contents = layout.contents(said)
-            if layout.fill(contents) != text:
+            if layout.fill(contents) != text or (layout.thinks and THOUGHT_TAG.search("".join(contents))):
                 return None
             answers = layout.answers(contents, text)
             groups.append({i: answers[i] for i in left if i in answers})
@@ -138,7 +138,7 @@ class Conversations:
         if not self.renderer.has_blocks:
             return silent
         rendered(self.reader.render, messages)
-        blocks = self.renderer.blocks(self.form(messages), self.tools, **self.variables)
+        blocks = self.renderer.blocks(self.form(messages), tools=self.tools, **self.variables)
         for i, message in enumerate(messages):
             if message["role"] == "assistant":
                 shown = attempt(self.reader.render, [*messages[:i], Marked(message).message, *messages[i + 1 :]])

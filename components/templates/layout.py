@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from components.rows import Message
 from components.templates.answers import Answer, Reader, attempt
+from components.templates.marks import THOUGHT_TAG
 from components.templates.refused import Refused
 from components.templates.render import Render
 from components.templates.render import Span as Span
@@ -51,6 +52,8 @@ class Layout:
     turns: dict[int, Turn]
     """The answers that stand here as when they were the last message, the last one among them."""
     suffix: str
+    thinks: bool
+    """The template has a place for thoughts: an answer with one has a layout of its own."""
 
     def contents(self, messages: Sequence[Message]) -> list[str]:
         """The contents as the template trims them."""
@@ -95,7 +98,9 @@ def read_layout(reader: Reader, roles: Sequence[str]) -> Layout:
             at = answer.text.index(probe[i]["content"])
             end = at + len(probe[i]["content"])
             turns[i] = Turn(at - answer.start, answer.end - end, answer.end - answer.tag)
-    return Layout(pieces, order, _trims(reader.render, probe, order), turns, last.suffix)
+    asked = attempt(reader.render, probe[:-1], add_generation_prompt=True) or ""
+    thinks = THOUGHT_TAG.search(last.text + asked) is not None
+    return Layout(pieces, order, _trims(reader.render, probe, order), turns, last.suffix, thinks)
 
 
 def mark(roles: Sequence[str]) -> list[Message]:

@@ -11,6 +11,7 @@ THOUGHT_TAGS = (
     ("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>"), ("<thinking>", "</thinking>"),
     ("<mm:think>", "</mm:think>"), ("<|START_THINKING|>", "<|END_THINKING|>"),
 )  # fmt: skip
+THOUGHT_TAG = re.compile("|".join(re.escape(tag) for pair in THOUGHT_TAGS for tag in pair))
 _THOUGHT = re.compile(
     "|".join(rf"(\s*(?:{re.escape(opening)})?)(.*?)({re.escape(closing)})" for opening, closing in THOUGHT_TAGS),
     re.DOTALL,

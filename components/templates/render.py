@@ -48,9 +48,7 @@ class Renderer:
         given |= {"messages": messages, "add_generation_prompt": add_generation_prompt, "tools": tools}
         return "".join(self._template.root_render_func(self._template.new_context(given)))
 
-    def blocks(
-        self, messages: list[Message], tools: list[dict[str, Any]] | None = None, **variables: Any
-    ) -> list[Span]:
+    def blocks(self, messages: list[Message], **variables: Any) -> list[Span]:
         """The characters that the template itself says the model writes, in `{% generation %}` blocks."""
         from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -58,7 +56,7 @@ class Renderer:
             conversations=[messages],
             chat_template=self.source,
             return_assistant_tokens_mask=True,
-            **(self._base | variables | {"tools": tools}),
+            **(self._base | variables),  # type: ignore[arg-type]
         )
         return spans[0]  # type: ignore[return-value]
 

@@ -1,7 +1,7 @@
 """The tokens that a served model stops at."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.files import read_json
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def stop_tokens(tokenizer: "PreTrainedTokenizerBase") -> frozenset[str]:
     """The tokenizer's end-of-text token, and those that the files beside it name as `eos_token_id`."""
-    ids: set[int] = set()
+    ids: set[Any] = set()
     for name in ("generation_config.json", "config.json"):
         file = Path(tokenizer.name_or_path) / name
         if tokenizer.name_or_path and file.is_file():

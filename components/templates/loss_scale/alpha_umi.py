@@ -4,5 +4,5 @@ from components.templates.loss_scale.parts import Parts, by_words
 from components.templates.loss_scale.react import WORDS
 
 
-def weigh(response: str, query: str) -> Parts:
+def weigh(response: str, _: str) -> Parts:
     return by_words(response, WORDS | {"Next:": (2.0, 2.0)})

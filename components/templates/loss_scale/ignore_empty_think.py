@@ -11,5 +11,5 @@ EMPTY = {
 }
 
 
-def weigh(response: str, query: str) -> Parts:
+def weigh(response: str, _: str) -> Parts:
     return by_patterns(response, EMPTY)

@@ -3,5 +3,5 @@
 from components.templates.loss_scale.parts import Parts, by_patterns
 
 
-def weigh(response: str, query: str) -> Parts:
+def weigh(response: str, _: str) -> Parts:
     return by_patterns(response, {r"^<think>\n?": 0.0})

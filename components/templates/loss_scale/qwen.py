@@ -10,5 +10,5 @@ WORDS = {
 }
 
 
-def weigh(response: str, query: str) -> Parts:
+def weigh(response: str, _: str) -> Parts:
     return by_words(response, WORDS)

@@ -117,7 +117,13 @@ def errors() -> tuple[type[Exception], ...]:
 def problem(error: Exception) -> Problem:
     """Say what kind of thing an exception stands for; the client hides some behind others."""
     import httpx
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     cause: BaseException | None = error
     while cause and not isinstance(cause, HfHubHTTPError | httpx.TransportError):
@@ -129,6 +135,8 @@ def problem(error: Exception) -> Problem:
         return Problem("revision")
     if isinstance(cause, RepositoryNotFoundError) and cause.response.status_code == 404:
         return Problem("absent")
+    if isinstance(cause, RemoteEntryNotFoundError):
+        return Problem("other", "a file that it lists is not there (404)")
     if isinstance(cause, HfHubHTTPError):
         if cause.response.status_code == 429:
             return Problem("rate", wait=_wait(cause))

@@ -94,7 +94,14 @@ def errors() -> tuple[type[Exception], ...]:
 
 def problem(error: Exception) -> Problem:
     """Say what kind of thing an exception stands for."""
-    from modelscope_hub.errors import APIError, FileDownloadError, FileIntegrityError, NetworkError, RateLimitError
+    from modelscope_hub.errors import (
+        APIError,
+        FileDownloadError,
+        FileIntegrityError,
+        NetworkError,
+        NotExistError,
+        RateLimitError,
+    )
 
     name, cause = "a file", error
     if isinstance(error, FileDownloadError) and error.failed_files:
@@ -102,6 +109,8 @@ def problem(error: Exception) -> Problem:
     words = (str(cause).strip() or type(cause).__name__).splitlines()[0]
     if isinstance(cause, RateLimitError):
         return Problem("rate", wait=cause.retry_after)
+    if isinstance(cause, NotExistError) and cause is not error:
+        return Problem("other", f"{name}, which it lists, is not there (404)")
     if isinstance(cause, APIError):
         return of_status(cause.status_code, words)
     if isinstance(cause, NetworkError):

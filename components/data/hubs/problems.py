@@ -59,8 +59,12 @@ def explained(hub: ModuleType, repo_id: str, revision: str | None, known: Iterab
         yield
     except (*hub.errors(), OSError) as error:
         problem = hub.problem(error)
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in problem.words
-        if full:
+        number = getattr(error, "errno", None)
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise MartletError(
+                f"dataset '{repo_id}': the cache cannot be written ({error}); set {hub.HOME} to a folder that is yours"
+            ) from error
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in problem.words:
             raise MartletError(
                 f"dataset '{repo_id}': the disk is full; free some of it, or set {hub.HOME} to a folder on a larger "
                 f"disk, and run again"

@@ -1,5 +1,7 @@
-"""What a hub says is in a repository."""
+"""What a hub says is in a repository, and what is taken of it."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -17,3 +19,12 @@ class Repository(NamedTuple):
 
     commit: str
     files: list[File]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of rows of one repository at one commit, in the client's cache."""
+
+    files: list[Path]
+    revision: str
+    licence: str | None

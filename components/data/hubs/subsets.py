@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from components.data.sources import SUFFIXES
+from components.data.readers import KINDS, kind_of
 from components.errors import ConfigError, did_you_mean
+from components.files import read_json
 
 
 class _AbsentError(Exception):
@@ -32,7 +33,8 @@ def select(names: Iterable[str], matter: dict[str, Any], subsets: Sequence[str],
     """The files that hold the rows of `subsets` in their training split.
 
     Raises:
-        ConfigError: an unknown subset or split, files that are declared and not there, or no file of rows.
+        ConfigError: an unknown subset or split, files that are declared and not there, a missing shard, or no file of
+            rows.
     """
     names, configs = sorted(names), _configs(matter)
     try:
@@ -40,11 +42,12 @@ def select(names: Iterable[str], matter: dict[str, Any], subsets: Sequence[str],
             training_files(names, split) if name is None else _of_subset(names, configs, name, split)
             for name in _wanted(configs, subsets)
         ]
+        found = list(dict.fromkeys(name for part in parts for name in part))
+        _check_shards(found)
     except _AbsentError as error:
         raise ConfigError(f"dataset '{repo_id}': {error.args[0]}") from None
-    found = list(dict.fromkeys(name for part in parts for name in part))
     if not found:
-        kinds = ", ".join(sorted(SUFFIXES))
+        kinds = ", ".join(sorted(KINDS))
         raise ConfigError(f"dataset '{repo_id}' holds no file of rows ({kinds}); name another, or a local file")
     return found
 
@@ -66,16 +69,18 @@ def _wanted(configs: dict[str, dict[str, Any]], subsets: Sequence[str]) -> list[
 def training_files(names: Iterable[str], split: str = "train") -> list[str]:
     """The files of a repository that hold its training rows: one kind of file, held-out splits left aside."""
     rows = [name for name in sorted(names) if _kind(name)]
-    chosen = next((kind for kind in ([n for n in rows if _kind(n) == suffix] for suffix in SUFFIXES) if kind), [])
+    chosen = next((kind for kind in ([n for n in rows if _kind(n) == suffix] for suffix in KINDS) if kind), [])
     return _of_split(chosen, split)
 
 
 def _of_split(names: Sequence[str], split: str) -> list[str]:
     """Those of some files, or of the names of splits, that are meant by `split`."""
+    if split in names:
+        return [split]
     if split != "train":
         found = [name for name in names if _holds(name, split)]
         if names and not found:
-            raise _AbsentError(f"has no split '{split}' ({_some(names)}){did_you_mean(split, names)}")
+            raise _AbsentError(f"has no split '{split}'{did_you_mean(split, names)}; it has {_some(names)}")
         return found
     train = [name for name in names if "train" in _words(name)]
     return train or [name for name in names if not _words(name) & _HELD_OUT] or list(names)
@@ -83,11 +88,9 @@ def _of_split(names: Sequence[str], split: str) -> list[str]:
 
 def _kind(name: str) -> str | None:
     """The suffix of a file of rows, whether it is compressed or not; None for any other file."""
-    path = PurePosixPath(name.lower())
-    if path.name in _NOT_ROWS or name.startswith(".") or "/." in name:
+    if name.startswith(".") or "/." in name or name.lower().rpartition("/")[2] in _NOT_ROWS:
         return None
-    suffix = PurePosixPath(path.stem).suffix if path.suffix in (".gz", ".zst") else path.suffix
-    return suffix if suffix in SUFFIXES else None
+    return kind_of(name)
 
 
 def _words(name: str) -> set[str]:
@@ -112,9 +115,23 @@ def front_matter(card: Path) -> dict[str, Any]:
     match = re.match(r"\ufeff?---\s*\n(.*?)\n---", text, re.DOTALL)
     try:
         matter = YAML(typ="safe").load(match[1]) if match else None
-    except (YAMLError, ValueError):  # a date that does not exist is a ValueError
+    except (YAMLError, ValueError, RecursionError):  # a date that does not exist is a ValueError
         return {}
     return matter if isinstance(matter, dict) else {}
+
+
+def listed_configs(meta: Path) -> list[dict[str, Any]]:
+    """What ModelScope's own `NAME.json` declares, as the `configs` of a front matter; nothing if it is another file.
+
+    Its form is `{subset: {split: {"meta": FILE}}}`.
+    """
+    try:
+        return [
+            {"config_name": subset, "data_files": [{"split": name, "path": file["meta"]} for name, file in of.items()]}
+            for subset, of in read_json(meta).items()
+        ]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return []
 
 
 def _configs(matter: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -182,12 +199,8 @@ def _regular(pattern: str) -> str:
     return _WILD.sub(translated, pattern)
 
 
-def whole_shards(names: Iterable[str], repo_id: str) -> None:
-    """See that of every `train-00000-of-00003.parquet` all are there.
-
-    Raises:
-        ConfigError: one is missing; without it the dataset would be shorter than it says.
-    """
+def _check_shards(names: Iterable[str]) -> None:
+    """See that of every `train-00000-of-00003.parquet` all are there: without one the dataset is silently shorter."""
     shards: dict[tuple[str, str, str], set[int]] = {}
     for name in names:
         if match := _SHARD.fullmatch(name):
@@ -195,7 +208,7 @@ def whole_shards(names: Iterable[str], repo_id: str) -> None:
             shards.setdefault((stem, total, suffix), set()).add(int(number))
     for (stem, total, suffix), present in shards.items():
         if missing := sorted(set(range(int(total))) - present):
-            raise ConfigError(
-                f"dataset '{repo_id}': {len(missing)} of {int(total)} shards are not in the repository, the first is "
-                f"{stem}-{missing[0]:05d}-of-{total}{suffix}; name another revision of it"
+            raise _AbsentError(
+                f"lacks {len(missing)} of its {int(total)} shards, the first is "
+                f"{stem}-{missing[0]:05d}-of-{total}{suffix}; take a whole copy, or another revision of it"
             )

@@ -124,6 +124,17 @@ def test_only_the_files_of_a_subset_are_fetched_and_others_are_added_later(name:
     )
 
 
+def test_modelscope_declares_subsets_in_a_file_of_its_own(tmp_path: Path):
+    meta = {
+        "default": {"train": {"meta": "a.csv", "file": ""}, "test": {"meta": "t.csv"}},
+        "zh": {"train": {"meta": "b.csv"}},
+    }
+    files = {"name.json": json.dumps(meta).encode(), "a.csv": b"x\n1\n", "b.csv": b"x\n12\n", "t.csv": b"x\n123\n"}
+    with serve(files) as state:
+        taken = take("modelscope", state.endpoint, tmp_path, (), (COMMIT,), (COMMIT, "zh"))
+    assert [found[0] for found in taken.found] == [["a.csv"], ["a.csv"], ["b.csv"]] and taken.read == [4, 4, 5]
+
+
 @pytest.mark.parametrize("name", HUBS)
 def test_a_private_dataset_is_read_with_a_token(name: str, tmp_path: Path):
     with serve(FILES, token="secret") as state:
@@ -313,7 +324,7 @@ def test_a_repository_without_rows_and_one_without_a_shard(name: str, tmp_path: 
     with serve(shards) as state:
         shorter = take(name, state.endpoint, tmp_path)
         assert shorter.code == 2 and not state.served
-    assert "1 of 3 shards are not in the repository, the first is data/train-00001-of-00003.parquet" in shorter.error
+    assert "lacks 1 of its 3 shards, the first is data/train-00001-of-00003.parquet" in shorter.error
 
 
 def test_the_stand_in_has_the_hashes_of_git():

@@ -96,7 +96,7 @@ class Entry:
                 row[renamed] = value
         row |= self.constants
         for key in _MEDIA:
-            if row.get(key) is not None and not isinstance(row[key], list):
+            if row.get(key) and not isinstance(row[key], list):
                 row[key] = [row[key]]
         if self.extra:
             row["extra"] = {key: raw[key] for key in self.extra if raw.get(key) is not None}

@@ -40,5 +40,5 @@ def literal(value: Any) -> Any:
         return value
     try:
         return ast.literal_eval(re.sub(r"\}\s*\{", "},{", value))
-    except (SyntaxError, MemoryError, RecursionError) as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ValueError("its conversation is a text that is no Python literal") from error

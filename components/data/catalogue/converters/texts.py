@@ -129,7 +129,7 @@ def jd(raw: Raw) -> Raw | None:
 
 
 def _category(raw: Raw, task: str, sentences: str, names: tuple[str, ...]) -> Raw | None:
-    label = -1 if raw["label"] is None else int(raw["label"])
+    label = -1 if raw["label"] is None else int(float(raw["label"]))
     if not 0 <= label < len(names):
         return None
     return chat(f"Task: {task}\n{sentences}\nCategory: {', '.join(names)}\nOutput:", names[label])

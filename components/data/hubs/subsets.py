@@ -107,17 +107,19 @@ def _some(names: Iterable[str]) -> str:
 
 
 def front_matter(card: Path) -> dict[str, Any]:
-    """The YAML at the top of a README.md; nothing when there is none, or none that can be read."""
+    """The licence and the configs in the YAML at the top of a README.md; nothing of what is not there or not YAML."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     text = card.read_text("utf-8", errors="replace") if card.is_file() else ""
     match = re.match(r"\ufeff?---\s*\n(.*?)\n---", text, re.DOTALL)
+    wanted = re.findall(r"^(?:license|configs):.*?(?=^[^\s#-]|\Z)", match[1], re.M | re.DOTALL) if match else []
     try:
-        matter = YAML(typ="safe").load(match[1]) if match else None
+        # In pure Python what is nested too deep is an error; the parser in C would end the process.
+        matter = YAML(typ="safe", pure=True).load("\n".join(wanted))
     except (YAMLError, ValueError, RecursionError):  # a date that does not exist is a ValueError
         return {}
-    return matter if isinstance(matter, dict) else {}
+    return matter or {}
 
 
 def listed_configs(meta: Path) -> list[dict[str, Any]]:

@@ -184,11 +184,15 @@ def test_a_missing_shard_is_an_error_and_a_whole_set_is_not(total: int, data: st
         ("# no front matter\n---\nlicense: mit\n---\n", {}),
         ("---\nlicense: [mit\n---\n", {}),
         ("---\n- a\n---\n", {}),
-        ("---\na: 2020-13-45\n---\n", {}),
+        ("---\nlicense: 2020-13-45\n---\n", {}),
+        (
+            "---\na: [mit\nlicense: mit\nconfigs:\n- config_name: x\n---\n",
+            {"license": "mit", "configs": [{"config_name": "x"}]},
+        ),
         ("---\nlicense: mit", {}),
-        ("---\na: " + "[" * 20000 + "]" * 20000 + "\n---\n", {}),
+        ("---\nconfigs: " + "[" * 100000 + "]" * 100000 + "\n---\n", {}),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_front_matter(text: str, expected: dict[str, Any], tmp_path: Path):
     card = tmp_path / "README.md"

@@ -1,14 +1,15 @@
 """What a row's text is, and which characters of it a model learns."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.errors import ConfigError
 from components.rows import Message, Row
 from components.templates.answers import Answer, rendered
-from components.templates.control import any_of, refuse_control
+from components.templates.control import any_of, control_pattern, refuse_control
 from components.templates.conversation import Conversations, Group
-from components.templates.forms import Form, text_form
+from components.templates.forms import Form, call_form, text_form
 from components.templates.loss_scale import LossScale
 from components.templates.refused import Refused
 from components.templates.render import Renderer, Span
@@ -18,8 +19,11 @@ from components.templates.stops import stop_tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PLAIN = {"role", "content"}
-MEDIA = ("images", "videos", "audios", "objects")
+Weights = dict[int, float | None]
+KINDS = 1000
+"""Sets of tools and variables that are remembered: some data sets have tools of their own in each row."""
+UNLEARNED = "no assistant turn is learned: loss_scale leaves all of them out"
+MEDIA = frozenset(("images", "videos", "audios", "objects"))
 OWN = {
     "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents", "max_length",
     "messages", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "sanitize_control_tokens",
@@ -65,7 +69,10 @@ class ChatTemplate:
         self._stops = stop_tokens(tokenizer)
         self._special = any_of(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
         self._renderers: dict[str, tuple[Renderer, Form]] = {}
-        self._kinds: dict[str, Conversations | Refused] = {}
+        self._kinds: dict[tuple[bool, bytes], Conversations | Refused] = {}
+        self._call_forms: dict[tuple[str, bytes], Form] = {}
+        self._control: dict[tuple[str, bool], re.Pattern[str]] = {}
+        self._role_weights: dict[tuple[str, ...], Weights] = {}
 
     def render(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
         """The template's text for `messages`; raises whatever the template raises."""
@@ -79,8 +86,8 @@ class ChatTemplate:
         Raises:
             Refused: when not all of it can be learned exactly.
         """
-        if media := [name for name in MEDIA if row.get(name)]:
-            raise Refused(f"{media[0]} are not learned from: the template is for text alone")
+        if not MEDIA.isdisjoint(row):
+            raise Refused(f"{min(MEDIA & row.keys())} are not learned from: the template is for text alone")
         if "messages" in row:
             return self._conversation(row) if self.use_chat_template else [self._joined(row["messages"])]
         if "text" in row:
@@ -104,28 +111,30 @@ class ChatTemplate:
         messages: list[Message] = row["messages"]
         if self.system is not None and (not messages or messages[0]["role"] != "system"):
             messages = [{"role": "system", "content": self.system}, *messages]
-        weights = self._weights(messages)
-        if any(len(message) > 2 for message in messages):
+        roles = tuple([message["role"] for message in messages])
+        weights, plain, calls = self._weights(roles), _plain(messages), False
+        if not plain:
+            own = {i: m["loss_scale"] for i in weights if (m := messages[i]).get("loss_scale") is not None}
+            weights = weights | own
             messages = [{k: v for k, v in m.items() if k != "loss_scale" and v is not None} for m in messages]
-        kind = self._kind(row, any("tool_calls" in message for message in messages))
-        kind.check(messages)
-        wanted = [i for i, weight in weights.items() if weight != 0]
+            plain, calls = _plain(messages), any("tool_calls" in message for message in messages)
+        kind = self._kind(row, calls)
+        self._check(kind, messages, roles, plain)
         if self.loss_scale.base == "all":
             return [self._whole(kind, messages, weights)]
+        wanted = [i for i, weight in weights.items() if weight != 0]
         if not wanted:
-            raise Refused("no assistant turn is learned: loss_scale leaves all of them out")
-        plain = "tools" not in row and all(len(message) == 2 for message in messages)
-        groups = kind.plain(messages, wanted) if plain else None
-        groups = kind.exact(messages, wanted) if groups is None else groups
+            raise Refused(UNLEARNED if weights else "there is no assistant turn")
+        groups = kind.plain(messages, roles, wanted) if plain and "tools" not in row else None
+        if groups is None:
+            groups = kind.exact(messages, wanted)
         if not groups:
             raise Refused("the template's generation blocks hold no assistant turn")
         return [self._sample(kind, messages, group, weights) for group in groups]
 
-    def _sample(
-        self, kind: Conversations, messages: list[Message], group: Group, weights: dict[int, float | None]
-    ) -> Sample:
+    def _sample(self, kind: Conversations, messages: list[Message], group: Group, weights: Weights) -> Sample:
         last = max(group)
-        said = messages[: last + 1]
+        said = messages if last + 1 == len(messages) else messages[: last + 1]
         spans: list[Span] = []
         counts: list[float] = []
         for i, answer in group.items():
@@ -133,7 +142,7 @@ class ChatTemplate:
                 spans.append(span)
                 counts.append(weight)
         if not any(counts):
-            raise Refused("no assistant turn is learned: loss_scale leaves all of them out")
+            raise Refused(UNLEARNED)
         answer = group[last]
         return Sample(kind.given(said), answer.text, spans, counts, _structure(said, len(group)), answer.suffix)
 
@@ -145,7 +154,7 @@ class ChatTemplate:
         parts = self.loss_scale(answer.text[answer.start : answer.tag], query)
         return _placed(answer.start, [*parts, (answer.text[answer.tag : answer.end], 1.0)])
 
-    def _whole(self, kind: Conversations, messages: list[Message], weights: dict[int, float | None]) -> Sample:
+    def _whole(self, kind: Conversations, messages: list[Message], weights: Weights) -> Sample:
         """Every token of the conversation, with the answers weighed where the row or the strategy says so."""
         text = rendered(kind.reader.render, messages)
         own = [i for i, weight in weights.items() if weight is not None]
@@ -163,26 +172,36 @@ class ChatTemplate:
             kind.given(messages), text, [s for s, _ in spans], [w for _, w in spans], _structure(messages, len(weights))
         )
 
-    def _weights(self, messages: list[Message]) -> dict[int, float | None]:
-        """By answer: its own weight from the row, 0 where it is not learned, None where the strategy says."""
-        asked = max((i for i, m in enumerate(messages) if m["role"] in ("user", "tool")), default=-1)
-        last_only = self.loss_scale.base == "last_round"
-        weights: dict[int, float | None] = {}
-        for i, message in enumerate(messages):
-            if message["role"] == "assistant":
-                weights[i] = message.get("loss_scale", 0.0 if last_only and i < asked else None)
-        if not weights and self.loss_scale.base != "all":
-            raise Refused("there is no assistant turn")
-        return weights
+    def _weights(self, roles: tuple[str, ...]) -> Weights:
+        """By answer: 0 where it is not learned, None where the strategy says how much."""
+        if roles not in self._role_weights:
+            asked = max((i for i, role in enumerate(roles) if role in ("user", "tool")), default=-1)
+            last_only = self.loss_scale.base == "last_round"
+            answers = [i for i, role in enumerate(roles) if role == "assistant"]
+            self._role_weights[roles] = {i: 0.0 if last_only and i < asked else None for i in answers}
+        return self._role_weights[roles]
+
+    def _check(self, kind: Conversations, messages: list[Message], roles: tuple[str, ...], plain: bool) -> None:
+        """Raises Refused when a text holds a control token."""
+        key = kind.renderer.source, "tool" in roles
+        if key not in self._control:
+            bare = Conversations(self.tokenizer, kind.renderer, kind.form, self._stops, None, self._variables)
+            self._control[key] = control_pattern(self.tokenizer, bare.reader, ["tool"] if key[1] else [])
+        pattern = self._control[key]
+        # Nearly all rows are done with at one look.
+        if not plain or kind.own or pattern.search("\0".join([message["content"] for message in messages])):
+            refuse_control(pattern, messages, kind.tools, kind.variables)
 
     def _kind(self, row: Row, calls: bool) -> Conversations:
         """The conversations with this row's tools and variables. Kept, refusals included."""
         import orjson
 
-        tools, variables = row.get("tools") or None, {**self._variables, **row.get("chat_template_kwargs", {})}
-        key = f"{calls}" if not (tools or variables) else f"{calls}{orjson.dumps((tools, variables)).decode()}"
+        tools, variables, key = row.get("tools") or None, self._variables, (calls, b"")
+        if tools or "chat_template_kwargs" in row:
+            variables = variables | row.get("chat_template_kwargs", {})
+            key = (calls, orjson.dumps((tools, variables)))
         if key not in self._kinds:
-            if len(self._kinds) > 1000:  # rows with tools of their own each
+            if len(self._kinds) > KINDS:
                 self._kinds.clear()
             try:
                 self._kinds[key] = self._new_kind(tools, variables, calls)
@@ -194,14 +213,22 @@ class ChatTemplate:
         return known
 
     def _new_kind(self, tools: list[dict[str, Any]] | None, variables: dict[str, Any], calls: bool) -> Conversations:
-        if own := OWN & variables.keys():
-            raise Refused("chat_template_kwargs sets an argument that is not the template's", min(own))
+        if taken := OWN & variables.keys():
+            raise Refused("chat_template_kwargs sets an argument that is not the template's", min(taken))
         if not all(isinstance(tool, dict) for tool in tools or []):
             raise Refused("a tool is not an object")
-        source = self.tokenizer.get_chat_template(tools=tools)  # type: ignore[arg-type]
-        renderer, form = self._renderer(source)
-        kind = Conversations(self.tokenizer, renderer, form, self._stops, tools, variables)
-        return kind.for_calls() if calls else kind
+        renderer, form = self._renderer(self.tokenizer.get_chat_template(tools=tools))  # type: ignore[arg-type]
+        if calls:
+            form = self._call_form(renderer, form, variables)
+        return Conversations(self.tokenizer, renderer, form, self._stops, tools, variables)
+
+    def _call_form(self, renderer: Renderer, form: Form, variables: dict[str, Any]) -> Form:
+        import orjson
+
+        key = renderer.source, orjson.dumps(variables)
+        if key not in self._call_forms:
+            self._call_forms[key] = call_form(renderer, form, **variables)
+        return self._call_forms[key]
 
     def _renderer(self, source: str) -> tuple[Renderer, Form]:
         if source not in self._renderers:
@@ -250,6 +277,11 @@ def _placed(start: int, parts: Sequence[tuple[str, float]]) -> list[tuple[Span, 
             spans.append(((start, end), weight))
         start = end
     return spans
+
+
+def _plain(messages: list[Message]) -> bool:
+    """Whether the messages hold roles and contents alone."""
+    return {len(message) for message in messages} <= {2}
 
 
 def _structure(messages: Sequence[Message], learned: int) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.rows import Message
 from components.templates.answers import Answer, Reader, attempt, rendered
-from components.templates.control import any_of, control_pattern, refuse_control
-from components.templates.forms import Form, call_form
+from components.templates.control import any_of
+from components.templates.forms import Form
 from components.templates.layout import Layout, mark, read_layout
 from components.templates.marks import THOUGHT_TAG, Marked, unmarked
 from components.templates.refused import Refused
@@ -42,29 +42,17 @@ class Conversations:
         tools: list[dict[str, Any]] | None,
         variables: dict[str, Any],
     ) -> None:
-        self.tokenizer, self.renderer, self.form, self.tools, self.variables = (
-            tokenizer,
-            renderer,
-            form,
-            tools,
-            variables,
-        )
+        self.renderer, self.form, self.tools, self.variables = renderer, form, tools, variables
         added = any_of(token.content for token in tokenizer.added_tokens_decoder.values()).pattern
-        self._plain = partial(renderer, tools=tools, **variables)
-        render = self._plain if not any(form) else lambda messages, **options: self._plain(form(messages), **options)
+        plain = partial(renderer, tools=tools, **variables)
+        render = plain if not any(form) else lambda messages, **options: plain(form(messages), **options)
         self.reader = Reader(render, re.compile(rf"\s*(?:{added})"), stops)
+        self.own = bool(tools or variables)
+        """Whether there is more to these conversations than messages."""
         self._layouts: dict[tuple[str, ...], Layout | None] = {}
         self._silent: dict[tuple[str, ...], set[int]] = {}
-        self._control: dict[bool, re.Pattern[str]] = {}
         if tools and (reason := self._tools_unseen()):
             raise Refused(*reason)
-
-    def for_calls(self) -> "Conversations":
-        """The same, with calls in the form that the template wants."""
-        form = call_form(self.renderer, self.form, **self.variables)
-        if form == self.form:
-            return self
-        return Conversations(self.tokenizer, self.renderer, form, self.reader.stops, self.tools, self.variables)
 
     def given(self, messages: list[Message]) -> dict[str, Any]:
         """What `apply_chat_template` is to be called with to render `messages`."""
@@ -77,20 +65,12 @@ class Conversations:
             row["chat_template"] = self.renderer.source
         return row
 
-    def check(self, messages: list[Message]) -> None:
-        """Raises Refused when a text holds a control token."""
-        tools = any(message["role"] == "tool" for message in messages)
-        if tools not in self._control:
-            self._control[tools] = control_pattern(self.tokenizer, self.reader, ["tool"] if tools else [])
-        refuse_control(self._control[tools], messages, self.tools, self.variables)
-
-    def plain(self, messages: list[Message], wanted: Sequence[int]) -> list[Group] | None:
+    def plain(self, messages: list[Message], roles: tuple[str, ...], wanted: Sequence[int]) -> list[Group] | None:
         """The answers of a conversation of roles and contents only, or None where its texts change the layout.
 
         Raises:
             Refused: an answer cannot be learned.
         """
-        roles = tuple([message["role"] for message in messages])
         groups: list[Group] = []
         left = [i for i in wanted if i not in self.silent(roles)]
         while left:

@@ -31,7 +31,8 @@ class Renderer:
 
         self.source = _with_fixed_date(source) if "strftime_now" in source else source
         self._template = _compile_jinja_template(self.source)
-        self._base = {**tokenizer.special_tokens_map, "tools": None, "documents": None}
+        self._base = {**tokenizer.special_tokens_map, "documents": None}
+        self._globals = dict(self._template.globals)
         self.pinned = self.source != source
 
     def __call__(
@@ -42,11 +43,14 @@ class Renderer:
         **variables: Any,
     ) -> str:
         """The text of a conversation; `variables` are the template's own (`enable_thinking`)."""
-        if any("reasoning_content" in message for message in messages):  # as apply_chat_template has it
-            messages = [{"thinking": m["reasoning_content"], **m} if "reasoning_content" in m else m for m in messages]
-        given = self._base | variables
-        given |= {"messages": messages, "add_generation_prompt": add_generation_prompt, "tools": tools}
-        return "".join(self._template.root_render_func(self._template.new_context(given)))
+        for message in messages:
+            if "reasoning_content" in message:
+                messages = _with_thinking(messages)
+                break
+        given = {**self._globals, **self._base, **variables}
+        given["messages"], given["add_generation_prompt"], given["tools"] = messages, add_generation_prompt, tools
+        # `shared`: the globals are among them already; merging them anew is a quarter of the time.
+        return "".join(self._template.root_render_func(self._template.new_context(given, shared=True)))
 
     def blocks(self, messages: list[Message], **variables: Any) -> list[Span]:
         """The characters that the template itself says the model writes, in `{% generation %}` blocks."""
@@ -63,6 +67,11 @@ class Renderer:
     @property
     def has_blocks(self) -> bool:
         return GENERATION.search(self.source) is not None
+
+
+def _with_thinking(messages: list[Message]) -> list[Message]:
+    """Messages whose thoughts have gpt-oss's name for them, too, as `apply_chat_template` has it."""
+    return [{"thinking": m["reasoning_content"], **m} if "reasoning_content" in m else m for m in messages]
 
 
 def _with_fixed_date(source: str) -> str:

@@ -86,8 +86,8 @@ class Entry:
     def convert(self, raw: Raw) -> Raw | None:
         """A row of the hub as one that `formats.to_row` reads, or None to leave it out.
 
-        Raises:
-            ValueError: the row is not as this dataset's rows are.
+        A row that is not as this dataset's rows are known to be goes on without its converter: the formats read it, or
+        say what is wrong with it.
         """
         row: Raw = {}
         for key, value in raw.items():
@@ -102,10 +102,8 @@ class Entry:
             row["extra"] = {key: raw[key] for key in self.extra if raw.get(key) is not None}
         try:
             return self._converter()(row) if self.converter else row
-        except KeyError:
+        except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError):
             return row
-        except (AttributeError, IndexError, StopIteration, TypeError, ValueError) as error:
-            raise ValueError(f"is not as the rows of {self.name} are known to be: {error}") from error
 
     def _converter(self) -> Callable[[Raw], Raw | None]:
         return _function(self.converter) if isinstance(self.converter, str) else self.converter or (lambda raw: raw)

@@ -217,10 +217,10 @@ def test_media_beside_the_file_are_named_from_there(info, tmp_path: Path) -> Non
     assert row and row["images"] == ["1.png"]
 
 
-def test_a_row_of_another_shape_is_named(info) -> None:
+def test_a_row_of_another_shape_is_left_to_the_formats(info) -> None:
     found = entry(info({"mine": {"file_name": "data.json", "formatting": "sharegpt"}}))
-    with pytest.raises(ValueError, match="is not as the rows of mine are known to be"):
-        found.convert({"conversations": 7})
+    assert found.convert({"conversations": 7}) == {"conversations": 7}
+    assert found.convert({"query": "A?", "response": "B."}) == {"query": "A?", "response": "B."}
 
 
 def test_all_problems_are_said_at_once(info) -> None:

@@ -1,8 +1,8 @@
 """Code for the datasets whose rows a renaming does not do: one function each, from the hub's row to a readable one.
 
 An entry names its function: `converter: preferences.hh_rlhf`. A function takes the row after `columns` and `constants`,
-and returns a row that `components.data.formats` reads, or None to leave the row out. A KeyError (a column
-that is not there) gives the row to format recognition as it is.
+does not change it, and returns one that `components.data.formats` reads, or None to leave the row out. What it cannot
+read may raise: the row then goes to the formats as it is.
 """
 
 import ast
@@ -31,14 +31,10 @@ def first(value: Any) -> Any:
 
 
 def literal(value: Any) -> Any:
-    """A list that was written as Python prints it, also without the commas that NumPy leaves out between objects.
-
-    Raises:
-        ValueError: the text is not a literal.
-    """
+    """A list that was written as Python prints it, also without the commas that NumPy leaves out between objects."""
     if not isinstance(value, str):
         return value
     try:
         return ast.literal_eval(re.sub(r"\}\s*\{", "},{", value))
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise ValueError("its conversation is a text that is no Python literal") from error
+    except (SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError("a text that is no Python literal") from error

@@ -34,16 +34,17 @@ def ms_bench(raw: Raw) -> Raw | None:
     return {"conversations": turns[1:] if turns[0] == default else turns}
 
 
-_FIREFLY_KINDS = (
+_FIREFLY = (
     "AncientPoem BELLE ClassicalChinese Composition Cot Couplet Dictionary JinYongGeneration KeywordRecognition "
     "LyricGeneration MRC MusicComment NER NLI OpenQA ProductDesc Program ProseGeneration SentimentAnalyze "
     "StoryGeneration Summary TextCorrection TextMatching Translation"
 )
+_FIREFLY_KINDS = frozenset(_FIREFLY.split())
 
 
 def firefly(raw: Raw) -> Raw | None:
     """The kinds of task that ms-swift keeps."""
-    return chat(raw["input"], raw["target"]) if raw["kind"] in _FIREFLY_KINDS.split() else None
+    return chat(raw["input"], raw["target"]) if raw["kind"] in _FIREFLY_KINDS else None
 
 
 def blossom_math(raw: Raw) -> Raw:

@@ -30,7 +30,7 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     chosen, rejected = side(raw, "chosen", media), side(raw, "rejected", other)
     if media != other:
         raise ValueError("chosen and rejected hold different media: these belong into the prompt that they share")
-    if chosen[0]["role"] != "assistant":
+    if not chosen[0]["role"] == rejected[0]["role"] == "assistant":
         prompt, chosen, rejected = split_pair(chosen, rejected)
         if prompt[0]["role"] != "system":
             prompt = system_of(raw) + prompt
@@ -47,6 +47,18 @@ def side(raw: dict[str, Any], column: str, media: Media) -> list[rows.Message]:
     if isinstance(value, str):
         return [{"role": "assistant", "content": text(raw, column)}]
     return messages_of([value] if isinstance(value, dict) else value, column, media)
+
+
+def answer(raw: dict[str, Any], column: str, media: Media) -> list[rows.Message]:
+    """The same where it has to be an answer.
+
+    Raises:
+        ValueError: the assistant does not begin.
+    """
+    messages = side(raw, column, media)
+    if messages[0]["role"] != "assistant":
+        raise ValueError(f"'{column}' must begin with the assistant's message, not the {messages[0]['role']}'s")
+    return messages
 
 
 def _prompt(raw: dict[str, Any], column: str, media: Media) -> list[rows.Message]:

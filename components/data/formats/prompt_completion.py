@@ -5,7 +5,7 @@ from typing import Any
 
 from components import rows
 from components.data.formats._columns import Columns
-from components.data.formats.preference import side
+from components.data.formats.preference import answer
 from components.data.formats.prompt import prompt_of
 from components.data.turns import Media
 
@@ -23,4 +23,4 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     media: Media = {}
     prompt = prompt_of(raw, columns[0], media)
     unlearned = [m | {"loss_scale": 0.0} if m["role"] == "assistant" else m for m in prompt]
-    return {"messages": unlearned + side(raw, columns[1], media)} | media
+    return {"messages": unlearned + answer(raw, columns[1], media)} | media

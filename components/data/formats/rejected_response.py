@@ -6,7 +6,7 @@ from typing import Any
 from components import rows
 from components.data.formats import _answered
 from components.data.formats._columns import Columns
-from components.data.formats.preference import side
+from components.data.formats.preference import answer
 from components.data.turns import Media, messages_of, split_answer, split_pair
 
 ACCEPTS = "any of these + rejected_response or rejected_messages"
@@ -30,7 +30,7 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
         prompt, chosen, rejected = split_pair(messages, rejected)
     else:
         prompt, chosen = split_answer(messages)
-        rejected = side(raw, "rejected_response", media)
+        rejected = answer(raw, "rejected_response", media)
     if any(media[name] != row.get(name) for name in media):
         raise ValueError(f"'{columns[-1]}' holds media of its own: these belong into the prompt that both share")
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected} | row

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.data.turns.values import found, parsed, writable
+from components.data.turns.values import found, named, parsed, writable
 
 Call = dict[str, Any]
 _LITERAL = ("default", "const")
@@ -19,29 +19,32 @@ def call(name: Any, arguments: Any, where: str, identity: Any = None) -> Call:
 
     if not isinstance(name, str) or not name:
         raise ValueError(f"{where} holds a tool call without a name ({found(name)})")
-    if isinstance(arguments, str) and arguments.strip():
+    what = f"the call of '{named([name])}' in {where}"
+    if isinstance(arguments, str):
         try:
-            arguments = orjson.loads(arguments)
+            arguments = orjson.loads(arguments.strip() or "{}")
         except ValueError as error:
-            told = f"the arguments of the call of '{name}' in {where} are not JSON ({error}): {found(arguments)}"
-            raise ValueError(told) from None
-    arguments = {} if arguments is None or isinstance(arguments, str) else arguments
+            raise ValueError(f"the arguments of {what} are not JSON ({error}): {found(arguments)}") from None
+    arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict):
-        raise ValueError(f"the arguments of the call of '{name}' in {where} must be an object, not {found(arguments)}")
+        raise ValueError(f"the arguments of {what} must be an object, not {found(arguments)}")
     identity = {} if identity is None else {"id": identity}
     made = {**identity, "type": "function", "function": {"name": name, "arguments": arguments}}
-    return writable(made, f"the call of '{name}' in {where}")
+    return writable(made, what)
 
 
 def calls(value: Any, where: str) -> list[Call]:
-    """OpenAI's `tool_calls`, or bare objects of name and arguments; one or a list of them, or JSON of that.
+    """OpenAI's `tool_calls`, or bare objects of name and arguments; at least one, a list of them, or JSON of that.
 
     Raises:
         ValueError: as `call`, and for anything else.
     """
     value = parsed(value, f"the tool call of {where}")
+    value = value if isinstance(value, list) else [value]
+    if not value:
+        raise ValueError(f"{where} holds no tool call in its list of them")
     made = []
-    for one in value if isinstance(value, list) else [value]:
+    for one in value:
         function = one.get("function") or one if isinstance(one, dict) else None
         if not isinstance(function, dict):
             raise ValueError(f"a tool call of {where} must be an object with name and arguments, not {found(one)}")

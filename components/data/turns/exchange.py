@@ -57,6 +57,8 @@ def split_answer(messages: list[rows.Message]) -> tuple[list[rows.Message], list
         raise ValueError("holds an answer but no question: no message is the user's")
     if start == len(messages):
         raise ValueError(f"the last message is the {messages[-1]['role']}'s: an answer must follow it")
+    if messages[start]["role"] != "assistant":
+        raise ValueError(f"the {messages[start]['role']} answers the last question, not the assistant")
     return _unweighted(messages[:start]), messages[start:]
 
 

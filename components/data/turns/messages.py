@@ -67,7 +67,7 @@ def _add(messages: list[rows.Message], raw: Any, where: str, media: Media) -> No
     said = Content("", "", [], []) if content is None else content_of(content, where, media)
     message = _said(role, said, raw, where)
     if content is None and message.keys() <= {"role", "content", "name", "loss_scale"}:
-        raise ValueError(f"{where} needs role and content; what it has are {named(raw)}")
+        raise ValueError(f"{where} has no content; its keys are {named(raw)}")
     messages += [{"role": "tool"} | result for result in said.results]
     if said.text or not said.results:
         messages.append(message)
@@ -95,7 +95,7 @@ def _pair(raw: dict[str, Any], where: str) -> list[rows.Message]:
 
 
 def _said(role: str, said: Content, raw: dict[str, Any], where: str) -> rows.Message:
-    message: rows.Message = {"role": role, "content": text({"content of " + where: said.text}, "content of " + where)}
+    message: rows.Message = {"role": role, "content": said.text}
     for key in ("name", "tool_call_id"):
         if raw.get(key) and (key == "name" or role == "tool"):
             message[key] = _field(raw, key, where)

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from components.data.turns.calls import Call, call
-from components.data.turns.values import found, named, text, writable
+from components.data.turns.values import found, named, text, utf8, writable
 
 MEDIA = ("image", "video", "audio")
 _TEXTS = ("text", "input_text", "output_text")
@@ -28,7 +28,7 @@ def content_of(value: Any, where: str, media: dict[str, list[Any]]) -> Content:
         ValueError: naming the part and what was found.
     """
     if isinstance(value, str):
-        return Content(value, "", [], [])
+        return Content(utf8(value), "", [], [])
     parts = [value] if isinstance(value, dict) else value
     if not isinstance(parts, list):
         raise ValueError(f"the content of {where} must be a text or a list of parts, not {found(value)}")
@@ -73,14 +73,13 @@ def _address(part: dict[str, Any], medium: str, where: str) -> Any:
     """Where the medium is: a URL, a path, a data URL, frames; None when the row's own columns say it."""
     names = (medium, f"{medium}_url", f"input_{medium}", "source", "url", "path")
     value = next((part[name] for name in names if part.get(name)), None)
-    if not isinstance(value, dict):
-        if value is None or isinstance(value, str | list):
-            return value
+    if isinstance(value, dict) and not value.get("bytes"):
+        if isinstance(value.get("data"), str):
+            kind = value.get("media_type") or f"{medium}/{value.get('format')}"
+            return f"data:{kind};base64,{value['data']}"
+        keys, value = named(value), value.get("url") or value.get("path")
+        if value is None:
+            raise ValueError(f"the {medium} of {where} has no url, path or data; its keys are {keys}")
+    if not isinstance(value, str | list | dict | None):
         raise ValueError(f"the {medium} of {where} must be an address, not {found(value)}")
-    if isinstance(value.get("data"), str):
-        kind = value.get("media_type") or f"{medium}/{value.get('format')}"
-        return f"data:{kind};base64,{value['data']}"
-    address = value.get("url") or value.get("path") or (value if value.get("bytes") else None)
-    if address is None:
-        raise ValueError(f"the {medium} of {where} has no url, path or data; its keys are {named(value)}")
-    return address
+    return value

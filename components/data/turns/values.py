@@ -31,6 +31,11 @@ def text(row: dict[str, Any], key: str) -> str:
         return ""
     if not isinstance(value, str):
         raise ValueError(f"'{key}' must be a text, not {found(value)}")
+    return utf8(value)
+
+
+def utf8(value: str) -> str:
+    """The text, which UTF-8 knows: UnicodeEncodeError, a ValueError, says that it holds a lone surrogate."""
     if not value.isascii():
         value.encode()
     return value

@@ -1,5 +1,6 @@
 """Each dialect gives the canonical row it means."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -535,3 +536,43 @@ def test_all_of_them_lie_in_arrow_and_come_back():
     made = [to_row(raw) for raw, _ in READ.values()]
     batch = rows.to_arrow(made, ["s"] * len(made), range(len(made)))
     assert rows.from_arrow(batch) == [row for _, row in READ.values()]
+
+
+WRONG = [
+    *(None, True, 0, -1, 2**80, float("nan"), "", "x", "\ud800", "\0", "[", "[]", "{}", '"x"', "(1,)", "[{1: b'x'}]"),
+    *([], {}, [[]], [{}], [None], [1], {"type": "text"}, {"type": "image", "image": "\udfff"}, {"role": "user"}),
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths to all values within a value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield (*path, key)
+        yield from places(item, (*path, key))
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """A copy of a value with another one at `path`."""
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_row_with_one_value_gone_wrong_is_read_or_refused(group: str):
+    """Every value of every row, replaced by everything that it should not be."""
+    made = []
+    for raw, _ in GROUPS[group].values():
+        for spoiled in (replaced(raw, path, wrong) for path in places(raw) for wrong in WRONG):
+            before = repr(spoiled)
+            try:
+                made.append(to_row(spoiled))
+            except ValueError as error:
+                assert type(error) is ValueError, before
+                assert str(error).isprintable(), before
+            assert repr(spoiled) == before
+    back = rows.from_arrow(rows.to_arrow(made, ["s"] * len(made), range(len(made))))
+    assert [row for row, twin in zip(made, back, strict=True) if row != twin and "nan" not in repr(row)] == []

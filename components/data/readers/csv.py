@@ -15,12 +15,12 @@ def rows(file: BinaryIO, faults: Faults, delimiter: str = ",") -> Iterator[tuple
     records = csv.reader(_files.texts(file, faults), strict=True, delimiter=delimiter)
     line = 1
     try:
-        header: list[str] = next(records, [])
+        header: list[str] = next((cells for cells in records if cells), [])
         if len(set(header)) < len(header):
-            faults.refuse(1, f"two columns have the same name: {', '.join(header)}")
+            faults.refuse(records.line_num, f"two columns have the same name: {', '.join(header)}")
         line = records.line_num + 1
         for cells in records:
-            if len(cells) == len(header):
+            if cells and len(cells) == len(header):
                 yield line, dict(zip(header, cells, strict=True)), None
             elif cells:
                 faults.add(line, f"{len(cells)} cells where the header has {len(header)}")

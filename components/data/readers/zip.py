@@ -45,5 +45,7 @@ def _is_rows(member: "zipfile.ZipInfo", faults: Faults) -> bool:
     outside = path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16)
     if outside:
         raise DataGateError(f"{faults.name}: its member '{member.filename}' leads out of the archive; it is not read")
+    if member.flag_bits & 1:
+        raise DataGateError(f"{faults.name}: is locked with a password; unpack it and name what is in it")
     kind = readers.kind_of(path.name)
     return not member.is_dir() and kind not in (None, ".zip") and not path.name.startswith(("._", "__MACOSX"))

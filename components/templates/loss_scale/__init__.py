@@ -40,7 +40,7 @@ class LossScale(NamedTuple):
         return parts
 
 
-def loss_scale(spec: str, external_plugins: Sequence[str | Path] = ()) -> LossScale:
+def strategy(spec: str, external_plugins: Sequence[str | Path] = ()) -> LossScale:
     """The strategy that `spec` names, such as `default`, `hermes` or `last_round+ignore_empty_think`.
 
     Raises:

@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from components import rows
-from components.data.turns import CARRIED, Message, carry, found, named
+from components.data.turns import CARRIED, carry, found, named
 
-__all__ = ["Message", "to_messages", "to_row"]
+__all__ = ["to_row"]
 
 _ANSWERLESS = ("prompt", "text")
 
@@ -57,12 +57,6 @@ def to_row(raw: dict[str, Any]) -> rows.Row:
     except UnicodeEncodeError as error:
         raise ValueError(f"holds a lone surrogate, half of a character: {found(error.object)}") from None
     return row
-
-
-def to_messages(raw: dict[str, Any]) -> list[Message]:
-    """The messages of a raw row that is a conversation or a prompt."""
-    row = to_row(raw)
-    return row.get("messages") or row["prompt"]
 
 
 @lru_cache(4096)

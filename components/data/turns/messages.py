@@ -88,7 +88,7 @@ def _role(raw: dict[str, Any], where: str) -> str | None:
 
 def _pair(raw: dict[str, Any], where: str) -> list[rows.Message]:
     """ShareGPT's other dialect: `{human, assistant}`, a question and its answer in one object."""
-    told = [{"role": ROLES[name], "content": text(raw, name)} for name in _PAIR if name in raw]
+    told = [{"role": ROLES[name], "content": text(raw, name, where)} for name in _PAIR if name in raw]
     if not told:
         raise ValueError(f"{where} needs role and content; its keys are {named(raw)}")
     return told
@@ -98,25 +98,19 @@ def _said(role: str, said: Content, raw: dict[str, Any], where: str) -> rows.Mes
     message: rows.Message = {"role": role, "content": said.text}
     for key in ("name", "tool_call_id"):
         if raw.get(key) and (key == "name" or role == "tool"):
-            message[key] = _field(raw, key, where)
+            message[key] = text(raw, key, where)
     asked = [raw[key] for key in ("tool_calls", "function_call") if raw.get(key)]
     if role != "assistant":
         if asked or said.calls:
             raise ValueError(f"{where} is the {role}'s and holds tool calls: only the assistant calls tools")
         return message
-    reasoning = said.reasoning or next((_field(raw, key, where) for key in _REASONING if raw.get(key)), "")
+    reasoning = said.reasoning or next((text(raw, key, where) for key in _REASONING if raw.get(key)), "")
     if reasoning:
         message["reasoning_content"] = reasoning
     if asked or said.calls:
         message["tool_calls"] = [*said.calls, *(call for value in asked for call in calls(value, where))]
     scale = _loss_scale(raw, where)
     return message if scale is None else message | {"loss_scale": scale}
-
-
-def _field(raw: dict[str, Any], key: str, where: str) -> str:
-    if not isinstance(raw[key], str):
-        raise ValueError(f"the {key} of {where} must be a text, not {found(raw[key])}")
-    return text(raw, key)
 
 
 def _join(messages: list[rows.Message], message: rows.Message) -> None:

@@ -44,7 +44,7 @@ def _with(content: Content, part: Any, where: str, media: dict[str, list[Any]]) 
     part = {key: value for key, value in part.items() if value is not None}
     kind = part.get("type") or next((name for name in ("text", *MEDIA) if name in part), None)
     if kind in _TEXTS and "text" in part:
-        return content._replace(text=content.text + text(part, "text"))
+        return content._replace(text=content.text + text(part, "text", where))
     if kind in ("thinking", "redacted_thinking"):  # what is redacted is encrypted: nothing to learn
         return content._replace(reasoning=content.reasoning + _plain(part.get("thinking", ""), where, media))
     if kind == "tool_use":
@@ -54,7 +54,7 @@ def _with(content: Content, part: Any, where: str, media: dict[str, list[Any]]) 
     if kind == "tool_result":
         result = {"content": _plain(part.get("content", ""), where, media)}
         if part.get("tool_use_id"):
-            result["tool_call_id"] = text(part, "tool_use_id")
+            result["tool_call_id"] = text(part, "tool_use_id", where)
         return content._replace(results=[*content.results, result])
     medium = next((name for name in MEDIA if isinstance(kind, str) and name in kind.split("_")), None)
     if medium is None:

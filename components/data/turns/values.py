@@ -20,8 +20,11 @@ def named(keys: Any, most: int = 20) -> str:
     return ", ".join([*shown, *(["…"] if len(keys) > most else [])]) or "none"
 
 
-def text(row: dict[str, Any], key: str) -> str:
+def text(row: dict[str, Any], key: str, where: str = "") -> str:
     """`row[key]`, which must be a text; absent or null is the empty one.
+
+    Args:
+        where: what the key belongs to, when it is not a column.
 
     Raises:
         ValueError: naming the key and what was found; UnicodeEncodeError, which is one, for a lone surrogate.
@@ -30,7 +33,8 @@ def text(row: dict[str, Any], key: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ValueError(f"'{key}' must be a text, not {found(value)}")
+        name = f"the {key} of {where}" if where else f"'{key}'"
+        raise ValueError(f"{name} must be a text, not {found(value)}")
     return utf8(value)
 
 

@@ -94,7 +94,10 @@ MESSAGES = {
     "a role as a list": (chat({"role": ["user"], "content": "x"}), "the role of message 1 .* must be a text, not a l"),
     "a null role": (chat({"role": None, "content": "x"}), "message 1 .* needs role and content; its keys are content"),
     "an unknown sharer": ({"conversations": [{"from": "bing", "value": "x"}]}, "unknown role, a text .'bing'"),
-    "half a pair": ({"conversation": [{"human": "q", "assistant": 3}]}, "'assistant' must be a text, not a number"),
+    "half a pair": (
+        {"conversation": [{"human": "q", "assistant": 3}]},
+        "the assistant of message 1 .* must be a text, not a n",
+    ),
     "a name as a number": (says("a", name=3), "the name of message 2 of 'messages' must be a text"),
     "thoughts as an object": (says("a", reasoning={"x": 1}), "the reasoning of message 2 .* must be a text, not an ob"),
     "a tool's id as a number": (
@@ -118,7 +121,7 @@ PARTS = {
     "no type": (part(x=1), "part 2 of message 1 .* of no known type .null.; its keys are x"),
     "a type as a list": (part(type=[1]), "part 2 of message 1 .* of no known type"),
     "a text without text": (part(type="text"), "part 2 of message 1 .* of no known type"),
-    "a text as a number": (part(type="text", text=3), "'text' must be a text, not a number"),
+    "a text as a number": (part(type="text", text=3), "the text of part 2 of message 1 .* must be a text, not a n"),
     "an image as a number": (
         part(type="image", image=3),
         "the image of part 2 of message 1 .* must be an address, not a n",

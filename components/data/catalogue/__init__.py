@@ -63,13 +63,18 @@ class Entry:
     def parts(self, subsets: Sequence[str] = ()) -> list["Entry"]:
         """One entry for each subset to read: its `subsets` is what to ask the hub for, its `convert` reads its rows.
 
-        `all` stands for all of the hub's own. A name that is not listed is the hub's to know.
+        `all` stands for all rows, each once: of subsets that read the same rows in several ways, the first. A name that
+        is not listed is the hub's to know.
 
         Raises:
             ConfigError: none is named, and there are several and no default.
         """
         if list(subsets) == ["all"] and "all" not in self.subsets:
-            subsets = [name for name in self.subsets if self.differing.get(name, {}).get("of", name) == name]
+            read: dict[tuple[str, str], str] = {}
+            for name in self.subsets:
+                differing = self.differing.get(name, {})
+                read.setdefault((differing.get("of", name), differing.get("split", self.split)), name)
+            subsets = list(read.values())
         subsets = subsets or self.default_subsets
         if not subsets and self.subsets:
             some = ", ".join(self.subsets[:20]) + (", …" if len(self.subsets) > 20 else "")

@@ -115,14 +115,23 @@ def test_parts_are_what_to_ask_the_hub_for() -> None:
     assert known("AI-ModelScope/alpaca-cleaned").parts(["new"])[0].subsets == ("new",)
 
 
-def test_all_are_the_hubs_own_subsets() -> None:
-    assert [part.subsets[0] for part in known("swift/sharegpt").parts(["all"])] == [
-        "common-zh",
-        "unknow-zh",
-        "common-en",
-    ]
-    assert [part.converter for part in known("swift/self-cognition").parts(["all"])] == [None]
-    assert known("open-r1/DAPO-Math-17k-Processed").parts(["all"])[0].subsets == ("all",)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("swift/sharegpt", [("common-zh", "train"), ("unknow-zh", "train"), ("common-en", "train")]),
+        ("swift/self-cognition", [("default", "train")]),
+        ("swift/pixelprose", [("default", split) for split in ("train", "cc12m", "commonpool", "redcaps")]),
+        ("swift/GRIT", [("default", "train")]),
+        ("open-r1/DAPO-Math-17k-Processed", [("all", "train")]),
+    ],
+)
+def test_all_reads_every_row_once(name: str, expected: list[tuple[str, str]]) -> None:
+    assert [(*part.subsets, part.split) for part in known(name).parts(["all"])] == expected
+
+
+@pytest.mark.parametrize("entry", [entry for entry in entries() if entry.subsets], ids=lambda entry: entry.name)
+def test_all_is_possible_where_there_are_subsets(entry: Entry) -> None:
+    assert entry.parts(["all"])
 
 
 def test_a_subset_must_be_named_where_there_is_no_default() -> None:

@@ -103,9 +103,10 @@ def _question(raw: str, where: str) -> bytes:
     import orjson
 
     try:
-        turns = to_row(orjson.loads(raw)).get("messages", [])
+        row = to_row(orjson.loads(raw))
     except ValueError as error:
         raise DataGateError(f"{where}: {error}") from error
+    turns = row.get("messages") or row.get("prompt", [])
     roles = [turn["role"] for turn in turns]
     if roles != ["user", "assistant"]:
         found = ", ".join(roles) or "nothing"

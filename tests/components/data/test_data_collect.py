@@ -1,17 +1,21 @@
-"""Specs, sampling, splitting, mixing, placeholders and question sets."""
+"""Sampling, splitting, mixing, renaming, placeholders and question sets."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config.groups.data import Data
-from components.data import collect_questions, collect_rows, inputs_sha256, resolve
-from components.data.mixing import shuffled, split
+from components.data import collect_questions, collect_rows, resolve, write_picked, write_questions
+from components.data import spool as spooling
+from components.data.mixing import interleaved, shuffled, split
 from components.data.placeholders import filler
+from components.data.spool import Picked, Spool
 from components.errors import ConfigError, DataGateError
 
 
@@ -33,68 +37,146 @@ def collected(folder: Path, *specs: str, val: tuple[str, ...] = (), **data: Any)
 
 
 SIZES = st.integers(1, 60)
+SEEDS = st.integers(0, 2**32)
 
 
-@given(size=SIZES, wanted=st.none() | st.integers(1, 200), ratio=st.floats(0, 0.9), seed=st.integers())
-def test_split_takes_what_is_wanted_and_never_the_same_row_for_both(size, wanted, ratio, seed):
-    train, val = split(size, wanted, ratio, seed)
+def numbers(picked: Picked) -> list[int]:
+    return [row for _, row, _ in picked]
+
+
+@given(size=SIZES, wanted=st.none() | st.integers(1, 200), ratio=st.floats(0, 0.9), seed=SEEDS, shuffle=st.booleans())
+def test_split_takes_what_is_wanted_and_never_the_same_row_for_both(size, wanted, ratio, seed, shuffle):
+    train, val = (rows.tolist() for rows in split(size, wanted, ratio, seed, shuffle))
     assert len(train) + len(val) == (size if wanted is None else wanted)
     assert not set(train) & set(val)
     assert len(set(val)) == len(val)
-    counts = [train.count(i) for i in range(size) if i not in val]
+    counts = [train.count(i) for i in set(train)]
     assert train and max(counts) - min(counts) <= 1
-    assert split(size, wanted, ratio, seed) == (train, val)
+    assert len(train) < size - len(val) or set(train) | set(val) == set(range(size))
+    assert [rows.tolist() for rows in split(size, wanted, ratio, seed, shuffle)] == [train, val]
 
 
 def test_a_share_is_held_out():
     assert [len(rows) for rows in split(200, None, 0.05, 1)] == [190, 10]
     assert [len(rows) for rows in split(10, None, 0.001, 1)] == [9, 1]
-    assert split(1, None, 0.5, 1) == ([0], [])
+    assert [rows.tolist() for rows in split(1, None, 0.5, 1)] == [[0], []]
+    assert [rows.tolist() for rows in split(5, 4, 0.5, 1, shuffle=False)] == [[0, 1], [2, 3]]
+    assert [rows.tolist() for rows in split(3, 5, 0.0, 1, shuffle=False)] == [[0, 1, 2, 0, 1], []]
 
 
-@given(size=st.integers(0, 100), seed=st.integers())
+def test_every_row_is_as_likely_to_be_taken():
+    counts = np.zeros(20)
+    for seed in range(2000):
+        counts[split(20, 5, 0.0, seed)[0]] += 1
+    assert np.abs(counts - 500).max() < 6 * np.sqrt(2000 * 0.25 * 0.75)
+
+
+@given(size=st.integers(0, 100), seed=SEEDS)
 def test_shuffled_is_a_permutation(size: int, seed: int):
-    assert sorted(shuffled(size, seed)) == list(range(size))
+    order = shuffled(np.arange(size), seed)
+    assert sorted(order) == list(range(size))
+    assert order.tolist() == shuffled(np.arange(size), seed).tolist()
+
+
+@pytest.mark.parametrize("strategy", ["first_exhausted", "all_exhausted"])
+@pytest.mark.parametrize("shares", [(0.7, 0.3), (0.1, 0.9), (0.2, 0.3, 0.5)])
+def test_interleaving_draws_as_hugging_face_does(strategy: str, shares: tuple[float, ...]):
+    from datasets import Dataset, interleave_datasets
+
+    sizes, offsets = (900, 400, 70), (0, 1000, 2000)
+    parts = [np.arange(size) + offset for size, offset in zip(sizes, offsets, strict=True)][: len(shares)]
+    theirs = [Dataset.from_dict({"row": part}) for part in parts]
+    for seed in (0, 42):
+        expected = interleave_datasets(theirs, list(shares), seed=seed, stopping_strategy=strategy)["row"]
+        assert interleaved(parts, shares, seed, strategy == "all_exhausted").tolist() == list(expected)
+
+
+def test_shares_of_datasets(tmp_path: Path):
+    specs = numbered(tmp_path, "a.jsonl", 900), numbered(tmp_path, "b.jsonl", 300)
+    rows = [source for source, _, _ in collected(tmp_path, *specs, interleave_prob=[0.5, 0.5]).tables["train"]]
+    assert rows.count("b.jsonl") == 300 and 200 < rows.count("a.jsonl") < 400
+    settings = {"interleave_prob": [5, 5], "stopping_strategy": "all_exhausted"}
+    rows = [source for source, _, _ in collected(tmp_path, *specs, **settings).tables["train"]]
+    assert rows.count("a.jsonl") == 900 and 700 < rows.count("b.jsonl") < 1100
+    with pytest.raises(ConfigError, match="1 shares for 2 training datasets"):
+        collected(tmp_path, *specs, interleave_prob=[0.5])
+    with pytest.raises(ConfigError, match="more than 0"):
+        collected(tmp_path, *specs, interleave_prob=[1, 0])
 
 
 def test_n_rows_are_the_same_ones_every_time_whatever_else_is_read(tmp_path: Path):
     numbered(tmp_path, "a.jsonl", 50), numbered(tmp_path, "b.jsonl", 50)
-    alone = collected(tmp_path, "a.jsonl#7", dataset_shuffle=False).tables["train"]
-    mixed = collected(tmp_path, "b.jsonl#3", "a.jsonl#7", dataset_shuffle=False).tables["train"]
-    assert len(set(alone.row)) == 7 and alone.row == sorted(alone.row)
-    assert mixed.row[3:] == alone.row and mixed.raw[3:] == alone.raw
-    assert collected(tmp_path, "a.jsonl#7", data_seed=7, dataset_shuffle=False).tables["train"].row != alone.row
-    assert set(mixed.source) == {"b.jsonl#3", "a.jsonl#7"}
+    alone = list(collected(tmp_path, "a.jsonl#7").tables["train"])
+    mixed = list(collected(tmp_path, "b.jsonl#3", "a.jsonl#7").tables["train"])
+    assert len(set(alone)) == 7
+    assert sorted(row for row in mixed if row[0] == "a.jsonl#7") == sorted(alone)
+    assert sorted(collected(tmp_path, "a.jsonl#7", data_seed=7).tables["train"]) != sorted(alone)
+    assert {source for source, _, _ in mixed} == {"b.jsonl#3", "a.jsonl#7"}
+
+
+def test_without_shuffling_the_first_rows_are_taken(tmp_path: Path):
+    numbered(tmp_path, "a.jsonl", 50), numbered(tmp_path, "v.jsonl", 50)
+    found = collected(tmp_path, "a.jsonl#7", val=("v.jsonl#5",), dataset_shuffle=False).tables
+    assert numbers(found["train"]) == [1, 2, 3, 4, 5, 6, 7] and numbers(found["val"]) == [1, 2, 3, 4, 5]
+    mixed = numbers(collected(tmp_path, "a.jsonl", val=("v.jsonl#5",), val_dataset_shuffle=True).tables["val"])
+    assert len(mixed) == 5 and mixed != sorted(mixed)
 
 
 def test_n_above_the_size_repeats(tmp_path: Path):
     numbered(tmp_path, "a.jsonl", 4)
-    rows = collected(tmp_path, "a.jsonl#10").tables["train"].row
+    rows = numbers(collected(tmp_path, "a.jsonl#10").tables["train"])
     assert sorted(rows.count(i) for i in range(1, 5)) == [2, 2, 3, 3]
 
 
 def test_shuffling_mixes_the_datasets_and_can_be_left_out(tmp_path: Path):
     numbered(tmp_path, "a.jsonl", 30), numbered(tmp_path, "b.jsonl", 30)
-    plain = collected(tmp_path, "a.jsonl", "b.jsonl", dataset_shuffle=False).tables["train"]
-    mixed = collected(tmp_path, "a.jsonl", "b.jsonl").tables["train"]
-    assert plain.row == [*range(1, 31), *range(1, 31)]
-    assert mixed != plain and sorted(mixed.raw) == sorted(plain.raw)
-    assert mixed == collected(tmp_path, "a.jsonl", "b.jsonl").tables["train"]
+    plain = list(collected(tmp_path, "a.jsonl", "b.jsonl", dataset_shuffle=False).tables["train"])
+    mixed = list(collected(tmp_path, "a.jsonl", "b.jsonl").tables["train"])
+    assert [row for _, row, _ in plain] == [*range(1, 31), *range(1, 31)]
+    assert mixed != plain and sorted(mixed) == sorted(plain)
+    assert mixed == list(collected(tmp_path, "a.jsonl", "b.jsonl").tables["train"])
 
 
 def test_a_validation_dataset_takes_the_place_of_a_split(tmp_path: Path):
     numbered(tmp_path, "a.jsonl", 20), numbered(tmp_path, "v.jsonl", 9)
     own = collected(tmp_path, "a.jsonl", val=("v.jsonl#5",), split_dataset_ratio=0.5).tables
-    assert (len(own["train"].row), len(own["val"].row)) == (20, 5)
+    assert (len(own["train"]), len(own["val"])) == (20, 5)
     held = collected(tmp_path, "a.jsonl", split_dataset_ratio=0.5).tables
-    assert (len(held["train"].row), len(held["val"].row)) == (10, 10)
-    assert sorted(held["train"].row + held["val"].row) == list(range(1, 21))
+    assert (len(held["train"]), len(held["val"])) == (10, 10)
+    assert sorted(numbers(held["train"]) + numbers(held["val"])) == list(range(1, 21))
+
+
+@given(
+    raws=st.lists(st.binary(min_size=1, max_size=30).map(lambda b: b.hex().encode()), min_size=1, max_size=30),
+    data=st.data(),
+)
+def test_rows_come_back_from_the_disk_in_any_order(tmp_path_factory: pytest.TempPathFactory, raws, data):
+    folder = tmp_path_factory.getbasetemp()
+    spool = Spool(folder)
+    for number, raw in enumerate(raws):
+        if number % 7 == 0:
+            spool.begin(f"s{number}")
+        spool.append(number * 10, raw)
+    order = data.draw(st.lists(st.integers(0, len(raws) - 1), max_size=40))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spooling, "BYTES_A_GROUP", 50)
+        found = list(Picked(spool, np.array(order, np.int64)))
+    assert found == [(f"s{at - at % 7}", at * 10, raws[at].decode()) for at in order]
+
+
+def test_what_is_written_has_equal_bytes_and_small_row_groups(tmp_path: Path):
+    numbered(tmp_path, "a.jsonl", 10_000)
+    for name in ("one.parquet", "two.parquet"):
+        write_picked(tmp_path / name, collected(tmp_path, "a.jsonl").tables["train"])
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    groups = pq.ParquetFile(tmp_path / "one.parquet").metadata
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [4096, 4096, 1808]
 
 
 def test_columns_are_renamed(tmp_path: Path):
     write(tmp_path, "a.jsonl", [{"q": "x", "r": "y", "z": 1}])
-    table = collected(tmp_path, "a.jsonl", columns={"q": "query", "r": "response"}).tables["train"]
-    assert json.loads(table.raw[0]) == {"query": "x", "response": "y", "z": 1}
+    ((_, _, raw),) = collected(tmp_path, "a.jsonl", columns={"q": "query", "r": "response"}).tables["train"]
+    assert json.loads(raw) == {"query": "x", "response": "y", "z": 1}
     with pytest.raises(ConfigError, match=r"no dataset has a column 'qq' \(did you mean 'q'\?\)"):
         collected(tmp_path, "a.jsonl", columns={"qq": "query"})
 
@@ -128,55 +210,13 @@ def test_a_placeholder_without_a_value_names_the_row_and_the_flag(tmp_path: Path
     with pytest.raises(ConfigError, match=rf"a\.jsonl:2: .*--model_{placeholder.lower()}"):
         collected(tmp_path, "a.jsonl")
     kept = collected(tmp_path, "a.jsonl", **{f"model_{placeholder.lower()}": [f"{{{{{placeholder}}}}}"]})
-    assert any(f"{{{{{placeholder}}}}}" in raw for raw in kept.tables["train"].raw)
+    assert any(f"{{{{{placeholder}}}}}" in raw for _, _, raw in kept.tables["train"])
 
 
-SPECS = {
-    "missing": ("trian.jsonl", r"no such file \(did you mean 'train.jsonl'\?\)"),
-    "missing below a folder": ("sub/x", "no such file"),
-    "missing absolute": ("/nowhere/x.json", "no such file"),
-    "unread kind": ("notes.txt", "not a kind of file that is read"),
-    "missing of an unread kind": ("gone.tsv", "no such file"),
-    "a folder": ("sub", "is a folder; name the file in it, such as one.json"),
-    "no rows": ("train.jsonl#0", "at least 1"),
-    "neither": ("what is this", "neither a file that exists nor a hub id"),
-    "empty": ("", "is a folder"),
-    "letters for a number": ("owner/name#many", "neither"),
-    "url": ("https://example.org/x", "neither"),
-}
-
-
-@pytest.mark.parametrize(("spec", "told"), SPECS.values(), ids=SPECS)
-def test_a_wrong_spec_is_explained(tmp_path: Path, spec: str, told: str):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub/one.json").write_text("[]")
-    (tmp_path / "notes.txt").write_text("x")
-    numbered(tmp_path, "train.jsonl", 1)
-    with pytest.raises(ConfigError, match=told):
-        sources(tmp_path, spec)
-
-
-def test_a_file_with_a_hash_in_its_name(tmp_path: Path):
-    numbered(tmp_path, "a.jsonl#3", 2)
-    (tmp_path / "a.jsonl#3").rename(tmp_path / "v#3.jsonl")
-    (source,) = sources(tmp_path, "v#3.jsonl#1")
-    assert (source.name, source.rows, source.hub) == ("v#3.jsonl", 1, None)
-
-
-def test_hub_ids_keep_the_commit_they_were_resolved_to(tmp_path: Path):
-    new, known = resolve(["o/new#5", "o/known"], tmp_path, True, {"huggingface:o/known": "c0ffee"}, tmp_path / "m")
-    assert (new.hub, new.version, new.rows) == ("huggingface", None, 5)
-    assert known.version == "c0ffee"
-    assert inputs_sha256([new, known], {}) is None
-
-
-def test_inputs_change_with_bytes_and_parameters(tmp_path: Path):
-    numbered(tmp_path, "a.jsonl", 2)
-    before = inputs_sha256(sources(tmp_path, "a.jsonl"), {"seed": 1})
-    assert before == inputs_sha256(sources(tmp_path, "a.jsonl"), {"seed": 1})
-    assert before != inputs_sha256(sources(tmp_path, "a.jsonl"), {"seed": 2})
-    numbered(tmp_path, "a.jsonl", 3)
-    assert before != inputs_sha256(sources(tmp_path, "a.jsonl"), {"seed": 1})
+def test_a_row_of_escaped_chinese_gets_the_chinese_name(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"query": "你是谁", "response": "{{NAME}}"}))
+    ((_, _, raw),) = collected(tmp_path, "a.jsonl", model_name=["Ada", "小燕"]).tables["train"]
+    assert json.loads(raw) == {"query": "你是谁", "response": "小燕"}
 
 
 def test_an_empty_dataset(tmp_path: Path):
@@ -186,18 +226,25 @@ def test_an_empty_dataset(tmp_path: Path):
             collected(tmp_path, name)
 
 
+def asked(folder: Path, *specs: str, **data: Any) -> dict[str, list[Any]]:
+    found = collect_questions(sources(folder, *specs), Data(**data), folder)
+    for name, picked in found.tables.items():
+        write_questions(folder / f"{name}.out", picked)
+    return {name: list(map(json.loads, (folder / f"{name}.out").open())) for name in found.tables}
+
+
 def test_question_sets(tmp_path: Path):
-    write(tmp_path, "one.jsonl", [{"instruction": "{{NAME}}", "input": "x", "output": "y", "level": 3}])
+    write(tmp_path, "one.jsonl", [{"instruction": "{{NAME}}", "input": "x", "output": "y"}])
     numbered(tmp_path, "two.jsonl", 9)
-    found = collect_questions(sources(tmp_path, "one.jsonl", "two.jsonl#4"), Data(model_name=["Ada"]), tmp_path)
-    assert [json.loads(raw) for raw in found.tables["one"].raw] == [{"query": "Ada\nx", "response": "y"}]
-    assert len(found.tables["two"].raw) == 4
+    found = asked(tmp_path, "one.jsonl", "two.jsonl#4", model_name=["Ada"])
+    assert found["one"] == [{"query": "Ada\nx", "response": "y"}]
+    assert len(found["two"]) == 4
 
 
 QUESTIONS = {
     "two turns": ({"messages": [{"role": "user", "content": "a"}]}, "one question and its answer, not user"),
     "a system": ({"query": "a", "response": "b", "system": "s"}, "not system, user, assistant"),
-    "unknown": ({"foo": 1}, "no known format: its keys are foo"),
+    "unknown": ({"foo": 1}, "no known format: "),
     "no answer": ({"query": "a", "response": " "}, "the answer is empty"),
     "no question": ({"query": "", "response": "b"}, "the question is empty"),
 }
@@ -207,7 +254,7 @@ QUESTIONS = {
 def test_a_bad_question_names_its_row(tmp_path: Path, row: dict[str, Any], told: str):
     write(tmp_path, "q.jsonl", [{"query": "a", "response": "b"}, row])
     with pytest.raises(DataGateError, match=rf"q\.jsonl:2: .*{told}"):
-        collect_questions(sources(tmp_path, "q.jsonl"), Data(), tmp_path)
+        asked(tmp_path, "q.jsonl")
 
 
 def test_two_question_sets_of_one_name(tmp_path: Path):

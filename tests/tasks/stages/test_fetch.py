@@ -128,7 +128,9 @@ WRONG = {
     "misspelt validation": ({"val_dataset": ["v.jsonl"]}, 2, "'v.jsonl': no such file"),
     "no name": ({"model_name": []}, 2, "--model_name"),
     "no such column": ({"columns": {"text": "query"}}, 2, "no dataset has a column 'text'"),
-    "a folder": ({"dataset": ["base"]}, 2, "is a folder"),
+    "a folder without rows": ({"dataset": ["base"]}, 2, "'base' holds no file of rows"),
+    "shares": ({"interleave_prob": [0.5]}, 2, "interleave_prob: 1 shares for 2 training datasets"),
+    "no such dataset_info": ({"custom_dataset_info": ["i.json"]}, 2, "custom_dataset_info: 'i.json': no such file"),
 }
 
 

@@ -4,19 +4,23 @@
     write_reports(outcome, reports)
 
 The loss is normalised by learnable tokens over the whole optimizer step, so batch size times accumulation is all that
-counts. A checkpoint is complete or absent, and a run that was killed ends with the weights it would have had.
+counts. A checkpoint is complete or absent, and a run that was killed ends with the weights it would have had. Rows are padded,
+packed, joined or grouped by length; what is learned from them does not depend on it.
 """
 
 from components.training.checkpoints import fingerprint, tidy
+from components.training.checks import check_saved
+from components.training.packing import pack
 from components.training.preload import preload
 from components.training.report import write_reports
 from components.training.rows import tokens_hash
-from components.training.run import Outcome, check_saved, settled, train
+from components.training.run import Outcome, settled, train
 
 __all__ = [
     "Outcome",
     "check_saved",
     "fingerprint",
+    "pack",
     "preload",
     "settled",
     "tidy",

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config.groups.train import Train
-from components.errors import ConfigError, InterruptedRunError, MartletError
+from components.errors import ConfigError, InterruptedRunError
 from components.training import checkpoints as store
 from components.training.batches import Isolated, Padded
-from components.training.isolation import check_isolation
+from components.training.checks import check_isolation
 from components.training.preload import preload
 from components.training.rows import Packs, Rows
 from components.training.signals import stopping
@@ -212,26 +212,6 @@ def _collator(model: Any, params: Train, pad_token_id: int) -> Isolated | Padded
 def _pad_token_id(tokenizer: Any) -> int:
     """Padding is masked, so any token will do where the tokenizer has none of its own."""
     return next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
-
-
-def check_saved(trained: Any, loaded: Any, tokens: Path, rows: int = 4, tolerance: float = 1e-3) -> None:
-    """Check that what was saved answers as what was trained, on the first rows; both are left in evaluation mode.
-
-    Raises:
-        MartletError: some logit differs by more than `tolerance` times the largest logit.
-    """
-    import torch
-
-    data = Rows(tokens / "train.arrow")
-    for i in range(min(rows, len(data))):
-        ids = torch.tensor(data[i]["input_ids"])[None].long().to(trained.device)
-        with torch.no_grad():
-            a, b = (m.eval()(input_ids=ids, use_cache=False).logits.float() for m in (trained, loaded))
-        difference = float((a - b).abs().max() / a.abs().max())
-        if not difference <= tolerance:
-            raise MartletError(
-                f"the saved weights do not answer as the trained ones: logits differ by {difference:.1e}"
-            )
 
 
 def _settle_threads(model: Any) -> None:

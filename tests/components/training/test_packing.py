@@ -14,7 +14,7 @@ from components.errors import ConfigError
 from components.files import sha256
 from components.training import settled, write_reports
 from components.training.batches import Isolated
-from components.training.isolation import check_isolation
+from components.training.checks import check_isolation
 from components.training.packing import pack
 from components.training.rows import Packs, Rows
 from components.tuners.lora import WEIGHTS

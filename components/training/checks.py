@@ -1,8 +1,9 @@
-"""Do documents that share a line stay apart? Asked of the very model that is trained, before it is trained."""
+"""What is asked of the very model that is trained: before the first step, and when it has been saved."""
 
+from pathlib import Path
 from typing import Any
 
-from components.errors import ConfigError
+from components.errors import ConfigError, MartletError
 from components.training.rows import Rows
 
 TOKENS = 32
@@ -40,3 +41,23 @@ def check_isolation(model: Any, rows: Rows) -> None:
             f"documents apart (logits of a row change by {difference:.1%} when they share a line); use "
             "--group_by_length true instead, or another --attn_impl"
         )
+
+
+def check_saved(trained: Any, loaded: Any, tokens: Path, rows: int = 4, tolerance: float = 1e-3) -> None:
+    """Check that what was saved answers as what was trained, on the first rows; both are left in evaluation mode.
+
+    Raises:
+        MartletError: some logit differs by more than `tolerance` times the largest logit.
+    """
+    import torch
+
+    data = Rows(tokens / "train.arrow")
+    for i in range(min(rows, len(data))):
+        ids = torch.tensor(data[i]["input_ids"])[None].long().to(trained.device)
+        with torch.no_grad():
+            a, b = (m.eval()(input_ids=ids, use_cache=False).logits.float() for m in (trained, loaded))
+        difference = float((a - b).abs().max() / a.abs().max())
+        if not difference <= tolerance:
+            raise MartletError(
+                f"the saved weights do not answer as the trained ones: logits differ by {difference:.1e}"
+            )

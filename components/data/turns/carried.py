@@ -52,6 +52,6 @@ def _object(value: Any, name: str) -> dict[str, Any]:
 
 def extra(raw: dict[str, Any], column: str) -> rows.Row:
     """`{"extra": …}` with all other columns of a row that asks and does not answer; {} when there are none."""
-    read = (column, "history", *SYSTEMS, *CARRIED)
+    read = (column, "_", "history", *SYSTEMS, *CARRIED)  # _ is the name of what is to be left out
     kept = {name: value for name, value in raw.items() if value is not None and name not in read}
     return {"extra": writable(kept, "what goes to the rewards")} if kept else {}

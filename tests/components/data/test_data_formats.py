@@ -502,7 +502,7 @@ JUDGED = {
 ALONE = {
     "a prompt": ({"prompt": "q"}, {"prompt": turns("q")}),
     "a prompt with what rewards want": (
-        {"prompt": turns("q"), "answer": "4", "data_source": "x", "n": 1, "none": None},
+        {"prompt": turns("q"), "answer": "4", "data_source": "x", "n": 1, "none": None, "_": "out"},
         {"prompt": turns("q"), "extra": {"answer": "4", "data_source": "x", "n": 1}},
     ),
     "messages with what rewards want": (

@@ -4,8 +4,8 @@
     write_reports(outcome, reports)
 
 The loss is normalised by learnable tokens over the whole optimizer step, so batch size times accumulation is all that
-counts. A checkpoint is complete or absent, and a run that was killed ends with the weights it would have had. Rows are padded,
-packed, joined or grouped by length; what is learned from them does not depend on it.
+counts, whether rows are padded, packed, joined or grouped by length. A checkpoint is complete or absent, and a run that
+was killed ends with the weights it would have had.
 """
 
 from components.training.checkpoints import fingerprint, tidy

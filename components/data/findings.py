@@ -86,7 +86,7 @@ class Findings:
         for finding in (finding for found in self.shown.values() for finding in found):
             wanted.setdefault(finding.index, []).append(finding)
         start = 0
-        for column in columns:
+        for column in columns if wanted else ():
             for index in wanted.keys() & set(range(start, start + len(column))):
                 for finding in wanted[index]:
                     finding.bit, finding.quote = _quoted(column[index - start].as_py(), finding.bit)

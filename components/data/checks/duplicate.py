@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data.checks import Batch, Context, Failure, Roster
-from components.data.checks.hashes import hashed, mixed, placed, squeezed, sums
+from components.data.checks.hashes import hashed, mixed, placed, repeated, squeezed, sums
 from components.rows import PLAIN, WRITTEN
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def judge(file: Path, roster: Roster, _: Context) -> Iterator[Failure]:
     kept = np.fromfile(file, KEPT)
     for split in ("train", "val"):
         rows = np.flatnonzero(roster.alive[roster.of(split)]) + roster.of(split).start
-        firsts, groups = np.unique(kept[rows], return_index=True, return_inverse=True)[1:]
-        earlier = rows[firsts[groups]]
-        again = (earlier != rows) & ~roster.same(earlier, rows)
-        for i, first in zip(rows[again].tolist(), earlier[again].tolist(), strict=True):
+        later, earlier = (rows[places] for places in repeated(kept[rows]))
+        again = ~roster.same(earlier, later)
+        for i, first in zip(later[again].tolist(), earlier[again].tolist(), strict=True):
             yield Failure(i, f"the same as {roster.where(first)}")

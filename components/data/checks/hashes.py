@@ -54,3 +54,17 @@ def sums(hashes: "np.ndarray", rows: "np.ndarray", count: int) -> "np.ndarray":
     totals = np.zeros(count, np.uint64)
     np.add.at(totals, rows, hashes)
     return totals
+
+
+def repeated(keys: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """The places of keys that stood before, in order, and for each the first place of the same key."""
+    import numpy as np
+
+    order = np.argsort(keys, kind="stable")
+    new = np.ones(len(keys), bool)
+    new[1:] = keys[order[1:]] != keys[order[:-1]]
+    again, starts = np.flatnonzero(~new), np.flatnonzero(new)
+    firsts = order[starts[np.searchsorted(starts, again) - 1]]
+    again = order[again]
+    by_place = np.argsort(again)
+    return again[by_place], firsts[by_place]

@@ -5,12 +5,13 @@ bins (one permutation hashing: Li, Owen and Zhang, arXiv:1208.1259; empty bins b
 arXiv:1406.4784). Rows that agree in a band of the signature are compared over all of it.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.data.checks import Batch, Context, Failure, Roster
-from components.data.checks.hashes import mixed, squeezed
+from components.data.checks.hashes import hashed, mixed, repeated, squeezed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,7 @@ BINS = 128
 WINDOW = 8
 KEPT = ("u2", BINS)
 EMPTY = 0xFFFFFFFF
-PIECE = 1 << 20
+PIECE = 1 << 17
 """Bytes of text that are hashed at a time."""
 COMPARED = 1 << 12
 """Pairs that are compared at a time."""
@@ -33,6 +34,7 @@ def keep(batch: Batch, _: Context) -> "np.ndarray":
     texts = squeezed(turns["content"]).str.to_lowercase().to_list()
     order = np.argsort(batch.row_of, kind="stable")
     rows = batch.row_of[order]
+    salt = _salt(batch)
     smallest = np.full((len(batch), BINS), EMPTY, np.uint32)
     written, owners, size = [], [], 0
     for i, row in zip(order.tolist(), rows.tolist(), strict=True):
@@ -42,13 +44,27 @@ def keep(batch: Batch, _: Context) -> "np.ndarray":
             owners.append(row)
             size += len(written[-1])
             if size > PIECE:
-                _fill(smallest, written, owners)
+                _fill(smallest, salt, written, owners)
                 written, owners, size = [], [], 0
-    _fill(smallest, written, owners)
+    _fill(smallest, salt, written, owners)
     return _lent(smallest)
 
 
-def _fill(smallest: "np.ndarray", written: list[bytes], owners: list[int]) -> None:
+def _salt(batch: Batch) -> "np.ndarray":
+    """What makes rows different however like their texts are: what they show, and whether they are good or bad."""
+    import numpy as np
+    import polars as pl
+
+    salt = np.zeros(len(batch), np.uint64)
+    for name in ("label", "images", "videos", "audios", "objects"):
+        column = batch.arrow.column(name)
+        if column.null_count < len(column):
+            values: Any = pl.from_arrow(column)
+            salt = mixed(salt) + hashed(values.cast(pl.String))
+    return salt
+
+
+def _fill(smallest: "np.ndarray", salt: "np.ndarray", written: list[bytes], owners: list[int]) -> None:
     """Put the hash of every window of each text into the bins of the row that it belongs to."""
     import numpy as np
 
@@ -60,7 +76,7 @@ def _fill(smallest: "np.ndarray", written: list[bytes], owners: list[int]) -> No
     counts = lengths - WINDOW + 1
     starts = np.cumsum(lengths) - lengths
     within = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-    hashes = windows[within] * np.uint64(0x9E3779B97F4A7C15)
+    hashes = (windows[within] + np.repeat(salt[owners], counts)) * np.uint64(0x9E3779B97F4A7C15)
     hashes ^= hashes >> np.uint64(29)
     hashes *= np.uint64(0xBF58476D1CE4E5B9)
     bins = np.repeat(np.asarray(owners) * BINS, counts) + (hashes >> np.uint64(57)).astype(np.int64)
@@ -88,19 +104,19 @@ def judge(file: Path, roster: Roster, context: Context) -> Iterator[Failure]:
     threshold = context.validation.near_threshold
     width = _width(threshold)
     open_ = roster.alive.copy()
-    split = np.zeros(len(open_), np.uint64)
+    split = np.zeros(len(open_), np.uint8)
     split[roster.of("val")] = 1
     for band in range(BINS // width):
         rows = np.flatnonzero(roster.alive)
-        keys = _band(file, band * width, width, len(split))[rows] + split[rows]
-        firsts, groups = np.unique(keys, return_index=True, return_inverse=True)[1:]
-        earlier = rows[firsts[groups]]
-        candidates = np.flatnonzero((earlier != rows) & open_[rows] & ~roster.same(earlier, rows))
+        keys = _band(file, band * width, width, len(split))
+        keys += split
+        later, earlier = (rows[places] for places in repeated(keys[rows]))
+        candidates = np.flatnonzero(open_[later] & ~roster.same(earlier, later))
         for start in range(0, len(candidates), COMPARED):
             some = candidates[start : start + COMPARED]
-            likeness = _likeness(file, rows[some], earlier[some])
+            likeness = _likeness(file, later[some], earlier[some])
             for k in np.flatnonzero(likeness >= threshold).tolist():
-                i = int(rows[some[k]])
+                i = int(later[some[k]])
                 open_[i] = False
                 yield Failure(i, f"{likeness[k]:.0%} the same as {roster.where(int(earlier[some[k]]))}")
 
@@ -130,5 +146,8 @@ def _likeness(file: Path, one: "np.ndarray", other: "np.ndarray") -> "np.ndarray
     """The share of the bins in which two rows agree: an estimate of their shingles' Jaccard index."""
     import numpy as np
 
-    kept = np.memmap(file, "u2", "r").reshape(-1, BINS)  # opened anew each time, so that few of its pages stay
-    return (kept[one] == kept[other]).mean(axis=1)
+    with file.open("rb") as stream:
+        handle, size = stream.fileno(), 2 * BINS
+        read = [b"".join(os.pread(handle, size, size * i) for i in rows.tolist()) for rows in (one, other)]
+    first, second = (np.frombuffer(data, "u2").reshape(-1, BINS) for data in read)
+    return (first == second).mean(axis=1)

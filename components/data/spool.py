@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.rows import ROWS_A_GROUP
 
@@ -99,7 +99,12 @@ def write_picked(path: Path, picked: Picked) -> None:
     import pyarrow.parquet as pq
 
     schema = pa.schema([("source", pa.string()), ("row", pa.int64()), ("raw", pa.string())])
-    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["source"], "write_statistics": False}
+    options: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": ["source"],
+        "write_statistics": False,
+    }
     with pq.ParquetWriter(path, schema, **options) as writer:
         for batch in picked.batches():
             writer.write_batch(batch)

@@ -44,7 +44,8 @@ def _show() -> None:
     if not found:
         print(f"nothing is kept in {cache.root()}")
         return
-    table = Table(title=f"{cache.root()}: {len(found)} kept, {_size(sum(entry.size for entry in found))}", box=None)
+    print(f"{cache.root()}: {len(found)} kept, {_size(sum(entry.size for entry in found))}")
+    table = Table(box=None)
     for column, justify in (("stage", "left"), ("entry", "left"), ("size", "right"), ("used", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     table.add_column("result", overflow="fold")

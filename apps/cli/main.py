@@ -23,10 +23,13 @@ COMMANDS = {
         "export": "merge an adapter into its base, or quantize a model",
         "deploy": "serve a model, a checkpoint or the champion with OpenAI's API",
     },
+    "data": {
+        "data": "show what a model learns from, token by token; figures; what changed between two versions",
+        "datasets": "list the built-in datasets: martlet datasets [words …] [--task dpo]",
+        "cache": "show and prune the checked rows and tokens that direct commands share",
+    },
     "help": {
         "demo": "build a tiny base model and take it through the whole pipeline",
-        "datasets": "list the built-in datasets: martlet datasets [words …] [--task dpo]",
-        "cache": "show and prune the tokens that direct commands share",
         "validate": "check params.yaml and recipes, without running anything",
         "doctor": "what is installed here, and what is missing",
     },

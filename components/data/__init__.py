@@ -9,6 +9,7 @@
 """
 
 from components.data.collect import Collected, collect_questions, collect_rows, read_questions, write_questions
+from components.data.formats import to_row
 from components.data.gate import Verdict, hold_expectations, inspect
 from components.data.memo import remember
 from components.data.report import write_report
@@ -32,6 +33,7 @@ __all__ = [
     "recorded_sources",
     "remember",
     "resolve",
+    "to_row",
     "write_picked",
     "write_questions",
     "write_report",

@@ -11,6 +11,6 @@ ends the turn.
 
 from components.templates.chat import ChatTemplate, Refused, Sample
 from components.templates.dataset import identity, tokenize
-from components.templates.tokens import Encoded, encode
+from components.templates.tokens import Encoded, Encoder, encode
 
-__all__ = ["ChatTemplate", "Encoded", "Refused", "Sample", "encode", "identity", "tokenize"]
+__all__ = ["ChatTemplate", "Encoded", "Encoder", "Refused", "Sample", "encode", "identity", "tokenize"]

@@ -51,6 +51,14 @@ class Samples:
     cut: int = 0
     emptied: int = 0
 
+    def listed(self, rows: int) -> "list[list[Encoded] | Refused]":
+        """For each of the `rows` its samples (several where the template needs one per turn), or why it is refused."""
+        found: list[list[Encoded] | Refused] = [self.refused.get(row, []) for row in range(rows)]
+        columns = (self.ids.tolist(), self.labels.tolist(), self.weights.tolist())
+        for row, start, end in zip(self.owners, self.offsets[:-1], self.offsets[1:], strict=True):
+            found[row].append(Encoded(*(column[start:end] for column in columns)))  # type: ignore[union-attr]
+        return found
+
 
 class Encoder:
     """Encodes rows with one template and tokenizer; `structures` counts the samples of each that it made."""
@@ -190,13 +198,8 @@ def encode(
     max_length: int | None = None,
     truncation_strategy: Truncation = "delete",
 ) -> list[list[Encoded] | Refused]:
-    """Encode rows: per row its samples (several where the template needs one per turn), or why it is refused."""
-    samples = Encoder(chat, max_length, truncation_strategy)(rows)
-    found: list[list[Encoded] | Refused] = [samples.refused.get(row, []) for row in range(len(rows))]
-    columns = (samples.ids.tolist(), samples.labels.tolist(), samples.weights.tolist())
-    for row, start, end in zip(samples.owners, samples.offsets[:-1], samples.offsets[1:], strict=True):
-        found[row].append(Encoded(*(column[start:end] for column in columns)))  # type: ignore[union-attr]
-    return found
+    """Encode rows, without max_length at their full length; as `Encoder` and `Samples.listed`."""
+    return Encoder(chat, max_length, truncation_strategy)(rows).listed(len(rows))
 
 
 def _labels(owned: list[tuple[int, Sample]], tokens: Tokens, spans: list[list[Span]]) -> tuple[np.ndarray, np.ndarray]:

@@ -16,10 +16,18 @@ from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
+    model = _model(params, paths)
+    rows(params, paths)
+    if not paths.model.exists() or read_json(paths.model) != model:
+        write_json(paths.model, model)
+    return read_json(paths.raw / MANIFEST)["rows"]
+
+
+def rows(params: Params, paths: Paths) -> None:
+    """Fetch the datasets and the question sets; the model is not asked for."""
     if not params.data.dataset:
         raise ConfigError("data.dataset is empty: name the training data, files or hub ids, with --dataset")
     train, val, questions = _sources(params, paths)
-    model = _model(params, paths)
     if not _is_current(paths.questions, questions, params, paths):
         found = data.collect_questions(questions, params.data, _scratch(paths))
         with _sealing(paths.questions, found, params, paths) as folder:
@@ -31,9 +39,6 @@ def run(params: Params, paths: Paths) -> Result:
             for name, picked in found.tables.items():
                 if len(picked):
                     data.write_picked(folder / f"{name}.parquet", picked)
-    if not paths.model.exists() or read_json(paths.model) != model:
-        write_json(paths.model, model)
-    return read_json(paths.raw / MANIFEST)["rows"]
 
 
 def up_to_date(params: Params, paths: Paths) -> bool:

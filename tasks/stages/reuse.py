@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from components import cache
 from components.config import Params
-from tasks.stages import runner, template
+from tasks.stages import runner, template, validate
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, Stage
 
@@ -21,6 +21,11 @@ class Reusable(NamedTuple):
 
 
 STAGES = {
+    "validate": Reusable(
+        validate.run,
+        validate.made_of,
+        lambda paths: {"clean": paths.clean, **{n: paths.reports / n for n in ("data.json", "data.html")}},
+    ),
     "template": Reusable(template.run, template.made_of, lambda paths: {"tokens": paths.tokens}),
 }
 

@@ -10,8 +10,7 @@ from tasks.stages.runner import Result, main, progress
 
 
 def run(params: Params, paths: Paths) -> Result:
-    tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
-    chat = templates.ChatTemplate(tokenizer, params.template.system)
+    chat = chat_template(params, paths)
     with replacing_folder(paths.tokens, made_of=made_of(params, paths)) as tokens:
         report = templates.tokenize(
             paths.clean,
@@ -27,6 +26,12 @@ def run(params: Params, paths: Paths) -> Result:
         **{f"{name}_learnable_tokens": count for name, count in report["learnable_tokens"].items()},
         "refused": len(report["refused"]),
     }
+
+
+def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
+    """The chat template of the model in data/model.json, as the parameters want it used."""
+    tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
+    return templates.ChatTemplate(tokenizer, params.template.system)
 
 
 def made_of(params: Params, paths: Paths) -> dict[str, Any]:

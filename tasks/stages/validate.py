@@ -2,11 +2,12 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-from components import data, models
+from components import cache, data, models, templates
 from components.config import Params
 from components.errors import DataGateError
-from components.files import read_json, replacing_folder
+from components.files import MANIFEST, read_json, replacing_folder
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
@@ -38,6 +39,22 @@ def _model_folder(params: Params, paths: Paths) -> Path | None:
     if params.validation.on_special == "ignore" or not paths.model.exists():
         return None
     return models.folder(read_json(paths.model), paths.workspace)
+
+
+def made_of(params: Params, paths: Paths) -> dict[str, Any]:
+    """All that decides which rows are clean, by name; the same parts give the same rows and the same report."""
+    model = _model_folder(params, paths)
+    return {
+        "rows": _hashes(paths.raw),
+        "questions": _hashes(paths.questions),
+        "special tokens": templates.identity(model)["tokenizer"] if model else None,
+        **params.validation.model_dump(),
+        "code": cache.code("components.data", "components.rows", "tasks.stages.validate"),
+    }
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: file["sha256"] for name, file in read_json(folder / MANIFEST)["files"].items()}
 
 
 if __name__ == "__main__":

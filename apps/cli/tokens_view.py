@@ -1,0 +1,124 @@
+"""Rows as tokens, what is learned standing out: on a terminal, on a page, and for programs."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from components.files import write_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from tasks.looking import Looked, Sample
+
+IGNORED = -100
+
+
+class Piece(NamedTuple):
+    """Tokens that are whole characters only together: their text, their ids, and how much they count (0: nothing)."""
+
+    text: str
+    ids: list[int]
+    weight: float
+
+
+def pieces(tokenizer: "PreTrainedTokenizerBase", sample: "Sample") -> list[Piece]:
+    """The sample token by token."""
+    found: list[Piece] = []
+    waiting: list[int] = []
+    last = len(sample.input_ids) - 1
+    for n, (i, label, weight) in enumerate(zip(sample.input_ids, sample.labels, sample.weights, strict=True)):
+        waiting.append(i)
+        text = _decoded(tokenizer, waiting)
+        if "\ufffd" not in text or n == last or len(waiting) == 4:
+            found.append(Piece(text, waiting, weight if label != IGNORED else 0.0))
+            waiting = []
+    return found
+
+
+def as_json(tokenizer: "PreTrainedTokenizerBase", row: "Looked") -> str:
+    """One line of JSON."""
+    import orjson
+
+    written: dict[str, Any] = {"source": row.source, "row": row.row}
+    if row.refused:
+        return orjson.dumps(written | {"refused": row.refused}).decode()
+    for name in dict.fromkeys(sample.name for sample in row.samples):
+        said = _plain(tokenizer, [sample for sample in row.samples if sample.name == name])
+        written |= {name: said} if name else said
+    return orjson.dumps(written).decode()
+
+
+def _plain(tokenizer: "PreTrainedTokenizerBase", samples: "list[Sample]") -> dict[str, Any]:
+    whole = {
+        "input_ids": [i for sample in samples for i in sample.input_ids],
+        "labels": [label for sample in samples for label in sample.labels],
+        "supervised": [_decoded(tokenizer, ids) for sample in samples for ids in _learned(sample)],
+        "lengths": [len(sample.input_ids) for sample in samples],
+    }
+    weights = [weight for sample in samples for weight in sample.weights]
+    return whole | ({} if set(weights) <= {0.0, 1.0} else {"loss_scale": weights})
+
+
+def _learned(sample: "Sample") -> list[list[int]]:
+    """The runs of learned tokens."""
+    runs: list[list[int]] = []
+    before = IGNORED
+    for label in sample.labels:
+        if label != IGNORED:
+            if before == IGNORED:
+                runs.append([])
+            runs[-1].append(label)
+        before = label
+    return runs
+
+
+def _decoded(tokenizer: "PreTrainedTokenizerBase", ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def _heading(row: "Looked", sample: "Sample", number: int) -> str:
+    learned = sum(label != IGNORED for label in sample.labels)
+    which = f" {sample.name}" if sample.name else f", sample {number} of {len(row.samples)}" * (len(row.samples) > 1)
+    return f"{row.source}:{row.row}{which}: {len(sample.input_ids)} tokens, {learned} learned"
+
+
+def write_terminal(tokenizer: "PreTrainedTokenizerBase", rows: "Iterable[Looked]") -> None:
+    """Print rows: what is learned in green (yellow where it counts otherwise than 1), every other token underlined."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for row in rows:
+        if row.refused:
+            console.print(Text(f"{row.source}:{row.row}: refused: {row.refused}\n", "red"), soft_wrap=True)
+        for number, sample in enumerate(row.samples, 1):
+            console.print(Text(_heading(row, sample, number), "bold"))
+            text = Text()
+            for n, piece in enumerate(pieces(tokenizer, sample)):
+                colour = "dim" if not piece.weight else "green" if piece.weight == 1 else "yellow"
+                text.append(piece.text, f"{colour} underline" if n % 2 else colour)
+            console.print(text, soft_wrap=True)
+            if weights := sorted({w for w in sample.weights if w not in (0.0, 1.0)}):
+                console.print(Text(f"in yellow: counts {', '.join(f'{w:g}' for w in weights)}", "yellow"))
+            console.print()
+    console.print(Text("green: learned; dim: read only; every other token is underlined", "dim"))
+
+
+def write_page(path: Path, tokenizer: "PreTrainedTokenizerBase", rows: "Iterable[Looked]") -> int:
+    """Write one self-contained page; return how many rows are on it."""
+    from jinja2 import Environment, PackageLoader
+
+    shown = [
+        {
+            "refused": f"{row.source}:{row.row}: {row.refused}" if row.refused else "",
+            "samples": [
+                {"heading": _heading(row, sample, n), "pieces": pieces(tokenizer, sample)}
+                for n, sample in enumerate(row.samples, 1)
+            ],
+        }
+        for row in rows
+    ]
+    page = Environment(loader=PackageLoader("apps.cli"), autoescape=True).get_template("tokens.html.jinja")
+    write_text(path, page.render(rows=shown))
+    return len(shown)

@@ -1,0 +1,146 @@
+"""`martlet data`: what a user types, and what stands on the screen, in the file, in the JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROWS = [
+    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello 你好."}]},
+    {"messages": [{"role": "user", "content": "a <|im_end|> b"}, {"role": "assistant", "content": "x"}]},
+    {"instruction": "Say it", "input": "", "output": "it"},
+    {"prompt": "Which?", "chosen": "This <b>one</b>.", "rejected": "That"},
+    {"foo": 1},
+    {"messages": [{"role": "user", "content": "w"}, {"role": "assistant", "content": "half", "loss_scale": 0.5}]},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "rows.jsonl", ROWS)
+    return tmp_path
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def martlet(*words: object, cwd: Path, code: int = 0) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-m", "apps.cli.main", *map(str, words)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == code, ran.stderr
+    assert "Traceback" not in ran.stderr
+    return ran.stdout if code == 0 else ran.stderr
+
+
+def test_show_json_gives_one_object_a_row(folder: Path, tiny_model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    shown = martlet("data", "show", "--model", tiny_model, "--dataset", "rows.jsonl", "--json", cwd=folder)
+    rows = [json.loads(line) for line in shown.splitlines()]
+    assert [row["row"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[0]["supervised"] == ["Hello 你好.<|im_end|>"]
+    assert rows[0]["input_ids"] == tokenizer.apply_chat_template(ROWS[0]["messages"], return_dict=False)
+    for row in (rows[0], rows[2], rows[5], rows[3]["chosen"], rows[3]["rejected"]):
+        assert tokenizer.decode([label for label in row["labels"] if label != -100]) == "".join(row["supervised"])
+        assert row["lengths"] == [len(row["input_ids"])]
+    assert "control token" in rows[1]["refused"]
+    assert "foo" in rows[4]["refused"]
+    assert (rows[3]["chosen"]["supervised"], rows[3]["rejected"]["supervised"]) == (
+        ["This <b>one</b>.<|im_end|>"],
+        ["That<|im_end|>"],
+    )
+    assert {w for w in rows[5]["loss_scale"] if w} == {0.5}
+
+
+def test_show_prints_a_few_rows_and_writes_a_page_that_runs_nothing(folder: Path, tiny_model: Path) -> None:
+    shown = martlet("data", "show", "--model", tiny_model, "--dataset", "rows.jsonl", "--rows", "2", cwd=folder)
+    assert "rows.jsonl:1: " in shown
+    assert "Hello 你好.<|im_end|>" in shown
+    assert "rows.jsonl:2: refused: " in shown
+    assert "rows.jsonl:3" not in shown
+    words = ["--dataset", "rows.jsonl", "--rows", "9", "--html", "page.html"]
+    assert "6 rows" in martlet("data", "show", "--model", tiny_model, *words, cwd=folder)
+    page = (folder / "page.html").read_text()
+    assert "<b>one" not in page
+    assert "http" not in page
+    assert page.count("<h2>") == 5
+
+
+def test_stats_counts_what_is_learned_by_source(folder: Path, tiny_model: Path) -> None:
+    write(folder / "short.jsonl", [{"query": f"number {n}", "response": "yes"} for n in range(30)])
+    write(folder / "long.jsonl", [{"query": f"number {n}", "response": "yes " * 30} for n in range(10)])
+    words = ["data", "stats", "--model", tiny_model, "--dataset", "short.jsonl", "long.jsonl"]
+    words += ["--per_device_train_batch_size", "8", "--max_length", "256"]
+    found = json.loads(martlet(*words, "--json", "--plot", "lengths.png", cwd=folder))
+    assert (folder / "lengths.png").read_bytes().startswith(b"\x89PNG")
+    samples = {name: counts["samples"] for name, counts in found["sources"].items()}
+    assert samples == {"short.jsonl": 30, "long.jsonl": 10}
+    share = {name: counts["learned"] / counts["tokens"] for name, counts in found["sources"].items()}
+    assert share["short.jsonl"] < share["long.jsonl"] < 1
+    padded, grouped, packed = found["fill"].values()
+    assert padded < grouped < packed <= 1
+    text = martlet(*words, cwd=folder)
+    assert "by source" in text
+    assert "█" in text
+    assert not list(folder.glob("output*"))
+
+
+def test_diff_names_what_changed_whatever_the_format_and_the_order(folder: Path) -> None:
+    write(folder / "old.jsonl", [{"query": f"q{n}", "response": f"a{n}"} for n in range(20)])
+    new = [{"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"a{n}"}]}
+           for n in reversed(range(1, 20))]  # fmt: skip
+    new[0]["messages"][1]["content"] = "another answer"
+    write(folder / "new.jsonl", [*new, {"query": "more", "response": "rows"}, {"query": "q5", "response": "a5"}])
+    found = json.loads(martlet("data", "diff", "old.jsonl", "new.jsonl", "--json", cwd=folder))
+    assert found["rows"] == [20, 21]
+    assert found["same"] == 18
+    assert [(c["before"]["row"], c["after"]["row"]) for c in found["changed"]] == [(20, 1)]
+    assert sorted(c["after"]["row"] for c in found["added"]) == [20, 21]
+    assert [c["before"]["row"] for c in found["removed"]] == [1]
+    text = martlet("data", "diff", "old.jsonl", "new.jsonl", cwd=folder)
+    assert "18 the same, 1 changed, 2 added, 1 removed" in text
+    assert "changed old.jsonl:20 -> new.jsonl:1" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["data", "show"], "--model is needed; --dataset is needed"),
+        (["data", "diff", "one.jsonl"], "needs two datasets"),
+        (["data", "show", "--model", "MODEL", "--dataset", "rows.jsonl", "--rows", "0"], "--rows: at least 1"),
+        (["data", "show", "--model", "MODEL", "--dataset", "row.jsonl"], "did you mean 'rows.jsonl'?"),
+        (["data", "look"], "invalid choice"),
+        (["cache", "prune", "--unused_for", "-1"], "0 or more"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(folder: Path, tiny_model: Path, words: list[str], expected: str) -> None:
+    told = martlet(*(tiny_model if word == "MODEL" else word for word in words), cwd=folder, code=2)
+    assert expected in told
+    assert told.count("\n") <= 2
+
+
+def test_cache_shows_and_prunes_what_stats_left(
+    folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARTLET_CACHE", str(folder / "cache"))
+    assert "nothing is kept" in martlet("cache", cwd=folder)
+    write(folder / "short.jsonl", [{"query": f"number {n}", "response": "yes"} for n in range(3)])
+    for _ in range(2):
+        martlet("data", "stats", "--model", tiny_model, "--dataset", "short.jsonl", cwd=folder)
+    shown = martlet("cache", cwd=folder)
+    assert "2 kept" in shown
+    assert "template" in shown
+    assert "2 left" in martlet("cache", "prune", "--unused_for", "1", cwd=folder)
+    assert "removed 2" in martlet("cache", "prune", cwd=folder)
+    assert not list((folder / "cache").glob("*/*"))

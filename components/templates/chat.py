@@ -68,6 +68,8 @@ class ChatTemplate:
         self._variables = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         self._stops = stop_tokens(tokenizer)
         self._special = any_of(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
+        self._swallowing = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.rstrip)
+        """Tokens that take the whitespace behind them along."""
         self._renderers: dict[str, tuple[Renderer, Form]] = {}
         self._kinds: dict[tuple[bool, bytes], Conversations | Refused] = {}
         self._call_forms: dict[tuple[str, bytes], Form] = {}
@@ -148,6 +150,9 @@ class ChatTemplate:
 
     def _parts(self, messages: list[Message], i: int, answer: Answer, weight: float | None) -> list[tuple[Span, float]]:
         """The spans of one answer: what the strategy makes of it, then its end tag."""
+        if self._swallowing and answer.text.endswith(self._swallowing, 0, answer.start):
+            own = answer.text[answer.start : answer.end].lstrip()
+            answer = answer._replace(start=answer.end - len(own))
         if weight is not None or not self.loss_scale.weighs:
             return [((answer.start, answer.end), 1.0 if weight is None else weight)]
         query = messages[i - 1]["content"] if i else ""

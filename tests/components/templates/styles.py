@@ -128,7 +128,12 @@ SPECIAL = [
     "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
     "<start_of_turn>", "<end_of_turn>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<|system|>",
     "<|user|>", "<|assistant|>", "<|end|>", "<|start|>", "<|channel|>", "<|message|>", "<|return|>", "[gMASK]", "<sop>",
+    "<|call|>", "<|observation|>", "<|eom_id|>", "<|header_start|>", "<|header_end|>", "<|eot|>", "<|im_sep|>",
+    "[INST]", "[/INST]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
+    "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|SYSTEM_TOKEN|>",
+    "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>",
 ]  # fmt: skip
+ADDED = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 CORPUS = [
     "What is the name of the sky? The sky is called blue, by and large.",
     "你好，世界。",
@@ -161,11 +166,13 @@ def _metaspace() -> str:
     return raw.to_str()
 
 
-def tokenizer(template: str | None, kind: str = "byte level", rstrip: bool = False) -> PreTrainedTokenizerFast:
+def tokenizer(
+    template: str | None, kind: str = "byte level", rstrip: bool = False, eos: str | None = "</s>"
+) -> PreTrainedTokenizerFast:
     """A tokenizer with `template`; `rstrip` makes its special tokens swallow the whitespace behind them."""
     raw = Tokenizer.from_str(_byte_level() if kind == "byte level" else _metaspace())
     raw.add_special_tokens([AddedToken(token, special=True, normalized=False, rstrip=rstrip) for token in SPECIAL])
-    raw.add_tokens([AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False)])
+    raw.add_tokens([AddedToken(token, normalized=False) for token in ADDED])
     return PreTrainedTokenizerFast(
-        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="</s>", chat_template=template
+        tokenizer_object=raw, bos_token="<s>", eos_token=eos, pad_token="</s>", chat_template=template
     )

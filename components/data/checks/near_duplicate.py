@@ -2,7 +2,8 @@
 
 Shingles are windows of eight bytes over the lower-case text. A row's signature is the smallest hash in each of 128
 bins (one permutation hashing: Li, Owen and Zhang, arXiv:1208.1259; empty bins borrow from the next: Shrivastava and Li,
-arXiv:1406.4784). Rows that agree in a band of the signature are compared over all of it.
+arXiv:1406.4784). Rows that agree in a band of the signature are compared over all of it. A row of fewer than 64
+shingles is too short to tell: it has a signature that no other has.
 """
 
 import os
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 BINS = 128
 WINDOW = 8
 KEPT = ("u2", BINS)
+SHORT = 64
 EMPTY = 0xFFFFFFFF
 PIECE = 1 << 17
 """Bytes of text that are hashed at a time."""
@@ -47,7 +49,12 @@ def keep(batch: Batch, _: Context) -> "np.ndarray":
                 _fill(smallest, salt, written, owners)
                 written, owners, size = [], [], 0
     _fill(smallest, salt, written, owners)
-    return _lent(smallest)
+    bytes_of = batch.per_row(turns["content"].str.len_bytes().to_numpy())
+    short = np.flatnonzero(bytes_of < SHORT + WINDOW - 1)
+    own = (short[:, None] + batch.start) * BINS + np.arange(BINS)
+    signatures = _lent(smallest)
+    signatures[short] = mixed(own) >> np.uint64(48)
+    return signatures
 
 
 def _salt(batch: Batch) -> "np.ndarray":

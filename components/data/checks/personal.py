@@ -11,8 +11,8 @@ from components.data.checks import Batch, Context, Failure
 
 SUSPECT = (
     r"@[A-Za-z0-9-]+\.|\+[0-9(]|[0-9][ .-]?\(?[0-9]{3}\)?[ .-][0-9]{3,4}|[0-9]{4}[ -]?[0-9]{4}"
-    r"|[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4}"
-    r"|PRIVATE KEY|hf_[A-Za-z]|sk-|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AIza|eyJ[A-Za-z]|\([0-9]{3}\) ?[0-9]{3}"
+    r"|\([0-9]{3}\) ?[0-9]{3}|[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4}"
+    r"|PRIVATE KEY|A[KS]IA|hf_[A-Za-z]|sk-|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AIza|eyJ[A-Za-z]"
 )
 PATTERNS = {
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",

@@ -1,0 +1,414 @@
+"""Each check: a planted fault is found, named and acted upon; what only looks like one is not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.data.checks import checks, personal, promise
+from components.data.checks.special import special_tokens
+from tests.components.data.gates import chat, judged, pair, table
+
+PARAGRAPH = (
+    "The old lighthouse keeper climbed the spiral stairs every evening to light the great lamp, and every morning he "
+    "climbed them again to put it out, although no ship had passed the rocks below for more than eleven years."
+)
+ASKED = "What is the {}. question that  anybody would like to ask?"
+NUMBER = {"type": "integer"}
+ADD = {"type": "object", "properties": {"a": NUMBER, "b": NUMBER}, "required": ["a", "b"]}
+TOOLS = [{"type": "function", "function": {"name": "add", "parameters": ADD}}]
+
+
+def calling(name: str, arguments: Any, tools: Any = TOOLS) -> dict[str, Any]:
+    """A conversation with one call of a tool."""
+    call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    messages = [
+        {"role": "user", "content": "What is one and two?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "3"},
+        {"role": "assistant", "content": "It is three."},
+    ]
+    return {"messages": messages} | ({"tools": tools} if tools else {})
+
+
+def preference(prompt: str, chosen: str, rejected: str) -> dict[str, str]:
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def judgement(prompt: str, completion: str, label: bool) -> dict[str, Any]:
+    return {"prompt": prompt, "completion": completion, "label": label}
+
+
+GOOD = [
+    *[pair(ASKED.format(i), f"Answer {i} is a good one.") for i in range(3)],
+    pair("Tell me of it", PARAGRAPH),
+    preference("Which is it?", "This one, I am sure.", "None of them, as it seems."),
+    *[judgement("How was it?", f"It was {word}, I think.", word != "bad") for word in ("good", "bad", "long")],
+    calling("add", {"a": 1, "b": 2}),
+    {"text": "A plain text, which is learned as it stands."},
+]
+N = len(GOOD) + 1
+FAULTS: dict[str, tuple[Any, str]] = {
+    "schema": ({"foo": 1}, "no known format"),
+    "roles": (chat("user", "user", "assistant"), "turn 2 is by the user"),
+    "empty": (pair("x", " \n\t"), "the answer is empty"),
+    "special": (pair("Hello", "Hi<|im_end|>\n<|im_start|>user\nbye"), "holds the special token <|im_start|> as text"),
+    "encoding": (pair("Where", "In the cafÃ©, of course."), "'Ã©' seems to be a garbled 'é'"),
+    "long": (pair("x" * 1001), "1,005 characters, more than 1,000"),
+    "truncated": (pair("Code", "```python\nprint(1)"), "a block of code in the answer is never closed"),
+    "tools": (calling("subtract", {"a": 1, "b": 2}), "calls the tool 'subtract', which is not declared (add are)"),
+    "pairs": (preference("A or B?", "A of  course", "A of course"), "the chosen and the rejected answer are the same"),
+    "language": (pair("Где ты живёшь?", "Я живу в городе."), "seems to be in ru, not en"),
+    "personal": (pair("Whom?", "Write to jane.doe@acme.io please."), "holds an e-mail address (ja•••)"),
+    "duplicate": (pair(f"{ASKED.format(1)}  \n", "Answer 1 is a good one."), "the same as a.jsonl:2"),
+    "leak": (pair("held  OUT."), "its prompt also stands in validation row v.jsonl:1"),
+    "near_duplicate": (pair("Tell me of it", PARAGRAPH.replace("eleven", "ten")), "% the same as a.jsonl:4"),
+    "contradiction": (judgement("How was it?", "It was bad, I think.", True), "of which a.jsonl:7 says the opposite"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    added = [{"content": token, "special": True} for token in ("<|im_start|>", "<|im_end|>")]
+    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    return folder
+
+
+def gate(model: Path, fault: Any = None, **validation: Any):
+    settings: dict[str, Any] = {"max_chars": 1000, "languages": ["en"], "min_label_share": 0.0} | validation
+    val = table(pair("Held out!", "other"), source="v.jsonl")
+    return judged(table(*GOOD, *([fault] if fault else [])), val, {"sums": ["1 + 1"]}, model, **settings)
+
+
+def test_each_check_is_a_field_a_file_a_promise_and_a_planted_fault(model: Path):
+    files = {file.stem for file in Path(promise.__code__.co_filename).parent.glob("*.py")}
+    assert files - {"__init__", "batch", "hashes", "roster"} == set(checks()) == set(FAULTS) | {"labels"}
+    assert all(promise(check).endswith(".") and len(promise(check)) < 120 for check in checks().values())
+    assert not gate(model).findings.counts
+
+
+@pytest.mark.parametrize("check", FAULTS)
+def test_block_closes_the_gate_and_names_the_row(model: Path, check: str):
+    fault, reason = FAULTS[check]
+    verdict = gate(model, fault, **{f"on_{check}": "block"})
+    (told,) = verdict.reasons
+    assert told.startswith(f"{check}: 1 row, first a.jsonl:{N}: ") and reason in told and '{"' in told
+    assert [entry["name"] for entry in verdict.checks if entry["closed"]] == [check]
+    (found,) = verdict.findings.of("rejected")
+    assert (found.split, found.source, found.row, found.check) == ("train", "a.jsonl", N, check)
+
+
+@pytest.mark.parametrize("check", FAULTS)
+def test_drop_leaves_the_row_out_and_names_it(model: Path, check: str):
+    verdict = gate(model, FAULTS[check][0], **{f"on_{check}": "drop"})
+    assert not verdict.closed and verdict.rows() == {"train": len(GOOD), "val": 1, "dropped": 1}
+    (found,) = verdict.findings.of("rejected")
+    assert (found.row, found.check) == (N, check) and FAULTS[check][1] in found.reason
+
+
+@pytest.mark.parametrize("check", [name for name in FAULTS if name != "schema"])
+def test_warn_names_the_row_and_ignore_does_not_look(model: Path, check: str):
+    verdict = gate(model, FAULTS[check][0], **{f"on_{check}": "warn"})
+    assert not verdict.closed and verdict.rows()["train"] == N
+    assert [f.row for f in verdict.findings.of("warned") if f.check == check] == [N]
+    ignored = gate(model, FAULTS[check][0], **{f"on_{check}": "ignore"})
+    assert check not in {f.check for level in ("rejected", "warned") for f in ignored.findings.of(level)}
+
+
+def found(check: str, *rows: Any, **more: Any) -> dict[int, str]:
+    """The rows that one check alone names, and why."""
+    actions = {f"on_{name}": "ignore" for name in checks()} | {f"on_{check}": "warn"}
+    verdict = judged(table(*rows), **actions | more)
+    assert not verdict.findings.of("rejected")
+    return {f.row: f.reason for f in verdict.findings.of("warned")}
+
+
+WRONG_ROLES = {
+    "no answer": (["user", "assistant", "user"], "ends without an answer"),
+    "answer first": (["assistant"], "turn 1 is by the assistant"),
+    "system only": (["system"], "no question and no answer"),
+    "system late": (["user", "assistant", "system", "user", "assistant"], "a system message stands after"),
+    "two systems": (["system", "system", "user", "assistant"], "a system message stands after"),
+    "answered twice": (["user", "assistant", "assistant"], "turn 3 is by the assistant"),
+    "a tool not called": (["user", "tool", "assistant"], "turn 2 is a tool's, and no tool was called"),
+}
+
+
+@pytest.mark.parametrize(("roles", "told"), WRONG_ROLES.values(), ids=WRONG_ROLES)
+def test_roles(roles: list[str], told: str):
+    assert told in found("roles", chat(*roles))[1]
+
+
+def test_roles_of_tools_and_preferences():
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "add", "arguments": {}}}]}
+    user, tool, answer = ({"role": role, "content": "x"} for role in ("user", "tool", "assistant"))
+    fine = [
+        [user, call, tool, tool, call, tool, answer],
+        [user, answer, user, call],
+    ]
+    wrong = [[user, call, answer], [user, call, user, answer], [user, answer, tool, answer], [user, call, tool]]
+    told = found("roles", *[{"messages": messages} for messages in (*fine, *wrong)])
+    assert sorted(told) == [3, 4, 5, 6]
+    assert "the tool that was called has not answered" in told[3]
+    prompts = [{"prompt": [user]}, {"prompt": [user, answer, user]}, {"text": "x"}, preference("a", "b", "c")]
+    assert not found("roles", *prompts)
+
+
+def test_empty_knows_who_may_be_silent():
+    silent = {"messages": [{"role": "system", "content": ""}, *pair_messages("q", "a")]}
+    assert not found("empty", silent, calling("add", {}))
+    told = found("empty", preference("q", "", "b"), {"text": " "}, pair("", "a"))
+    assert told == {1: "the answer is empty", 2: "the text is empty", 3: "the question is empty"}
+
+
+def pair_messages(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def test_special_tokens_are_those_that_the_tokenizer_files_call_special(tmp_path: Path):
+    added = [{"content": "<|end|>", "special": True}, {"content": "<think>", "special": False}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    config = {
+        "eos_token": {"content": "</s>"}, "pad_token": None, "additional_special_tokens": ["<image>", " "],
+        "added_tokens_decoder": {"1": {"content": "[INST]", "special": True}},
+    }  # fmt: skip
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert special_tokens(tmp_path) == ["</s>", "<image>", "<|end|>", "[INST]"]
+    rows = [
+        pair("<image> what?", "<think>x</think> fine"),
+        pair("q", "a</s>"),
+        pair("[INST]", "a"),
+        {"text": "<|end|>"},
+    ]
+    assert sorted(found("special", *rows, model=tmp_path)) == [2, 3, 4]
+    (tmp_path / "tokenizer.json").write_text("{")
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert special_tokens(tmp_path) == []
+
+
+def test_special_tokens_hide_in_tool_calls_and_thoughts(model: Path):
+    thinking = {"messages": [*pair_messages("q", "a")]}
+    thinking["messages"][1]["reasoning_content"] = "hm <|im_end|>"  # type: ignore[index]
+    assert sorted(found("special", calling("add", {"a": "<|im_end|>"}), thinking, model=model)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text", ["Ã©", "â€™", "Â\xa0", "ï»¿"[1:] + "Ã¼", "\ufffd", "\x00", "\x1b[0m", "\x85", "\ufeffx"]
+)
+def test_encoding_damage(text: str):
+    assert found("encoding", pair("q", f"so {text} it"))
+
+
+def test_letters_with_accents_and_line_ends_are_no_damage():
+    fine = "Â question, Ã sim, âge, “quoted” … — 100 € \t\r\n naïve São Tomé NÃO Ângela ação 你好 🙂 ½ Ð"
+    assert not found("encoding", pair("q", fine))
+
+
+@given(st.text(st.characters(codec="utf-8", min_codepoint=0xA1), min_size=1, max_size=8))
+def test_text_read_as_latin_1_is_found(text: str):
+    garbled = text.encode().decode("latin-1")
+    if any(ord(c) in range(0xC2, 0xC4) or ord(c) in (0xE2, 0xF0) for c in garbled):
+        assert found("encoding", pair("q", garbled))
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("A sentence that goes on for some time, as sentences in answers do, and then is cut off in the", "in the”"),
+        ("First we take the eggs and the flour, stir them well in a large bowl until smooth, and then,", "and then,”"),
+        ("The list:\n```\n1\n```\nand\n```\n2", "never closed"),
+        ("Die Antwort ist recht lang und würde noch weitergehen, wäre sie nicht: cut und", "cut und”"),
+    ],
+)  # fmt: skip
+def test_truncated(answer: str, told: str):
+    assert told in found("truncated", pair("q", answer))[1]
+
+
+def test_an_answer_may_end_without_a_full_stop():
+    fine = [
+        "Paris",
+        "1. apples\n2. pears",
+        PARAGRAPH[:-1],
+        "```\nx\n```",
+        "Use ``` to quote",
+        "It is what it is of",
+        "on and on " * 20,
+    ]
+    assert not found("truncated", *[pair("q", answer) for answer in fine], preference("q", "fine.", "```\nx"))
+
+
+def test_tools():
+    told = found(
+        "tools",
+        calling("add", {"a": 1, "b": 2}),
+        calling("add", {"a": 1}),
+        calling("add", {"a": 1, "b": "two"}),
+        calling("add", {"a": 1, "b": True}),
+        calling("add", {"a": 1, "b": None}),
+        calling("add", {}, [{"name": "add"}]),
+    )
+    assert set(told) == {2, 3, 4}
+    assert told[2] == "calls 'add' without 'b', which it requires"
+    assert told[3] == "calls 'add' with 'b' as str, not integer"
+
+
+def test_a_call_without_declared_tools_is_never_more_than_a_warning():
+    verdict = judged(table(calling("add", {}, None)), on_tools="block")
+    (warned,) = verdict.findings.of("warned")
+    assert not verdict.closed and warned.reason == "calls a tool, and declares none"
+
+
+def test_pairs_of_very_different_length():
+    rows = [
+        preference("q", "x" * 500, "y"),
+        preference("q", "y", "x" * 500),
+        preference("q", "Yes.", "No, never ever."),
+    ]
+    assert sorted(found("pairs", *rows)) == [1, 2] and not found("pairs", *rows, max_pair_ratio=100)
+
+
+LANGUAGES = {
+    "en": "This is the house that we are going to buy with the money",
+    "de": "Das ist nicht der Hund, der die Katze jagt",
+    "fr": "Les enfants sont dans le jardin avec une amie",
+    "es": "El perro está con los niños en la casa para jugar",
+    "zh": "今天的天气很好，我们一起去公园吧",
+    "ja": "今日はとても良い天気ですね",
+    "ko": "오늘은 날씨가 아주 좋습니다",
+    "ru": "Сегодня очень хорошая погода",
+    "ar": "الطقس جميل جدا اليوم",
+    "he": "מזג האוויר היום יפה מאוד",
+    "el": "Ο καιρός είναι πολύ καλός",
+    "hi": "आज मौसम बहुत अच्छा है",
+    "th": "วันนี้อากาศดีมาก",
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_languages(language: str):
+    others = [name for name in LANGUAGES if name != language]
+    rows = [pair(text, text) for text in LANGUAGES.values()]
+    told = found("language", *rows, languages=[language])
+    assert [f"seems to be in {name}, not {language}" for name in others] == list(told.values())
+
+
+def test_what_has_no_words_is_in_no_language():
+    assert not found("language", pair("1 + 1", "2"), pair("🙂", "…"), languages=["ko"])
+
+
+SECRETS = {
+    "an e-mail address": "jane.doe+x@mail.acme.co.uk",
+    "a phone number": "+49 170 123 45 67",
+    "a card number": "4111 1111 1111 1111",
+    "an account number": "DE89 3704 0044 0532 0130 00",
+    "an AWS key": "AKIAIOSFODNN7ABCDEFG",
+    "a Hugging Face token": "hf_" + "aB3" * 12,
+    "a GitHub token": "ghp_" + "aB3" * 12,
+    "an API key": "sk-proj-" + "aB3" * 12,
+    "a private key": "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----",
+    "a JSON web token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w",
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_personal(kind: str):
+    secret = SECRETS[kind]
+    told = found("personal", pair("q", f"It is {secret}, keep it."))
+    assert told == {1: f"holds {kind} ({secret[:2]}•••)"}
+    written = json.dumps(pair("q", f"It is {secret}, keep it."))
+    assert personal.masked(written) == json.dumps(pair("q", f"It is {secret[:2]}•••, keep it."), ensure_ascii=False)
+
+
+def test_numbers_are_not_personal():
+    fine = (
+        "4111 1111 1111 1112, DE89 3704 0044 0532 0130 01, 2 + 3456 = 3458, 1234567890123456, 192.168.100.200, v1.2.3, "
+    )
+    fine += "user@example.com, @name, 2024-01-15, 3.14159265358979, 10,000,000, 555 1234, git@localhost, x += 12345678"
+    assert not found("personal", pair("q", fine))
+
+
+def test_a_row_repeated_on_purpose_is_no_duplicate_of_itself():
+    rows = table(pair("a"), pair("b"), pair("a"), pair("a"), pair("a"), numbers=[1, 2, 1, 3, 3])
+    verdict = judged(rows, max_dropped=1, on_near_duplicate="drop", near_threshold=0.9)
+    assert [(f.row, f.check) for f in verdict.findings.of("rejected")] == [(3, "duplicate")] * 2
+
+
+def test_duplicates_are_within_a_split_and_all_that_a_row_holds_counts():
+    val = table(pair("b", "x"), pair("b", "x"), source="v.jsonl")
+    assert [f.split for f in judged(table(pair("a", "1"), pair("a", "2")), val).findings.of("rejected")] == ["val"]
+    shown = [{**pair("<image> what?", PARAGRAPH), "images": [name]} for name in ("a.png", "b.png", "a.png")]
+    assert list(found("duplicate", *shown)) == [3] and list(found("near_duplicate", *shown)) == [3]
+    labelled = [judgement("q", PARAGRAPH, label) for label in (True, False)]
+    assert not found("duplicate", *labelled) and not found("near_duplicate", *labelled)
+    system = [{**pair("q"), "system": name} for name in ("x", "y")]
+    assert not found("duplicate", *system, pair("fine", "q"), preference("q", "a", "b"), preference("q", "b", "a"))
+
+
+def test_leak_sees_question_sets_every_prompt_of_a_chat_and_validation_rows():
+    long_chat = chat("user", "assistant", "user", "assistant")
+    long_chat["messages"][0]["content"] = "1 +  1"
+    train = table(
+        pair("1 + 1"), long_chat, pair("2 + 2?"), pair("3 + 3"), {**pair("1 + 1"), "system": "be brief"}, pair("1 - 1"),
+        preference("1 + 1", "2", "3"), pair("Is it 11", "no"),
+    )  # fmt: skip
+    val = table(pair("1 + 1"), pair("2 + 2"), source="v.jsonl")
+    found = judged(train, val, {"sums": ["1 + 1"]}, max_dropped=1).findings.of("rejected")
+    assert [(f.split, f.row) for f in found] == [("train", n) for n in (1, 2, 3, 5, 7)] + [("val", 1)]
+    assert "question set sums" in found[0].reason and "v.jsonl:2" in found[2].reason
+
+
+def test_a_chat_that_only_begins_like_a_validation_chat_is_no_leak():
+    held, other = chat("user", "assistant", "user", "assistant"), chat("user", "assistant", "user", "assistant")
+    other["messages"][2]["content"] = "something else"
+    assert not judged(table(other, pair("user 0")), table(held)).findings.of("rejected")
+
+
+def changed(text: str, words: int) -> str:
+    """The text with this many of its words, evenly spaced, replaced."""
+    parts = text.split()
+    for i in range(words):
+        parts[i * len(parts) // words] = f"changed{i}"
+    return " ".join(parts)
+
+
+def test_near_duplicates_are_found_from_the_threshold_on():
+    shingles = [
+        {text[k : k + 8] for k in range(len(text) - 7)}
+        for text in (PARAGRAPH.lower(), changed(PARAGRAPH, 1).lower(), changed(PARAGRAPH, 6).lower())
+    ]
+    near, far = (len(shingles[0] & other) / len(shingles[0] | other) for other in shingles[1:])
+    rows = [{"text": text} for text in (PARAGRAPH, changed(PARAGRAPH, 1), changed(PARAGRAPH, 6), "Something else.")]
+    assert near > 0.9 > 0.6 > far
+    assert list(found("near_duplicate", *rows)) == [2]
+    assert list(found("near_duplicate", *rows, near_threshold=far - 0.12)) == [2, 3]
+    assert list(found("near_duplicate", *rows, near_threshold=0.99)) == []
+    assert found("near_duplicate", rows[0], {"text": PARAGRAPH.upper()}) == {2: "100% the same as a.jsonl:1"}
+
+
+def test_short_rows_are_left_to_the_exact_check():
+    assert not found("near_duplicate", *[pair(f"question {i}") for i in range(200)], {"text": "x"}, {"text": "x"})
+
+
+def test_a_long_text_is_hashed_in_pieces():
+    long = "".join(f"sentence number {i} of many. " for i in range(20_000))
+    assert list(found("near_duplicate", {"text": long}, {"text": long[5000:]}, {"text": "x"})) == [2]
+
+
+def test_contradictions_among_preferences():
+    rows = [preference("q", "a", "b"), preference("q", "b", "a"), preference("r", "b", "a"), preference("q", "a", "c")]
+    assert list(found("contradiction", *rows)) == [2]
+
+
+@pytest.mark.parametrize(("good", "closed"), [(1, True), (2, False), (18, False), (19, True)])
+def test_labels_close_the_gate_without_dropping_a_row(good: int, closed: bool):
+    rows = [judgement(f"q{i}", f"a{i}", i < good) for i in range(20)]
+    verdict = judged(table(*rows), on_labels="block", on_near_duplicate="ignore")
+    assert verdict.closed == closed and verdict.rows()["dropped"] == 0
+    if closed:
+        assert verdict.reasons == [
+            f"labels: all of train: {good} answers are good and {20 - good} bad: one of both has less than 10%"
+        ]

@@ -8,16 +8,15 @@ A checkpoint brings its model and system prompt along. Without --adapters and --
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from apps.cli import target
 from components.config import Params
-from components.config.groups.validation import Validation
 from components.errors import DataGateError
 from components.files import replacing
 
-TO_BE_ANSWERED = Validation(on_roles="ignore", on_empty="ignore", on_duplicate="ignore", on_leak="ignore")
 PARAMETERS = (*target.PARAMETERS, "data.val_dataset", "run.result_path")
 
 
@@ -58,20 +57,28 @@ def _answer_files(engine: Any, params: Params) -> None:
     print(f"{count} answers in {result}")
 
 
-def _conversations(params: Params) -> list[list[dict[str, str]]]:
+def _conversations(params: Params) -> list[list[dict[str, Any]]]:
     """The rows of --val_dataset in order, with the system prompt where a row has none.
 
     Raises:
-        DataGateError: a row is in no known format.
+        DataGateError: a row is in no known format, or asks nothing.
     """
+    import orjson
+
     from components import data
 
     settings = params.data.model_copy(update={"dataset_shuffle": False, "split_dataset_ratio": 0.0})
     sources = data.resolve(params.data.val_dataset, Path.cwd(), params.data.use_hf, {}, Path(".martlet/fetch.json"))
-    found = data.collect_rows(sources, [], settings, Path.cwd())
-    verdict = data.inspect(found.tables, {}, TO_BE_ANSWERED)
-    if verdict.closed:
-        raise DataGateError("; ".join(verdict.reasons))
+    found = data.collect_rows(sources, [], settings, Path(tempfile.gettempdir()))
     system = [{"role": "system", "content": params.template.system}] if params.template.system else []
-    rows = [messages for messages, _, _ in verdict.conversations("train")]
-    return [row if row[0]["role"] == "system" else [*system, *row] for row in rows]
+    rows: list[list[dict[str, Any]]] = []
+    for source, number, raw in found.tables["train"]:
+        try:
+            row = data.to_row(orjson.loads(raw))
+        except ValueError as error:
+            raise DataGateError(f"{data.where(source, number)}: {error}") from error
+        messages = row.get("messages") or row.get("prompt")
+        if not messages:
+            raise DataGateError(f"{data.where(source, number)}: asks nothing; a row needs messages or a query")
+        rows.append(messages if messages[0]["role"] == "system" else [*system, *messages])
+    return rows

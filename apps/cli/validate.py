@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from components import data
 from components.config import LEAVES, Params, difference, read_yaml, resolve
 from components.errors import ConfigError, did_you_mean
 
@@ -39,18 +40,14 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
 
 def missing_files(params: Params, root: Path = Path()) -> list[str]:
     """What the parameters name and what is not there: local files, looked up from `root`, tuners, quantizers."""
-    problems = []
-    data = params.data
-    for leaf, names in (
-        ("dataset", data.dataset),
-        ("val_dataset", data.val_dataset),
-        ("eval_dataset", data.eval_dataset),
-    ):
-        for name in names:
-            path = Path(name.partition("#")[0]).expanduser()
-            if path.suffix in (".jsonl", ".json", ".csv", ".parquet") and not (root / path).exists():
-                siblings = [str(path.with_name(found.name)) for found in (root / path).parent.glob("*")]
-                problems.append(f"data.{leaf}: no file {path}{did_you_mean(str(path), siblings)}")
+    problems: list[str] = []
+    custom = [root / Path(name).expanduser() for name in params.data.custom_dataset_info]
+    for leaf in ("dataset", "val_dataset", "eval_dataset"):
+        for name in getattr(params.data, leaf):
+            try:
+                data.resolve([name], root, params.data.use_hf, {}, None, custom)
+            except ConfigError as error:
+                problems.append(f"data.{leaf}: {error}")
     components = Path(__file__).parents[2] / "components"
     for leaf, names, folder in (
         ("tuner.train_type", [params.tuner.train_type], components / "tuners"),

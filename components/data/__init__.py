@@ -14,7 +14,7 @@ from components.data.gate import Verdict, hold_expectations, inspect
 from components.data.memo import remember
 from components.data.report import write_report
 from components.data.resolve import resolve
-from components.data.sources import Source, inputs_sha256, recorded_sources
+from components.data.sources import Source, inputs_sha256, recorded_sources, where
 from components.data.spool import Picked, write_picked
 from components.data.tables import Table, write_table
 
@@ -34,6 +34,7 @@ __all__ = [
     "remember",
     "resolve",
     "to_row",
+    "where",
     "write_picked",
     "write_questions",
     "write_report",

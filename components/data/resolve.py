@@ -33,7 +33,7 @@ class _Where:
     workspace: Path
     use_hf: bool
     recorded: Mapping[str, str]
-    memo: Path
+    memo: Path | None
     custom: Sequence[Path]
 
     def path(self, name: str) -> Path:
@@ -45,7 +45,7 @@ def resolve(
     workspace: Path,
     use_hf: bool,
     recorded: Mapping[str, str],
-    memo: Path,
+    memo: Path | None,
     custom: Sequence[Path] = (),
 ) -> list[Source]:
     """Say for every spec where it is and which version of it.
@@ -55,7 +55,7 @@ def resolve(
     Args:
         recorded: hub ids that were looked up before (`modelscope:owner/name`) and the commit they then had. They keep
             it, as in a lock file, so that the same parameters give the same rows.
-        memo: file that remembers the hashes of large files.
+        memo: file that remembers the hashes of large files; with None nothing is hashed, and versions say nothing.
         custom: `dataset_info.json` files whose names are known too.
 
     Raises:
@@ -180,7 +180,9 @@ def _looks_like_a_path(name: str, lookup: _Where) -> bool:
     return suffixed or below or name.startswith((".", "/", "~")) or ("://" not in name and glob.has_magic(name))
 
 
-def _file_sha256(path: Path, memo: Path) -> str:
+def _file_sha256(path: Path, memo: Path | None) -> str:
+    if memo is None:
+        return ""
     state = path.stat()
     if state.st_size < _MEMO_FROM_BYTES:
         return sha256(path)

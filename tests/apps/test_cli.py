@@ -79,8 +79,8 @@ def test_validate_names_every_missing_file_and_unknown_tuner(tmp_path: Path) -> 
     (tmp_path / "params.yaml").write_text("dataset: [absent.jsonl, b.parquet]\ntrain_type: loar\n")
     answer = martlet("validate", cwd=tmp_path)
     assert answer.returncode == 2
-    assert "data.dataset: no file absent.jsonl" in answer.stderr
-    assert "data.dataset: no file b.parquet" in answer.stderr
+    assert "data.dataset: dataset 'absent.jsonl': no such file" in answer.stderr
+    assert "data.dataset: dataset 'b.parquet': no such file" in answer.stderr
     assert "tuner.train_type must be one of full, lora, not 'loar' (did you mean 'lora'?)" in answer.stderr
 
 

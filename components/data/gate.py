@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SPLITS = ("train", "val")
+HALF = "holds half of a character (a lone surrogate, such as \\ud83d without \\ude00), which is no text"
 
 
 @dataclass
@@ -168,6 +169,9 @@ def _read(written: list[str]) -> tuple[list[Row], dict[int, str]]:
     for i, raw in enumerate(written):
         try:
             rows.append(to_row(orjson.loads(raw)))
+        except orjson.JSONDecodeError as error:
+            rows.append({})
+            unreadable[i] = HALF if "surrogate" in str(error) else f"not JSON as the standard has it: {error}"
         except ValueError as error:
             rows.append({})
             unreadable[i] = str(error)

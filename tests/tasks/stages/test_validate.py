@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from components import data
+from components import data, rows
 from components.config import Params
 from components.errors import DataGateError
 from tasks.stages import runner, validate
@@ -20,11 +21,11 @@ GOOD = [{"query": f"question {i}", "response": f"answer {i}"} for i in range(6)]
 VAL = [{"query": "v", "response": "w"}]
 
 
-def put(root: Path, train: list[Any], val: list[Any] = (), questions: list[str] = ()) -> None:  # type: ignore[assignment]
+def put(root: Path, train: Sequence[Any], val: Sequence[Any] = (), questions: Sequence[str] = ()) -> None:
     """Leave what fetch would."""
-    for split, rows in (("train", train), ("val", val)):
-        if rows:
-            table = data.Table(["a.jsonl"] * len(rows), list(range(1, len(rows) + 1)), [json.dumps(r) for r in rows])
+    for split, raw in (("train", train), ("val", val)):
+        if raw:
+            table = data.Table(["a.jsonl"] * len(raw), list(range(1, len(raw) + 1)), [json.dumps(r) for r in raw])
             (root / "data/raw").mkdir(parents=True, exist_ok=True)
             data.write_table(root / f"data/raw/{split}.parquet", table)
     (root / "data/eval").mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,7 @@ def report(root: Path) -> dict[str, Any]:
     return json.loads((root / "reports/data.json").read_text())
 
 
-def test_clean_rows_in_the_agreed_columns(tmp_path: Path):
+def test_clean_rows_in_the_canonical_columns(tmp_path: Path):
     put(
         tmp_path,
         [*GOOD, {"instruction": "i", "input": "x", "output": "o", "system": "s"}],
@@ -48,21 +49,15 @@ def test_clean_rows_in_the_agreed_columns(tmp_path: Path):
     )
     assert run(tmp_path) == {"train": 7, "val": 1, "dropped": 0}
     clean = pq.read_table(tmp_path / "data/clean/train.parquet")
-    message = "list<element: struct<role: string, content: string>>"
-    assert [(f.name, str(f.type)) for f in clean.schema] == [
-        ("messages", message),
-        ("source", "string"),
-        ("row", "int64"),
-    ]
-    assert clean.to_pylist()[6] == {
+    assert clean.schema.equals(rows.schema())
+    assert rows.from_arrow(clean.to_batches()[0])[6] == {
         "messages": [
             {"role": "system", "content": "s"},
             {"role": "user", "content": "i\nx"},
             {"role": "assistant", "content": "o"},
-        ],
-        "source": "a.jsonl",
-        "row": 7,
+        ]
     }
+    assert (clean["source"][6].as_py(), clean["row"][6].as_py()) == ("a.jsonl", 7)
     assert report(tmp_path)["rows"] == {"train": 7, "val": 1, "dropped": 0}
     assert pq.read_table(tmp_path / "data/clean/val.parquet").num_rows == 1
 
@@ -84,7 +79,7 @@ def test_every_row_left_out_is_named(tmp_path: Path):
 
 FAULTS = {
     "schema": {"foo": "bar"},
-    "roles": {"messages": [{"role": "user", "content": "q"}]},
+    "roles": {"messages": [{"role": "user", "content": "q"}, {"role": "user", "content": "q"}]},
     "empty": {"query": "q", "response": " "},
     "duplicate": GOOD[2],
     "leak": {"query": "asked", "response": "x"},
@@ -153,45 +148,64 @@ def test_the_page_is_self_contained_and_escapes_rows(tmp_path: Path):
     assert "a.jsonl:8" in page.text and "url(" not in (tmp_path / "reports/data.html").read_text("utf-8")
 
 
+def test_a_forged_turn_is_seen_through_the_tokenizer_of_the_model(tmp_path: Path):
+    put(tmp_path, [*GOOD, {"query": "q", "response": "a<|end|>"}])
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>"}))
+    (tmp_path / "data/model.json").write_text(json.dumps({"model": "model", "source": "local"}))
+    assert run(tmp_path) == {"train": 6, "val": 0, "dropped": 1}
+    assert report(tmp_path)["rejected"][0]["reason"] == "holds the special token <|end|> as text"
+    assert "a<mark>&lt;|end|&gt;</mark>" in (tmp_path / "reports/data.html").read_text()
+    assert run(tmp_path, on_special="ignore")["dropped"] == 0
+
+
+def test_no_secret_is_repeated_in_a_report(tmp_path: Path):
+    secret = "ghp_" + "s3cretS3CRET" * 4
+    rows = [{"query": f"{i} {secret} jane@acme.io", "response": answer} for i, answer in enumerate(["x", "", "y"])]
+    put(tmp_path, [*rows, {"query": 1, "note": secret}, *GOOD])
+    with pytest.raises(DataGateError) as error:
+        run(tmp_path)
+    told = (
+        str(error.value) + (tmp_path / "reports/data.json").read_text() + (tmp_path / "reports/data.html").read_text()
+    )
+    assert "s3cret" not in told and "jane" not in told and "gh•••" in told
+
+
+def test_nothing_but_the_outputs_is_left(tmp_path: Path):
+    put(tmp_path, GOOD)
+    run(tmp_path)
+    with pytest.raises(DataGateError):
+        run(tmp_path, min_rows=9)
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"raw", "eval"}
+
+
 def test_a_page_with_thousands_of_findings_stays_small(tmp_path: Path):
     put(tmp_path, GOOD + [{"query": "", "response": "x"}] * 3000 + [FAULTS["roles"]])
     run(tmp_path, max_dropped=1)
     page = (tmp_path / "reports/data.html").read_text()
-    assert len(page) < 60_000 and "of 3,001 rows; data.json beside this page names all of them" in page
-    assert "ends without an answer" in page and len(report(tmp_path)["rejected"]) == 3001
+    assert len(page) < 60_000 and "of 3,001 findings; data.json beside this page names all of them" in page
+    assert "turn 2 is by the user" in page and len(report(tmp_path)["rejected"]) == 3001
 
 
-def test_expectations_hold_on_clean_rows_and_fail_on_others(tmp_path: Path):
-    put(tmp_path, GOOD, VAL)
-    run(tmp_path, data_docs=True)
+def test_expectations_hold_on_clean_rows_and_name_each_check(tmp_path: Path):
+    put(tmp_path, [*GOOD, GOOD[0], {"query": "", "response": "x"}], VAL)
+    run(tmp_path, data_docs=True, on_personal="block")
     expectations = report(tmp_path)["expectations"]
-    assert len(expectations) >= 10 and all(e["success"] for e in expectations)
-    assert "user and assistant alternate" in (tmp_path / "reports/data.html").read_text()
-
-    from components.data.checks import Row
-    from components.data.expectations import expect
-
-    turns = [{"role": "assistant", "content": "a"}, {"role": "user", "content": " "}]
-    bad = [Row("other", "a.jsonl", 0, "{}", turns)]
-    outcome = expect(bad, Params().validation.model_copy(update={"min_rows": 2}))
-    failed = {e["name"]: e["observed"] for e in outcome if not e["success"]}
-    assert set(failed) == {
-        "there are rows enough",
-        "every row belongs to a split",
-        "every row knows its number",
-        "user and assistant alternate",
-        "a system or a user begins",
-        "the assistant has the last word",
-        "no turn is blank",
-    }
-    assert failed["a system or a user begins"] == "1 of 1 rows differ, such as 'assistant'"
+    assert all(e["success"] for e in expectations)
+    promised = {e["name"].partition(":")[0] for e in expectations if ":" in e["name"]}
+    assert promised == {"schema", "roles", "empty", "special", "tools", "duplicate", "leak", "personal"}
+    assert "empty: No question, no answer" in (tmp_path / "reports/data.html").read_text()
 
 
 def test_a_failed_expectation_closes_the_gate(tmp_path: Path):
-    put(tmp_path, GOOD[:2], VAL)
-    verdict = data.inspect({"train": data.read_table(tmp_path / "data/raw/train.parquet")}, {}, Params().validation)
-    data.hold_expectations(verdict, Params().validation.model_copy(update={"min_rows": 3}))
-    assert verdict.reasons == ["expectations: 'there are rows enough' does not hold (2)"]
+    put(tmp_path, [*GOOD, {"query": "", "response": "x"}, GOOD[0]], VAL)
+    (tmp_path / "spool").mkdir()
+    verdict = data.inspect(tmp_path / "data/raw", tmp_path / "spool", {}, Params().validation)
+    verdict.roster.alive[:] = True  # as if the gate had let them through
+    data.hold_expectations(verdict)
+    (reason,) = verdict.reasons
+    assert reason.count("does not hold") == 2 and "'empty: No question" in reason and "'duplicate: " in reason
+    assert "1 of 9 rows differ, such as 'the question is empty'" in reason
 
 
 def test_as_a_command(tmp_path: Path):
@@ -201,4 +215,4 @@ def test_as_a_command(tmp_path: Path):
         [sys.executable, "-m", "tasks.stages.validate"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
-    assert "first a.jsonl:7: 'query' must be a text, not int (5)" in done.stderr
+    assert "first a.jsonl:7: 'query' must be a text, not a number (5)" in done.stderr

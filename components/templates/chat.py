@@ -8,7 +8,7 @@ from components.errors import ConfigError
 from components.rows import Message, Row
 from components.templates.answers import Answer, rendered
 from components.templates.control import any_of, control_pattern, refuse_control
-from components.templates.conversation import Conversations, Group
+from components.templates.conversation import Conversations, Group, is_plain, may_be_laid_out
 from components.templates.forms import Form, call_form, text_form
 from components.templates.loss_scale import LossScale
 from components.templates.refused import Refused
@@ -114,12 +114,12 @@ class ChatTemplate:
         if self.system is not None and (not messages or messages[0]["role"] != "system"):
             messages = [{"role": "system", "content": self.system}, *messages]
         roles = tuple([message["role"] for message in messages])
-        weights, plain, calls = self._weights(roles), _plain(messages), False
+        weights, plain, calls = self._weights(roles), is_plain(messages), False
         if not plain:
             own = {i: m["loss_scale"] for i in weights if (m := messages[i]).get("loss_scale") is not None}
             weights = weights | own
             messages = [{k: v for k, v in m.items() if k != "loss_scale" and v is not None} for m in messages]
-            plain, calls = _plain(messages), any("tool_calls" in message for message in messages)
+            calls = any("tool_calls" in message for message in messages)
         kind = self._kind(row, calls)
         self._check(kind, messages, roles, plain)
         if self.loss_scale.base == "all":
@@ -127,7 +127,8 @@ class ChatTemplate:
         wanted = [i for i, weight in weights.items() if weight != 0]
         if not wanted:
             raise Refused(UNLEARNED if weights else "there is no assistant turn")
-        groups = kind.plain(messages, roles, wanted) if plain and "tools" not in row else None
+        laid_out = plain or ("tools" not in row and may_be_laid_out(messages))
+        groups = kind.plain(messages, roles, wanted) if laid_out else None
         if groups is None:
             groups = kind.exact(messages, wanted)
         if not groups:
@@ -282,11 +283,6 @@ def _placed(start: int, parts: Sequence[tuple[str, float]]) -> list[tuple[Span, 
             spans.append(((start, end), weight))
         start = end
     return spans
-
-
-def _plain(messages: list[Message]) -> bool:
-    """Whether the messages hold roles and contents alone."""
-    return {len(message) for message in messages} <= {2}
 
 
 def _structure(messages: Sequence[Message], learned: int) -> tuple[str, ...]:

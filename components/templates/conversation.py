@@ -13,6 +13,7 @@ from components.templates.layout import Layout, mark, read_layout
 from components.templates.marks import THOUGHT_TAG, Marked, unmarked
 from components.templates.refused import Refused
 from components.templates.render import Renderer
+from components.templates.slots import FIELD, Shape, slots
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,7 +50,7 @@ class Conversations:
         self.reader = Reader(render, re.compile(rf"\s*(?:{added})"), stops)
         self.own = bool(tools or variables)
         """Whether there is more to these conversations than messages."""
-        self._layouts: dict[tuple[str, ...], Layout | None] = {}
+        self._layouts: dict[tuple[Shape, ...], Layout | None] = {}
         self._silent: dict[tuple[str, ...], set[int]] = {}
         if tools and (reason := self._tools_unseen()):
             raise Refused(*reason)
@@ -66,7 +67,7 @@ class Conversations:
         return row
 
     def plain(self, messages: list[Message], roles: tuple[str, ...], wanted: Sequence[int]) -> list[Group] | None:
-        """The answers of a conversation of roles and contents only, or None where its texts change the layout.
+        """The answers of a conversation of roles, contents and thoughts, or None where its texts change the layout.
 
         Raises:
             Refused: an answer cannot be learned.
@@ -74,20 +75,34 @@ class Conversations:
         groups: list[Group] = []
         left = [i for i in wanted if i not in self.silent(roles)]
         while left:
-            layout = self._layout(roles[: left[-1] + 1])
-            if layout is None:
-                return None
             said = messages if left[-1] + 1 == len(messages) else messages[: left[-1] + 1]
-            text = rendered(self.reader.render, said) + layout.suffix
-            contents = layout.contents(said)
-            if layout.fill(contents) != text or (layout.thinks and THOUGHT_TAG.search("".join(contents))):
+            placed = self._placed(said, roles)
+            if placed is None:
                 return None
-            answers = layout.answers(contents, text)
+            layout, texts = placed
+            text, texts = rendered(self.reader.render, said) + layout.suffix, layout.trimmed(texts)
+            if layout.fill(texts) != text:
+                return None
+            answers = layout.answers(texts, text)
             groups.append({i: answers[i] for i in left if i in answers})
-            if not all(contents[i] for i in groups[-1]):
+            if not all(texts[layout.turns[i].last] for i in groups[-1]):
                 raise Refused("an assistant's text is empty")
             left = [i for i in left if i not in answers]
         return groups[::-1]
+
+    def _placed(self, messages: list[Message], roles: tuple[str, ...]) -> tuple[Layout, list[str]] | None:
+        """The layout of a conversation, and its texts in the order of the layout's slots."""
+        if is_plain(messages):
+            texts = [message["content"] for message in messages]
+            layout = self._layout(tuple([(role,) for role in roles[: len(messages)]]))
+            if layout and not (layout.thinks and THOUGHT_TAG.search("".join(texts))):
+                return layout, texts
+        shaped = [slots(message) for message in messages]
+        known = [found for found in shaped if found is not None]
+        if len(known) < len(shaped) or all(len(shape) == 1 for shape, _ in known):
+            return None
+        layout = self._layout(tuple(shape for shape, _ in known))
+        return (layout, [text for _, texts in known for text in texts]) if layout else None
 
     def exact(self, messages: list[Message], wanted: Sequence[int]) -> list[Group]:
         """The answers of any conversation, each read by itself.
@@ -128,13 +143,13 @@ class Conversations:
                     silent.add(i)
         return silent
 
-    def _layout(self, roles: tuple[str, ...]) -> Layout | None:
-        if roles not in self._layouts:
+    def _layout(self, shapes: tuple[Shape, ...]) -> Layout | None:
+        if shapes not in self._layouts:
             try:
-                self._layouts[roles] = read_layout(self.reader, roles)
+                self._layouts[shapes] = read_layout(self.reader, shapes)
             except Refused:
-                self._layouts[roles] = None
-        return self._layouts[roles]
+                self._layouts[shapes] = None
+        return self._layouts[shapes]
 
     def _shown(self, messages: list[Message], text: str) -> None:
         """Raises Refused where what was asked, or a tool's result, is not in the text."""
@@ -153,3 +168,13 @@ class Conversations:
         if not all(name and name in with_tools for name in names):
             return ("the template does not show the tools",)
         return None
+
+
+def is_plain(messages: list[Message]) -> bool:
+    """Whether the messages hold roles and contents alone."""
+    return {len(message) for message in messages} <= {2}
+
+
+def may_be_laid_out(messages: list[Message]) -> bool:
+    """Whether the messages hold nothing but roles, contents and thoughts."""
+    return all(len(message) == 2 or (len(message) == 3 and FIELD in message) for message in messages)

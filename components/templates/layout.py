@@ -1,7 +1,7 @@
-"""How a template lays out plain conversations of given roles, learned once by rendering marks in place of the texts.
+"""How a template lays out conversations of given shapes, learned once by rendering marks in place of the texts.
 
-Private-use characters stand for each message's content, so that the rendering splits into the template's own text
-and the places of the contents. A real row is then rendered once: when the layout, filled with the row's contents,
+Private-use characters stand for each text, so that the rendering splits into the template's own text and the places
+(slots) of the row's. A real row is then rendered once: when the layout, filled with the row's texts,
 is that rendering to the last character, every assistant's span in it is known exactly, and otherwise nothing is.
 """
 
@@ -16,6 +16,7 @@ from components.templates.marks import THOUGHT_TAG
 from components.templates.refused import Refused
 from components.templates.render import Render
 from components.templates.render import Span as Span
+from components.templates.slots import Shape, message_of
 
 MARK = re.compile("\ue002([0-9]+)\ue003")
 LEFT, RIGHT = "\n\v", "\f\n"
@@ -33,8 +34,11 @@ class Trim(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What is learned round an assistant's text: so many characters before it, after it, and of these its end tag."""
+    """An answer's slots, the first and the last, and what is learned round them: so many characters before the first,
+    after the last, and of these its end tag."""
 
+    first: int
+    last: int
     lead: int
     tail: int
     tag: int
@@ -42,70 +46,86 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """The template's text before, between and after the contents of a conversation that ends with an answer."""
+    """The template's text before, between and after the texts of a conversation that ends with an answer."""
 
     pieces: list[str]
     order: list[int]
-    """Which message's content follows each piece but the last."""
+    """Which slot's text follows each piece but the last."""
     trims: list[Trim] | None
-    """By message; None where nothing is trimmed."""
+    """By slot; None where nothing is trimmed."""
     turns: dict[int, Turn]
-    """The answers that stand here as when they were the last message, the last one among them."""
+    """By message, the answers that stand here as when they were the last message, the last one among them."""
     suffix: str
     thinks: bool
-    """The template has a place for thoughts: an answer with one has a layout of its own."""
+    """The template has a place for thoughts, so that an answer with one is laid out otherwise."""
 
-    def contents(self, messages: Sequence[Message]) -> list[str]:
-        """The contents as the template trims them."""
-        if self.trims is None:
-            return [message["content"] for message in messages]
-        return [trim(message["content"]) for trim, message in zip(self.trims, messages, strict=True)]
+    def trimmed(self, texts: list[str]) -> list[str]:
+        """The texts as the template trims them."""
+        return texts if self.trims is None else [trim(text) for trim, text in zip(self.trims, texts, strict=True)]
 
-    def fill(self, contents: list[str]) -> str:
+    def fill(self, texts: list[str]) -> str:
         """The rendering that this layout foretells."""
         parts = [self.pieces[0]]
-        for i, piece in zip(self.order, self.pieces[1:], strict=True):
-            parts += (contents[i], piece)
+        for slot, piece in zip(self.order, self.pieces[1:], strict=True):
+            parts += (texts[slot], piece)
         return "".join(parts)
 
-    def answers(self, contents: list[str], text: str) -> dict[int, Answer]:
+    def answers(self, texts: list[str], text: str) -> dict[int, Answer]:
         """The answers in the filled layout, by message."""
-        found, position = {}, len(self.pieces[0])
-        for i, piece in zip(self.order, self.pieces[1:], strict=True):
-            end = position + len(contents[i])
-            if turn := self.turns.get(i):
-                stop = end + turn.tail
-                found[i] = Answer(text, position - turn.lead, stop - turn.tag, stop, self.suffix)
+        places, position = {}, len(self.pieces[0])
+        for slot, piece in zip(self.order, self.pieces[1:], strict=True):
+            end = position + len(texts[slot])
+            places[slot] = position, end
             position = end + len(piece)
+        found = {}
+        for i, turn in self.turns.items():
+            stop = places[turn.last][1] + turn.tail
+            found[i] = Answer(text, places[turn.first][0] - turn.lead, stop - turn.tag, stop, self.suffix)
         return found
 
 
-def read_layout(reader: Reader, roles: Sequence[str]) -> Layout:
-    """Learn the layout of a conversation of `roles`, the last of which is an assistant's.
+def read_layout(reader: Reader, shapes: Sequence[Shape]) -> Layout:
+    """Learn the layout of a conversation of `shapes`, the last of which is an assistant's.
 
     Raises:
         Refused: the last answer cannot be learned, or a message is not there.
     """
-    probe = mark(roles)
+    probe, ends = _probe(shapes)
     last = reader.read(probe)
     parts = MARK.split(last.text)
-    pieces, order = parts[::2], [int(i) for i in parts[1::2]]
-    if missing := set(range(len(roles))) - set(order):
-        raise Refused("the template leaves out a message's text", f"the {roles[min(missing)]}'s")
+    pieces, order = parts[::2], [int(slot) for slot in parts[1::2]]
+    for shape, (_, end) in zip(shapes, ends, strict=True):
+        if end not in order:  # an earlier thought may well be missing
+            raise Refused("the template leaves out a message's text", f"the {shape[0]}'s")
     turns = {}
-    for i, role in enumerate(roles):
-        if role == "assistant" and (answer := _stable(reader, probe[: i + 1], last)):
-            at = answer.text.index(probe[i]["content"])
-            end = at + len(probe[i]["content"])
-            turns[i] = Turn(at - answer.start, answer.end - end, answer.end - answer.tag)
+    for i, (first, end) in enumerate(ends):
+        if shapes[i][0] == "assistant" and (answer := _stable(reader, probe[: i + 1], last)):
+            begins, stops = answer.text.index(_mark(first)), answer.text.index(_mark(end)) + len(_mark(end))
+            turns[i] = Turn(first, end, begins - answer.start, answer.end - stops, answer.end - answer.tag)
     asked = attempt(reader.render, probe[:-1], add_generation_prompt=True) or ""
     thinks = THOUGHT_TAG.search(last.text + asked) is not None
-    return Layout(pieces, order, _trims(reader.render, probe, order), turns, last.suffix, thinks)
+    own = [*pieces[:-1], pieces[-1].removesuffix(last.suffix)]
+    return Layout(pieces, order, _trims(reader.render, shapes, own, order), turns, last.suffix, thinks)
 
 
 def mark(roles: Sequence[str]) -> list[Message]:
     """A conversation of `roles` with marks for contents."""
-    return [{"role": role, "content": f"\ue002{i}\ue003"} for i, role in enumerate(roles)]
+    return _probe([(role,) for role in roles])[0]
+
+
+def _probe(shapes: Sequence[Shape], before: str = "", after: str = "") -> tuple[list[Message], list[tuple[int, int]]]:
+    """Messages with marks for texts, `before` and `after` round each mark, and the first and last slot of each."""
+    messages, ends, slot = [], [], 0
+    for shape in shapes:
+        count = 1 if len(shape) == 1 else 2
+        messages.append(message_of(shape, [f"{before}{_mark(n)}{after}" for n in range(slot, slot + count)]))
+        ends.append((slot, slot + count - 1))
+        slot += count
+    return messages, ends
+
+
+def _mark(slot: int) -> str:
+    return f"\ue002{slot}\ue003"
 
 
 def _stable(reader: Reader, messages: list[Message], last: Answer) -> Answer | None:
@@ -116,18 +136,19 @@ def _stable(reader: Reader, messages: list[Message], last: Answer) -> Answer | N
     return answer if last.text.startswith(answer.text[: answer.end]) else None
 
 
-def _trims(render: Render, probe: list[Message], order: list[int]) -> list[Trim] | None:
-    padded = [{**message, "content": f"{LEFT}{message['content']}{RIGHT}"} for message in probe]
+def _trims(render: Render, shapes: Sequence[Shape], pieces: list[str], order: list[int]) -> list[Trim] | None:
+    padded, ends = _probe(shapes, LEFT, RIGHT)
     parts = MARK.split(attempt(render, padded) or "")
-    if [int(i) for i in parts[1::2]] != order:
+    if [int(slot) for slot in parts[1::2]] != order:
         return None
-    left = {LEFT: "", LEFT[1:]: "\n", "": None}
-    right = {RIGHT: "", RIGHT[:-1]: "\n", "": None}
-    trims = [Trim()] * len(probe)
-    for n, i in enumerate(order):
-        before, after = parts[2 * n], parts[2 * n + 2]
-        trims[i] = Trim(
-            next(chars for kept, chars in left.items() if before.endswith(kept)),
-            next(chars for kept, chars in right.items() if after.startswith(kept)),
-        )
-    return None if trims == [Trim()] * len(probe) else trims
+    lefts = {LEFT: "", LEFT[1:]: "\n", "": None}
+    rights = {RIGHT: "", RIGHT[:-1]: "\n", "": None}
+    sides: list[list[str | None]] = [["", ""] for _ in range(ends[-1][1] + 1)]
+    for n, (piece, part) in enumerate(zip(pieces, parts[::2], strict=True)):
+        kept = [(right, left) for right in rights for left in lefts if part == right + piece + left]
+        if n > 0:
+            sides[order[n - 1]][1] = rights[kept[0][0]] if kept else ""
+        if n < len(order):
+            sides[order[n]][0] = lefts[kept[0][1]] if kept else ""
+    trims = [Trim(*side) for side in sides]
+    return None if all(trim == Trim() for trim in trims) else trims

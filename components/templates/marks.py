@@ -12,7 +12,7 @@ THOUGHT_TAGS = (
     ("<mm:think>", "</mm:think>"), ("<|START_THINKING|>", "<|END_THINKING|>"),
 )  # fmt: skip
 THOUGHT_TAG = re.compile("|".join(re.escape(tag) for pair in THOUGHT_TAGS for tag in pair))
-_THOUGHT = re.compile(
+THOUGHT = re.compile(
     "|".join(rf"(\s*(?:{re.escape(opening)})?)(.*?)({re.escape(closing)})" for opening, closing in THOUGHT_TAGS),
     re.DOTALL,
 )
@@ -44,7 +44,7 @@ class Marked:
         if thought := message.get("reasoning_content"):
             self.message["reasoning_content"] = self._round("thought", thought)
         content = message["content"]
-        if inline := _THOUGHT.match(content):
+        if inline := THOUGHT.match(content):
             opening, thought, closing = (group for group in inline.groups() if group is not None)
             rest = self._round("text", content[inline.end() :])
             self.message["content"] = opening + self._round("thought", thought) + closing + rest

@@ -12,9 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from components.data.canonical import SPLITS
 from components.data.checks import Batch, Roster, checks, promise
 from components.data.findings import Findings
-from components.data.gate import SPLITS, Verdict, examine
+from components.data.gate import Verdict, examine
 from components.rows import from_arrow
 
 PLACE = ["split", "source", "row"]

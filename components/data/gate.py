@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config.groups.validation import Validation
+from components.data.canonical import SPLITS, batches, canonical, count
 from components.data.checks import ALL, Batch, Context, Failure, Failures, Roster, checks, language, special
 from components.data.findings import Finding, Findings
-from components.data.formats import to_row
-from components.rows import Row, numbers, read_batches, rows_writer, to_arrow
+from components.rows import numbers, rows_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SPLITS = ("train", "val")
-HALF = "holds half of a character (a lone surrogate, such as \\ud83d without \\ude00), which is no text"
 
 
 @dataclass
@@ -61,7 +58,7 @@ class Verdict:
         import numpy as np
 
         start = self.roster.of(split).start
-        for batch in _batches(self.spool, split):
+        for batch in batches(self.spool, split):
             alive = self.roster.alive[start : start + batch.num_rows]
             start += batch.num_rows
             if alive.any():
@@ -89,26 +86,26 @@ def inspect(
         questions: the queries of each question set, by name.
         model: a model folder, whose tokenizer's special tokens no row may hold.
     """
-    roster = Roster({split: _count(raw, split) for split in SPLITS})
+    roster = Roster({split: count(raw, split) for split in SPLITS})
     tokens = special.special_tokens(model) if model else []
     context = Context(validation, questions, tokens, has_val=roster.total > roster.border)
     verdict = Verdict(spool, context, roster, Findings(spool))
-    examine(verdict, _canonical(raw, spool))
-    verdict.findings.quote(batch.column("raw") for split in SPLITS for batch in _batches(raw, split, ["raw"]))
+    examine(verdict, canonical(raw, spool))
+    verdict.findings.quote(batch.column("raw") for split in SPLITS for batch in batches(raw, split, ["raw"]))
     for name in checks():
         _conclude(verdict, name)
     _hold_limits(verdict)
     return verdict
 
 
-def examine(verdict: Verdict, batches: Iterable[tuple[Batch, Mapping[int, str]]]) -> None:
+def examine(verdict: Verdict, read: Iterable[tuple[Batch, Mapping[int, str]]]) -> None:
     """Put every row through the checks that are not ignored; with each batch come the rows that could not be read."""
     context, roster = verdict.context, verdict.roster
     active = {name: check for name, check in checks().items() if name == "schema" or context.action(name) != "ignore"}
     whole = {name: check for name, check in active.items() if hasattr(check, "judge")}
     with ExitStack() as stack:
         files = {name: stack.enter_context((verdict.spool / f"{name}.kept").open("wb")) for name in whole}
-        for batch, unreadable in batches:
+        for batch, unreadable in read:
             roster.name(batch.start, batch.arrow)
             roster.size[batch.start : batch.start + len(batch)] = batch.sizes
             if "language" in active:
@@ -141,53 +138,6 @@ def _record(verdict: Verdict, check: str, failures: Failures, start: int = 0) ->
         found = Finding(i, split, roster.sources[roster.source[i]], int(roster.row[i]), check, reason, bit)
         roster.alive[i] = not leaves_out or mild
         verdict.findings.add("warned" if roster.alive[i] else "rejected", found)
-
-
-def _canonical(raw: Path, spool: Path) -> Iterator[tuple[Batch, dict[int, str]]]:
-    """Batches of canonical rows, which go to the spool as well, and why some of them could not be read."""
-    import numpy as np
-
-    start = 0
-    for split in SPLITS:
-        if not (raw / f"{split}.parquet").exists():
-            continue
-        with rows_writer(spool / f"{split}.parquet") as writer:
-            for found in _batches(raw, split):
-                rows, unreadable = _read(found.column("raw").to_pylist())
-                arrow = to_arrow(rows, found.column("source").to_pylist(), np.from_dlpack(found.column("row")))
-                writer.write_batch(arrow)
-                yield Batch(split, start, rows, arrow), unreadable
-                start += len(rows)
-
-
-def _read(written: list[str]) -> tuple[list[Row], dict[int, str]]:
-    """Canonical rows of rows as JSON; one that no format can read is empty, and is told with the reason."""
-    import orjson
-
-    rows: list[Row] = []
-    unreadable: dict[int, str] = {}
-    for i, raw in enumerate(written):
-        try:
-            rows.append(to_row(orjson.loads(raw)))
-        except orjson.JSONDecodeError as error:
-            rows.append({})
-            unreadable[i] = HALF if "surrogate" in str(error) else f"not JSON as the standard has it: {error}"
-        except ValueError as error:
-            rows.append({})
-            unreadable[i] = str(error)
-    return rows, unreadable
-
-
-def _batches(folder: Path, split: str, columns: list[str] | None = None) -> "Iterator[pa.RecordBatch]":
-    if (folder / f"{split}.parquet").exists():
-        yield from read_batches(folder / f"{split}.parquet", columns)
-
-
-def _count(folder: Path, split: str) -> int:
-    import pyarrow.parquet as pq
-
-    path = folder / f"{split}.parquet"
-    return pq.read_metadata(path).num_rows if path.exists() else 0
 
 
 def _conclude(verdict: Verdict, check: str) -> None:

@@ -118,10 +118,10 @@ def _languages(verdict: Verdict) -> list[dict[str, Any]]:
         return []
     counts = np.bincount(verdict.roster.language[verdict.roster.alive], minlength=len(language.NAMES))
     order = [i for i in np.argsort(-counts, kind="stable").tolist() if counts[i]]
-    return [_bar(LANGUAGES.get(language.NAMES[i], language.NAMES[i]), counts[i], counts.sum()) for i in order]
+    return [_bar(LANGUAGES.get(language.NAMES[i]) or language.NAMES[i], counts[i], counts.sum()) for i in order]
 
 
-def _bar(label: str, count: int, whole: int) -> dict[str, Any]:
+def _bar(label: str, count: Any, whole: Any) -> dict[str, Any]:
     return {"label": label, "count": int(count), "share": float(count / whole)}
 
 

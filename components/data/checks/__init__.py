@@ -31,12 +31,12 @@ ALL = -1
 
 
 class Failure(NamedTuple):
-    """A row that fails: its index in the batch or in the roster (`ALL`: no row alone is at fault), and why.
+    """A row that fails, by its index in the batch or in the roster (`ALL`: no row alone is at fault), and why.
 
     `bit` is the offending piece of the row's text, which the report marks. `mild` is never more than a warning.
     """
 
-    index: int
+    row: int
     reason: str
     bit: str = ""
     mild: bool = False

@@ -11,9 +11,8 @@ HISTORY = rf"(?:{ASKED}a)*"
 RULES = {
     "messages": rf"^s?{HISTORY}{ASKED}[ac]$",
     "prompt": rf"^s?{HISTORY}{ASKED}$",
-    "chosen": rf"^(?:(?:ct+)*a{ASKED[0]})*{ANSWERED}$",
+    **dict.fromkeys(("chosen", "rejected", "completion"), rf"^(?:(?:ct+)*au)*{ANSWERED}$"),
 }
-RULES |= {"rejected": RULES["chosen"], "completion": RULES["chosen"]}
 """The roles that a column may have, in the letters of `Batch.roles`."""
 NEXT = {"": "su", "s": "u", "u": "ac", "a": "u", "c": "t", "t": "tac"}
 """What may follow each letter."""
@@ -29,19 +28,6 @@ def look(batch: Batch, _: Context) -> Iterator[Failure]:
             if i not in told:
                 told.add(i)
                 yield Failure(i, _problem(name, letters[i], batch.rows[i]))
-    for i in _incomplete(batch):
-        if i not in told:
-            yield Failure(i, "has a chosen and no rejected answer, or the reverse")
-
-
-def _incomplete(batch: Batch) -> list[int]:
-    import polars as pl
-
-    pair = [
-        batch.roles.get(name, pl.Series([None], dtype=pl.String).new_from_index(0, len(batch)))
-        for name in ("chosen", "rejected")
-    ]
-    return (pair[0].is_null() != pair[1].is_null()).arg_true().to_list()
 
 
 def _problem(name: str, letters: str, row: Row) -> str:
@@ -53,9 +39,8 @@ def _problem(name: str, letters: str, row: Row) -> str:
     for number, letter in enumerate(turns, 1):
         allowed = NEXT[before].replace("s", "")
         if letter not in allowed:
-            return _wrong_turn(
-                number, letter, allowed, row[name][number - 1 + len(letters) - len(turns)]["role"], place
-            )
+            role = row[name][number - 1 + len(letters) - len(turns)]["role"]
+            return _wrong_turn(number, letter, allowed, role, place)
         before = letter
     if name == "prompt":
         return "the prompt must end with the user's turn, or a tool's: what follows is the answer"

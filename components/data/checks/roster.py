@@ -1,7 +1,7 @@
 """A few bytes for each of all rows: where it is from, and whether it is still in."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.data.sources import where
 
@@ -35,7 +35,8 @@ class Roster:
         names = batch.column("source").dictionary_encode()
         self.sources += [name for name in names.dictionary.to_pylist() if name not in self.sources]
         numbers = np.array([self.sources.index(name) for name in names.dictionary.to_pylist()], np.int32)
-        self.source[start : start + batch.num_rows] = numbers[np.from_dlpack(names.indices)]
+        places: Any = np.from_dlpack(names.indices)
+        self.source[start : start + batch.num_rows] = numbers[places]
         self.row[start : start + batch.num_rows] = np.from_dlpack(batch.column("row"))
 
     def of(self, split: str) -> slice:

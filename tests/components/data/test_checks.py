@@ -121,7 +121,7 @@ def test_warn_names_the_row_and_ignore_does_not_look(model: Path, check: str):
 
 def found(check: str, *rows: Any, **more: Any) -> dict[int, str]:
     """The rows that one check alone names, and why."""
-    actions = {f"on_{name}": "ignore" for name in checks()} | {f"on_{check}": "warn"}
+    actions: dict[str, Any] = {f"on_{name}": "ignore" for name in checks()} | {f"on_{check}": "warn"}
     verdict = judged(table(*rows), **actions | more)
     assert not verdict.findings.of("rejected")
     return {f.row: f.reason for f in verdict.findings.of("warned")}

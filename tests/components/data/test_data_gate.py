@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components import rows as rows_module
-from components.data import gate
+from components.data import canonical
 from components.data.checks import checks
 from components.data.findings import SHOWN
 from tests.components.data.gates import chat, clean, judged, pair, table
@@ -89,7 +89,9 @@ def test_more_findings_than_the_page_shows_are_counted_and_on_the_disk(tmp_path:
 
 
 def test_rows_over_several_batches_keep_their_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gate, "read_batches", lambda path, columns=None: rows_module.read_batches(path, columns, 7))
+    monkeypatch.setattr(
+        canonical, "read_batches", lambda path, columns=None: rows_module.read_batches(path, columns, 7)
+    )
     rows = [pair(f"question {i}") for i in range(40)]
     rows[3], rows[17], rows[25], rows[39] = pair("", "x"), chat("user", "user"), rows[2], rows[30]
     verdict = judged(table(*rows), table(rows[10], rows[11], source="v.jsonl"), folder=tmp_path)
@@ -137,7 +139,8 @@ ROWS = st.dictionaries(KEYS, ANYTHING | TEXT | chats().map(lambda row: row["mess
 @given(st.lists(ROWS, max_size=10), st.sampled_from(["ignore", "warn", "drop", "block"]))
 def test_rows_in_are_rows_out_and_rows_named(tmp_path_factory: pytest.TempPathFactory, rows: list[Any], action: str):
     folder = tmp_path_factory.mktemp("gate")
-    verdict = judged(table(*rows), folder=folder, **{f"on_{name}": action for name in checks()})
+    actions: dict[str, Any] = {f"on_{name}": action for name in checks()}
+    verdict = judged(table(*rows), folder=folder, **actions)
     named = [json.loads(line)["row"] for line in verdict.findings.lines("rejected")]
     left = [row for batch in verdict.batches("train") for row in batch.column("row").to_pylist()]
     assert sorted(named + left) == list(range(1, len(rows) + 1))

@@ -79,7 +79,7 @@ def test_every_row_left_out_is_named(tmp_path: Path):
 
 FAULTS = {
     "schema": {"foo": "bar"},
-    "roles": {"messages": [{"role": "user", "content": "q"}, {"role": "user", "content": "q"}]},
+    "roles": {"messages": [{"role": role, "content": "q"} for role in ("user", "user", "assistant")]},
     "empty": {"query": "q", "response": " "},
     "duplicate": GOOD[2],
     "leak": {"query": "asked", "response": "x"},

@@ -44,7 +44,10 @@ def _parts(stage: str) -> list[str]:
     recorded = next((read_json(file)["made_of"] for file in manifests if file.is_file()), None)
     if recorded is None:
         return []
-    now = reuse.STAGES[stage].made_of(load(Path("params.yaml")), paths)
+    try:
+        now = reuse.STAGES[stage].made_of(load(Path("params.yaml")), paths)
+    except OSError:  # its inputs are not there yet
+        return []
     return [f"part changed: {name}{_change(recorded.get(name), value)}" for name, value in now.items()
             if recorded.get(name) != value]  # fmt: skip
 

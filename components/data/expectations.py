@@ -6,6 +6,7 @@ what was written is what the gate let through. A check that only warns promises 
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,26 +22,50 @@ from components.rows import from_arrow
 PLACE = ["split", "source", "row"]
 
 
-def expect(verdict: Verdict) -> list[dict[str, Any]]:
-    """Hold the suite against the clean rows of a verdict; return `{name, success, observed}` for each expectation."""
+def expect(verdict: Verdict, docs: Path) -> list[dict[str, Any]]:
+    """Hold the suite against the clean rows of a verdict; return `{name, success, observed}` for each expectation.
+
+    Args:
+        docs: a folder for Great Expectations' own pages on it, the Data Docs.
+    """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # it is read once, by the import
     import great_expectations as gx
 
     held = [name for name in checks() if verdict.context.action(name) in ("drop", "block") or name == "schema"]
     named = dict(_suite(gx.expectations, held, verdict.context.validation.min_rows))
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
-    asset = context.data_sources.add_pandas("rows").add_dataframe_asset("clean")
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": _frame(verdict, held)})
     for name, expectation in named.items():
         expectation.meta = {"name": name}  # the results come in an order of their own
-    suite = gx.ExpectationSuite(name="clean rows", expectations=list(named.values()))
-    outcomes: list[Any] = [result.to_json_dict() for result in batch.validate(suite).results]
+        expectation.description = name
+    outcomes = _validated(list(named.values()), _frame(verdict, held), docs)
     found = {outcome["expectation_config"]["meta"]["name"]: outcome for outcome in outcomes}
     return [
         {"name": name, "success": found[name]["success"], "observed": _observed(found[name]["result"])}
         for name in named
     ]
+
+
+def _validated(expectations: list[Any], frame: Any, docs: Path) -> list[dict[str, Any]]:
+    import great_expectations as gx
+    from great_expectations.checkpoint import UpdateDataDocsAction
+
+    shutil.rmtree(docs, ignore_errors=True)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
+    index = {"class_name": "DefaultSiteIndexBuilder"}
+    context.add_data_docs_site(
+        "clean", {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index}
+    )
+    asset = context.data_sources.add_pandas("rows").add_dataframe_asset("clean")
+    batch = asset.add_batch_definition_whole_dataframe("all")
+    suite = context.suites.add(gx.ExpectationSuite(name="clean rows", expectations=expectations))
+    validation = context.validation_definitions.add(gx.ValidationDefinition(name="gate", data=batch, suite=suite))
+    pages = UpdateDataDocsAction(name="pages", site_names=["clean"])
+    checkpoint = context.checkpoints.add(
+        gx.Checkpoint(name="gate", validation_definitions=[validation], actions=[pages])
+    )
+    (result,) = checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
+    return [outcome.to_json_dict() for outcome in result.results]
 
 
 def _frame(verdict: Verdict, held: list[str]) -> Any:

@@ -21,7 +21,7 @@ def run(params: Params, paths: Paths) -> Result:
         questions = data.read_questions(paths.questions)
         verdict = data.inspect(paths.raw, spool, questions, params.validation, _model_folder(params, paths))
         if params.validation.data_docs:
-            data.hold_expectations(verdict)
+            data.hold_expectations(verdict, paths.log("validate") / "data_docs")
         data.write_report(paths.reports, verdict)
         if verdict.closed:
             raise DataGateError(

@@ -194,6 +194,9 @@ def test_expectations_hold_on_clean_rows_and_name_each_check(tmp_path: Path):
     assert all(e["success"] for e in expectations)
     promised = {e["name"].partition(":")[0] for e in expectations if ":" in e["name"]}
     assert promised == {"schema", "roles", "empty", "special", "tools", "duplicate", "leak", "personal"}
+    docs = tmp_path / "logs/validate/data_docs"
+    (page,) = docs.glob("validations/**/*.html")
+    assert (docs / "index.html").exists() and "empty: No question, no answer" in page.read_text()
     assert "empty: No question, no answer" in (tmp_path / "reports/data.html").read_text()
 
 
@@ -202,7 +205,7 @@ def test_a_failed_expectation_closes_the_gate(tmp_path: Path):
     (tmp_path / "spool").mkdir()
     verdict = data.inspect(tmp_path / "data/raw", tmp_path / "spool", {}, Params().validation)
     verdict.roster.alive[:] = True  # as if the gate had let them through
-    data.hold_expectations(verdict)
+    data.hold_expectations(verdict, tmp_path / "docs")
     (reason,) = verdict.reasons
     assert reason.count("does not hold") == 2 and "'empty: No question" in reason and "'duplicate: " in reason
     assert "1 of 9 rows differ, such as 'the question is empty'" in reason

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from components.rows import Message
-from components.templates.marks import THOUGHT_TAGS, Marked
+from components.templates.marks import THOUGHT_TAG, THOUGHT_TAGS, Marked
 from components.templates.refused import Refused
 from components.templates.render import Render
 
@@ -75,7 +75,8 @@ class Reader:
                 return len(prompt)
             # Without a generation prompt the template writes the header with the answer.
             plain = attempt(self.render, [*before, {"role": "assistant", "content": "\ue002"}]) or ""
-            return min(own, len(_common(text, plain)))
+            header = min(own, len(_common(text, plain)))
+            return header if text[len(prompt) : header].strip() else len(prompt)  # a space is the model's
         if prompt is None or not before:
             if before:
                 raise Refused("the template does not say how it asks for this answer")
@@ -117,7 +118,7 @@ class Reader:
         tags = list(self.added.finditer(tail))
         known = next((tag for tag in tags if tag.group().lstrip() in self.stops), None)
         opened = {_stem(tag.group()) for tag in self.added.finditer(own)}
-        free = [tag for tag in tags if _stem(tag.group()) not in opened]
+        free = [tag for tag in tags if _stem(tag.group()) not in opened and not THOUGHT_TAG.search(tag.group())]
         return known or (free[-1 if last else 0] if free else None)
 
     def _followed(self, messages: list[Message], marked: Marked) -> list[str]:

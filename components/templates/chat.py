@@ -1,35 +1,26 @@
 """What a row's text is, and which characters of it a model learns."""
 
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.errors import ConfigError
 from components.rows import Message, Row
 from components.templates.answers import Answer, rendered
-from components.templates.control import any_of, control_pattern, refuse_control
-from components.templates.conversation import Conversations, Group, is_plain, may_be_laid_out
-from components.templates.forms import Form, call_form, text_form
+from components.templates.conversation import Conversations, Group
+from components.templates.kinds import Kinds
 from components.templates.loss_scale import LossScale
 from components.templates.refused import Refused
-from components.templates.render import Renderer, Span
-from components.templates.sample import Sample
-from components.templates.stops import stop_tokens
+from components.templates.render import Span
+from components.templates.sample import Sample, structure
+from components.templates.slots import is_plain, may_be_laid_out
+from components.templates.texts import Texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Weights = dict[int, float | None]
-KINDS = 1000
-"""Sets of tools and variables that are remembered: some data sets have tools of their own in each row."""
 UNLEARNED = "no assistant turn is learned: loss_scale leaves all of them out"
 MEDIA = frozenset(("images", "videos", "audios", "objects"))
-OWN = {
-    "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents", "max_length",
-    "messages", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "sanitize_control_tokens",
-    "tokenize", "tokenizer_kwargs", "tools", "truncation",
-}  # fmt: skip
-"""Arguments of `apply_chat_template` that a row does not set."""
 
 
 class ChatTemplate:
@@ -65,21 +56,16 @@ class ChatTemplate:
         self.tokenizer, self.system, self.loss_scale = tokenizer, system, loss_scale or LossScale()
         self.use_chat_template = use_chat_template
         self.source: str = tokenizer.get_chat_template() if use_chat_template else ""
-        self._variables = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
-        self._stops = stop_tokens(tokenizer)
-        self._special = any_of(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
+        self._kinds = Kinds(tokenizer, {} if enable_thinking is None else {"enable_thinking": enable_thinking})
+        self._texts = Texts(tokenizer)
         self._swallowing = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.rstrip)
         """Tokens that take the whitespace behind them along."""
-        self._renderers: dict[str, tuple[Renderer, Form]] = {}
-        self._kinds: dict[tuple[bool, bytes], Conversations | Refused] = {}
-        self._call_forms: dict[tuple[str, bytes], Form] = {}
-        self._control: dict[tuple[str, bool], re.Pattern[str]] = {}
         self._role_weights: dict[tuple[str, ...], Weights] = {}
 
     def render(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
         """The template's text for `messages`; raises whatever the template raises."""
-        renderer, form = self._renderer(self.source)
-        return renderer(form(messages), add_generation_prompt, None, **self._variables)
+        renderer, form = self._kinds.renderer(self.source)
+        return renderer(form(messages), add_generation_prompt, None, **self._kinds.variables)
 
     def samples(self, row: Row) -> list[Sample]:
         """What is learned of a row: one sample with all its answers, or several where the template shows an earlier
@@ -91,9 +77,11 @@ class ChatTemplate:
         if not MEDIA.isdisjoint(row):
             raise Refused(f"{min(MEDIA & row.keys())} are not learned from: the template is for text alone")
         if "messages" in row:
-            return self._conversation(row) if self.use_chat_template else [self._joined(row["messages"])]
+            if self.use_chat_template:
+                return self._conversation(row)
+            return [self._texts.question(row["messages"], self.loss_scale.base)]
         if "text" in row:
-            return [self._text(row["text"])]
+            return [self._texts.text(row["text"])]
         raise Refused(_not_for_sft(row))
 
     def pair(self, row: Row) -> tuple[Sample, Sample]:
@@ -120,8 +108,8 @@ class ChatTemplate:
             weights = weights | own
             messages = [{k: v for k, v in m.items() if k != "loss_scale" and v is not None} for m in messages]
             calls = any("tool_calls" in message for message in messages)
-        kind = self._kind(row, calls)
-        self._check(kind, messages, roles, plain)
+        kind = self._kinds.of(row, calls)
+        self._kinds.check(kind, messages, roles, plain)
         if self.loss_scale.base == "all":
             return [self._whole(kind, messages, weights)]
         wanted = [i for i, weight in weights.items() if weight != 0]
@@ -147,7 +135,7 @@ class ChatTemplate:
         if not any(counts):
             raise Refused(UNLEARNED)
         answer = group[last]
-        return Sample(kind.given(said), answer.text, spans, counts, _structure(said, len(group)), answer.suffix)
+        return Sample(kind.given(said), answer.text, spans, counts, structure(said, len(group)), answer.suffix)
 
     def _parts(self, messages: list[Message], i: int, answer: Answer, weight: float | None) -> list[tuple[Span, float]]:
         """The spans of one answer: what the strategy makes of it, then its end tag."""
@@ -175,7 +163,7 @@ class ChatTemplate:
         parts += [((position, len(text)), 1.0)]
         spans = [(span, weight) for span, weight in parts if span[0] < span[1]]
         return Sample(
-            kind.given(messages), text, [s for s, _ in spans], [w for _, w in spans], _structure(messages, len(weights))
+            kind.given(messages), text, [s for s, _ in spans], [w for _, w in spans], structure(messages, len(weights))
         )
 
     def _weights(self, roles: tuple[str, ...]) -> Weights:
@@ -186,90 +174,6 @@ class ChatTemplate:
             answers = [i for i, role in enumerate(roles) if role == "assistant"]
             self._role_weights[roles] = {i: 0.0 if last_only and i < asked else None for i in answers}
         return self._role_weights[roles]
-
-    def _check(self, kind: Conversations, messages: list[Message], roles: tuple[str, ...], plain: bool) -> None:
-        """Raises Refused when a text holds a control token."""
-        key = kind.renderer.source, "tool" in roles
-        if key not in self._control:
-            bare = Conversations(self.tokenizer, kind.renderer, kind.form, self._stops, None, self._variables)
-            self._control[key] = control_pattern(self.tokenizer, bare.reader, ["tool"] if key[1] else [])
-        pattern = self._control[key]
-        # Nearly all rows are done with at one look.
-        if not plain or kind.own or pattern.search("\0".join([message["content"] for message in messages])):
-            refuse_control(pattern, messages, kind.tools, kind.variables)
-
-    def _kind(self, row: Row, calls: bool) -> Conversations:
-        """The conversations with this row's tools and variables. Kept, refusals included."""
-        import orjson
-
-        tools, variables, key = row.get("tools") or None, self._variables, (calls, b"")
-        if tools or "chat_template_kwargs" in row:
-            variables = variables | row.get("chat_template_kwargs", {})
-            key = (calls, orjson.dumps((tools, variables)))
-        if key not in self._kinds:
-            if len(self._kinds) > KINDS:
-                self._kinds.clear()
-            try:
-                self._kinds[key] = self._new_kind(tools, variables, calls)
-            except Refused as refusal:
-                self._kinds[key] = refusal
-        known = self._kinds[key]
-        if isinstance(known, Refused):
-            raise known
-        return known
-
-    def _new_kind(self, tools: list[dict[str, Any]] | None, variables: dict[str, Any], calls: bool) -> Conversations:
-        if taken := OWN & variables.keys():
-            raise Refused("chat_template_kwargs sets an argument that is not the template's", min(taken))
-        if not all(isinstance(tool, dict) for tool in tools or []):
-            raise Refused("a tool is not an object")
-        renderer, form = self._renderer(self.tokenizer.get_chat_template(tools=tools))  # type: ignore[arg-type]
-        if calls:
-            form = self._call_form(renderer, form, variables)
-        return Conversations(self.tokenizer, renderer, form, self._stops, tools, variables)
-
-    def _call_form(self, renderer: Renderer, form: Form, variables: dict[str, Any]) -> Form:
-        import orjson
-
-        key = renderer.source, orjson.dumps(variables)
-        if key not in self._call_forms:
-            self._call_forms[key] = call_form(renderer, form, **variables)
-        return self._call_forms[key]
-
-    def _renderer(self, source: str) -> tuple[Renderer, Form]:
-        if source not in self._renderers:
-            renderer = Renderer(self.tokenizer, source)
-            self._renderers[source] = renderer, text_form(renderer)
-        return self._renderers[source]
-
-    def _text(self, text: str) -> Sample:
-        """Plain text, all of it learned, with the end of text behind it."""
-        refuse_control(self._special, [{"role": "text", "content": text}])
-        if not text.strip():
-            raise Refused("the text is empty")
-        begin, end = self._ends()
-        whole = begin + text + end
-        return Sample({"text": text}, whole, [(len(begin), len(whole))], [1.0], ("text", "1"))
-
-    def _joined(self, messages: Sequence[Message]) -> Sample:
-        """A conversation without a template: its texts one after the other; the answer is learned, and the end."""
-        refuse_control(self._special, list(messages))
-        if [m["role"] for m in messages].count("assistant") != 1 or messages[-1]["role"] != "assistant":
-            raise Refused("without a chat template a conversation is one question and its answer")
-        sample = self._text("".join(message["content"] for message in messages))
-        begin, _ = self._ends()
-        learned = len(begin) + sum(len(message["content"]) for message in messages[:-1])
-        if self.loss_scale.base == "all":
-            return sample._replace(structure=_structure(messages, 1))
-        return sample._replace(spans=[(learned, len(sample.text))], structure=_structure(messages, 1))
-
-    def _ends(self) -> tuple[str, str]:
-        """What the tokenizer writes before a text, and the end-of-text token."""
-        eos = self.tokenizer.eos_token
-        if not eos:
-            raise ConfigError("the tokenizer has no eos_token, which plain text has to end with")
-        around = [str(self.tokenizer.convert_ids_to_tokens(i)) for i in self.tokenizer.encode("")]
-        return "".join(token for token in around if token != eos), str(eos)
 
 
 def _placed(start: int, parts: Sequence[tuple[str, float]]) -> list[tuple[Span, float]]:
@@ -283,16 +187,6 @@ def _placed(start: int, parts: Sequence[tuple[str, float]]) -> list[tuple[Span, 
             spans.append(((start, end), weight))
         start = end
     return spans
-
-
-def _structure(messages: Sequence[Message], learned: int) -> tuple[str, ...]:
-    return (*[_shape(message) for message in messages], str(learned))
-
-
-def _shape(message: Message) -> str:
-    if len(message) == 2:
-        return message["role"]
-    return message["role"] + "".join(f"+{key}" for key in ("reasoning_content", "tool_calls") if key in message)
 
 
 def _not_for_sft(row: Row) -> str:

@@ -13,7 +13,7 @@ from components.templates.layout import Layout, mark, read_layout
 from components.templates.marks import THOUGHT_TAG, Marked, unmarked
 from components.templates.refused import Refused
 from components.templates.render import Renderer
-from components.templates.slots import FIELD, Shape, slots
+from components.templates.slots import Shape, is_plain, slots
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -168,13 +168,3 @@ class Conversations:
         if not all(name and name in with_tools for name in names):
             return ("the template does not show the tools",)
         return None
-
-
-def is_plain(messages: list[Message]) -> bool:
-    """Whether the messages hold roles and contents alone."""
-    return {len(message) for message in messages} <= {2}
-
-
-def may_be_laid_out(messages: list[Message]) -> bool:
-    """Whether the messages hold nothing but roles, contents and thoughts."""
-    return all(len(message) == 2 or (len(message) == 3 and FIELD in message) for message in messages)

@@ -44,7 +44,8 @@ class Marked:
         if thought := message.get("reasoning_content"):
             self.message["reasoning_content"] = self._round("thought", thought)
         content = message["content"]
-        if inline := THOUGHT.match(content):
+        inline = THOUGHT.match(content)
+        if inline and (content[inline.end() :].strip() or message.get("tool_calls")):
             opening, thought, closing = (group for group in inline.groups() if group is not None)
             rest = self._round("text", content[inline.end() :])
             self.message["content"] = opening + self._round("thought", thought) + closing + rest

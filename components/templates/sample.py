@@ -1,8 +1,9 @@
 """A rendered row and what is learned of it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from components.rows import Row
+from components.rows import Message, Row
 from components.templates.render import Span
 
 if TYPE_CHECKING:
@@ -39,3 +40,14 @@ class Sample(NamedTuple):
             **self.row.get("chat_template_kwargs", {}),
         )
         return ids + tokenizer.encode(self.suffix, add_special_tokens=False) if self.suffix else ids
+
+
+def structure(messages: Sequence[Message], learned: int) -> tuple[str, ...]:
+    """The structure of a sample of these messages: their roles with what is beside the content, and the answers."""
+    return (*[_kind(message) for message in messages], str(learned))
+
+
+def _kind(message: Message) -> str:
+    if len(message) == 2:
+        return message["role"]
+    return message["role"] + "".join(f"+{key}" for key in ("reasoning_content", "tool_calls") if key in message)

@@ -35,3 +35,13 @@ def message_of(shape: Shape, texts: list[str]) -> Message:
         return {"role": role, FIELD: texts[0], "content": texts[1]}
     opening, closing = thought
     return {"role": role, "content": opening + texts[0] + closing + texts[1]}
+
+
+def is_plain(messages: list[Message]) -> bool:
+    """Whether the messages hold roles and contents alone."""
+    return {len(message) for message in messages} <= {2}
+
+
+def may_be_laid_out(messages: list[Message]) -> bool:
+    """Whether the messages hold nothing but roles, contents and thoughts."""
+    return all(len(message) == 2 or (len(message) == 3 and FIELD in message) for message in messages)

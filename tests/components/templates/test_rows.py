@@ -4,6 +4,8 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.errors import ConfigError
 from components.templates import ChatTemplate, Refused, encode
@@ -199,3 +201,41 @@ def test_a_plain_row_costs_little_more_than_its_rendering() -> None:
         seconds(lambda row: chat.tokenizer.apply_chat_template(row["messages"], tokenize=False)) for _ in "123"
     )
     assert min(seconds(chat.samples) for _ in "123") < 1.5 * rendering
+
+
+WORDS = st.lists(
+    st.sampled_from(["sky", " ", "\n", "blue.", "<think>", "</think>", "世", "\t", "<b>", "|"]), max_size=6
+)
+KNOWN: dict[str, ChatTemplate] = {}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    name=st.sampled_from(sorted(FAMILIES)),
+    texts=st.lists(WORDS.map("".join), min_size=6, max_size=6),
+    n=st.integers(1, 2),
+)
+def test_a_layout_says_what_reading_turn_by_turn_says(name: str, texts: list[str], n: int) -> None:
+    family = FAMILIES[name]
+    chat = KNOWN.setdefault(name, ChatTemplate(tokenizer(family.template, eos=family.eos)))
+    thoughts = [{"reasoning_content": text} if text.strip() and "think>" not in text else {} for text in texts[4:]]
+    turns = [({"role": "user", "content": texts[2 * i]}, said(texts[2 * i + 1], **thoughts[i])) for i in range(n)]
+    messages = [message for turn in turns for message in turn]
+    roles, answers = tuple(message["role"] for message in messages), list(range(1, 2 * n, 2))
+    kind = chat._kinds.of({"messages": messages}, calls=False)
+    try:
+        laid_out = kind.plain(messages, roles, answers)
+    except Refused:
+        laid_out = None
+    if laid_out is None:
+        return
+    try:
+        read = kind.exact(messages, answers)
+    except Refused as refused:
+        assert refused.reason == "an assistant's text is empty" or "message's text" in refused.reason, refused.reason
+        return
+
+    def borders(groups: Any) -> list[Any]:
+        return [(answer.text, answer.start, answer.end) for group in groups for answer in group.values()]
+
+    assert borders(laid_out) == borders(read)

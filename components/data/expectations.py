@@ -118,5 +118,5 @@ def _observed(result: Any) -> str:
     if "observed_value" in result:
         value = result["observed_value"]
         return f"{len(value)} columns" if isinstance(value, list) else f"{value:,}"
-    wrong, examples = result["unexpected_count"], result["partial_unexpected_list"]
-    return f"{wrong:,} of {result['element_count']:,} rows differ" + (f", such as {examples[0]!r}" if wrong else "")
+    wrong, rows, examples = result["unexpected_count"], result["element_count"], result["partial_unexpected_list"]
+    return f"{wrong:,} of {rows:,} rows differ, such as {examples[0]!r}" if wrong else f"all {rows:,} rows"

@@ -1,12 +1,11 @@
 """What the gate found, for programs (`data.json`) and for people (`data.html`)."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from components.data.checks import checks, language, personal, promise
-from components.data.findings import SHOWN, Finding
+from components.data.findings import SHOWN
 from components.data.gate import Verdict
 from components.files import replacing, write_text
 from components.rows import CONVERSATIONS, Row, from_arrow
@@ -70,8 +69,8 @@ def _page(verdict: Verdict) -> str:
         lengths=_lengths(verdict),
         languages=_languages(verdict),
         median=int(np.median(sizes)) if len(sizes) else 0,
-        rejected=_spread(verdict.findings.of("rejected")),
-        warned=_spread(verdict.findings.of("warned")),
+        rejected=_grouped(verdict, "rejected"),
+        warned=_grouped(verdict, "warned"),
         warnings=verdict.findings.count("warned"),
         samples=_samples(verdict),
         short=_short,
@@ -130,15 +129,16 @@ def _short(count: int) -> str:
     return f"{count:,}" if count < 10_000 else f"{count / 1000:.0f}k"
 
 
-def _spread(findings: list[Finding]) -> list[Finding]:
-    """At most `SHOWN` findings, with each check getting its turn."""
-    seen: Counter[str] = Counter()
-    ranked = []
-    for position, finding in enumerate(findings):
-        ranked.append((seen[finding.check], position, finding))
-        seen[finding.check] += 1
-    kept = sorted(ranked, key=lambda item: item[:2])[:SHOWN]
-    return [finding for _, _, finding in sorted(kept, key=lambda item: item[1])]
+def _grouped(verdict: Verdict, level: str) -> list[dict[str, Any]]:
+    """What the page quotes of a level, check by check: `SHOWN` findings in all, each check with a fair part."""
+    found = {check: shown for (of, check), shown in verdict.findings.shown.items() if of == level}
+    fair = max(5, SHOWN // max(1, len(found)))
+    counts = verdict.findings.counts
+    return [
+        {"check": check, "count": counts[level, check], "shown": found[check][:fair], "size": len(found[check][:fair])}
+        for check in checks()
+        if check in found
+    ]
 
 
 def _samples(verdict: Verdict) -> list[dict[str, Any]]:

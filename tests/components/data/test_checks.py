@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.data.checks import checks, personal, promise
+from components.data.checks.hashes import repeated
 from components.data.checks.special import special_tokens
 from tests.components.data.gates import chat, judged, pair, table
 
@@ -396,6 +398,13 @@ def test_short_rows_are_left_to_the_exact_check():
 def test_a_long_text_is_hashed_in_pieces():
     long = "".join(f"sentence number {i} of many. " for i in range(20_000))
     assert list(found("near_duplicate", {"text": long}, {"text": long[5000:]}, {"text": "x"})) == [2]
+
+
+@given(st.lists(st.integers(0, 9)))
+def test_repeated_keys(keys: list[int]):
+    later, earlier = repeated(np.array(keys, np.uint64))
+    expected = [(i, keys.index(key)) for i, key in enumerate(keys) if keys.index(key) != i]
+    assert list(zip(later.tolist(), earlier.tolist(), strict=True)) == expected
 
 
 def test_contradictions_among_preferences():

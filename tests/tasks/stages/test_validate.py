@@ -211,6 +211,16 @@ def test_a_failed_expectation_closes_the_gate(tmp_path: Path):
     assert "1 of 9 rows differ, such as 'the question is empty'" in reason
 
 
+def test_what_is_slow_to_import_is_left_alone(tmp_path: Path):
+    put(tmp_path, GOOD, VAL, ["asked"])
+    slow = "pandas torch transformers great_expectations mlflow datasets"
+    script = "import sys; from tasks.stages import validate; from components.config import Params\n"
+    script += "from tasks.stages.paths import Paths; from pathlib import Path\n"
+    script += f"validate.run(Params(), Paths.here()); print([m for m in '{slow}'.split() if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_as_a_command(tmp_path: Path):
     put(tmp_path, [*GOOD, {"query": 5, "response": "x"}])
     (tmp_path / "params.yaml").write_text("validation: {on_schema: block}\n")

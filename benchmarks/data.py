@@ -5,8 +5,8 @@
 
 Rows are alpaca-shaped chats made up here, 84 tokens each on average with a vocabulary of 8,192, one in ten in Chinese.
 What either has to import is imported before its clock starts. The rate is that of the rows between 10,000 and 52,000;
-that of all 52,000 stands beside it. Ours is fetch, conversion behind the gate (its checks off, as the peer has none; with them on
-it has a line of its own) and template. Runs alternate, so that a machine whose speed drifts drifts for all.
+that of all 52,000 stands beside it. Ours is fetch, conversion behind the gate (its checks off, as the peer has none;
+with them on it has a line of its own) and template. Runs alternate, so that a drifting machine drifts for all.
 """
 
 import argparse

@@ -178,5 +178,6 @@ def read_batches(
     """The batches of a Parquet file, one at a time in memory; `columns` chooses among them."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    # Its read-ahead would keep all row groups, still compressed, until the end.
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         yield from file.iter_batches(batch_size, columns=None if columns is None else list(columns))

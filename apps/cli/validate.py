@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
 
 
 def missing_files(params: Params, root: Path = Path()) -> list[str]:
-    """What the parameters name and what is not there: local files, looked up from `root`, tuners, quantizers."""
+    """What the parameters name and what is not there: local files, looked up from `root`, names of methods."""
     problems: list[str] = []
     custom = [root / Path(name).expanduser() for name in params.data.custom_dataset_info]
     for leaf in ("dataset", "val_dataset", "eval_dataset"):
@@ -48,6 +48,15 @@ def missing_files(params: Params, root: Path = Path()) -> list[str]:
                 data.resolve([name], root, params.data.use_hf, {}, None, custom)
             except ConfigError as error:
                 problems.append(f"data.{leaf}: {error}")
+    if params.template.loss_scale != "default":
+        from components.templates import strategy
+
+        try:
+            strategy(
+                params.template.loss_scale, [root / Path(p).expanduser() for p in params.template.external_plugins]
+            )
+        except ConfigError as error:
+            problems.append(f"template.{error}")
     components = Path(__file__).parents[2] / "components"
     for leaf, names, folder in (
         ("tuner.train_type", [params.tuner.train_type], components / "tuners"),

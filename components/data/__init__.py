@@ -16,13 +16,11 @@ from components.data.report import write_report
 from components.data.resolve import resolve
 from components.data.sources import Source, inputs_sha256, recorded_sources, where
 from components.data.spool import Picked, write_picked
-from components.data.tables import Table, write_table
 
 __all__ = [
     "Collected",
     "Picked",
     "Source",
-    "Table",
     "Verdict",
     "collect_questions",
     "collect_rows",
@@ -38,5 +36,4 @@ __all__ = [
     "write_picked",
     "write_questions",
     "write_report",
-    "write_table",
 ]

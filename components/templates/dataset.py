@@ -234,8 +234,14 @@ def _histogram(lengths: Counter[int]) -> list[dict[str, int]]:
 
 
 def identity(folder: Path) -> dict[str, str]:
-    """What of a model's folder decides the tokens: hashes of its chat template and of its tokenizer's files."""
-    return {"chat template": _template_sha256(folder), "tokenizer": tokenizer_sha256(folder)}
+    """What of a model's folder decides the tokens: hashes of its chat template, of its tokenizer's files, and of those
+    that say at which tokens it stops."""
+    stops = {n: sha256(folder / n) for n in ("config.json", "generation_config.json") if (folder / n).is_file()}
+    return {
+        "chat template": _template_sha256(folder),
+        "tokenizer": tokenizer_sha256(folder),
+        "stop tokens": sha256_of(stops),
+    }
 
 
 def _template_sha256(folder: Path) -> str:

@@ -1,10 +1,11 @@
 """Turn clean rows into tokens, with the loss on what the model is to say."""
 
+from pathlib import Path
 from typing import Any
 
 from components import cache, models, templates
 from components.config import Params
-from components.files import MANIFEST, read_json, replacing_folder
+from components.files import MANIFEST, read_json, replacing_folder, sha256
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main, progress
 
@@ -30,8 +31,10 @@ def run(params: Params, paths: Paths) -> Result:
 
 def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
     """The chat template of the model in data/model.json, as the parameters want it used."""
+    asked = params.template
+    weights = templates.strategy(asked.loss_scale, _plugins(params, paths))
     tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
-    return templates.ChatTemplate(tokenizer, params.template.system)
+    return templates.ChatTemplate(tokenizer, asked.system, weights, asked.enable_thinking, asked.use_chat_template)
 
 
 def made_of(params: Params, paths: Paths) -> dict[str, Any]:
@@ -41,9 +44,14 @@ def made_of(params: Params, paths: Paths) -> dict[str, Any]:
         "rows": {name: file["sha256"] for name, file in rows.items()},
         **templates.identity(models.folder(read_json(paths.model), paths.workspace)),
         **params.template.model_dump(),
+        "external_plugins": {file.name: sha256(file) for file in _plugins(params, paths)},
         "code": cache.code("components.templates", "components.rows", "tasks.stages.template"),
         "libraries": cache.versions("transformers", "tokenizers", "jinja2"),
     }
+
+
+def _plugins(params: Params, paths: Paths) -> list[Path]:
+    return [paths.workspace / Path(name).expanduser() for name in params.template.external_plugins]
 
 
 if __name__ == "__main__":

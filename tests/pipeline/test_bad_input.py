@@ -113,10 +113,10 @@ def test_what_the_command_line_shows_is_refused_before_anything_is_written(
         ("silent.jsonl", 3, "the data gate closed: min_rows: 0 rows left"),
         ("latin.jsonl", 3, "latin.jsonl:1: not UTF-8"),
         ("other.jsonl", 3, "other.jsonl:1"),
-        ("model", 2, "is a folder; name the file in it"),
+        ("model", 2, "'model' holds no file of rows"),
         ("owner/name#5", 1, "does not answer"),
         ("owner/name#5 --use_hf true", 1, "does not answer"),
-        ("control.jsonl", 3, "every label is masked"),
+        ("control.jsonl", 3, "special 8"),
         ("good.jsonl --max_length 4", 3, "every label is masked"),
     ],
 )

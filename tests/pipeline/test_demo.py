@@ -1,11 +1,12 @@
 """The main job, as the tutorial tells it: one fresh checkout, command after command, in this order."""
 
 import json
+import re
 import subprocess
 
 import pytest
 
-from tests.pipeline.conftest import Workspace
+from tests.pipeline.conftest import ROOT, Workspace
 
 Ran = subprocess.CompletedProcess[str]
 
@@ -128,3 +129,28 @@ def test_the_example_of_the_readme(workspace: Workspace, demo: Ran) -> None:
     assert trained.returncode == 0, trained.stdout + trained.stderr
     answer = workspace.run(f"echo 'Who are you?' | {infer}")
     assert answer.stdout.strip() == "I am Robin, an assistant made by the Robin team.", answer.stderr
+
+
+DATA_COMMANDS = [
+    line
+    for block in re.findall(r"```shell\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize("command", DATA_COMMANDS)
+def test_every_command_for_looking_at_data(command: str, workspace: Workspace, demo: Ran) -> None:
+    ran = workspace.run(command)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout
+
+
+def test_explain_names_the_part_of_the_tokens_that_changed(workspace: Workspace, demo: Ran) -> None:
+    params = workspace.root / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("max_length: 512", "max_length: 300"))
+    try:
+        told = workspace.run("martlet explain template")
+    finally:
+        params.write_text(before)
+    assert "part changed: max_length (512 -> 300)" in told.stdout

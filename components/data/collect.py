@@ -34,7 +34,7 @@ def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, scr
     """
     import numpy as np
 
-    _check_shares(data.interleave_prob, len(train))
+    check_shares(data.interleave_prob, len(train))
     loader = Loader(data, scratch)
     parts: dict[str, list[np.ndarray]] = {"train": [], "val": []}
     sources, described = [], []
@@ -47,7 +47,7 @@ def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, scr
         parts["val"].append(held + rows.start)
         sources.append(rows.source)
         described.append(rows.description() | {"split": name, "taken": len(taken), "held_out": len(held)})
-    loader.check_columns()
+    loader.prepare.check_columns()
     if data.interleave_prob:
         every = data.stopping_strategy == "all_exhausted"
         parts["train"] = [interleaved(parts["train"], data.interleave_prob, data.data_seed, every)]
@@ -60,7 +60,8 @@ def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, scr
     return Collected(tables, sources, {"rows": counts, "sources": described})
 
 
-def _check_shares(shares: Sequence[float], datasets: int) -> None:
+def check_shares(shares: Sequence[float], datasets: int) -> None:
+    """See that interleaving has a share for each dataset. Raises: ConfigError."""
     if shares and len(shares) != datasets:
         raise ConfigError(f"interleave_prob: {len(shares)} shares for {datasets} training datasets; give one for each")
     if any(not share > 0 for share in shares):

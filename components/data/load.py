@@ -1,13 +1,13 @@
 """The rows of a source, as they are to be: renamed, converted, their placeholders filled."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from components.config.groups.data import Data
 from components.data import catalogue
-from components.data.hubs import snapshot
+from components.data.hubs import Shards, Snapshot, snapshot
 from components.data.placeholders import filler
 from components.data.readers import read
 from components.data.sources import Source, where
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from components.data.catalogue import Entry
 
 Raw = dict[str, Any]
+Found = TypeVar("Found", Snapshot, Shards)
 
 
 class Loaded(NamedTuple):
@@ -41,46 +42,37 @@ class Loaded(NamedTuple):
         return named | version | {"licence": self.licence} | counts
 
 
-class Loader:
-    """Reads sources into one spool, with one set of renames and placeholders, and sees which renames were of use."""
+class Preparer:
+    """Renames, converts and fills rows, and sees which renames were of use."""
 
-    def __init__(self, data: Data, scratch: Path) -> None:
-        self.spool = Spool(scratch)
+    def __init__(self, data: Data) -> None:
         self.columns = data.columns
         self.fill = filler(data.model_name, data.model_author)
         self.unused, self.seen = set(data.columns), set[str]()
 
-    def load(self, source: Source) -> Loaded:
-        """Append the rows of a source to the spool.
+    def __call__(self, name: str, number: int, row: Raw, written: bytes | None, entry: "Entry | None") -> bytes | None:
+        """Row `number` of the dataset `name` as it is to be, as JSON; None when the built-in dataset leaves it out.
+
+        Args:
+            written: the row as it stands in the file, where that is JSON.
 
         Raises:
-            ConfigError: a placeholder without a value, an unknown hub id.
-            DataGateError: a malformed file, a row that is not as the built-in dataset's are, or no row at all.
-            MartletError: a hub that does not answer.
+            ConfigError: a placeholder without a value.
+            DataGateError: a row that is not as the built-in dataset's are.
         """
         import orjson
 
-        source, licence, parts = _located(source)
-        start, left_out = len(self.spool), 0
-        self.spool.begin(source.spec)
-        for number, row, written, entry in _numbered(parts):
-            try:
-                kept = self._changed(row, entry) if entry or self.columns else row
-            except ValueError as error:
-                raise DataGateError(f"{where(source.name, number)}: {error}") from error
-            if kept is None:
-                left_out += 1
-                continue
-            raw = written if written and kept is row else orjson.dumps(kept, default=_plain)
-            if b"{{" in raw:
-                unescaped = orjson.dumps(kept, default=_plain).decode()
-                raw = self.fill(unescaped, where(source.name, number)).encode()
-            self.spool.append(number, raw)
-        size = len(self.spool) - start
-        if not size:
-            why = f"; its converter left out all {left_out} rows" if left_out else "; it needs at least one row"
-            raise DataGateError(f"{source.name}: the dataset is empty{why}")
-        return Loaded(source, start, size, left_out, licence)
+        try:
+            kept = self._changed(row, entry) if entry or self.columns else row
+        except ValueError as error:
+            raise DataGateError(f"{where(name, number)}: {error}") from error
+        if kept is None:
+            return None
+        raw = written if written and kept is row else orjson.dumps(kept, default=_plain)
+        if b"{{" in raw:
+            unescaped = orjson.dumps(kept, default=_plain).decode()
+            raw = self.fill(unescaped, where(name, number)).encode()
+        return raw
 
     def _changed(self, row: Raw, entry: "Entry | None") -> Raw | None:
         if self.columns:
@@ -95,22 +87,67 @@ class Loader:
             raise ConfigError(f"columns: no dataset has a column '{column}'{did_you_mean(column, self.seen)}")
 
 
+class Loader:
+    """Reads sources into one spool, with one set of renames and placeholders."""
+
+    def __init__(self, data: Data, scratch: Path) -> None:
+        self.spool = Spool(scratch)
+        self.prepare = Preparer(data)
+
+    def load(self, source: Source) -> Loaded:
+        """Append the rows of a source to the spool.
+
+        Raises:
+            ConfigError: a placeholder without a value, an unknown hub id.
+            DataGateError: a malformed file, a row that is not as the built-in dataset's are, or no row at all.
+            MartletError: a hub that does not answer.
+        """
+        source, licence, parts = _located(source)
+        start, left_out = len(self.spool), 0
+        self.spool.begin(source.spec)
+        for number, row, written, entry in _numbered(parts):
+            raw = self.prepare(source.name, number, row, written, entry)
+            if raw is None:
+                left_out += 1
+            else:
+                self.spool.append(number, raw)
+        size = len(self.spool) - start
+        if not size:
+            why = f"; its converter left out all {left_out} rows" if left_out else "; it needs at least one row"
+            raise DataGateError(f"{source.name}: the dataset is empty{why}")
+        return Loaded(source, start, size, left_out, licence)
+
+
 Part = tuple[Sequence[tuple[Path, str]], "Entry | None"]
 
 
 def _located(source: Source) -> tuple[Source, str | None, list[Part]]:
     """The files of a source, each part with the entry that reads it; the source with its version; the licence."""
-    entries = source.parts or (None,)
-    known = next((entry.licence for entry in source.parts), None)
     if not source.hub:
-        return source, known, [(source.files, entries[0])]
-    parts: list[Part] = []
+        return source, declared_licence(source), [(source.files, next(iter(source.parts), None))]
+    source, licence, found = on_hub(source, snapshot)
+    parts: list[Part] = [
+        ([(path, f"{source.name}/{path.name}") for path in part.files], entry) for part, entry in found
+    ]
+    return source, licence, parts
+
+
+def declared_licence(source: Source) -> str | None:
+    """The licence that the catalogue knows of."""
+    return next((entry.licence for entry in source.parts), None)
+
+
+def on_hub(source: Source, look: Callable[..., Found]) -> "tuple[Source, str | None, list[tuple[Found, Entry | None]]]":
+    """What `look` (`hubs.snapshot` or `hubs.shards`) finds of each part of a hub's dataset, with the entry that reads
+    it; the source with its commit; the licence."""
+    known = declared_licence(source)
     revision, licence = source.version or source.asked, known
-    for entry in entries:
+    parts: list[tuple[Found, Entry | None]] = []
+    for entry in source.parts or (None,):
         subsets, split = (entry.subsets, entry.split) if entry else (source.subsets, "train")
-        found = snapshot(source.hub, source.name, revision, subsets, split=split, known=catalogue.names())
+        found = look(source.hub, source.name, revision, subsets, split=split, known=catalogue.names())
         revision, licence = found.revision, found.licence or known
-        parts.append(([(path, f"{source.name}/{path.name}") for path in found.files], entry))
+        parts.append((found, entry))
     return replace(source, version=revision), licence, parts
 
 

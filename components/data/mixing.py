@@ -1,12 +1,12 @@
 """Which rows, in which order: the same seed gives the same ones. Rows are int64 indices in numpy arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
-_BLOCK = 1000
+BLOCK = 1000
 
 
 def split(
@@ -42,13 +42,12 @@ def interleaved(parts: "Sequence[np.ndarray]", shares: Sequence[float], seed: in
     """
     import numpy as np
 
-    generator = np.random.default_rng(seed)
-    chances = np.array(shares) / np.sum(shares)
+    drawing = draws_of(shares, seed)
     sizes = np.array([len(part) for part in parts])
     blocks: list[np.ndarray] = []
     drawn = np.zeros(len(parts), np.int64)
     while not (all if all_exhausted else any)(drawn >= sizes):
-        blocks.append(generator.choice(len(parts), size=_BLOCK, p=chances).astype(np.int32))
+        blocks.append(next(drawing))
         drawn += np.bincount(blocks[-1], minlength=len(parts))
     draws = np.concatenate(blocks)
     places = [np.flatnonzero(draws == number) for number in range(len(parts))]
@@ -59,6 +58,16 @@ def interleaved(parts: "Sequence[np.ndarray]", shares: Sequence[float], seed: in
         kept = place[place < stop]
         order[kept] = part[np.arange(len(kept)) % len(part)]
     return order
+
+
+def draws_of(shares: Sequence[float], seed: int) -> "Iterator[np.ndarray]":
+    """Which dataset gives the next row, drawn for ever, in arrays of 1000."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    chances = np.array(shares) / np.sum(shares)
+    while True:
+        yield generator.choice(len(shares), size=BLOCK, p=chances).astype(np.int32)
 
 
 def shuffled(order: "np.ndarray", seed: int) -> "np.ndarray":

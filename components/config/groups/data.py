@@ -28,6 +28,10 @@ class Data(Group):
     stopping_strategy: Literal["first_exhausted", "all_exhausted"] = field(
         "first_exhausted", "when interleaving ends; with all_exhausted, datasets that are used up begin again"
     )
+    streaming: bool = field(
+        False, "read, check and tokenise rows while they are trained on, for data that fit on no disk (needs max_steps)"
+    )
+    shuffle_buffer_size: int = field(1000, "rows of a stream that are shuffled among each other", gt=0)
     columns: Mapping = field({}, 'rename columns before reading, as JSON: {"text1": "query", "text2": "response"}')
     model_name: Names = field([], "the name that fills {{NAME}} in a row; a second one is for Chinese rows")
     model_author: Names = field([], "the maker that fills {{AUTHOR}} in a row; a second one is for Chinese rows")

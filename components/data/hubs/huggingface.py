@@ -98,10 +98,14 @@ def _wait(error: Exception) -> float | None:
     return float(limit.reset_in_seconds) if limit else float(after) if after.isdigit() else None
 
 
-def fetch(repo_id: str, commit: str, files: Sequence[File]) -> None:
-    """Download files of a commit into its folder; those that are there are left as they are."""
-    from huggingface_hub import snapshot_download
+def fetch(repo_id: str, commit: str, files: Sequence[File], into: Path | None = None) -> None:
+    """Download files of a commit into its folder in the cache, or into another; those there are left as they are."""
+    from huggingface_hub import hf_hub_download, snapshot_download
 
+    if into:
+        for file in files:  # a snapshot would list the whole repository each time
+            hf_hub_download(repo_id, file.name, repo_type="dataset", revision=commit, local_dir=into)
+        return
     wanted = [glob.escape(file.name) for file in files]
     snapshot_download(repo_id, repo_type="dataset", revision=commit, allow_patterns=wanted)
 

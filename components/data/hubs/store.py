@@ -56,17 +56,37 @@ def _size(path: Path) -> int:
 
 
 def _snapshot(folder: Path, names: Iterable[str], matter: dict[str, Any]) -> Snapshot:
-    licence = matter.get("license")
-    words = licence if isinstance(licence, list) else [licence] if licence else []
-    return Snapshot([folder / name for name in names], folder.name, ", ".join(map(str, words)) or None)
+    return Snapshot([folder / name for name in names], folder.name, licence(matter))
+
+
+def licence(matter: dict[str, Any]) -> str | None:
+    """The licence that a repository declares."""
+    said = matter.get("license")
+    return ", ".join(map(str, said if isinstance(said, list) else [said] if said else [])) or None
 
 
 def download(module: ModuleType, repo_id: str, repository: Repository, subsets: Sequence[str], split: str) -> Snapshot:
     """Bring what is wanted of a repository into the cache.
 
     Raises:
-        ConfigError: as `select`, or a name that lies outside of the snapshot.
+        ConfigError: as `wanted`.
         MartletError: the download failed, or what arrived is not what the hub lists.
+    """
+    cards, files, matter = wanted(module, repo_id, repository, subsets, split)
+    bring(module, repo_id, repository.commit, files)
+    folder: Path = module.folder(repo_id, repository.commit)
+    _put_on_record(folder, repository, cards, files)
+    return _snapshot(folder, [file.name for file in files], matter)
+
+
+def wanted(
+    module: ModuleType, repo_id: str, repository: Repository, subsets: Sequence[str], split: str
+) -> tuple[list[File], list[File], dict[str, Any]]:
+    """The files that say what is in a repository, which are downloaded; those of the wanted rows; what the first say.
+
+    Raises:
+        ConfigError: as `select`, or a name that lies outside of the snapshot.
+        MartletError: the download failed.
     """
     by_name = {file.name: file for file in repository.files}
     for name in by_name:
@@ -78,26 +98,27 @@ def download(module: ModuleType, repo_id: str, repository: Repository, subsets: 
     folder: Path = module.folder(repo_id, repository.commit)
     possible = (CARD, f"{repo_id.rpartition('/')[2]}.json")
     cards = [by_name[name] for name in possible if name in by_name and by_name[name].size <= _LARGEST_CARD]
-    _bring(module, repo_id, repository, cards)
+    bring(module, repo_id, repository.commit, cards)
     names, matter = _declared(folder, [*by_name], [file.name for file in cards])
-    chosen = select(names, matter, subsets, split, repo_id)
-    files = [by_name[name] for name in chosen]
-    _bring(module, repo_id, repository, files)
-    _put_on_record(folder, repository, cards, files)
-    return _snapshot(folder, chosen, matter)
+    files = [by_name[name] for name in select(names, matter, subsets, split, repo_id)]
+    return cards, files, matter
 
 
-def _bring(module: ModuleType, repo_id: str, repository: Repository, files: Sequence[File]) -> None:
-    """Fetch what is not there, and prove that all of it is what the hub has."""
-    folder: Path = module.folder(repo_id, repository.commit)
+def bring(module: ModuleType, repo_id: str, commit: str, files: Sequence[File], into: Path | None = None) -> None:
+    """Fetch what is not there, into the cache or a folder, and prove that all of it is what the hub has.
+
+    Raises:
+        MartletError: the download failed, or what arrived is not what the hub lists.
+    """
+    folder: Path = into or module.folder(repo_id, commit)
     if not files:
         return
     for file in files:
         if (folder / file.name).exists() and _size(folder / file.name) != file.size:
             _drop(folder / file.name)
     _check_space(module, repo_id, folder, [file for file in files if not (folder / file.name).exists()])
-    with explained(module, repo_id, repository.commit):
-        module.fetch(repo_id, repository.commit, files)
+    with explained(module, repo_id, commit):
+        module.fetch(repo_id, commit, files, into)
     for file in files:
         if not _is_whole(folder / file.name, file):
             _drop(folder / file.name)

@@ -7,7 +7,7 @@ first fault with its place, and how many more there are.
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -37,15 +37,17 @@ def kind_of(name: str) -> str | None:
     return suffix if suffix in KINDS else None
 
 
-def read(path: Path, name: str) -> Iterator[Numbered]:
+def read(path: Path, name: str, tell: Callable[[int, str], None] | None = None) -> Iterator[Numbered]:
     """Yield the numbered rows of a file; `name` is what the user calls it.
+
+    A malformed row is told with its number and the reason, if `tell` is given, and passed over.
 
     Raises:
         DataGateError: not UTF-8, malformed, a row that is no object or too long, an archive that is damaged or expands
             beyond measure; some after the last good row has been given.
     """
     with opened(path, name) as file:
-        yield from rows_of(file, path.name, Faults(name))
+        yield from rows_of(file, path.name, Faults(name, tell))
 
 
 def rows_of(file: BinaryIO, file_name: str, faults: Faults) -> Iterator[Numbered]:

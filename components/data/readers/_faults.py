@@ -1,5 +1,6 @@
 """What is wrong with a file, in one message."""
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from components.errors import DataGateError
@@ -8,12 +9,16 @@ _AROUND = 30
 
 
 class Faults:
-    """The first fault of a file, and a count of the others."""
+    """The first fault of a file, and a count of the others; with `tell`, each malformed row is told and passed over."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.first, self.count = name, "", 0
+    def __init__(self, name: str, tell: Callable[[int, str], None] | None = None) -> None:
+        self.name, self.tell, self.first, self.count = name, tell, "", 0
 
     def add(self, number: int, reason: str) -> None:
+        """A row is malformed, and the next can be read."""
+        if self.tell:
+            self.tell(number, reason)
+            return
         self.first = self.first or f"{self.name}:{number}: {reason}"
         self.count += 1
 
@@ -26,6 +31,7 @@ class Faults:
 
     def refuse(self, number: int, reason: str) -> NoReturn:
         """A fault behind which nothing more can be read. Raises: DataGateError."""
+        self.tell = None
         self.add(number, reason)
         self.stop()
         raise AssertionError

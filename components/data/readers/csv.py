@@ -26,4 +26,4 @@ def rows(file: BinaryIO, faults: Faults, delimiter: str = ",") -> Iterator[tuple
                 faults.add(line, f"{len(cells)} cells where the header has {len(header)}")
             line = records.line_num + 1
     except csv.Error as error:
-        faults.add(line, f"not CSV: {error}")
+        faults.refuse(line, f"not CSV: {error}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import chain
 from json import JSONDecoder
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from components.data.readers import _files, jsonl
 from components.data.readers._faults import Faults, excerpt, kind_of_value
@@ -53,7 +53,6 @@ def _lines(file: BinaryIO, head: bytes, place: _Place, faults: Faults) -> Iterat
         value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         _malformed(content, error, place, faults)
-        return
     keys = f" with the keys {', '.join(list(value)[:5])}" if isinstance(value, dict) else ""
     kind = kind_of_value(value)
     raise DataGateError(f"{faults.name}: holds {kind}{keys}; a JSON dataset is a list of rows: [{{…}}, …]")
@@ -84,7 +83,6 @@ def _elements(file: BinaryIO, buffer: bytes, place: _Place, faults: Faults) -> I
                 stop, found = _front(buffer, between)
         except orjson.JSONDecodeError as error:
             _malformed(buffer, error, place, faults)
-            return
         if not stop:
             if len(buffer) > _files.MAX_ROW:
                 _too_long(buffer, number, place, faults)
@@ -151,7 +149,7 @@ def _between(buffer: bytes, stop: int) -> bytes:
     return buffer[stop : end + 1] if 0 < key < end else b""
 
 
-def _malformed(buffer: bytes, error: Any, place: _Place, faults: Faults) -> None:
+def _malformed(buffer: bytes, error: Any, place: _Place, faults: Faults) -> NoReturn:
     """`error` came of the `buffer` that begins at `place`, or of that behind a bracket."""
     try:
         buffer.decode()
@@ -160,7 +158,7 @@ def _malformed(buffer: bytes, error: Any, place: _Place, faults: Faults) -> None
             at = place.behind(buffer[: encoding.start])
             faults.not_utf8(at.line, buffer[encoding.start], f"byte {at.byte + 1:,} of the file")
     at = place.behind(error.doc[: error.pos].encode(errors="surrogatepass"))
-    faults.add(at.line, f"not JSON: {error.msg} (near byte {at.byte:,} of the file): {excerpt(error.doc, error.pos)}")
+    faults.refuse(at.line, f"not JSON: {error.msg} (near byte {at.byte:,} of the file): {excerpt(error.doc, error.pos)}")
 
 
 def _too_long(buffer: bytes, number: int, place: _Place, faults: Faults) -> None:
@@ -172,5 +170,4 @@ def _too_long(buffer: bytes, number: int, place: _Place, faults: Faults) -> None
     except orjson.JSONDecodeError as error:
         if error.pos < len(error.doc) - 100:
             _malformed(buffer, error, place, faults)
-            return
     faults.refuse(number + 1, f"the row is longer than {_files.MAX_ROW:,} bytes, the most that one row may have")

@@ -32,7 +32,7 @@ def rows(file: BinaryIO, faults: Faults) -> Iterator[tuple[int, dict[str, Any], 
         for member in members:
             name = f"{faults.name}/{member.filename}"
             with archive.open(member) as inner:
-                found = readers.rows_of(expanding(inner, budget), member.filename, Faults(name))
+                found = readers.rows_of(expanding(inner, budget), member.filename, Faults(name, faults.tell))
                 for number, (_, row, written) in enumerate(found, number + 1):  # noqa: B020
                     yield number, row, written
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError) as error:

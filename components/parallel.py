@@ -3,7 +3,8 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -45,13 +46,29 @@ def ordered(work: Callable[[Item], Result], items: Iterable[Item], count: int) -
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def no_garbage() -> Generator[None]:
+    """Keep the collector of reference cycles away from a batch of rows.
+
+    It would walk the many objects of a batch again and again, and rows have no cycles.
+    """
+    import gc
+
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 _job: Callable[[Any], Any] = print
 
 
 def _begin(work: Callable[[Any], Any]) -> None:
     global _job
     _job = work
-    os.environ["RAYON_NUM_THREADS"] = "1"  # tokenizers, fastokens and polars would each start a thread per core
+    for library in ("RAYON_NUM_THREADS", "POLARS_MAX_THREADS"):  # each would start a thread per core
+        os.environ[library] = "1"
 
 
 def _work(item: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.data.checks import Batch
 from components.data.formats import to_row
-from components.rows import Row, read_batches, rows_writer, to_arrow
+from components.rows import Row, read_batches, to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,22 +15,40 @@ SPLITS = ("train", "val")
 HALF = "holds half of a character (a lone surrogate, such as \\ud83d without \\ude00), which is no text"
 
 
-def canonical(raw: Path, spool: Path) -> Iterator[tuple[Batch, dict[int, str]]]:
-    """Batches of canonical rows, which go to the spool as well, and why some of them could not be read."""
-    import numpy as np
+class Place(NamedTuple):
+    """A row group of raw rows, and the index of its first row among all rows of both splits."""
 
+    split: str
+    group: int
+    start: int
+
+
+def places(raw: Path) -> list[Place]:
+    """The row groups of `raw/{train,val}.parquet`, in order."""
+    import pyarrow.parquet as pq
+
+    found: list[Place] = []
     start = 0
     for split in SPLITS:
-        if not (raw / f"{split}.parquet").exists():
-            continue
-        with rows_writer(spool / f"{split}.parquet") as writer:
-            for found in batches(raw, split):
-                rows, unreadable = _read(found.column("raw").to_pylist())
-                row: Any = np.from_dlpack(found.column("row"))
-                arrow = to_arrow(rows, found.column("source").to_pylist(), row)
-                writer.write_batch(arrow)
-                yield Batch(split, start, rows, arrow), unreadable
-                start += len(rows)
+        if (raw / f"{split}.parquet").exists():
+            metadata = pq.read_metadata(raw / f"{split}.parquet")
+            sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+            found += [Place(split, group, start + sum(sizes[:group])) for group, size in enumerate(sizes) if size]
+            start += sum(sizes)
+    return found
+
+
+def canonical(raw: Path, place: Place) -> tuple[Batch, dict[int, str]]:
+    """The canonical rows of a row group, and why some of them could not be read."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(raw / f"{place.split}.parquet") as file:
+        [found] = file.read_row_group(place.group).combine_chunks().to_batches()
+    rows, unreadable = _read(found.column("raw").to_pylist())
+    row: Any = np.from_dlpack(found.column("row"))
+    arrow = to_arrow(rows, found.column("source").to_pylist(), row)
+    return Batch(place.split, place.start, rows, arrow), unreadable
 
 
 def _read(written: list[str]) -> tuple[list[Row], dict[int, str]]:

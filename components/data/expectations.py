@@ -17,6 +17,7 @@ from components.data.canonical import SPLITS
 from components.data.checks import Batch, Roster, checks, promise
 from components.data.findings import Findings
 from components.data.gate import Verdict, examine
+from components.data.seen import look
 from components.rows import from_arrow
 
 PLACE = ["split", "source", "row"]
@@ -89,15 +90,15 @@ def _examined(verdict: Verdict, held: list[str], folder: Path) -> Verdict:
     changed = {f"on_{name}": "warn" if name in held else "ignore" for name in checks()}
     context = verdict.context.changed(**changed)
     again = Verdict(folder, context, Roster(verdict.rows()), Findings(folder, sys.maxsize))
-    examine(again, _batches(verdict))
+    examine(again, (look(context, batch, {}) for batch in _batches(verdict)))
     return again
 
 
-def _batches(verdict: Verdict) -> Iterator[tuple[Batch, dict[int, str]]]:
+def _batches(verdict: Verdict) -> Iterator[Batch]:
     start = 0
     for split in SPLITS:
         for arrow in verdict.batches(split):
-            yield Batch(split, start, from_arrow(arrow), arrow), {}
+            yield Batch(split, start, from_arrow(arrow), arrow)
             start += arrow.num_rows
 
 

@@ -4,20 +4,27 @@ Rows are seen a batch at a time, so that a million need little more memory than 
 row, is looked at alone, and leaves a few bytes for the checks on all rows; then those that are still in are written.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config.groups.validation import Validation
-from components.data.canonical import SPLITS, batches, canonical, count
-from components.data.checks import ALL, Batch, Context, Failure, Failures, Roster, checks, language, special
+from components.data.canonical import SPLITS, batches, count, places
+from components.data.checks import ALL, Batch, Context, Failures, Roster, checks, special
 from components.data.findings import Finding, Findings
+from components.data.seen import Seen, active, see
+from components.parallel import ordered, processes
 from components.rows import numbers, rows_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+ALONE = 8192
+"""Rows up to which one process does the work: starting others would take longer."""
 
 
 @dataclass
@@ -77,7 +84,12 @@ class Verdict:
 
 
 def inspect(
-    raw: Path, spool: Path, questions: Mapping[str, list[str]], validation: Validation, model: Path | None = None
+    raw: Path,
+    spool: Path,
+    questions: Mapping[str, list[str]],
+    validation: Validation,
+    model: Path | None = None,
+    dataset_num_proc: int | None = None,
 ) -> Verdict:
     """Put the rows of `raw/{train,val}.parquet` through every check, then hold the limits against what is left.
 
@@ -85,12 +97,22 @@ def inspect(
         spool: an empty folder, for what is needed until the clean rows are written.
         questions: the queries of each question set, by name.
         model: a model folder, whose tokenizer's special tokens no row may hold.
+        dataset_num_proc: processes at work; None is one per core. The verdict does not depend on it.
     """
     roster = Roster({split: count(raw, split) for split in SPLITS})
     tokens = special.special_tokens(model) if model else []
     context = Context(validation, questions, tokens, has_val=roster.total > roster.border)
     verdict = Verdict(spool, context, roster, Findings(spool))
-    examine(verdict, canonical(raw, spool))
+    # The threads of polars, once started, do not survive a fork.
+    alone = roster.total <= ALONE or "polars" in sys.modules
+    seen = ordered(partial(see, raw, context), places(raw), 1 if alone else processes(dataset_num_proc))
+    with ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(rows_writer(spool / f"{split}.parquet"))
+            for split in SPLITS
+            if (raw / f"{split}.parquet").exists()
+        }
+        examine(verdict, seen, lambda batch: writers[batch.split].write_batch(batch.arrow))
     verdict.findings.quote(batch.column("raw") for split in SPLITS for batch in batches(raw, split, ["raw"]))
     for name in checks():
         _conclude(verdict, name)
@@ -98,24 +120,23 @@ def inspect(
     return verdict
 
 
-def examine(verdict: Verdict, read: Iterable[tuple[Batch, Mapping[int, str]]]) -> None:
-    """Put every row through the checks that are not ignored; with each batch come the rows that could not be read."""
-    context, roster = verdict.context, verdict.roster
-    active = {name: check for name, check in checks().items() if name == "schema" or context.action(name) != "ignore"}
-    whole = {name: check for name, check in active.items() if hasattr(check, "judge")}
+def examine(verdict: Verdict, seen: Iterable[Seen], write: Callable[[Batch], None] | None = None) -> None:
+    """Take what the checks that are not ignored said of each batch, then ask those on all rows together."""
+    roster, context = verdict.roster, verdict.context
+    whole = {name: check for name, check in active(context).items() if hasattr(check, "judge")}
     with ExitStack() as stack:
         files = {name: stack.enter_context((verdict.spool / f"{name}.kept").open("wb")) for name in whole}
-        for batch, unreadable in read:
+        for batch, sizes, languages, failures, kept in seen:
+            if write:
+                write(batch)
             roster.name(batch.start, batch.arrow)
-            roster.size[batch.start : batch.start + len(batch)] = batch.sizes
-            if "language" in active:
-                roster.language[batch.start : batch.start + len(batch)] = language.guess(batch)
-            _record(verdict, "schema", (Failure(i, reason) for i, reason in unreadable.items()), batch.start)
-            for name, check in active.items():
-                if name in whole:
-                    files[name].write(check.keep(batch, context).tobytes())
-                else:
-                    _record(verdict, name, check.look(batch, context), batch.start)
+            roster.size[batch.start : batch.start + len(sizes)] = sizes
+            if languages is not None:
+                roster.language[batch.start : batch.start + len(sizes)] = languages
+            for name, found in failures.items():
+                _record(verdict, name, found, batch.start)
+            for name, content in kept.items():
+                files[name].write(content)
     for name, check in whole.items():
         _record(verdict, name, check.judge(verdict.spool / f"{name}.kept", roster, context))
         (verdict.spool / f"{name}.kept").unlink()

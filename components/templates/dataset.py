@@ -11,7 +11,7 @@ import numpy as np
 
 from components.errors import DataGateError, MartletError
 from components.files import read_json, sha256, sha256_of, write_json
-from components.parallel import ordered, processes
+from components.parallel import no_garbage, ordered, processes
 from components.rows import from_arrow, numbers
 from components.templates.backend import FastTokenizerDiffersError
 from components.templates.chat import ChatTemplate
@@ -102,6 +102,10 @@ class _Encoding:
         return Encoder(*self._settings)
 
     def __call__(self, item: tuple[str, Path, int]) -> _Part:
+        with no_garbage():
+            return self._encoded(item)
+
+    def _encoded(self, item: tuple[str, Path, int]) -> _Part:
         import pyarrow.parquet as pq
 
         split, file, group = item

@@ -6,22 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.config.groups.validation import Validation
-from components.data import Table, Verdict, inspect, write_table
+from components.data import Verdict, inspect
+from components.rows import ROWS_A_GROUP
 
 
-def table(*rows: Any, source: str = "a.jsonl", numbers: list[int] | None = None) -> Table:
+def table(*rows: Any, source: str = "a.jsonl", numbers: list[int] | None = None) -> pa.Table:
     """Rows as fetch leaves them; a text is a row's JSON as it stands."""
     numbers = numbers or list(range(1, len(rows) + 1))
     written = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
-    return Table([source] * len(rows), numbers, written)
+    return pa.table({"source": [source] * len(rows), "row": pa.array(numbers, pa.int64()), "raw": written})
 
 
 def judged(
-    train: Table,
-    val: Table | None = None,
+    train: pa.Table,
+    val: pa.Table | None = None,
     questions: Mapping[str, list[str]] | None = None,
     model: Path | None = None,
     folder: Path | None = None,
@@ -36,7 +38,7 @@ def judged(
     spool.mkdir()
     for split, rows in (("train", train), ("val", val)):
         if rows is not None:
-            write_table(raw / f"{split}.parquet", rows)
+            pq.write_table(rows, raw / f"{split}.parquet", row_group_size=ROWS_A_GROUP)
     return inspect(raw, spool, questions or {}, Validation(**validation), model)
 
 

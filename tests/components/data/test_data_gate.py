@@ -1,9 +1,12 @@
 """The gate: what happens to a row that fails, what closes it, and that no row is lost."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,3 +149,29 @@ def test_rows_in_are_rows_out_and_rows_named(tmp_path_factory: pytest.TempPathFa
     assert sorted(named + left) == list(range(1, len(rows) + 1))
     assert verdict.rows() == {"train": len(left), "val": 0, "dropped": len(named)}
     assert verdict.closed == bool(verdict.reasons) and (verdict.closed or left)
+
+
+def test_several_processes_come_to_the_same_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [pair(f"question number {n}", "" if n % 50 == 7 else f"answer {n % 400}") for n in range(9000)]
+    rows[4100] = {"foo": 1}
+    folders = [tmp_path / name for name in ("alone", "several")]
+    command = """
+import sys
+from pathlib import Path
+from components.config.groups.validation import Validation
+from components.data import inspect, write_report
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+verdict = inspect(folder / "raw", folder / "spool", {}, Validation(on_schema="drop"), None, count)
+write_report(folder, verdict)
+verdict.write(folder)
+"""
+    for count, folder in enumerate(folders, 1):
+        (folder / "raw").mkdir(parents=True)
+        (folder / "spool").mkdir()
+        pq.write_table(table(*rows), folder / "raw/train.parquet", row_group_size=2000)
+        # A process of its own: the threads of polars, once started here, keep the gate to one process.
+        subprocess.run([sys.executable, "-c", command, str(folder), str(count)], check=True)
+    for name in ("data.json", "data.html", "train.parquet"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+    report = json.loads((folders[0] / "data.json").read_text())
+    assert sum(check["count"] for check in report["checks"] if check["name"] in ("empty", "schema")) == 181

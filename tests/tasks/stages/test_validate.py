@@ -16,6 +16,7 @@ from components.config import Params
 from components.errors import DataGateError
 from tasks.stages import runner, validate
 from tasks.stages.paths import Paths
+from tests.components.data.gates import table
 
 GOOD = [{"query": f"question {i}", "response": f"answer {i}"} for i in range(6)]
 VAL = [{"query": "v", "response": "w"}]
@@ -25,9 +26,8 @@ def put(root: Path, train: Sequence[Any], val: Sequence[Any] = (), questions: Se
     """Leave what fetch would."""
     for split, raw in (("train", train), ("val", val)):
         if raw:
-            table = data.Table(["a.jsonl"] * len(raw), list(range(1, len(raw) + 1)), [json.dumps(r) for r in raw])
             (root / "data/raw").mkdir(parents=True, exist_ok=True)
-            data.write_table(root / f"data/raw/{split}.parquet", table)
+            pq.write_table(table(*(json.dumps(row) for row in raw)), root / f"data/raw/{split}.parquet")
     (root / "data/eval").mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"query": query, "response": "x"}) + "\n" for query in questions]
     (root / "data/eval/set.jsonl").write_text("".join(lines))

@@ -12,6 +12,7 @@ import shlex
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from components.config import Params, difference, read_flags, read_yaml, resolve
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
 from components.files import write_json
 from tasks.stages.paths import Paths
-from tasks.stages.runner import Result
+from tasks.stages.runner import Result, Stage
 
 PARAMETERS = (
     "data", "validation", "model", "template", "tuner", "train", "tracking",
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
     tracked = params.tracking.report_to == "mlflow"
     tracking.begin(folder, params.model_dump(), folder.name)
     try:
-        _stages(params, paths, tracked)
+        (_streamed if params.data.streaming else _stages)(params, paths, tracked)
     except (InterruptedRunError, KeyboardInterrupt) as error:
         reason = str(error) or "interrupted; nothing was trained yet"
         tracking.end(folder, "interrupted", reason)
@@ -65,7 +66,12 @@ def _require(params: Params) -> None:
     missing = [f"--{name} is needed" for name, value in needed.items() if not value]
     if missing:
         raise ConfigError("; ".join(missing) + "; `martlet sft --help` shows an example")
-    if problems := missing_files(params):
+    problems = missing_files(params)
+    if params.data.streaming:
+        from tasks.stages import stream
+
+        problems += stream.problems(params)
+    if problems:
         raise ConfigError("\n".join(problems))
 
 
@@ -102,10 +108,31 @@ def _stages(params: Params, paths: Paths, tracked: bool) -> None:
     print(f"tokens: {_words(tokens)}")
     imports.join()
 
-    from tasks.stages import runner, train
+    from tasks.stages import train
+
+    _train(train.run, params, paths, tracked)
+
+
+def _streamed(params: Params, paths: Paths, tracked: bool) -> None:
+    """The same with the data in a process that goes on beside training."""
+    from components.training import preload
+    from tasks.stages import stream, train
+
+    with stream.flowing(params, paths) as feed:
+        preload()
+        for found in feed.about["datasets"]:
+            print(f"data: {found['spec']} passes by, files {found['files']}")
+        _train(partial(train.run, feed=feed), params, paths, tracked)
+    if feed.report["left_out"]:
+        left_out = sum(feed.report["left_out"].values())
+        print(f"data: {left_out} of {feed.report['rows']} rows were left out; see {paths.reports / 'stream.json'}")
+
+
+def _train(body: Stage, params: Params, paths: Paths, tracked: bool) -> None:
+    from tasks.stages import runner
 
     with following(paths.log("train") / "progress.jsonl", _Screen(paths, tracked)):
-        result = runner.run("train", train.run, params, paths)
+        result = runner.run("train", body, params, paths)
     print(f"done: {_words(result)}")
     last = _newest_checkpoint(paths.root)
     if last:

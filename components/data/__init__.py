@@ -14,13 +14,20 @@ from components.data.gate import Verdict, hold_expectations, inspect
 from components.data.memo import remember
 from components.data.report import write_report
 from components.data.resolve import resolve
+from components.data.sieve import Sieve, Tally
 from components.data.sources import Source, inputs_sha256, recorded_sources, where
 from components.data.spool import Picked, write_picked
+from components.data.stream import Item, Position, Stream
 
 __all__ = [
     "Collected",
+    "Item",
     "Picked",
+    "Position",
+    "Sieve",
     "Source",
+    "Stream",
+    "Tally",
     "Verdict",
     "collect_questions",
     "collect_rows",

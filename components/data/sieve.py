@@ -6,9 +6,12 @@ What needs all rows at once (duplicates, leaks, contradictions, the balance of l
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from components.config.groups.validation import Validation
 from components.data.checks import ALL, Batch, Context, checks
+from components.data.checks.special import special_tokens
 from components.data.formats import to_row
 from components.data.sources import where
 from components.data.stream import Item
@@ -32,11 +35,10 @@ class Tally:
     warned: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, saved: dict[str, Any]) -> "Tally":
-        """What `saved` gave."""
-        counted = {name: Counter(saved[name]) for name in ("left_out", "warned")}
-        return cls(**{**saved, **counted, "first": dict(saved["first"])})
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `saved` gave."""
+        self.rows, self.samples, self.first = saved["rows"], saved["samples"], dict(saved["first"])
+        self.left_out, self.warned = Counter(saved["left_out"]), Counter(saved["warned"])
 
     def saved(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -72,42 +74,52 @@ class Tally:
             raise DataGateError(f"none of the {self.rows:,} rows can be learned from ({causes})")
 
 
-def sift(items: Sequence[Item], context: Context, tally: Tally) -> list[tuple[Item, Row]]:
-    """The rows that formats read and that pass the checks on single rows, each with its item; the others are counted.
+class Sieve:
+    """The formats, and those of the checks that look at single rows.
 
-    Raises:
-        DataGateError: a row fails a check that is to `block`. (A row in no format is always left out.)
+    Args:
+        model: the folder with the tokenizer whose special tokens no row may hold.
     """
-    tally.rows += len(items)
-    read: list[tuple[Item, Row]] = []
+
+    def __init__(self, validation: Validation, model: Path) -> None:
+        self.context = Context(validation, special=special_tokens(model))
+        actions = {name: self.context.action(name) for name, check in checks().items() if hasattr(check, "look")}
+        self.actions = {name: action for name, action in actions.items() if action != "ignore"}
+
+    def __call__(self, items: Sequence[Item], tally: Tally) -> list[tuple[Item, Row]]:
+        """The rows that pass, each with its item; `tally` counts the others.
+
+        Raises:
+            DataGateError: a row fails a check that is to `block`. (A row in no format is left out whatever is asked.)
+        """
+        tally.rows += len(items)
+        read = _read(items, tally)
+        numbers = [item.number for item, _ in read]
+        arrow = to_arrow([row for _, row in read], [item.source for item, _ in read], numbers)
+        batch = Batch("train", 0, [row for _, row in read], arrow)
+        stays = [True] * len(read)
+        for name, action in self.actions.items():
+            for failure in checks()[name].look(batch, self.context) if read else ():
+                if failure.row == ALL or not stays[failure.row]:
+                    continue
+                stays[failure.row] = failure.mild or action == "warn"
+                count = tally.warn if stays[failure.row] else tally.leave_out
+                count(name, read[failure.row][0], failure.reason)
+                if action == "block" and not failure.mild:
+                    raise DataGateError(f"the data gate closed: {name}: {tally.first[name]}")
+        return [found for found, stay in zip(read, stays, strict=True) if stay]
+
+
+def _read(items: Sequence[Item], tally: Tally) -> list[tuple[Item, Row]]:
+    found: list[tuple[Item, Row]] = []
     for item in items:
         try:
             if item.fault:
                 raise ValueError(item.fault)
-            read.append((item, _row(item.raw)))
+            found.append((item, _row(item.raw)))
         except ValueError as error:
             tally.leave_out("schema", item, str(error))
-    if not read:
-        return []
-    arrow = to_arrow([row for _, row in read], [item.source for item, _ in read], [item.number for item, _ in read])
-    batch = Batch("train", 0, [row for _, row in read], arrow)
-    stays = [True] * len(read)
-    for name, check in checks().items():
-        action = context.action(name)
-        if not hasattr(check, "look") or action == "ignore":
-            continue
-        for failure in check.look(batch, context):
-            if failure.row == ALL or not stays[failure.row]:
-                continue
-            item = read[failure.row][0]
-            if failure.mild or action == "warn":
-                tally.warn(name, item, failure.reason)
-                continue
-            tally.leave_out(name, item, failure.reason)
-            stays[failure.row] = False
-            if action == "block":
-                raise DataGateError(f"the data gate closed: {name}: {tally.first[name]}")
-    return [found for found, stay in zip(read, stays, strict=True) if stay]
+    return found
 
 
 def _row(raw: bytes) -> Row:

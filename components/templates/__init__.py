@@ -9,9 +9,21 @@ ends the turn.
         ...
 """
 
+from components.templates.backend import FastTokenizerDiffersError
 from components.templates.chat import ChatTemplate, Refused, Sample
 from components.templates.dataset import identity, tokenize
 from components.templates.loss_scale import strategy
 from components.templates.tokens import Encoded, Encoder, encode
 
-__all__ = ["ChatTemplate", "Encoded", "Encoder", "Refused", "Sample", "encode", "identity", "strategy", "tokenize"]
+__all__ = [
+    "ChatTemplate",
+    "Encoded",
+    "Encoder",
+    "FastTokenizerDiffersError",
+    "Refused",
+    "Sample",
+    "encode",
+    "identity",
+    "strategy",
+    "tokenize",
+]

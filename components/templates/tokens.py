@@ -76,6 +76,11 @@ class Encoder:
         self.backend = Backend(chat.tokenizer, fast)
         self._doubted: set[tuple[str, ...]] = set()
 
+    def distrust(self) -> None:
+        """Prove each structure anew, so that what is refused does not depend on the rows before."""
+        self.structures.clear()
+        self._doubted.clear()
+
     def __call__(self, rows: Sequence[Row]) -> Samples:
         """The samples of the rows. Rows are best given a thousand at a time.
 

@@ -13,11 +13,16 @@ from components.training.checks import check_saved
 from components.training.packing import pack
 from components.training.preload import preload
 from components.training.report import write_reports
-from components.training.rows import tokens_hash
+from components.training.rows import Rows, tokens_hash
 from components.training.run import Outcome, settled, train
+from components.training.stream import Chunk, State, Stream
 
 __all__ = [
+    "Chunk",
     "Outcome",
+    "Rows",
+    "State",
+    "Stream",
     "check_saved",
     "fingerprint",
     "pack",

@@ -100,10 +100,10 @@ def check_given(checkpoint: Path, arguments: dict[str, Any]) -> None:
         raise ConfigError(f"resume_from_checkpoint: {checkpoint} is not a complete checkpoint; name an earlier one")
     saved = read_json(checkpoint / "args.json")
     problems = [
-        f"{group}.{key} was {saved[group].get(key)!r} and is {value!r}"
-        for group, keys in (("model", None), ("tuner", None), ("train", DECIDING))
-        for key, value in arguments[group].items()
-        if (keys is None or key in keys) and saved[group].get(key) != value
+        f"{group}.{key} was {saved.get(group, {}).get(key)!r} and is {value!r}"
+        for group, keys in (("model", None), ("tuner", None), ("train", DECIDING), ("stream", None))
+        for key, value in arguments.get(group, {}).items()
+        if (keys is None or key in keys) and saved.get(group, {}).get(key) != value
     ]
     if problems:
         raise ConfigError("\n  ".join([f"resume_from_checkpoint: {checkpoint} belongs to another run:", *problems]))

@@ -1,16 +1,16 @@
 """What is asked of the very model that is trained: before the first step, and when it has been saved."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from components.errors import ConfigError, MartletError
-from components.training.rows import Rows
+from components.training.rows import Row, Rows
 
 TOKENS = 32
 """Of each row, counted from its end: beginnings are often the same."""
 
 
-def check_isolation(model: Any, rows: Rows) -> None:
+def check_isolation(model: Any, rows: Rows | Sequence[Row]) -> None:
     """Compare the logits of two rows on one line, told apart by `position_ids`, with those of each row alone.
 
     The difference that is allowed is 1e-3 of the largest logit, or 3e-2 in half precision. A model that mixes the two
@@ -43,17 +43,16 @@ def check_isolation(model: Any, rows: Rows) -> None:
         )
 
 
-def check_saved(trained: Any, loaded: Any, tokens: Path, rows: int = 4, tolerance: float = 1e-3) -> None:
-    """Check that what was saved answers as what was trained, on the first rows; both are left in evaluation mode.
+def check_saved(trained: Any, loaded: Any, rows: Rows | Sequence[Row], count: int = 4, tolerance: float = 1e-3) -> None:
+    """Check that what was saved answers as what was trained, on the first `count` rows; both then evaluate.
 
     Raises:
         MartletError: some logit differs by more than `tolerance` times the largest logit.
     """
     import torch
 
-    data = Rows(tokens / "train.arrow")
-    for i in range(min(rows, len(data))):
-        ids = torch.tensor(data[i]["input_ids"])[None].long().to(trained.device)
+    for i in range(min(count, len(rows))):
+        ids = torch.tensor(rows[i]["input_ids"])[None].long().to(trained.device)
         with torch.no_grad():
             a, b = (m.eval()(input_ids=ids, use_cache=False).logits.float() for m in (trained, loaded))
         difference = float((a - b).abs().max() / a.abs().max())

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import torch
 from torch import nn
+from torch.utils.data import SequentialSampler
 from transformers.trainer import Trainer
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
@@ -20,6 +21,7 @@ from components.errors import MartletError
 from components.files import seal, write_json
 from components.training.checkpoints import all_in, rotate, step_of
 from components.training.rows import IGNORED
+from components.training.stream import Stream
 
 
 class TokenTrainer(Trainer):
@@ -51,6 +53,8 @@ class TokenTrainer(Trainer):
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if isinstance(self.train_dataset, Stream):
+            return SequentialSampler(self.train_dataset)
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         data: Any = self.train_dataset

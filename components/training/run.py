@@ -16,6 +16,7 @@ from components.training.checks import check_isolation
 from components.training.preload import preload
 from components.training.rows import Packs, Rows
 from components.training.signals import stopping
+from components.training.stream import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
@@ -30,6 +31,7 @@ class Outcome:
 
     steps: int
     epochs: float
+    """Passes over the data; of a stream, those that were finished."""
     tokens: int
     """Tokens seen, padding aside."""
     seconds: float
@@ -54,7 +56,7 @@ SMALL = 50_000_000
 def train(
     model: Any,
     tokenizer: "PreTrainedTokenizerBase",
-    tokens: Path,
+    tokens: Path | Stream,
     params: Train,
     checkpoints: Path,
     save: Callable[[Any, Path], None],
@@ -64,6 +66,8 @@ def train(
     resume_from: Path | None = None,
 ) -> Outcome:
     """Train `model` in place on `tokens`/train.arrow, evaluating on the rows of val.arrow where there is one.
+
+    A stream of tokens is trained on as it comes, and not evaluated on.
 
     Goes on from the newest complete checkpoint in the folder `checkpoints` that was made under the same fingerprint
     `run`, or from `resume_from`. Each checkpoint holds the weights as `save` writes them, the tokenizer, `arguments` as
@@ -83,11 +87,18 @@ def train(
         on_progress({"message": message})
 
     _settle_threads(model)
-    rows, validation = Rows(tokens / "train.arrow"), tokens / "val.arrow"
-    val_rows = Rows(validation) if validation.is_file() else None
-    packs = Packs(rows, params.packing_length, params.packing_strategy) if params.packing else None
-    if packs:
+    stream = tokens if isinstance(tokens, Stream) else None
+    rows, val_rows = (tokens, None) if isinstance(tokens, Stream) else _rows(tokens)
+    packs = None
+    if params.packing and isinstance(rows, Rows):
+        packs = Packs(rows, params.packing_length, params.packing_strategy)
         on_progress({"message": _packed(rows, packs)})
+
+    def save_all(model: Any, folder: Path) -> None:
+        save(model, folder)
+        if stream:
+            stream.write_position(folder)
+
     with store.held(checkpoints):
         if resume_from:
             store.check_given(resume_from, arguments)
@@ -95,6 +106,8 @@ def train(
         if start:
             say(f"going on from {start.name}")
             store.drop_later(checkpoints, start, say)
+        if stream:
+            stream.begin(start)
         with stopping() as stop:
             watch = Watch(on_progress, params.logging_steps, stop)
             trainer = TokenTrainer(
@@ -105,12 +118,12 @@ def train(
                 eval_dataset=val_rows,
                 processing_class=tokenizer,
                 callbacks=[watch],
-                save_weights=save,
+                save_weights=save_all,
                 weighted=rows.weighted or (val_rows is not None and val_rows.weighted),
                 seal_with={"arguments": arguments, "run": run, "save_total_limit": params.save_total_limit},
             )
-            if packs or params.padding_free:
-                check_isolation(model, rows)
+            if params.packing or params.padding_free:
+                check_isolation(model, stream.samples if stream else rows)
             began = time.monotonic()
             trainer.train(resume_from_checkpoint=str(start) if start else None)
     seconds, seen = time.monotonic() - began, trainer.state
@@ -122,7 +135,7 @@ def train(
     best = store.best_step(seen.log_history, [store.step_of(p) for p in store.all_in(checkpoints)])
     return Outcome(
         steps=seen.global_step,
-        epochs=round(seen.epoch or 0.0, 4),
+        epochs=float(stream.epoch) if stream else round(seen.epoch or 0.0, 4),
         tokens=seen.num_input_tokens_seen,
         seconds=round(seconds, 2),
         tokens_per_second=round((seen.num_input_tokens_seen - watch.first_tokens) / seconds, 1),
@@ -134,6 +147,11 @@ def train(
         packing={"packs": len(packs), "length": packs.length, "fill": round(packs.fill, 5)} if packs else None,
         history=[entry for entry in seen.log_history if "loss" in entry or "eval_loss" in entry],
     )
+
+
+def _rows(tokens: Path) -> tuple[Rows, Rows | None]:
+    validation = tokens / "val.arrow"
+    return Rows(tokens / "train.arrow"), Rows(validation) if validation.is_file() else None
 
 
 def settled(params: Train, default_learning_rate: float, max_length: int | None = None) -> Train:

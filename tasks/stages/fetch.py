@@ -16,7 +16,7 @@ from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
-    model = _model(params, paths)
+    model = identity(params, paths)
     rows(params, paths)
     if not paths.model.exists() or read_json(paths.model) != model:
         write_json(paths.model, model)
@@ -27,6 +27,11 @@ def rows(params: Params, paths: Paths) -> None:
     """Fetch the datasets and the question sets; the model is not asked for."""
     if not params.data.dataset:
         raise ConfigError("data.dataset is empty: name the training data, files or hub ids, with --dataset")
+    if params.data.streaming:
+        raise ConfigError(
+            "data.streaming: a stream leaves nothing that could lie between the stages of a workspace; "
+            "train on it with `martlet sft`, or set it to false"
+        )
     train, val, questions = _sources(params, paths)
     if not _is_current(paths.questions, questions, params, paths):
         found = data.collect_questions(questions, params.data, _scratch(paths))
@@ -49,17 +54,18 @@ def up_to_date(params: Params, paths: Paths) -> bool:
     current = _is_current(paths.raw, [*train, *val], params, paths) and _is_current(
         paths.questions, questions, params, paths
     )
-    return current and read_json(paths.model) == _model(params, paths)
+    return current and read_json(paths.model) == identity(params, paths)
 
 
 def _sources(params: Params, paths: Paths) -> list[list[data.Source]]:
     recorded = data.recorded_sources(paths.raw, paths.questions)
     specs = (params.data.dataset, params.data.val_dataset, params.data.eval_dataset)
-    use_hf, custom = params.data.use_hf, _custom(params, paths)
+    use_hf, custom = params.data.use_hf, custom_files(params, paths)
     return [data.resolve(s, paths.workspace, use_hf, recorded, _memo(paths), custom) for s in specs]
 
 
-def _custom(params: Params, paths: Paths) -> list[Path]:
+def custom_files(params: Params, paths: Paths) -> list[Path]:
+    """The user's `dataset_info.json` files. Raises: ConfigError: one is not there."""
     given = [(name, paths.workspace / Path(name).expanduser()) for name in params.data.custom_dataset_info]
     files = [(name, path / "dataset_info.json" if path.is_dir() else path) for name, path in given]
     for name, file in files:
@@ -74,7 +80,7 @@ def _scratch(paths: Paths) -> Path:
     return paths.raw.parent
 
 
-def _model(params: Params, paths: Paths) -> dict[str, Any]:
+def identity(params: Params, paths: Paths) -> dict[str, Any]:
     """The model's identity; the commit of a hub's branch is looked up once."""
     name, revision, use_hf = params.model.model, params.model.model_revision, params.data.use_hf
     if name is None:
@@ -92,7 +98,7 @@ def _memo(paths: Paths) -> Path:
 
 
 def _inputs(sources: list[data.Source], params: Params, paths: Paths) -> str | None:
-    custom = [sha256(file) for file in _custom(params, paths)]
+    custom = [sha256(file) for file in custom_files(params, paths)]
     return data.inputs_sha256(sources, [params.data.model_dump(), custom])
 
 

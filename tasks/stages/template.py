@@ -40,8 +40,12 @@ def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
 def made_of(params: Params, paths: Paths) -> dict[str, Any]:
     """All that decides the tokens, by name; the same parts give the same tokens."""
     rows = read_json(paths.clean / MANIFEST)["files"]
+    return {"rows": {name: file["sha256"] for name, file in rows.items()}, **recipe(params, paths)}
+
+
+def recipe(params: Params, paths: Paths) -> dict[str, Any]:
+    """All that decides which tokens a row becomes, by name."""
     return {
-        "rows": {name: file["sha256"] for name, file in rows.items()},
         **templates.identity(models.folder(read_json(paths.model), paths.workspace)),
         **params.template.model_dump(),
         "external_plugins": {file.name: sha256(file) for file in _plugins(params, paths)},

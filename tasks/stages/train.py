@@ -1,6 +1,7 @@
 """Train an adapter (or all weights) on the tokens; goes on from where it was stopped."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from components import models, training, tuners
 from components.config import Params
@@ -8,12 +9,16 @@ from components.files import read_json, replacing_folder, write_json
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main, progress
 
+if TYPE_CHECKING:
+    from tasks.stages.stream import Feed
+
 CHECKED_UP_TO = 1_000_000_000
 """Parameters up to which the saved adapter is loaded onto a second copy of the base and compared."""
 
 
-def run(params: Params, paths: Paths) -> Result:
-    """Read data/tokens and data/model.json; write models/adapter, reports/train.* and the checkpoints."""
+def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
+    """Read data/tokens, or what comes from `feed`, and data/model.json; write models/adapter, reports/train.* and the
+    checkpoints."""
     training.preload().join()
     method = tuners.tuner(params.tuner.train_type)
     settings = training.settled(params.train, method.DEFAULT_LEARNING_RATE, params.template.max_length)
@@ -24,7 +29,13 @@ def run(params: Params, paths: Paths) -> Result:
         "tuner": params.tuner.model_dump(),
         "train": settings.model_dump(),
     }
-    inputs = training.fingerprint(arguments, training.tokens_hash(paths.tokens))
+    if feed:
+        arguments["stream"] = feed.about["arguments"]
+        inputs = training.fingerprint(arguments, feed.about["made_of"])
+        tokens = training.Stream(feed.chunks, settings, params.data.dataset_shuffle)
+    else:
+        inputs = training.fingerprint(arguments, training.tokens_hash(paths.tokens))
+        tokens = paths.tokens
     checkpoints = paths.checkpoints or paths.workspace / ".checkpoints" / inputs
     resumed = params.run.resume_from_checkpoint
 
@@ -36,7 +47,7 @@ def run(params: Params, paths: Paths) -> Result:
     outcome = training.train(
         model,
         tokenizer,
-        paths.tokens,
+        tokens,
         settings,
         checkpoints,
         save,
@@ -50,7 +61,8 @@ def run(params: Params, paths: Paths) -> Result:
         tokenizer.save_pretrained(folder)
         write_json(folder / "args.json", arguments)
         if outcome.parameters <= CHECKED_UP_TO:
-            training.check_saved(model, method.load(load(), folder), paths.tokens)
+            seen = tokens.samples if isinstance(tokens, training.Stream) else training.Rows(tokens / "train.arrow")
+            training.check_saved(model, method.load(load(), folder), seen)
     if not paths.checkpoints:
         training.tidy(checkpoints, outcome.history)
     summary = training.write_reports(outcome, paths.reports)

@@ -3,10 +3,10 @@
     found = snapshot("huggingface", "owner/name", "main", ["zh"])        # files, commit, licence
     found = shards("huggingface", "owner/name", "main", ["zh"])          # the same, brought one file after the other
 
-A repository is downloaded into the cache of the hub's own client, at one commit, unless it is to pass by. The clients' environment variables
-(`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_CACHE`,
-`MODELSCOPE_API_TOKEN`, proxies) hold. A hub's file has `NAME`, `TOKEN` and `HOME` (the variables of a user's token and
-of the cache), `INSTEAD` (what else a user can do), and
+A repository is downloaded into the cache of the hub's own client, at one commit, unless it is to pass by. The clients'
+environment variables (`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`, `MODELSCOPE_ENDPOINT`,
+`MODELSCOPE_CACHE`, `MODELSCOPE_API_TOKEN`, proxies) hold. A hub's file has `NAME`, `TOKEN` and `HOME` (the variables of
+a user's token and of the cache), `INSTEAD` (what else a user can do), and
 
     endpoint() -> str, has_token() -> bool, switched_off() -> str | None      # the variable that says not to ask
     look(repo_id, revision) -> Repository          fetch(repo_id, commit, files, into)        with the network

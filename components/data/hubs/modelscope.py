@@ -79,7 +79,7 @@ def look(repo_id: str, revision: str | None) -> Repository:
 
 
 def fetch(repo_id: str, commit: str, files: Sequence[File], into: Path | None = None) -> None:
-    """Download files of a commit into its folder in the cache, or into another; those that are there are left as they are."""
+    """Download files of a commit into its folder in the cache, or into another; those there are left as they are."""
     listing = [{"Path": file.name, "Type": "blob", "Size": file.size, "Sha256": file.sha256} for file in files]
     local = into or folder(repo_id, commit)
     # A folder of its own: the client would take any cache of its older versions for every revision.

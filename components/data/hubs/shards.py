@@ -62,10 +62,12 @@ def passing(module: ModuleType, repo_id: str, repository: Repository, subsets: S
 def _patiently(fetch: Callable[[], None]) -> None:
     for attempt in range(TRIES):
         try:
-            return fetch()
+            fetch()
         except ConfigError:
             raise
         except MartletError:
             if attempt == TRIES - 1:
                 raise
             time.sleep(2.0**attempt)
+        else:
+            return

@@ -158,7 +158,9 @@ def _malformed(buffer: bytes, error: Any, place: _Place, faults: Faults) -> NoRe
             at = place.behind(buffer[: encoding.start])
             faults.not_utf8(at.line, buffer[encoding.start], f"byte {at.byte + 1:,} of the file")
     at = place.behind(error.doc[: error.pos].encode(errors="surrogatepass"))
-    faults.refuse(at.line, f"not JSON: {error.msg} (near byte {at.byte:,} of the file): {excerpt(error.doc, error.pos)}")
+    faults.refuse(
+        at.line, f"not JSON: {error.msg} (near byte {at.byte:,} of the file): {excerpt(error.doc, error.pos)}"
+    )
 
 
 def _too_long(buffer: bytes, number: int, place: _Place, faults: Faults) -> None:

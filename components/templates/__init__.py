@@ -11,8 +11,9 @@ ends the turn.
 
 from components.templates.backend import FastTokenizerDiffersError
 from components.templates.chat import ChatTemplate, Refused, Sample
-from components.templates.dataset import identity, tokenize
+from components.templates.dataset import tokenize
 from components.templates.loss_scale import strategy
+from components.templates.report import identity
 from components.templates.tokens import Encoded, Encoder, encode
 
 __all__ = [

@@ -1,20 +1,20 @@
 """From clean rows in Parquet to token rows in Arrow files that are mapped into memory, and the report on them."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from components.errors import DataGateError, MartletError
-from components.files import read_json, sha256, sha256_of, write_json
+from components.files import write_json
 from components.parallel import no_garbage, ordered, processes
 from components.rows import from_arrow, numbers
 from components.templates.backend import FastTokenizerDiffersError
 from components.templates.chat import ChatTemplate
+from components.templates.report import Part, describe, nothing_to_learn
 from components.templates.tokens import IGNORED, Encoder, Samples, Truncation
 
 if TYPE_CHECKING:
@@ -24,26 +24,10 @@ Progress = Callable[[dict[str, Any]], None]
 
 ALONE = 8192
 """Rows up to which one process does the work: starting others would take longer."""
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt", "tokenizer.model",
-)  # fmt: skip
 
 
 class _WeightedError(Exception):
     """A token has a weight other than 0 and 1, and the files have no column for it yet."""
-
-
-class _Part(NamedTuple):
-    """What one row group gave: its tokens, and its share of the report."""
-
-    batch: "pa.RecordBatch | None"
-    rows: int
-    counts: Counter[str]
-    lengths: Counter[int]
-    structures: Counter[tuple[str, ...]]
-    refused: list[dict[str, Any]]
-    backend: str
 
 
 def tokenize(
@@ -85,7 +69,7 @@ def tokenize(
             weighted = True
         else:
             break
-    report = _report(chat, max_length, truncation_strategy, weighted, parts)
+    report = describe(chat, max_length, truncation_strategy, weighted, parts)
     write_json(out / "template.json", report)
     return report
 
@@ -101,11 +85,11 @@ class _Encoding:
     def encoder(self) -> Encoder:
         return Encoder(*self._settings)
 
-    def __call__(self, item: tuple[str, Path, int]) -> _Part:
+    def __call__(self, item: tuple[str, Path, int]) -> Part:
         with no_garbage():
             return self._encoded(item)
 
-    def _encoded(self, item: tuple[str, Path, int]) -> _Part:
+    def _encoded(self, item: tuple[str, Path, int]) -> Part:
         import pyarrow.parquet as pq
 
         split, file, group = item
@@ -130,7 +114,7 @@ class _Encoding:
         )
         lengths = Counter(np.diff(samples.offsets).tolist())
         tokens = _batch(samples, batch, self.weighted)
-        return _Part(tokens, len(batch), counts, lengths, encoder.structures, refused, encoder.backend.name)
+        return Part(tokens, len(batch), counts, lengths, encoder.structures, refused, encoder.backend.name)
 
 
 def _batch(samples: Samples, rows: "pa.RecordBatch", weighted: bool) -> "pa.RecordBatch":
@@ -156,7 +140,7 @@ def _schema(weighted: bool) -> "pa.Schema":
 
 def _tokenize_split(
     split: str, file: Path, out: Path, encoding: _Encoding, wanted: int | None, on_progress: Progress | None
-) -> _Part:
+) -> Part:
     """Write the tokens of one split and return its share of the report, without tokens."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -164,7 +148,7 @@ def _tokenize_split(
     metadata = pq.read_metadata(file)
     total = metadata.num_rows
     count = 1 if total <= ALONE else processes(wanted)
-    whole = _Part(None, 0, Counter(), Counter(), Counter(), [], "")
+    whole = Part(None, 0, Counter(), Counter(), Counter(), [], "")
     items = [(split, file, g) for g in range(metadata.num_row_groups) if metadata.row_group(g).num_rows]
     with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, _schema(encoding.weighted)) as writer:
         for part in ordered(encoding, items, count):
@@ -173,90 +157,13 @@ def _tokenize_split(
             if on_progress:
                 on_progress({"split": split, "step": whole.rows, "total_steps": total})
     if not whole.lengths:
-        raise DataGateError(_nothing_to_learn(split, file, total, whole.refused))
+        raise DataGateError(nothing_to_learn(split, file, total, whole.refused))
     return whole
 
 
-def _sum(whole: _Part, part: _Part) -> _Part:
+def _sum(whole: Part, part: Part) -> Part:
     whole.counts.update(part.counts)
     whole.lengths.update(part.lengths)
     whole.structures.update(part.structures)
     whole.refused.extend(part.refused)
     return whole._replace(rows=whole.rows + part.rows, backend=part.backend)
-
-
-def _report(
-    chat: ChatTemplate, max_length: int, strategy: Truncation, weighted: bool, parts: dict[str, _Part]
-) -> dict[str, Any]:
-    refused = [refusal for part in parts.values() for refusal in part.refused]
-    structures = sum((part.structures for part in parts.values()), Counter[tuple[str, ...]]())
-    return {
-        "template_sha256": hashlib.sha256(chat.source.encode()).hexdigest(),
-        "tokenizer_sha256": tokenizer_sha256(Path(chat.tokenizer.name_or_path)),
-        "tokenizer_backend": parts["train"].backend,
-        "system": chat.system,
-        "max_length": max_length,
-        "truncation_strategy": strategy,
-        "weighted": weighted,
-        "rows": {split: part.rows for split, part in parts.items()},
-        "samples": {split: part.lengths.total() for split, part in parts.items()},
-        "learnable_tokens": {split: part.counts["learnable"] for split, part in parts.items()},
-        "truncated": {split: part.counts["truncated"] for split, part in parts.items()},
-        "cut_answers": {split: part.counts["cut"] for split, part in parts.items()},
-        "unlearnable_pieces": {split: part.counts["emptied"] for split, part in parts.items()},
-        "refused": refused,
-        "reasons": dict(Counter(refusal["reason"] for refusal in refused).most_common()),
-        "length_histogram": {split: _histogram(part.lengths) for split, part in parts.items()},
-        "parity": {
-            "equal": True,  # a difference has stopped the run
-            "with": "apply_chat_template",
-            "structures": [
-                {"roles": list(roles), "learned_turns": int(learned), "samples": count}
-                for (*roles, learned), count in structures.most_common()
-            ],
-        },
-    }
-
-
-def _nothing_to_learn(split: str, file: Path, rows: int, refused: list[dict[str, Any]]) -> str:
-    if not rows:
-        return f"template: {file} holds no rows"
-    lines = [f"template: every label is masked: none of the {rows} rows of {split} can be learned from"]
-    for reason, count in Counter(refusal["reason"] for refusal in refused).most_common():
-        example = next(refusal for refusal in refused if refusal["reason"] == reason)
-        detail = f", {example['detail']}" if example["detail"] else ""
-        lines.append(f"{count} x {reason} (for example {example['source']}:{example['row']}{detail})")
-    return "\n  ".join(lines)
-
-
-def _histogram(lengths: Counter[int]) -> list[dict[str, int]]:
-    """Samples by length in tokens, in bins that double: up to 16, 32, 64…"""
-    bins: Counter[int] = Counter()
-    for length, count in lengths.items():
-        bins[max(16, 1 << (length - 1).bit_length())] += count
-    return [{"up_to": top, "samples": count} for top, count in sorted(bins.items())]
-
-
-def identity(folder: Path) -> dict[str, str]:
-    """What of a model's folder decides the tokens: hashes of its chat template, of its tokenizer's files, and of those
-    that say at which tokens it stops."""
-    stops = {n: sha256(folder / n) for n in ("config.json", "generation_config.json") if (folder / n).is_file()}
-    return {
-        "chat template": _template_sha256(folder),
-        "tokenizer": tokenizer_sha256(folder),
-        "stop tokens": sha256_of(stops),
-    }
-
-
-def _template_sha256(folder: Path) -> str:
-    """Of the file of its own, or of what stands in tokenizer_config.json; nothing is loaded."""
-    files = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
-    if found := {file.name: sha256(file) for file in files if file.is_file()}:
-        return sha256_of(found)
-    config = folder / "tokenizer_config.json"
-    return sha256_of(read_json(config).get("chat_template") if config.is_file() else None)
-
-
-def tokenizer_sha256(folder: Path) -> str:
-    """One hash over the tokenizer's files; what trains, merges and serves must agree on it."""
-    return sha256_of({name: sha256(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file()})

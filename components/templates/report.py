@@ -1,0 +1,108 @@
+"""What template.json says of the tokens, and what they are made of."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from components.files import read_json, sha256, sha256_of
+from components.templates.chat import ChatTemplate
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "tokenizer.model",
+)  # fmt: skip
+
+
+class Part(NamedTuple):
+    """What one row group gave: its tokens, and its share of the report."""
+
+    batch: "pa.RecordBatch | None"
+    rows: int
+    counts: Counter[str]
+    lengths: Counter[int]
+    structures: Counter[tuple[str, ...]]
+    refused: list[dict[str, Any]]
+    backend: str
+
+
+def describe(
+    chat: ChatTemplate, max_length: int, strategy: str, weighted: bool, parts: dict[str, Part]
+) -> dict[str, Any]:
+    """The report on all splits, for template.json."""
+    refused = [refusal for part in parts.values() for refusal in part.refused]
+    structures = sum((part.structures for part in parts.values()), Counter[tuple[str, ...]]())
+    return {
+        "template_sha256": hashlib.sha256(chat.source.encode()).hexdigest(),
+        "tokenizer_sha256": tokenizer_sha256(Path(chat.tokenizer.name_or_path)),
+        "tokenizer_backend": parts["train"].backend,
+        "system": chat.system,
+        "max_length": max_length,
+        "truncation_strategy": strategy,
+        "weighted": weighted,
+        "rows": {split: part.rows for split, part in parts.items()},
+        "samples": {split: part.lengths.total() for split, part in parts.items()},
+        "learnable_tokens": {split: part.counts["learnable"] for split, part in parts.items()},
+        "truncated": {split: part.counts["truncated"] for split, part in parts.items()},
+        "cut_answers": {split: part.counts["cut"] for split, part in parts.items()},
+        "unlearnable_pieces": {split: part.counts["emptied"] for split, part in parts.items()},
+        "refused": refused,
+        "reasons": dict(Counter(refusal["reason"] for refusal in refused).most_common()),
+        "length_histogram": {split: _histogram(part.lengths) for split, part in parts.items()},
+        "parity": {
+            "equal": True,  # a difference has stopped the run
+            "with": "apply_chat_template",
+            "structures": [
+                {"roles": list(roles), "learned_turns": int(learned), "samples": count}
+                for (*roles, learned), count in structures.most_common()
+            ],
+        },
+    }
+
+
+def nothing_to_learn(split: str, file: Path, rows: int, refused: list[dict[str, Any]]) -> str:
+    """What a user is told when no row of a split gave a token to learn, every reason with an example."""
+    if not rows:
+        return f"template: {file} holds no rows"
+    lines = [f"template: every label is masked: none of the {rows} rows of {split} can be learned from"]
+    for reason, count in Counter(refusal["reason"] for refusal in refused).most_common():
+        example = next(refusal for refusal in refused if refusal["reason"] == reason)
+        detail = f", {example['detail']}" if example["detail"] else ""
+        lines.append(f"{count} x {reason} (for example {example['source']}:{example['row']}{detail})")
+    return "\n  ".join(lines)
+
+
+def _histogram(lengths: Counter[int]) -> list[dict[str, int]]:
+    """Samples by length in tokens, in bins that double: up to 16, 32, 64…"""
+    bins: Counter[int] = Counter()
+    for length, count in lengths.items():
+        bins[max(16, 1 << (length - 1).bit_length())] += count
+    return [{"up_to": top, "samples": count} for top, count in sorted(bins.items())]
+
+
+def identity(folder: Path) -> dict[str, str]:
+    """What of a model's folder decides the tokens: hashes of its chat template, of its tokenizer's files, and of those
+    that say at which tokens it stops."""
+    stops = {n: sha256(folder / n) for n in ("config.json", "generation_config.json") if (folder / n).is_file()}
+    return {
+        "chat template": _template_sha256(folder),
+        "tokenizer": tokenizer_sha256(folder),
+        "stop tokens": sha256_of(stops),
+    }
+
+
+def _template_sha256(folder: Path) -> str:
+    """Of the file of its own, or of what stands in tokenizer_config.json; nothing is loaded."""
+    files = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
+    if found := {file.name: sha256(file) for file in files if file.is_file()}:
+        return sha256_of(found)
+    config = folder / "tokenizer_config.json"
+    return sha256_of(read_json(config).get("chat_template") if config.is_file() else None)
+
+
+def tokenizer_sha256(folder: Path) -> str:
+    """One hash over the tokenizer's files; what trains, merges and serves must agree on it."""
+    return sha256_of({name: sha256(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file()})

@@ -5,7 +5,7 @@ What needs all rows at once (duplicates, leaks, contradictions, the balance of l
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Tally:
 
     def saved(self) -> dict[str, Any]:
         """As plain JSON."""
-        return {name: dict(value) if isinstance(value, dict) else value for name, value in asdict(self).items()}
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(self).items()}
 
     def leave_out(self, reason: str, item: Item, words: str) -> None:
         """Count a row that is left out; `words` is about this one."""

@@ -108,6 +108,8 @@ def train(
             store.drop_later(checkpoints, start, say)
         if stream:
             stream.begin(start)
+            if params.packing:
+                on_progress({"message": stream.packed})
         with stopping() as stop:
             watch = Watch(on_progress, params.logging_steps, stop)
             trainer = TokenTrainer(
@@ -123,7 +125,7 @@ def train(
                 seal_with={"arguments": arguments, "run": run, "save_total_limit": params.save_total_limit},
             )
             if params.packing or params.padding_free:
-                check_isolation(model, stream.samples if stream else rows)
+                check_isolation(model, rows.samples if isinstance(rows, Stream) else rows)
             began = time.monotonic()
             trainer.train(resume_from_checkpoint=str(start) if start else None)
     seconds, seen = time.monotonic() - began, trainer.state

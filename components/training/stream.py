@@ -58,6 +58,8 @@ class Stream:
         self.together = params.per_device_train_batch_size * (params.gradient_accumulation_steps or 1)
         self.epoch = 0
         """The pass over the data that is under way, from 0."""
+        self.packed = ""
+        """What the user must know to choose the batch: a step takes packs, not rows."""
         self.samples: list[Row] = []
         """The first rows, to try the model on."""
 
@@ -106,6 +108,10 @@ class Stream:
             length = self.params.packing_length or 0
             order, bounds = pack(np.diff(chunk.offsets), length, self.params.packing_strategy)
             items = [[rows[i] for i in order[start:end]] for start, end in pairwise(bounds.tolist())]
+            self.packed = self.packed or (
+                f"packs of {length} tokens, the first {len(items)} {len(chunk.ids) / len(items) / length:.1%} full; "
+                f"a pack has {len(rows) / len(items):.0f} rows on average"
+            )
         if self.shuffle:
             order = np.random.default_rng([self.params.seed, chunk.number]).permutation(len(items))
             items = [items[i] for i in order]

@@ -1,0 +1,169 @@
+"""`martlet sft --streaming true`: what a user types, what is left on the disk, and what happens when it is killed."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.errors import ConfigError
+from components.files import read_json, sha256
+from tasks.stages import fetch
+from tasks.stages.paths import Paths
+
+WORDS = ["sft", "--streaming", "true", "--dataset", "a.jsonl.gz", "b.jsonl", "--interleave_prob", "0.7", "0.3",
+         "--max_steps", "60", "--save_steps", "4", "--logging_steps", "1", "--per_device_train_batch_size", "2",
+         "--gradient_accumulation_steps", "2", "--shuffle_buffer_size", "16", "--max_length", "64",
+         "--packing", "true", "--lora_dropout", "0.1", "--report_to", "none", "--add_version", "false"]  # fmt: skip
+WEIGHTS = "models/adapter/adapter_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 texts, and 30 chats of which three cannot be learned from."""
+    folder = tmp_path_factory.mktemp("work")
+    texts = [{"text": f"the number {n} is followed by {n + 1}"} for n in range(40)]
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in texts).encode()))
+    chats: list[dict[str, Any]] = [{"query": "empty", "response": ""}, {"foo": 1}]
+    chats += [{"query": "long " * 99, "response": "x"}]
+    chats += [{"query": f"number {n}?", "response": f"yes, {n}"} for n in range(27)]
+    (folder / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats))
+    return folder
+
+
+def started(folder: Path, *words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "apps.cli.main", *map(str, words)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def martlet(folder: Path, *words: object, code: int = 0) -> str:
+    process = started(folder, *words)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    return out if code == 0 else err
+
+
+def up_to(process: subprocess.Popen[str], text: str) -> None:
+    """Wait until the command has said so."""
+    assert process.stdout
+    assert any(text in line for line in process.stdout)
+
+
+def others(process: subprocess.Popen[str]) -> list[int]:
+    """The processes of a command's session that are alive."""
+    import psutil
+
+    found = []
+    for other in psutil.process_iter():
+        try:
+            if os.getsid(other.pid) == process.pid and other.status() != psutil.STATUS_ZOMBIE:
+                found.append(other.pid)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def nobody_is_left(process: subprocess.Popen[str]) -> bool:
+    deadline = time.monotonic() + 10
+    while others(process) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not others(process)
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, tiny_model: Path) -> Path:
+    """A run that nothing happened to."""
+    said = martlet(folder, *WORDS, "--model", tiny_model, "--output_dir", "whole")
+    assert "data: a.jsonl.gz passes by" in said
+    assert "rows were left out" in said
+    return folder / "whole"
+
+
+def test_nothing_of_the_data_is_on_the_disk_and_what_was_left_out_is_told(whole: Path) -> None:
+    assert sorted(p.relative_to(whole).as_posix() for p in (whole / "data").rglob("*") if p.is_file()) == [
+        "data/model.json",
+        "data/stream/manifest.json",
+    ]
+    report = read_json(whole / "reports/stream.json")
+    assert set(report["left_out"]) == {"empty", "schema", "template: longer than max_length"}
+    assert report["first"]["schema"].startswith("b.jsonl:2: ")
+    assert report["rows"] == report["samples"] + sum(report["left_out"].values())
+    assert read_json(whole / "reports/train.json")["epochs"] >= 1
+
+
+def test_whatever_happens_to_a_run_it_ends_with_the_weights_it_would_have_had(
+    whole: Path, folder: Path, tiny_model: Path
+) -> None:
+    words = [*WORDS, "--model", tiny_model, "--output_dir", "tried"]
+
+    orphaned = started(folder, *words)
+    up_to(orphaned, "step 6/")
+    (other,) = [pid for pid in others(orphaned) if pid != orphaned.pid]
+    os.kill(other, signal.SIGKILL)
+    _, said = orphaned.communicate(timeout=60)
+    assert orphaned.returncode == 1
+    assert "the process that reads and tokenises the data has died (exit code -9" in said
+    assert "Traceback" not in said
+
+    stopped = started(folder, *words)
+    up_to(stopped, "  loss ")
+    os.killpg(stopped.pid, signal.SIGINT)
+    _, said = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130
+    assert "--resume_from_checkpoint tried/checkpoint-" in said
+    assert nobody_is_left(stopped)
+
+    killed = started(folder, *words)
+    up_to(killed, "  loss ")
+    killed.kill()
+    killed.communicate()
+    assert nobody_is_left(killed)
+
+    checkpoints = sorted((folder / "tried").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+    said = martlet(folder, *words, "--resume_from_checkpoint", checkpoints[-2])
+    assert f"going on from {checkpoints[-2].name}" in said
+    for file in (WEIGHTS, "reports/stream.json", "reports/train.csv"):
+        assert sha256(folder / "tried" / file) == sha256(whole / file)
+
+
+def test_the_gate_closes_with_exit_code_3(folder: Path, tiny_model: Path) -> None:
+    rows = [{"text": "good"}] * 4 + [{"text": ""}] * 6
+    (folder / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["sft", "--streaming", "--max_steps", "5", "--dataset", "bad.jsonl", "--output_dir", "closed"]
+    said = martlet(folder, *words, "--model", tiny_model, "--add_version", "false", "--report_to", "none", code=3)
+    assert "the data gate closed: max_dropped: 6 of the first 10 rows left out, more than 50%" in said
+    assert read_json(folder / "closed/reports/stream.json")["left_out"] == {"empty": 6}
+    assert not list((folder / "closed").glob("checkpoint-*"))
+
+
+def test_everything_that_a_stream_cannot_do_is_told_at_once(folder: Path, tiny_model: Path) -> None:
+    words = ["sft", "--streaming", "--model", tiny_model, "--dataset", "a.jsonl.gz", "--num_train_epochs", "2"]
+    words += ["--split_dataset_ratio", "0.1", "--val_dataset", "b.jsonl", "--group_by_length", "--interleave_prob",
+              "0.1", "0.9", "--dataloader_num_workers", "2", "--packing", "--packing_length", "8"]  # fmt: skip
+    said = martlet(folder, *words, code=2)
+    for name in ("max_steps", "split_dataset_ratio", "val_dataset", "group_by_length", "interleave_prob",
+                 "dataloader_num_workers", "packing_length"):  # fmt: skip
+        assert f"--streaming true: {name}" in said
+    assert len(said.splitlines()) == 7
+
+
+def test_a_workspace_refuses_it(folder: Path) -> None:
+    from components.config import read_flags, resolve
+
+    params = resolve(read_flags({"streaming": True, "dataset": ["b.jsonl"], "model": "x"}))
+    with pytest.raises(ConfigError, match="train on it with `martlet sft`"):
+        fetch.rows(params, Paths(folder, folder))

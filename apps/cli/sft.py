@@ -118,6 +118,9 @@ def _streamed(params: Params, paths: Paths, tracked: bool) -> None:
     from components.training import preload
     from tasks.stages import stream, train
 
+    if params.data.val_dataset:
+        with ProcessPoolExecutor(1, get_context("fork")) as other:
+            print(f"validation: {_words(other.submit(_data, *stream.held_out(params, paths)).result()[2])}")
     with stream.flowing(params, paths) as feed:
         preload()
         for found in feed.about["datasets"]:

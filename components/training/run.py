@@ -67,7 +67,7 @@ def train(
 ) -> Outcome:
     """Train `model` in place on `tokens`/train.arrow, evaluating on the rows of val.arrow where there is one.
 
-    A stream of tokens is trained on as it comes, and not evaluated on.
+    A stream of tokens is trained on as it comes.
 
     Goes on from the newest complete checkpoint in the folder `checkpoints` that was made under the same fingerprint
     `run`, or from `resume_from`. Each checkpoint holds the weights as `save` writes them, the tokenizer, `arguments` as
@@ -88,7 +88,9 @@ def train(
 
     _settle_threads(model)
     stream = tokens if isinstance(tokens, Stream) else None
-    rows, val_rows = (tokens, None) if isinstance(tokens, Stream) else _rows(tokens)
+    rows = tokens if isinstance(tokens, Stream) else Rows(tokens / "train.arrow")
+    validation = tokens.validation if isinstance(tokens, Stream) else tokens / "val.arrow"
+    val_rows = Rows(validation) if validation and validation.is_file() else None
     packs = None
     if params.packing and isinstance(rows, Rows):
         packs = Packs(rows, params.packing_length, params.packing_strategy)
@@ -149,11 +151,6 @@ def train(
         packing={"packs": len(packs), "length": packs.length, "fill": round(packs.fill, 5)} if packs else None,
         history=[entry for entry in seen.log_history if "loss" in entry or "eval_loss" in entry],
     )
-
-
-def _rows(tokens: Path) -> tuple[Rows, Rows | None]:
-    validation = tokens / "val.arrow"
-    return Rows(tokens / "train.arrow"), Rows(validation) if validation.is_file() else None
 
 
 def settled(params: Train, default_learning_rate: float, max_length: int | None = None) -> Train:

@@ -48,12 +48,19 @@ class Stream:
         source: gives the chunks from a state on, or all, for ever.
         params: with everything that is settled.
         shuffle: mix the rows (or packs) of a chunk, which lie by length or as the pieces of one document.
+        validation: a file of tokens to evaluate on.
     """
 
     weighted = True
 
-    def __init__(self, source: Callable[[State | None], Iterator[Chunk]], params: Train, shuffle: bool) -> None:
-        self.source, self.params = source, params
+    def __init__(
+        self,
+        source: Callable[[State | None], Iterator[Chunk]],
+        params: Train,
+        shuffle: bool,
+        validation: Path | None = None,
+    ) -> None:
+        self.source, self.params, self.validation = source, params, validation
         self.shuffle = shuffle or (params.packing and params.packing_strategy == "binpack")
         self.together = params.per_device_train_batch_size * (params.gradient_accumulation_steps or 1)
         self.epoch = 0

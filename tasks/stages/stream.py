@@ -34,11 +34,10 @@ def problems(params: Params) -> list[str]:
     found = {
         "max_steps is needed: a stream has no end, and num_train_epochs says nothing; give --max_steps":
             train.max_steps <= 0,
-        "split_dataset_ratio: rows that pass by cannot be held out; leave it out":
+        "split_dataset_ratio: rows that pass by cannot be held out; name others with --val_dataset":
             asked.split_dataset_ratio > 0,
-        "val_dataset, eval_dataset: a stream is not evaluated on and not compared with; leave them out, and evaluate "
-        "the checkpoints":
-            bool(asked.val_dataset or asked.eval_dataset),
+        "eval_dataset: rows that pass by are not compared with it; leave it out":
+            bool(asked.eval_dataset),
         "group_by_length: the lengths are not known before; leave it out, or use --packing true":
             train.group_by_length,
         "dataloader_num_workers: a stream has a process of its own; leave it at 0":
@@ -54,11 +53,19 @@ def problems(params: Params) -> list[str]:
     return [f"--streaming true: {problem}" for problem, there in found.items() if there]
 
 
+def held_out(params: Params, paths: Paths) -> tuple[Params, Paths]:
+    """What fetch, validate and template are to be run with for the validation rows, which do not pass by."""
+    kept = {"dataset": params.data.val_dataset, "val_dataset": [], "streaming": False, "interleave_prob": [],
+            "dataset_shuffle": params.data.val_dataset_shuffle}  # fmt: skip
+    changed = params.model_copy(update={"data": params.data.model_copy(update=kept)})
+    return changed, Paths(paths.root / "validation", paths.workspace)
+
+
 class Feed:
     """The end of the pipe at which chunks of tokens come out."""
 
-    def __init__(self, process: BaseProcess, pipe: Connection) -> None:
-        self.process, self.pipe = process, pipe
+    def __init__(self, process: BaseProcess, pipe: Connection, validation: Path | None) -> None:
+        self.process, self.pipe, self.validation = process, pipe, validation
         self.report: dict[str, Any] = {}
         """What of the rows so far was left out, for reports/stream.json."""
 
@@ -74,6 +81,7 @@ class Feed:
         Raises:
             MartletError: what went wrong in the other process, or that it died.
         """
+        assert self.about  # is what comes first
         with suppress(OSError):  # it has died, as will be seen
             self.pipe.send(state)
         while True:
@@ -109,7 +117,8 @@ def flowing(params: Params, paths: Paths) -> Generator[Feed]:
     process = context.Process(target=_flow, args=(params, paths, scratch, theirs, ours), daemon=True)
     process.start()
     theirs.close()
-    feed = Feed(process, ours)
+    validation = held_out(params, paths)[1].tokens / "train.arrow" if params.data.val_dataset else None
+    feed = Feed(process, ours, validation)
     try:
         yield feed
     finally:

@@ -32,7 +32,7 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
     if feed:
         arguments["stream"] = feed.about["arguments"]
         inputs = training.fingerprint(arguments, feed.about["made_of"])
-        tokens = training.Stream(feed.chunks, settings, params.data.dataset_shuffle)
+        tokens = training.Stream(feed.chunks, settings, params.data.dataset_shuffle, feed.validation)
     else:
         inputs = training.fingerprint(arguments, training.tokens_hash(paths.tokens))
         tokens = paths.tokens

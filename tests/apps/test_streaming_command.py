@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from components.errors import ConfigError
+from components.config import read_flags, resolve
+from components.errors import ConfigError, DataGateError
 from components.files import read_json, sha256
-from tasks.stages import fetch
+from tasks.stages import fetch, stream
 from tasks.stages.paths import Paths
 
 WORDS = ["sft", "--streaming", "true", "--dataset", "a.jsonl.gz", "b.jsonl", "--interleave_prob", "0.7", "0.3",
          "--max_steps", "60", "--save_steps", "4", "--logging_steps", "1", "--per_device_train_batch_size", "2",
          "--gradient_accumulation_steps", "2", "--shuffle_buffer_size", "16", "--max_length", "64",
+         "--val_dataset", "val.jsonl",
          "--packing", "true", "--lora_dropout", "0.1", "--report_to", "none", "--add_version", "false"]  # fmt: skip
 WEIGHTS = "models/adapter/adapter_model.safetensors"
 
@@ -34,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chats += [{"query": "long " * 99, "response": "x"}]
     chats += [{"query": f"number {n}?", "response": f"yes, {n}"} for n in range(27)]
     (folder / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats))
+    (folder / "val.jsonl").write_text("".join(json.dumps({"text": f"validation {n}"}) + "\n" for n in range(5)))
     return folder
 
 
@@ -102,7 +105,9 @@ def test_nothing_of_the_data_is_on_the_disk_and_what_was_left_out_is_told(whole:
     assert set(report["left_out"]) == {"empty", "schema", "template: longer than max_length"}
     assert report["first"]["schema"].startswith("b.jsonl:2: ")
     assert report["rows"] == report["samples"] + sum(report["left_out"].values())
-    assert read_json(whole / "reports/train.json")["epochs"] >= 1
+    trained = read_json(whole / "reports/train.json")
+    assert trained["epochs"] >= 1
+    assert trained["eval_loss"] < trained["first_loss"] + 1
 
 
 def test_whatever_happens_to_a_run_it_ends_with_the_weights_it_would_have_had(
@@ -140,30 +145,29 @@ def test_whatever_happens_to_a_run_it_ends_with_the_weights_it_would_have_had(
         assert sha256(folder / "tried" / file) == sha256(whole / file)
 
 
-def test_the_gate_closes_with_exit_code_3(folder: Path, tiny_model: Path) -> None:
+def test_a_gate_that_closes_ends_it_before_anything_is_trained(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
     rows = [{"text": "good"}] * 4 + [{"text": ""}] * 6
     (folder / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = ["sft", "--streaming", "--max_steps", "5", "--dataset", "bad.jsonl", "--output_dir", "closed"]
-    said = martlet(folder, *words, "--model", tiny_model, "--add_version", "false", "--report_to", "none", code=3)
-    assert "the data gate closed: max_dropped: 6 of the first 10 rows left out, more than 50%" in said
-    assert read_json(folder / "closed/reports/stream.json")["left_out"] == {"empty": 6}
-    assert not list((folder / "closed").glob("checkpoint-*"))
+    params = resolve(read_flags({"streaming": True, "dataset": ["bad.jsonl"], "model": str(tiny_model)}))
+    closed = "the data gate closed: max_dropped: 6 of the first 10 rows left out, more than 50%"
+    with stream.flowing(params, Paths(tmp_path, folder)) as feed, pytest.raises(DataGateError, match=closed):
+        next(feed.chunks(None))
+    assert read_json(tmp_path / "reports/stream.json")["left_out"] == {"empty": 6}
+    assert not feed.process.is_alive()
 
 
 def test_everything_that_a_stream_cannot_do_is_told_at_once(folder: Path, tiny_model: Path) -> None:
     words = ["sft", "--streaming", "--model", tiny_model, "--dataset", "a.jsonl.gz", "--num_train_epochs", "2"]
-    words += ["--split_dataset_ratio", "0.1", "--val_dataset", "b.jsonl", "--group_by_length", "--interleave_prob",
+    words += ["--split_dataset_ratio", "0.1", "--eval_dataset", "b.jsonl", "--group_by_length", "--interleave_prob",
               "0.1", "0.9", "--dataloader_num_workers", "2", "--packing", "--packing_length", "8"]  # fmt: skip
     said = martlet(folder, *words, code=2)
-    for name in ("max_steps", "split_dataset_ratio", "val_dataset", "group_by_length", "interleave_prob",
+    for name in ("max_steps", "split_dataset_ratio", "eval_dataset", "group_by_length", "interleave_prob",
                  "dataloader_num_workers", "packing_length"):  # fmt: skip
         assert f"--streaming true: {name}" in said
     assert len(said.splitlines()) == 7
 
 
 def test_a_workspace_refuses_it(folder: Path) -> None:
-    from components.config import read_flags, resolve
-
     params = resolve(read_flags({"streaming": True, "dataset": ["b.jsonl"], "model": "x"}))
     with pytest.raises(ConfigError, match="train on it with `martlet sft`"):
         fetch.rows(params, Paths(folder, folder))

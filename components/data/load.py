@@ -1,6 +1,6 @@
 """The rows of a source, as they are to be: renamed, converted, their placeholders filled."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -104,13 +104,16 @@ class Loader:
         """
         source, licence, parts = _located(source)
         start, left_out = len(self.spool), 0
-        self.spool.begin(source.spec)
-        for number, row, written, entry in _numbered(parts):
-            raw = self.prepare(source.name, number, row, written, entry)
-            if raw is None:
-                left_out += 1
-            else:
-                self.spool.append(number, raw)
+        files = [(path, name, entry) for inside, entry in parts for path, name in inside]
+        for path, name, entry in files:
+            # Where there are several files, a row is found again by its own.
+            self.spool.begin(source.spec if len(files) == 1 else name)
+            for number, row, written in read(path, name):
+                raw = self.prepare(name, number, row, written, entry)
+                if raw is None:
+                    left_out += 1
+                else:
+                    self.spool.append(number, raw)
         size = len(self.spool) - start
         if not size:
             why = f"; its converter left out all {left_out} rows" if left_out else "; it needs at least one row"
@@ -127,9 +130,14 @@ def _located(source: Source) -> tuple[Source, str | None, list[Part]]:
         return source, declared_licence(source), [(source.files, next(iter(source.parts), None))]
     source, licence, found = on_hub(source, snapshot)
     parts: list[Part] = [
-        ([(path, f"{source.name}/{path.name}") for path in part.files], entry) for part, entry in found
+        ([(path, f"{source.name}/{_inside(path, part)}") for path in part.files], entry) for part, entry in found
     ]
     return source, licence, parts
+
+
+def _inside(path: Path, part: Snapshot) -> str:
+    """A file's name in its repository, whose snapshot lies in a folder named after the commit."""
+    return path.as_posix().rpartition(f"/{part.revision}/")[2] if part.revision in path.parts else path.name
 
 
 def declared_licence(source: Source) -> str | None:
@@ -149,17 +157,6 @@ def on_hub(source: Source, look: Callable[..., Found]) -> "tuple[Source, str | N
         revision, licence = found.revision, found.licence or known
         parts.append((found, entry))
     return replace(source, version=revision), licence, parts
-
-
-def _numbered(parts: Sequence[Part]) -> Iterator[tuple[int, Raw, bytes | None, "Entry | None"]]:
-    """The rows of all files, by the file's own numbers when there is one, numbered through when there are more."""
-    single = sum(len(files) for files, _ in parts) == 1
-    number = 0
-    for files, entry in parts:
-        for path, name in files:
-            for own, row, written in read(path, name):
-                number = own if single else number + 1
-                yield number, row, written, entry
 
 
 def _plain(value: Any) -> str:

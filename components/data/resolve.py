@@ -5,11 +5,11 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from components.data import catalogue
-from components.data.hubs.subsets import front_matter, select
+from components.data.hubs.subsets import files_of_rows, front_matter, select
 from components.data.memo import remember
 from components.data.readers import KINDS, kind_of
 from components.data.sources import Source, Spec, hub_key, parse, split_spec
@@ -123,6 +123,7 @@ def _local(source: Source, name: str, lookup: _Where) -> Source:
     if path.is_dir():
         names = _names_below(path, name)
         chosen = select(names, front_matter(path / "README.md"), source.subsets, "train", name)
+        _refuse_other_kinds(names, chosen, name)
         files = {f"{name.rstrip('/')}/{inside}": path / inside for inside in chosen}
     else:
         if source.subsets and not source.parts:
@@ -134,6 +135,15 @@ def _local(source: Source, name: str, lookup: _Where) -> Source:
     hashes = [_file_sha256(file, lookup.memo) for file in files.values()]
     version = hashes[0] if path.is_file() else sha256_of(list(zip(files, hashes, strict=True)))
     return replace(source, version=version, files=tuple((file, known_as) for known_as, file in files.items()))
+
+
+def _refuse_other_kinds(names: list[str], chosen: list[str], name: str) -> None:
+    """A folder is read as one kind of file; whether another kind holds the same rows, only its owner knows."""
+    if left := [other for other in files_of_rows(names) if kind_of(other) != kind_of(chosen[0])]:
+        raise ConfigError(
+            f"dataset '{name}': holds files of several kinds, {chosen[0]} and {left[0]}, which may be the same rows "
+            f"twice; name those that are meant, such as '{name.rstrip('/')}/*{PurePath(chosen[0]).suffix}'"
+        )
 
 
 def _names_below(folder: Path, name: str) -> list[str]:

@@ -188,12 +188,12 @@ class _Tap:
                 for count, (number, raw, written, fault) in enumerate(
                     islice(_lines(path, known_as), row, None), row + 1
                 ):
-                    number = number if single else before + count
                     json = b"" if fault else self.prepare(name, number, raw, written, entry)
                     if json is None:
                         continue
                     taken += 1
-                    yield Place(file, count, before, taken, over), Item(self.source.spec, number, json, fault)
+                    source = self.source.spec if single else known_as
+                    yield Place(file, count, before, taken, over), Item(source, number, json, fault)
                     if taken == limit:
                         return
                 file, row, before = file + 1, 0, before + count

@@ -1,4 +1,4 @@
-"""The row, runs of white space aside, is not one that stood earlier in the same split.
+"""The row, runs of white space aside, is not one that stands earlier in its dataset, or in another of the same split.
 
 A row that `#n` repeats because more were asked for than there are is no duplicate of itself.
 """
@@ -43,6 +43,7 @@ def judge(file: Path, roster: Roster, _: Context) -> Iterator[Failure]:
     kept = np.fromfile(file, KEPT)
     for split in ("train", "val"):
         rows = np.flatnonzero(roster.alive[roster.of(split)]) + roster.of(split).start
+        rows = rows[np.lexsort((roster.row[rows], roster.source[rows]))]  # fetch may have mixed them
         later, earlier = (rows[places] for places in repeated(kept[rows]))
         again = ~roster.same(earlier, later)
         for i, first in zip(later[again].tolist(), earlier[again].tolist(), strict=True):

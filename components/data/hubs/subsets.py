@@ -86,6 +86,11 @@ def _of_split(names: Sequence[str], split: str) -> list[str]:
     return train or [name for name in names if not _words(name) & _HELD_OUT] or list(names)
 
 
+def files_of_rows(names: Iterable[str]) -> list[str]:
+    """Those that hold rows of some kind, held-out splits aside."""
+    return [name for name in sorted(names) if _kind(name) and not _words(name) & _HELD_OUT]
+
+
 def _kind(name: str) -> str | None:
     """The suffix of a file of rows, whether it is compressed or not; None for any other file."""
     if name.startswith(".") or "/." in name or name.lower().rpartition("/")[2] in _NOT_ROWS:

@@ -175,3 +175,9 @@ verdict.write(folder)
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
     report = json.loads((folders[0] / "data.json").read_text())
     assert sum(check["count"] for check in report["checks"] if check["name"] in ("empty", "schema")) == 181
+
+
+def test_of_two_alike_the_first_in_the_file_stays_however_they_were_mixed():
+    mixed = table(pair("same"), pair("other"), pair("same"), numbers=[30, 20, 10])
+    (found,) = judged(mixed).findings.of("rejected")
+    assert (found.check, found.row, found.reason) == ("duplicate", 30, "the same as a.jsonl:10")

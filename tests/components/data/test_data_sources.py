@@ -175,7 +175,7 @@ def test_a_built_in_dataset_is_asked_for_by_part_and_what_it_leaves_out_is_count
     source = type(source)(**vars(source) | {"parts": (Part(), Part())})
     found = collect_rows([source], [], Data(dataset_shuffle=False), folder)
     assert calls == [("modelscope", "o/n", "v1", ("sub",), "train"), ("modelscope", "o/n", COMMIT, ("sub",), "train")]
-    assert [row for _, row, _ in found.tables["train"]] == [1, 3, 4, 6]
+    assert [row for _, row, _ in found.tables["train"]] == [1, 3, 1, 3]
     (described,) = found.manifest["sources"]
     assert {key: described[key] for key in ("rows", "left_out", "taken", "revision", "asked", "licence")} == {
         "rows": 6,
@@ -228,3 +228,28 @@ def test_large_files_are_hashed_once(folder: Path):
     assert sources(folder, "set") == first
     big.touch()
     assert sources(folder, "set") != first
+
+
+def test_rows_of_a_folder_or_a_glob_are_found_again_by_their_file(folder: Path):
+    (folder / "several").mkdir()
+    for name in ("a", "b"):
+        (folder / f"several/{name}.jsonl").write_text('{"query": "q", "response": "r"}\n' * 2)
+    for spec in ("several", "several/*.jsonl"):
+        found = collect_rows(sources(folder, spec), [], Data(dataset_shuffle=False), folder)
+        places = [(source, row) for source, row, _ in found.tables["train"]]
+        assert places == [
+            ("several/a.jsonl", 1),
+            ("several/a.jsonl", 2),
+            ("several/b.jsonl", 1),
+            ("several/b.jsonl", 2),
+        ]
+
+
+def test_a_folder_with_two_kinds_of_files_is_not_read_by_halves(folder: Path):
+    (folder / "mixed").mkdir()
+    (folder / "mixed/a.jsonl").write_text('{"query": "q", "response": "r"}\n')
+    (folder / "mixed/b.csv").write_text("query,response\nq,r\n")
+    with pytest.raises(ConfigError, match=r"several kinds, a\.jsonl and b\.csv.*'mixed/\*\.jsonl'"):
+        sources(folder, "mixed")
+    (folder / "mixed/b.csv").rename(folder / "mixed/test.csv")
+    assert sources(folder, "mixed")[0].files[0][1] == "mixed/a.jsonl"

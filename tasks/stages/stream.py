@@ -138,8 +138,10 @@ def _flow(params: Params, paths: Paths, scratch: Path, pipe: Connection, other: 
     tally = data.Tally()
 
     def body(params: Params, paths: Paths) -> runner.Result:
-        with suppress(BrokenPipeError, ConnectionResetError, EOFError):
+        try:
             _tokens(params, paths, scratch, pipe, tally)
+        except (BrokenPipeError, ConnectionResetError, EOFError):
+            os._exit(0)  # the trainer is gone, and a download that is under way is for nobody
         return {}
 
     try:

@@ -202,6 +202,7 @@ def test_a_check_that_blocks_closes_it_at_once_and_one_that_warns_never(tiny_mod
 
 PASS = """
 import json, sys, threading, time
+from contextlib import suppress
 from pathlib import Path
 from components.config.groups.data import Data
 from components.data import Position, Stream, resolve
@@ -209,14 +210,19 @@ folder, at = Path(sys.argv[1]), json.loads(sys.argv[3])
 made = Stream(resolve([sys.argv[2]], folder, False, {}, None), Data(shuffle_buffer_size=10), folder / "shards")
 rows, most, positions = [], 0, []
 
-def watch():
+def count():
     global most
-    while True:
+    with suppress(OSError):  # a folder went while it was looked through
         most = max(most, len([*(folder / "shards").rglob("*.jsonl")]))
+
+def watch():
+    while True:
+        count()
         time.sleep(0.0005)
 
 threading.Thread(target=watch, daemon=True).start()
 for position, items, ends in made.chunks(Position(*at) if at else None):
+    count()
     positions.append(list(position))
     rows += [[item.number, json.loads(item.raw)["text"]] for item in items]
     if ends:

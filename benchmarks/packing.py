@@ -1,6 +1,6 @@
 """Packing: rows per second, fill, and useful tokens per second beside padding, all in one run.
 
-    python benchmarks/packing.py [--model models/base] [--length 2048] [--rows 52000] [--train_rows 1500]
+    python benchmarks/packing.py [--model models/base] [--length 2048] [--rows 52000] [--train_rows 400]
 
 Row lengths are log-normal with a mean of 84 tokens, as those of alpaca. The base of `--model` is trained with LoRA for
 one epoch in each way, with about 16 rows to a forward pass where they are padded. Real tokens are counted, padding
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ROOT / "models/base")
     parser.add_argument("--length", type=int, default=2048)
     parser.add_argument("--rows", type=int, default=52_000)
-    parser.add_argument("--train_rows", type=int, default=1500)
+    parser.add_argument("--train_rows", type=int, default=400)
     options = parser.parse_args()
     lengths = lengths_of_chats(options.rows, options.length)
     for strategy in ("binpack", "sequential"):

@@ -27,3 +27,4 @@ fi
 echo "martlet: installing the tested versions into .venv (a few minutes the first time)"
 $install --editable '.[dev]' --constraint constraints.txt
 touch .venv/.ready
+echo "martlet: ready; 'source .venv/bin/activate' makes martlet and dvc commands"

@@ -56,9 +56,11 @@ def workspace_of(folder: Path) -> Path:
     for candidate in (folder, *folder.parents):
         if (candidate / ".dvc").is_dir():
             if not (candidate / "dvc.yaml").is_file():
-                raise ConfigError(f"{candidate} has no dvc.yaml: there are no stages to run")
+                raise ConfigError(
+                    f"{candidate} has no dvc.yaml, so no stages; run this in a clone of Martlet's repository"
+                )
             return candidate
-    raise ConfigError(f"{folder} is not a DVC project; make it one with `dvc init` (without git: `dvc init --no-scm`)")
+    raise ConfigError(f"{folder} is not in a workspace; run this in a clone of Martlet's repository")
 
 
 class Pipeline:

@@ -28,7 +28,7 @@ def as_json(found: "Difference") -> str:
 
 
 def write_terminal(before: str, after: str, found: "Difference") -> None:
-    """Print the counts, and the first changes of each kind, word by word."""
+    """Print the counts, and the first changes of each kind, word by word; marks stand in for colours in a file."""
     from rich.console import Console
     from rich.text import Text
 
@@ -41,7 +41,8 @@ def write_terminal(before: str, after: str, found: "Difference") -> None:
             places = [f"{name}:{one[0]}" for name, one in ((before, change.before), (after, change.after)) if one]
             console.print(Text(f"\n{kind} {' -> '.join(places)}", f"bold {colour}"))
             old, new = (_lines(one[1]) if one else "" for one in (change.before, change.after))
-            console.print(_words(old, new) if kind == "changed" else Text(_short(old or new), colour))
+            words = _words(old, new, console.is_terminal)
+            console.print(words if kind == "changed" else Text(_short(old or new), colour))
         if len(changes) > SHOWN:
             console.print(f"… and {len(changes) - SHOWN:,} more {kind}; --json names all")
 
@@ -62,7 +63,8 @@ def _rest(message: dict[str, Any]) -> str:
     return f" {more}" if more else ""
 
 
-def _words(old: str, new: str) -> "Text":
+def _words(old: str, new: str, coloured: bool) -> "Text":
+    """Both texts in one; without colours what went and came stands in `git diff --word-diff`'s brackets."""
     from rich.text import Text
 
     before, after = (re.findall(r"\s+|\w+|[^\w\s]", text) for text in (old, new))
@@ -71,13 +73,17 @@ def _words(old: str, new: str) -> "Text":
         if tag == "equal":
             shown.append(_middle("".join(before[a:b])), "dim")
         else:
-            shown.append("".join(before[a:b]), "red strike")
-            shown.append("".join(after[c:d]), "green")
+            gone, come = "".join(before[a:b]), "".join(after[c:d])
+            shown.append(gone if coloured or not gone else f"[-{gone}-]", "red strike")
+            shown.append(come if coloured or not come else f"{{+{come}+}}", "green")
     return shown
 
 
 def _middle(text: str) -> str:
-    return text if len(text) <= LONG else f"{text[: LONG // 2]} … {text[-LONG // 2 :]}"
+    """The text with the middle of its long lines left out."""
+    return "\n".join(
+        line if len(line) <= LONG else f"{line[: LONG // 2]} … {line[-LONG // 2 :]}" for line in text.split("\n")
+    )
 
 
 def _short(text: str) -> str:

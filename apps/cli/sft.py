@@ -19,10 +19,11 @@ from typing import Any
 
 from apps.cli.live import describe, following
 from apps.cli.validate import missing_files
+from apps.cli.words import gate, told
 from components import tracking
 from components.config import Params, difference, read_flags, read_yaml, resolve
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
-from components.files import write_json
+from components.files import MANIFEST, read_json, write_json
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, Stage
 
@@ -104,8 +105,12 @@ def _stages(params: Params, paths: Paths, tracked: bool) -> None:
         data = other.submit(_data, params, paths)
         imports = preload()
         fetched, checked, tokens = data.result()
-    print(f"data: {_words(fetched)}; after the gate: {_words(checked)}")
-    print(f"tokens: {_words(tokens)}")
+    print(f"data: {told(fetched)}; after the gate: {told(checked)}")
+    if found := gate(read_json(paths.clean / MANIFEST)["checks"]):
+        print(f"  {found}; {_relative(paths.reports / 'data.html')} shows them")
+    print(f"tokens: {told(tokens)}")
+    for reason, count in read_json(paths.tokens / "template.json")["reasons"].items():
+        print(f"  {count:,} refused: {reason}")
     imports.join()
 
     from tasks.stages import train
@@ -120,7 +125,7 @@ def _streamed(params: Params, paths: Paths, tracked: bool) -> None:
 
     if params.data.val_dataset:
         with ProcessPoolExecutor(1, get_context("fork")) as other:
-            print(f"validation: {_words(other.submit(_data, *stream.held_out(params, paths)).result()[2])}")
+            print(f"validation: {told(other.submit(_data, *stream.held_out(params, paths)).result()[2])}")
     with stream.flowing(params, paths) as feed:
         preload()
         for found in feed.about["datasets"]:
@@ -136,7 +141,7 @@ def _train(body: Stage, params: Params, paths: Paths, tracked: bool) -> None:
 
     with following(paths.log("train") / "progress.jsonl", _Screen(paths, tracked)):
         result = runner.run("train", body, params, paths)
-    print(f"done: {_words(result)}")
+    print(f"done: {told(result)}")
     last = _newest_checkpoint(paths.root)
     if last:
         print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(last))}")
@@ -161,13 +166,6 @@ class _Screen:
         if self.waiting and "step" in entry:
             tracking.follow(self.paths.root, self.paths.workspace)
             self.waiting = False
-
-
-def _words(result: dict[str, Any]) -> str:
-    told = {key: value for key, value in result.items() if value is not None and key != "cached"}
-    shown = {key: f"{value:,.4g}" if isinstance(value, float) else value for key, value in told.items()}
-    words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
-    return f"{words} (from the cache)" if result.get("cached") else words
 
 
 def _newest_checkpoint(folder: Path) -> Path | None:

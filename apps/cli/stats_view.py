@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.cli.words import gate, told
+
 if TYPE_CHECKING:
     from tasks.looking import Stats
 
@@ -22,8 +24,8 @@ def as_json(stats: "Stats") -> str:
     """One object."""
     import json
 
-    told: dict[str, Any] = stats._asdict() | {"lengths": _percentiles(stats) | {"mean": float(stats.lengths.mean())}}
-    return json.dumps(told, indent=2)
+    figures: dict[str, Any] = stats._asdict() | {"lengths": _percentiles(stats) | {"mean": float(stats.lengths.mean())}}
+    return json.dumps(figures, indent=2)
 
 
 def write_terminal(stats: "Stats") -> None:
@@ -33,11 +35,13 @@ def write_terminal(stats: "Stats") -> None:
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"rows {stats.fetched['train']:,}; {_words(stats.checked)} after the gate; {_words(stats.tokens)}")
+    console.print(f"rows {stats.fetched['train']:,}; after the gate: {told(stats.checked)}; {told(stats.tokens)}")
+    if found := gate(stats.checks):
+        console.print(f"  [red]{found}[/]")
     for reason, count in stats.reasons.items():
         console.print(f"  [red]{count:,} refused[/]: {reason}")
-    told = ", ".join(f"{name} {value:,}" for name, value in _percentiles(stats).items())
-    console.print(f"\n[bold]tokens a sample[/]: mean {stats.lengths.mean():,.1f}, {told}")
+    percentiles = ", ".join(f"{name} {value:,}" for name, value in _percentiles(stats).items())
+    console.print(f"\n[bold]tokens a sample[/]: mean {stats.lengths.mean():,.1f}, {percentiles}")
     first, last = int(stats.lengths.min()), int(stats.lengths.max())
     step = -(-(last - first + 1) // BARS)
     counts = np.bincount((stats.lengths - first) // step)
@@ -57,11 +61,6 @@ def write_terminal(stats: "Stats") -> None:
     console.print("\n[bold]share of a batch that is no padding[/]")
     for name, fill in stats.fill.items():
         console.print(f"  {name:<32} {fill:6.1%} [green]{'█' * round(WIDTH * fill)}[/]")
-
-
-def _words(result: dict[str, Any]) -> str:
-    told = {name: value for name, value in result.items() if name != "cached"}
-    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in told.items())
 
 
 def write_plot(path: Path, stats: "Stats") -> None:

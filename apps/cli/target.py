@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.config import Layer, Params, read_flags, read_mapping, read_yaml, resolve
-from components.errors import ConfigError
+from components.errors import ConfigError, did_you_mean
 from components.files import is_complete, read_json, replacing_folder, write_json
 
 PARAMETERS = (
@@ -47,6 +47,9 @@ def _with_adapter(adapter: Path, given: dict[str, Any]) -> Target:
     from components import models
 
     saved = adapter / "args.json"
+    if not adapter.is_dir():
+        siblings = [found.name for found in adapter.parent.glob("checkpoint-*")]
+        raise ConfigError(f"--adapters {adapter}: no such folder{did_you_mean(adapter.name, siblings)}")
     if not saved.is_file():
         raise ConfigError(f"--adapters {adapter}: no saved arguments (args.json) there; is it a checkpoint folder?")
     params = resolve(_saved_arguments(saved), read_flags(given))

@@ -94,15 +94,20 @@ def write_terminal(tokenizer: "PreTrainedTokenizerBase", rows: "Iterable[Looked]
             console.print(Text(f"{row.source}:{row.row}: refused: {row.refused}\n", "red"), soft_wrap=True)
         for number, sample in enumerate(row.samples, 1):
             console.print(Text(_heading(row, sample, number), "bold"))
-            text = Text()
+            text, before = Text(), 0.0
             for n, piece in enumerate(pieces(tokenizer, sample)):
+                if not console.is_terminal and bool(piece.weight) != bool(before):
+                    text.append("⟦" if piece.weight else "⟧")
                 colour = "dim" if not piece.weight else "green" if piece.weight == 1 else "yellow"
                 text.append(piece.text, f"{colour} underline" if n % 2 else colour)
+                before = piece.weight
+            text.append("⟧" if before and not console.is_terminal else "")
             console.print(text, soft_wrap=True)
             if weights := sorted({w for w in sample.weights if w not in (0.0, 1.0)}):
-                console.print(Text(f"in yellow: counts {', '.join(f'{w:g}' for w in weights)}", "yellow"))
+                console.print(Text(f"amber: counts {', '.join(f'{w:g}' for w in weights)}", "yellow"))
             console.print()
-    console.print(Text("green: learned; dim: read only; every other token is underlined", "dim"))
+    legend = "green: learned; dim: read only; every other token is underlined"
+    console.print(Text(legend if console.is_terminal else "⟦ ⟧: learned", "dim"))
 
 
 def write_page(path: Path, tokenizer: "PreTrainedTokenizerBase", rows: "Iterable[Looked]") -> int:

@@ -42,6 +42,10 @@ def missing_files(params: Params, root: Path = Path()) -> list[str]:
     """What the parameters name and what is not there: local files, looked up from `root`, names of methods."""
     problems: list[str] = []
     custom = [root / Path(name).expanduser() for name in params.data.custom_dataset_info]
+    for name, file in zip(params.data.custom_dataset_info, list(custom), strict=True):
+        if not file.exists():
+            problems.append(f"data.custom_dataset_info: '{name}': no such file")
+            custom.remove(file)
     for leaf in ("dataset", "val_dataset", "eval_dataset"):
         for name in getattr(params.data, leaf):
             try:

@@ -62,7 +62,7 @@ def parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.N
         ConfigError: naming every unknown flag, with the nearest known one, and every wrong value.
     """
     written = [_underscored(word) for word in words]
-    namespace, unknown = parser.parse_known_args(written)
+    namespace, unknown = parser.parse_known_intermixed_args(written)
     values = {name: getattr(namespace, name) for name in LEAVES if hasattr(namespace, name)}
     if unknown:
         known = [option.lstrip("-") for option in parser._option_string_actions]

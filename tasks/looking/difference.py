@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from components import data
 from components.config import Params
 from components.rows import Row, read_batches
-from tasks.looking.folder import folder
+from tasks.looking.folder import folder, in_order
 from tasks.stages import fetch
 
 
@@ -56,7 +56,7 @@ def _rows_of(params: Params, spec: str, workspace: Path) -> list[tuple[int, byte
 
     found: list[tuple[int, bytes, Row]] = []
     one = params.model_copy(update={"data": params.data.model_copy(update={"dataset": [spec], "val_dataset": []})})
-    with folder(one, workspace) as (one, paths):
+    with folder(in_order(one), workspace) as (one, paths):
         fetch.rows(one, paths)
         for batch in read_batches(paths.raw / "train.parquet"):
             for number, raw in zip(batch.column("row").to_pylist(), batch.column("raw").to_pylist(), strict=True):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from components import data, templates
 from components.config import Params
 from components.rows import Row, read_batches
-from tasks.looking.folder import folder
+from tasks.looking.folder import folder, in_order
 from tasks.stages import fetch, template
 from tasks.stages.paths import Paths
 
@@ -38,7 +38,7 @@ def rows(params: Params, workspace: Path) -> "Generator[tuple[Any, Iterator[Look
 
     The data gate is not asked: rows that it would leave out are shown as well.
     """
-    with folder(params, workspace) as (params, paths):
+    with folder(in_order(params), workspace) as (params, paths):
         fetch.run(params, paths)
         chat = template.chat_template(params, paths)
         encoder = templates.Encoder(chat, params.template.max_length, params.template.truncation_strategy)

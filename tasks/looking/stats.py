@@ -1,12 +1,14 @@
 """Figures on the tokens of a dataset."""
 
+import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from components import training
 from components.config import Params
-from components.files import read_json
+from components.errors import DataGateError
+from components.files import MANIFEST, read_json
 from tasks.looking.folder import folder
 from tasks.stages import fetch, reuse
 
@@ -20,6 +22,7 @@ class Stats(NamedTuple):
     fetched: dict[str, Any]
     checked: dict[str, Any]
     tokens: dict[str, Any]
+    checks: list[dict[str, Any]]
     reasons: dict[str, int]
     lengths: "Any"
     sources: dict[str, dict[str, int]]
@@ -27,13 +30,22 @@ class Stats(NamedTuple):
 
 
 def stats(params: Params, workspace: Path) -> Stats:
-    """Take the datasets through fetch, gate and template, and count."""
+    """Take the datasets through fetch, gate and template, and count.
+
+    Raises:
+        DataGateError: the gate closed; its report is kept as data-report.html.
+    """
     import numpy as np
     import pyarrow as pa
 
     with folder(params, workspace) as (params, paths):
         fetched = fetch.run(params, paths)
-        checked = reuse.run("validate", params, paths)
+        try:
+            checked = reuse.run("validate", params, paths)
+        except DataGateError as error:
+            kept = str(shutil.copy(paths.reports / "data.html", workspace / "data-report.html"))
+            error.args = (str(error).replace(str(paths.reports / "data.html"), kept),)
+            raise
         tokens = reuse.run("template", params, paths)
         sources: dict[str, Counter[str]] = defaultdict(Counter)
         lengths: list[np.ndarray] = []
@@ -44,10 +56,11 @@ def stats(params: Params, workspace: Path) -> Stats:
                 lengths.append(batch.column("length").to_numpy())
                 _count(batch, sources)
         reasons = read_json(paths.tokens / "template.json")["reasons"]
+        checks = read_json(paths.clean / MANIFEST)["checks"]
     whole = np.concatenate(lengths)
     counted = {name: dict(counts) for name, counts in sources.items()}
     fill = _fill(whole, params.train.per_device_train_batch_size, params.template.max_length, params.data.data_seed)
-    return Stats(fetched, checked, tokens, reasons, whole, counted, fill)
+    return Stats(fetched, checked, tokens, checks, reasons, whole, counted, fill)
 
 
 def _count(batch: Any, sources: dict[str, "Counter[str]"]) -> None:
@@ -72,7 +85,7 @@ def _fill(lengths: Any, batch_size: int, capacity: int, seed: int) -> dict[str, 
     shuffled = np.random.default_rng(seed).permutation(lengths)
     _, bounds = training.pack(lengths, capacity)
     return {
-        f"padded batches of {batch_size}": _padded(shuffled, batch_size),
+        f"padded batches of {batch_size} (--per_device_train_batch_size)": _padded(shuffled, batch_size),
         "the same, grouped by length": _padded(np.sort(lengths), batch_size),
         f"packed into {capacity:,} tokens": float(lengths.sum() / ((len(bounds) - 1) * capacity)),
     }

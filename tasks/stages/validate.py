@@ -27,9 +27,10 @@ def run(params: Params, paths: Paths) -> Result:
         data.write_report(paths.reports, verdict)
         if verdict.closed:
             raise DataGateError(
-                f"the data gate closed: {'; '.join(verdict.reasons)}; see {paths.reports / 'data.html'}"
+                f"the data gate closed: {'; '.join(verdict.reasons)}; see {paths.reports / 'data.html'} "
+                "(on_NAME says what happens to such rows: docs/gate.md)"
             )
-        with replacing_folder(paths.clean, rows=verdict.rows()) as folder:
+        with replacing_folder(paths.clean, rows=verdict.rows(), checks=verdict.checks) as folder:
             verdict.write(folder)
         return verdict.rows()
     finally:

@@ -62,7 +62,7 @@ def test_sft_help_shows_every_parameter_in_groups() -> None:
         (["sft", "--lora_rnk", "8"], 2, "unknown flag --lora_rnk (did you mean 'lora_rank'?)"),
         (["sft", "--model", "m", "--dataset", "d", "--lora_rank", "x", "--seed", "y"], 2, "2 problems"),
         (["validate", "recipes/absent.yaml"], 2, "recipes/absent.yaml: no such file"),
-        (["infer", "--adapters", "nowhere"], 2, "no saved arguments (args.json) there"),
+        (["infer", "--adapters", "nowhere"], 2, "--adapters nowhere: no such folder"),
         (["infer", "--adapters", "a", "b"], 2, "one folder at a time"),
         (["infer", "--model", "models/base", "--infer_backend", "vlm"], 2, "did you mean 'vllm'?"),
     ],

@@ -280,7 +280,7 @@ def test_a_port_in_use_is_told_before_the_model_is_loaded(checkpoint: Path) -> N
 
 @pytest.mark.parametrize("command", ["run", "explain train", "serve-flows"])
 def test_a_folder_that_is_no_workspace(tmp_path: Path, command: str) -> None:
-    assert_told(typed(f"martlet {command}", tmp_path), 2, "is not a DVC project")
+    assert_told(typed(f"martlet {command}", tmp_path), 2, "is not in a workspace")
     assert not list(tmp_path.iterdir())
 
 

@@ -1,10 +1,13 @@
 """Tool calls and tool declarations, in OpenAI's shape whichever they came in."""
 
+import json
+import re
 from typing import Any
 
 from components.data.turns.values import found, named, parsed, writable
 
 Call = dict[str, Any]
+_LONG_NUMBER = re.compile(r"\d{19}")
 _LITERAL = ("default", "const")
 """Keys of a JSON schema whose null is a value; elsewhere it is what Arrow fills a table of structs with."""
 
@@ -21,8 +24,11 @@ def call(name: Any, arguments: Any, where: str, identity: Any = None) -> Call:
         raise ValueError(f"{where} holds a tool call without a name ({found(name)})")
     what = f"the call of '{named([name])}' in {where}"
     if isinstance(arguments, str):
+        written = arguments
         try:
             arguments = orjson.loads(arguments.strip() or "{}")
+            if _LONG_NUMBER.search(written):  # orjson makes a float of an integer over 64 bits
+                arguments = json.loads(written)
         except ValueError as error:
             raise ValueError(f"the arguments of {what} are not JSON ({error}): {found(arguments)}") from None
     arguments = {} if arguments is None else arguments

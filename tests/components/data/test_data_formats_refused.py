@@ -1,5 +1,6 @@
 """A row that cannot be read, or can be read in two ways, is refused with one sentence that says where and why."""
 
+import json
 from typing import Any
 
 import pytest
@@ -299,3 +300,15 @@ def test_a_row_with_two_readings_shows_them(raw: dict[str, Any], readings: list[
 def test_a_reading_left_out_leaves_the_other(column: str):
     raw = {"messages": CHAT, **PAIR}
     assert to_row(raw | {column: None}) == {"messages": CHAT}
+
+
+def test_an_integer_in_a_calls_arguments_is_not_made_a_float() -> None:
+    def row(arguments: str) -> dict:
+        call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+        return {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call]}]}
+
+    with pytest.raises(ValueError, match="64-bit"):
+        to_row(row('{"a": 123456789012345678901234567890}'))
+    for kept in ({"a": "123456789012345678901234567890"}, {"a": 1234567890123456789}):
+        (call,) = to_row(row(json.dumps(kept)))["messages"][1]["tool_calls"]
+        assert call["function"]["arguments"] == kept

@@ -9,10 +9,11 @@ import re
 from typing import NamedTuple
 
 from components.rows import Message
-from components.templates.marks import THOUGHT_TAG, THOUGHT_TAGS, Marked
+from components.templates.marks import THOUGHT_TAG, THOUGHT_TAGS, Found, Marked, unmarked, with_last_text
 from components.templates.refused import Refused
 from components.templates.render import Render
 
+QUESTION: Message = {"role": "user", "content": "?"}
 MEMORY = 100
 """Characters before an answer in which a generation prompt may have opened its thought."""
 
@@ -27,6 +28,9 @@ class Answer(NamedTuple):
     end: int
     suffix: str
     """The end of `text` that the template leaves to the next turn to write."""
+    asked: bool = False
+    """`text` is what was asked, with the whole answer as `suffix`: the template shows the turns before an answer
+    otherwise once it is there."""
 
 
 class Reader:
@@ -40,7 +44,6 @@ class Reader:
 
     def __init__(self, render: Render, added: re.Pattern[str], stops: frozenset[str]) -> None:
         self.render, self.added, self.stops = render, added, stops
-        self._tags: dict[tuple[str, bool], tuple[int, int, str]] = {}
 
     def read(self, messages: list[Message]) -> Answer:
         """What is learned of the last message, an assistant's.
@@ -57,19 +60,32 @@ class Reader:
         if found.text != text:
             raise Refused("the template rewrites an assistant's text")
         thinks = marked.has("thought")
-        start = self._start(before, text, found.start, thinks)
+        start, asked = self._start(before, text, found.start, thinks), ""
+        if start is None:
+            header, lead = self._headed(before, message, text[: found.start])
+            start = found.start - len(lead)
+            asked = attempt(self.render, before, add_generation_prompt=True) or "" if before else ""
+            if not text[:start].endswith(header) or (before and not asked.endswith(header)):
+                raise Refused("the template asks for an answer otherwise than it writes it")
         if thinks and _thinks_twice(text[max(0, start - MEMORY) : start], text[start : found.start]):
             raise Refused(
                 "the template does not read the thought in an assistant's text", "give it as reasoning_content"
             )
-        tag, end, suffix = self._tag(text[start : found.end], text[found.end :], messages, marked)
-        return Answer(text + suffix, start, found.end + tag, found.end + end, suffix)
+        tag, end, suffix = self._tag(before, message, text, start, found)
+        if not asked:
+            return Answer(text + suffix, start, tag, end, suffix)
+        own, moved = (text + suffix)[start:end], len(asked) - start
+        return Answer(asked + own, len(asked), tag + moved, end + moved, own, asked=True)
 
-    def _start(self, before: list[Message], text: str, own: int, thinks: bool) -> int:
-        """Where the model begins to write; `own` is where the assistant's own texts begin."""
-        prompt = attempt(self.render, before, add_generation_prompt=True)
-        bare = attempt(self.render, before) if before else ""
-        if prompt is not None and text.startswith(prompt) and len(prompt) <= own:
+    def _start(self, before: list[Message], text: str, own: int, thinks: bool) -> int | None:
+        """Where the model begins to write, None where what is asked is not there; `own` is where the assistant's own
+        texts begin."""
+        if not before:
+            return None
+        prompt, bare = attempt(self.render, before, add_generation_prompt=True), attempt(self.render, before)
+        if prompt is None:
+            raise Refused("the template does not say how it asks for this answer")
+        if text.startswith(prompt) and len(prompt) <= own:
             lead = text[len(prompt) : own]
             if prompt != bare or not lead.strip():
                 return len(prompt)
@@ -77,62 +93,99 @@ class Reader:
             plain = attempt(self.render, [*before, {"role": "assistant", "content": "\ue002"}]) or ""
             header = min(own, len(_common(text, plain)))
             return header if text[len(prompt) : header].strip() else len(prompt)  # a space is the model's
-        if prompt is None or not before:
-            if before:
-                raise Refused("the template does not say how it asks for this answer")
-            return own
         # A generation prompt that opens a thought is not there in an answer without one, or closed at once.
-        shared = min(len(_common(text, prompt)), own)
+        shared = min(self._shared(prompt, text), own)
         unasked = self.added.sub("", prompt[shared:])
         if bare is not None and shared >= len(bare) and not thinks and not unasked.strip():
             return shared
-        raise Refused("the template asks for an answer otherwise than it writes it")
+        return None
 
-    def _tag(self, own: str, tail: str, messages: list[Message], marked: Marked) -> tuple[int, int, str]:
-        """Where the end tag begins and ends in what follows the assistant's texts, and what is to be added for it."""
-        calls = marked.has("call")
-        key = (tail, calls)
-        if key not in self._tags:
-            self._tags[key] = self._read_tag(own, tail, self._followed(messages, marked), calls)
-        return self._tags[key]
+    def _headed(self, before: list[Message], message: Message, head: str) -> tuple[str, str]:
+        """What asks for the answer at the end of `head`, and what the model writes there before its own texts, as they
+        are when the message answers a question.
 
-    def _read_tag(self, own: str, tail: str, followed: list[str], calls: bool) -> tuple[int, int, str]:
-        shared = _common(tail, *followed) if followed else ""
-        tag = self._end_tag(own, shared, last=True) or self._end_tag(own, tail, last=False)
+        Raises:
+            Refused: it cannot be said.
+        """
+        refused = Refused("the template asks for an answer otherwise than it writes it")
+        bare = attempt(self.render, [QUESTION])
+        if before == [QUESTION] or bare is None:
+            raise refused
+        answer, marked = self.read([QUESTION, message]), Marked(message)
+        own = marked.find(rendered(self.render, [QUESTION, marked.message])).start
+        header = answer.text[self._shared(answer.text, bare) : answer.start]
+        lead = answer.text[answer.start : own]
+        if answer.asked or (before and not header.strip()):
+            raise refused
+        header = header if before else header.lstrip()
+        return header, lead if head.endswith(header + lead) else ""
+
+    def _shared(self, text: str, other: str) -> int:
+        """How much the two texts have in common before the first token that differs."""
+        shared = len(_common(text, other))
+        for token in self.added.finditer(text):
+            if token.end() - len(token.group().lstrip()) < shared < token.end():
+                return token.end() - len(token.group().lstrip())
+        return shared
+
+    def _tag(
+        self, before: list[Message], message: Message, text: str, start: int, found: Found
+    ) -> tuple[int, int, str]:
+        """Where in the text the end tag begins and ends, and what is to be added to the text for it."""
+        calls = bool(message.get("tool_calls"))
+        last = with_last_text(message) if calls else message
+        marked = Marked(last)
+        if last is not message:
+            found = marked.find(rendered(self.render, [*before, marked.message]))
+        own, tail = found.text[start : found.end], found.text[found.end :]
+        tags = self._ends(own, tail)
+        sure = bool(tags) and self._known(tags[0])
+        followed = [] if sure else self._followed(before, marked, found)
+        shared = self._ends(own, _common(tail, *followed)) if followed else []
+        tag = next(filter(self._known, shared), None) or (shared[-1] if shared else None)
+        tag = tag or next(filter(self._known, tags), None) or (tags[0] if tags else None)
         between = tail if tag is None else tail[: tag.start()]
         if not calls and self.added.sub("", between).strip():
             raise Refused("the template writes something else between an answer and its end", repr(tail[:80]))
+        moved = len(text) - len(tail)
         if tag:
-            return tag.start(), tag.end(), ""
-        for text in followed:
-            header = self.added.match(text, len(tail)) if text.startswith(tail) else None
+            if not text.endswith(tail[tag.start() :]):
+                raise Refused("the template ends a turn otherwise after other calls")
+            return moved + tag.start(), moved + tag.end(), ""
+        for after in followed:
+            header = self.added.match(after, len(tail)) if after.startswith(tail) else None
             if header and header.group().lstrip() in self.stops:
-                return len(tail), len(tail) + len(header.group()), header.group()
+                return len(text), len(text) + len(header.group()), header.group()
         raise Refused(
             "the template writes no token that ends an assistant's turn",
             "and the model's generation_config.json does not say that it stops at the next turn's header",
         )
 
-    def _end_tag(self, own: str, tail: str, last: bool) -> re.Match[str] | None:
-        """The token that a model is known to stop at; else the last or first one, if it closes nothing in the turn."""
-        tags = list(self.added.finditer(tail))
-        known = next((tag for tag in tags if tag.group().lstrip() in self.stops), None)
-        opened = {_stem(tag.group()) for tag in self.added.finditer(own)}
-        free = [tag for tag in tags if _stem(tag.group()) not in opened and not THOUGHT_TAG.search(tag.group())]
-        return known or (free[-1 if last else 0] if free else None)
+    def _known(self, tag: re.Match[str]) -> bool:
+        """Whether the model is known to stop at this token."""
+        return tag.group().lstrip() in self.stops
 
-    def _followed(self, messages: list[Message], marked: Marked) -> list[str]:
+    def _ends(self, own: str, tail: str) -> list[re.Match[str]]:
+        """The tokens that may end the turn: known ones, and those that close nothing in it."""
+        opened = {_stem(tag.group()) for tag in self.added.finditer(own)}
+        return [
+            tag
+            for tag in self.added.finditer(tail)
+            if self._known(tag) or (_stem(tag.group()) not in opened and not THOUGHT_TAG.search(tag.group()))
+        ]
+
+    def _followed(self, before: list[Message], marked: Marked, found: Found) -> list[str]:
         """What follows the assistant's texts when the conversation goes on."""
-        own = [*messages[:-1], marked.message]
-        if calls := messages[-1].get("tool_calls"):
+        if calls := marked.message.get("tool_calls"):
             ids = [{"tool_call_id": call["id"]} if "id" in call else {} for call in calls]
-            names = [call["function"]["name"] for call in calls]
+            names = [unmarked(call["function"]["name"])[0] for call in calls]
             results = zip(ids, names, strict=True)
             nexts = [[{"role": "tool", "content": "1", "name": name, **known} for known, name in results]]
         else:
-            nexts = [[{"role": "user", "content": "?"}]]
-        texts = [attempt(self.render, [*own, *following]) for following in nexts]
-        return [after for text in texts if text is not None and (after := marked.last(text)) is not None]
+            nexts = [[QUESTION]]
+        texts = [attempt(self.render, [*before, marked.message, *following]) for following in nexts]
+        own = found.text[: found.end]
+        return [after for text in texts if text is not None and (after := marked.after(text, own)) is not None]
 
 
 def rendered(render: Render, messages: list[Message]) -> str:

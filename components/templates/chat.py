@@ -135,7 +135,8 @@ class ChatTemplate:
         if not any(counts):
             raise Refused(UNLEARNED)
         answer = group[last]
-        return Sample(kind.given(said), answer.text, spans, counts, structure(said, len(group)), answer.suffix)
+        given = kind.given(said, answer.asked)
+        return Sample(given, answer.text, spans, counts, structure(said, len(group)), answer.suffix)
 
     def _parts(self, messages: list[Message], i: int, answer: Answer, weight: float | None) -> list[tuple[Span, float]]:
         """The spans of one answer: what the strategy makes of it, then its end tag."""

@@ -55,9 +55,11 @@ class Conversations:
         if tools and (reason := self._tools_unseen()):
             raise Refused(*reason)
 
-    def given(self, messages: list[Message]) -> dict[str, Any]:
-        """What `apply_chat_template` is to be called with to render `messages`."""
+    def given(self, messages: list[Message], asked: bool = False) -> dict[str, Any]:
+        """What `apply_chat_template` is to be called with to render `messages`, or to ask for the last of them."""
         row: dict[str, Any] = {"messages": self.form(messages)}
+        if asked:
+            row = {"messages": row["messages"][:-1], "add_generation_prompt": True}
         if self.tools:
             row["tools"] = self.tools
         if self.variables:

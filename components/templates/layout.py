@@ -75,7 +75,7 @@ class Layout:
         places, position = {}, len(self.pieces[0])
         for slot, piece in zip(self.order, self.pieces[1:], strict=True):
             end = position + len(texts[slot])
-            places[slot] = position, end
+            places.setdefault(slot, (position, end))  # what a later turn quotes is no answer
             position = end + len(piece)
         found = {}
         for i, turn in self.turns.items():
@@ -92,6 +92,8 @@ def read_layout(reader: Reader, shapes: Sequence[Shape]) -> Layout:
     """
     probe, ends = _probe(shapes)
     last = reader.read(probe)
+    if last.asked:
+        raise Refused("the template shows the turns before an answer otherwise once it is there")
     parts = MARK.split(last.text)
     pieces, order = parts[::2], [int(slot) for slot in parts[1::2]]
     for shape, (_, end) in zip(shapes, ends, strict=True):

@@ -16,6 +16,7 @@ THOUGHT = re.compile(
     "|".join(rf"(\s*(?:{re.escape(opening)})?)(.*?)({re.escape(closing)})" for opening, closing in THOUGHT_TAGS),
     re.DOTALL,
 )
+ANOTHER = "\ue002"
 MISSING = {
     "thought": "the template leaves the assistant's thought out",
     "text": "the template does not write the assistant's text as it is",
@@ -47,8 +48,8 @@ class Marked:
         inline = THOUGHT.match(content)
         if inline and (content[inline.end() :].strip() or message.get("tool_calls")):
             opening, thought, closing = (group for group in inline.groups() if group is not None)
-            rest = self._round("text", content[inline.end() :])
-            self.message["content"] = opening + self._round("thought", thought) + closing + rest
+            begin = opening + self._round("thought", thought) + closing
+            self.message["content"] = begin + self._round("text", content[inline.end() :])
         else:
             self.message["content"] = self._round("text", content)
         if calls := message.get("tool_calls"):
@@ -79,11 +80,14 @@ class Marked:
             raise Refused("the template writes an answer's text behind its tool calls")
         return Found(text, min(every), max(every))
 
-    def last(self, rendered: str) -> str | None:
-        """What follows the last of the texts in another rendering, or None where that text is gone."""
+    def after(self, rendered: str, own: str) -> str | None:
+        """What follows the last of the texts in another rendering, which begins with `own` up to there; None where
+        that text is gone, or its place is not clear."""
         text, places = unmarked(rendered)
-        ends = places.get(2 * len(self.cores) - 1)
-        return text[max(ends) :] if ends else None
+        if text.startswith(own):
+            return text[len(own) :]
+        ends = places.get(2 * len(self.cores) - 1, [])
+        return text[ends[0] :] if len(ends) == 1 else None
 
     def _round(self, kind: str, text: str) -> str:
         core = text.strip()
@@ -102,6 +106,17 @@ class Marked:
                 for key, value in function["arguments"].items()
             }
         return {**call, "function": function}
+
+
+def with_last_text(message: Message) -> Message:
+    """A message whose last call ends with a text: another argument, where its own last one is none."""
+    *calls, last = message["tool_calls"]
+    arguments = last["function"]["arguments"]
+    value = list(arguments.values())[-1] if arguments else ""
+    if isinstance(value, str) and value.strip():
+        return message
+    function = {**last["function"], "arguments": {**arguments, ANOTHER: ANOTHER}}
+    return {**message, "tool_calls": [*calls, {**last, "function": function}]}
 
 
 def unmarked(rendered: str) -> tuple[str, dict[int, list[int]]]:

@@ -14,8 +14,8 @@ class Sample(NamedTuple):
     """A rendered row and the characters [start, end) of it that are learned, in order."""
 
     row: Row
-    """What the template was given: `messages`, and `tools`, `chat_template_kwargs` and `chat_template` where there are
-    some; for a text that no template has made, `text`."""
+    """What the template was given: `messages`, and `tools`, `chat_template_kwargs`, `chat_template` and
+    `add_generation_prompt` where there are some; for a text that no template has made, `text`."""
     text: str
     spans: list[Span]
     """Spans that touch are parts of one turn: a token over their border belongs to the one that it begins in."""
@@ -35,6 +35,7 @@ class Sample(NamedTuple):
             self.row["messages"],
             tools=self.row.get("tools"),
             chat_template=self.row.get("chat_template"),
+            add_generation_prompt=self.row.get("add_generation_prompt", False),
             tokenize=True,
             return_dict=False,
             **self.row.get("chat_template_kwargs", {}),

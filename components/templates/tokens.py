@@ -216,13 +216,11 @@ def _labels(owned: list[tuple[int, Sample]], tokens: Tokens, spans: list[list[Sp
         for (first, end), weight in zip(found, sample.weights, strict=True)
         if first >= 0
     ]
-    # Spans of the rows of a batch do not overlap, so each begins and ends a plateau.
     if pairs:
         first, end, weight = (np.array(column) for column in zip(*pairs, strict=True))
-        steps = np.zeros(len(weights) + 1, np.float64)
-        np.add.at(steps, first, weight)
-        np.add.at(steps, end, -weight)
-        weights = np.cumsum(steps)[:-1].round(6).astype(np.float32)
+        lengths = end - first
+        inside = np.repeat(first - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+        weights[inside] = np.repeat(weight, lengths)
     return np.where(weights > 0, tokens.ids, IGNORED).astype(np.int32), weights
 
 

@@ -12,6 +12,7 @@ result) or `all` (every token of the row).
 
 import importlib
 import importlib.util
+import math
 import pkgutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ class LossScale(NamedTuple):
         parts = [(response, 1.0)]
         for weigh in self.weighs:
             parts = [(text, weight * w) for part, weight in parts for text, w in weigh(part, query) if text]
+        if not all(math.isfinite(weight) and weight >= 0 for _, weight in parts):
+            raise ConfigError("loss_scale: a weight that a strategy returns must be a number of 0 or more")
         if "".join(text for text, _ in parts) != response:
             raise ConfigError("loss_scale: the parts that a strategy returns are not the response it was given")
         return parts
@@ -72,7 +75,7 @@ def _from_file(file: Path) -> Weigh:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"external_plugins: {file}: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, "weigh", None)):
         raise ConfigError(f"external_plugins: {file}: has no function `weigh(response, query)`")

@@ -133,7 +133,10 @@ SPECIAL = [
     "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|SYSTEM_TOKEN|>",
     "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>",
 ]  # fmt: skip
-ADDED = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
+ADDED = [
+    "<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<arg_key>",
+    "</arg_key>", "<arg_value>", "</arg_value>",
+]  # fmt: skip
 CORPUS = [
     "What is the name of the sky? The sky is called blue, by and large.",
     "你好，世界。",

@@ -80,7 +80,8 @@ def test_a_template_that_shows_only_some_arguments_is_refused() -> None:
     assert outcome.reason == "the template does not write the assistant's tool call"
 
 
-ORDERED = [*SHAPES.values(), *(row([Q1, called(arguments), RESULT, A2]) for arguments in ARGUMENTS)]
+TWO = said("", tool_calls=[called(arguments)["tool_calls"][0] for arguments in ({"city": "Rome"}, {"days": 2})])
+ORDERED = [*SHAPES.values(), *(row([Q1, call, RESULT, A2]) for call in (TWO, *map(called, ARGUMENTS)))]
 
 
 @pytest.fixture(scope="module", params=["GLM 4.5", "gpt-oss", "Qwen3", "DeepSeek R1"])

@@ -83,7 +83,8 @@ def restore(stage: str, made_of: Mapping[str, Any], outs: Mapping[str, Path]) ->
         _link(folder / name, temporary)
         _remove(target)
         temporary.rename(target)
-    os.utime(folder / MANIFEST)
+    with suppress(OSError):  # a cache that may only be read
+        os.utime(folder / MANIFEST)
     return manifest["result"]
 
 
@@ -124,7 +125,7 @@ def prune(unused_for: float = 0.0) -> list[Path]:
         used = complete.get(folder, folder.stat().st_mtime + 3600)
         if now - used >= unused_for and (folder in complete or now >= used):
             _remove(folder)
-            removed.append(folder)
+            removed += [] if folder.exists() else [folder]
     return removed
 
 

@@ -1,6 +1,7 @@
 """Work on batches in several processes, results in order, only a few batches in memory."""
 
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -8,6 +9,12 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
+from components.errors import MartletError
+
+KILLED = (
+    "a process that prepares the data was killed; it may have been for its memory: run again, or with fewer at "
+    "once (--dataset_num_proc 1)"
+)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -32,6 +39,7 @@ def ordered(work: Callable[[Item], Result], items: Iterable[Item], count: int) -
         yield from map(work, items)
         return
     from concurrent.futures import Future, ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     remaining = iter(items)
@@ -42,6 +50,8 @@ def ordered(work: Callable[[Item], Result], items: Iterable[Item], count: int) -
             while waiting:
                 yield waiting.popleft().result()
                 waiting.extend(pool.submit(_work, item) for item in islice(remaining, 1))
+        except BrokenProcessPool as error:
+            raise MartletError(KILLED) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -61,12 +71,21 @@ def no_garbage() -> Generator[None]:
         gc.enable()
 
 
+def die_with_parent() -> None:
+    """End this process when the one that forked it does, however that ends (Linux; elsewhere nothing is done)."""
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 _job: Callable[[Any], Any] = print
 
 
 def _begin(work: Callable[[Any], Any]) -> None:
     global _job
     _job = work
+    die_with_parent()
     for library in ("RAYON_NUM_THREADS", "POLARS_MAX_THREADS"):  # each would start a thread per core
         os.environ[library] = "1"
 

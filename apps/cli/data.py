@@ -70,6 +70,8 @@ def _stats(arguments: argparse.Namespace, params: Params) -> None:
     from apps.cli.stats_view import as_json, write_plot, write_terminal
     from tasks import looking
 
+    if arguments.plot and arguments.plot.suffix not in (".png", ".svg", ".pdf"):
+        raise ConfigError(f"--plot {arguments.plot}: its name must end in .png, .svg or .pdf")
     found = looking.stats(params, Path.cwd())
     if arguments.plot:
         write_plot(arguments.plot, found)

@@ -12,6 +12,7 @@ import shlex
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,6 +25,7 @@ from components import tracking
 from components.config import Params, difference, read_flags, read_yaml, resolve
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
 from components.files import MANIFEST, read_json, write_json
+from components.parallel import KILLED, die_with_parent
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, Stage
 
@@ -101,10 +103,13 @@ def _stages(params: Params, paths: Paths, tracked: bool) -> None:
     from components.training import preload
 
     # Importing what trains takes seconds; the data are made ready meanwhile, in a process of their own.
-    with ProcessPoolExecutor(1, get_context("fork")) as other:
+    with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as other:
         data = other.submit(_data, params, paths)
         imports = preload()
-        fetched, checked, tokens = data.result()
+        try:
+            fetched, checked, tokens = data.result()
+        except BrokenProcessPool as error:
+            raise MartletError(KILLED) from error
     print(f"data: {told(fetched)}; after the gate: {told(checked)}")
     if found := gate(read_json(paths.clean / MANIFEST)["checks"]):
         print(f"  {found}; {_relative(paths.reports / 'data.html')} shows them")
@@ -124,7 +129,7 @@ def _streamed(params: Params, paths: Paths, tracked: bool) -> None:
     from tasks.stages import stream, train
 
     if params.data.val_dataset:
-        with ProcessPoolExecutor(1, get_context("fork")) as other:
+        with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as other:
             print(f"validation: {told(other.submit(_data, *stream.held_out(params, paths)).result()[2])}")
     with stream.flowing(params, paths) as feed:
         preload()

@@ -39,5 +39,8 @@ Names = Annotated[list[str], BeforeValidator(_as_list)]
 Mapping = Annotated[dict[str, Any], BeforeValidator(_from_json)]
 """A mapping; on the command line it is written as JSON."""
 
-Numbers = Annotated[list[float], BeforeValidator(lambda value: [value] if isinstance(value, (int, float)) else value)]
+Numbers = Annotated[
+    list[Annotated[float, Field(allow_inf_nan=False)]],
+    BeforeValidator(lambda value: [value] if isinstance(value, (int, float)) else value),
+]
 """A list of numbers; a single number is a list of one."""

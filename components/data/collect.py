@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.data import Data
 from components.data.formats import to_row
@@ -11,6 +11,9 @@ from components.data.mixing import interleaved, shuffled, split
 from components.data.sources import Source, where
 from components.data.spool import Picked
 from components.errors import ConfigError, DataGateError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Collected(NamedTuple):
@@ -50,6 +53,7 @@ def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, scr
     loader.prepare.check_columns()
     if data.interleave_prob:
         every = data.stopping_strategy == "all_exhausted"
+        _check_end(parts["train"], data.interleave_prob, every)
         parts["train"] = [interleaved(parts["train"], data.interleave_prob, data.data_seed, every)]
     orders = {name: np.concatenate([*arrays, np.empty(0, np.int64)]) for name, arrays in parts.items()}
     for name, wanted in (("train", data.dataset_shuffle), ("val", data.val_dataset_shuffle)):
@@ -58,6 +62,17 @@ def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, scr
     tables = {name: Picked(loader.spool, order) for name, order in orders.items()}
     counts = {name: len(table) for name, table in tables.items()}
     return Collected(tables, sources, {"rows": counts, "sources": described})
+
+
+def _check_end(parts: "Sequence[np.ndarray]", shares: Sequence[float], every: bool) -> None:
+    """Refuse shares with which the last dataset would be exhausted after no sensible number of draws."""
+    draws = [len(part) / share * sum(shares) for part, share in zip(parts, shares, strict=True)]
+    whole = sum(len(part) for part in parts)
+    if every and max(draws) > 1000 * whole:
+        raise ConfigError(
+            f"interleave_prob: to draw all {whole:,} rows once would take about {max(draws):,.0f} draws; give the "
+            f"dataset with the share {shares[draws.index(max(draws))]:g} more, or --stopping_strategy first_exhausted"
+        )
 
 
 def check_shares(shares: Sequence[float], datasets: int) -> None:

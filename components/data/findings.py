@@ -1,21 +1,20 @@
 """What the checks found: all of it on the disk, a few of each kind in memory."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from components.data.checks import ALL, personal
+from components.data.checks import ALL
+from components.data.secrets import masked
 from components.data.sources import where
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 QUOTE = 160
-FAR = 2000
-"""Characters on either side of the piece in which secrets are looked for before the quote is cut."""
 SHOWN = 50
 
 
@@ -61,7 +60,7 @@ class Findings:
         """Name a row that is `rejected` or `warned` of."""
         import orjson
 
-        finding.reason = personal.masked(finding.reason)
+        finding.reason = masked(finding.reason)
         key = (level, finding.check)
         self.counts[key] += 1
         if self.counts[key] <= self.kept:
@@ -111,12 +110,10 @@ def _quoted(raw: str, bit: str) -> tuple[str, str]:
     """The offending piece as it stands in a row's JSON, and what surrounds it; both without secrets."""
     import orjson
 
-    written = orjson.dumps(bit).decode()[1:-1]
-    bit = next((form for form in (written, json.dumps(bit)[1:-1]) if form in raw), "")
-    near = max(0, raw.find(bit) - FAR) if bit else 0
-    text, bit = personal.masked(raw[near : near + 2 * FAR + len(bit)]), personal.masked(bit)
+    with suppress(ValueError):  # what is no JSON is quoted as it stands
+        raw = orjson.dumps(orjson.loads(raw)).decode()
+    text, bit = masked(raw), masked(orjson.dumps(bit).decode()[1:-1])
     bit = bit if bit in text else ""
     start = max(0, text.find(bit) - QUOTE // 2) if bit else 0
     end = start + max(QUOTE, QUOTE // 2 + len(bit))
-    before, after = "…" if near or start else "", "…" if end < len(text) or near + 2 * FAR < len(raw) else ""
-    return bit, f"{before}{text[start:end]}{after}"
+    return bit, f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"

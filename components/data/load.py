@@ -1,6 +1,6 @@
 """The rows of a source, as they are to be: renamed, converted, their placeholders filled."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -78,7 +78,10 @@ class Preparer:
         if self.columns:
             self.unused -= row.keys()
             self.seen |= row.keys()
-            row = {self.columns.get(key, key): value for key, value in row.items()}
+            renamed = {self.columns.get(key, key): value for key, value in row.items()}
+            if len(renamed) < len(row) and (lost := _lost(row, self.columns)):
+                raise ConfigError(f"columns: '{lost[0]}' and '{lost[1]}' would both be '{lost[2]}'; '_' leaves one out")
+            row = renamed
         return entry.convert(row) if entry else row
 
     def check_columns(self) -> None:
@@ -157,6 +160,17 @@ def on_hub(source: Source, look: Callable[..., Found]) -> "tuple[Source, str | N
         revision, licence = found.revision, found.licence or known
         parts.append((found, entry))
     return replace(source, version=revision), licence, parts
+
+
+def _lost(row: Raw, columns: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Two columns of a row that would have one name, unless that leaves them out."""
+    taken: dict[str, str] = {}
+    for key in row:
+        name = columns.get(key, key)
+        if name != "_" and name in taken:
+            return taken[name], key, name
+        taken[name] = key
+    return None
 
 
 def _plain(value: Any) -> str:

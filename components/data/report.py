@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.data.checks import checks, language, personal, promise
+from components.data.checks import checks, language, promise
 from components.data.findings import SHOWN
 from components.data.gate import Verdict
+from components.data.secrets import masked
 from components.files import replacing, write_text
 from components.rows import CONVERSATIONS, Row, from_arrow
 
@@ -168,7 +169,7 @@ def _turns(row: Row) -> "list[tuple[str, str]]":
             calls = json.dumps(message["tool_calls"], ensure_ascii=False) if message.get("tool_calls") else ""
             said.append((role, "\n".join(part for part in (message.get("content"), calls) if part)))
     said += [("text", row["text"])] if "text" in row else []
-    return [(who, _cut(personal.masked(text[: 4 * CUT]))) for who, text in said]
+    return [(who, _cut(masked(text[: 4 * CUT]))) for who, text in said]
 
 
 def _cut(text: str) -> str:

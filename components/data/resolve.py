@@ -23,6 +23,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 _FOREIGN_SUFFIXES = (".gz", ".zst", ".bz2", ".xz", ".tar", ".xlsx", ".yaml", ".md", ".pkl", ".npy")
+MOST_ROWS = 1_000_000_000
 _MEMO_FROM_BYTES = 16 << 20
 
 
@@ -63,13 +64,19 @@ def resolve(
             row count of zero; or neither a path nor a hub id.
     """
     lookup = _Where(workspace, use_hf, recorded, memo, custom)
-    return [_resolve(spec, lookup) for spec in specs]
+    found: list[Source] = []
+    for spec in specs:
+        try:
+            found.append(_resolve(spec, lookup))
+        except OSError as error:
+            raise ConfigError(f"dataset '{spec[:100]}': {error.strerror}") from error
+    return found
 
 
 def _resolve(spec: str, lookup: _Where) -> Source:
     name, rows = (spec, None) if lookup.path(spec).exists() else split_spec(spec)
-    if rows == 0:
-        raise ConfigError(f"dataset '{spec}': the number after # is how many rows to take, at least 1")
+    if rows is not None and not 1 <= rows <= MOST_ROWS:
+        raise ConfigError(f"dataset '{spec}': the number after # is how many rows to take, 1 to {MOST_ROWS:,}")
     if name.strip() and _is_local(name, lookup):
         return _local(Source(spec, name, rows, None, None), name, lookup)
     parsed = parse(spec)
@@ -128,6 +135,10 @@ def _local(source: Source, name: str, lookup: _Where) -> Source:
     else:
         if source.subsets and not source.parts:
             raise ConfigError(f"dataset '{source.spec}': '{name}' is not a folder and has no subsets")
+        if path.exists() and not path.is_file():
+            raise ConfigError(
+                f"dataset '{name}': is no regular file (a pipe, a device); write the rows to a file first"
+            )
         files = {name: path} if path.is_file() else _matches(name, lookup.workspace)
         for known_as in files:
             if not kind_of(known_as):

@@ -60,11 +60,10 @@ def _rows_of(params: Params, spec: str, workspace: Path) -> list[tuple[int, byte
         fetch.rows(one, paths)
         for batch in read_batches(paths.raw / "train.parquet"):
             for number, raw in zip(batch.column("row").to_pylist(), batch.column("raw").to_pylist(), strict=True):
-                plain = orjson.loads(raw)
                 try:
-                    row = data.to_row(plain)
-                except ValueError:
-                    row = plain
+                    row = data.to_row(orjson.loads(raw))
+                except ValueError:  # it is compared as it stands
+                    row = {"text": raw}
                 found.append((number, _digest(row), row))
     return found
 

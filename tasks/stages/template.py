@@ -5,7 +5,7 @@ from typing import Any
 
 from components import cache, models, templates
 from components.config import Params
-from components.files import MANIFEST, read_json, replacing_folder, sha256
+from components.files import read_json, replacing_folder, sha256
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main, progress
 
@@ -39,8 +39,8 @@ def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
 
 def made_of(params: Params, paths: Paths) -> dict[str, Any]:
     """All that decides the tokens, by name; the same parts give the same tokens."""
-    rows = read_json(paths.clean / MANIFEST)["files"]
-    return {"rows": {name: file["sha256"] for name, file in rows.items()}, **recipe(params, paths)}
+    rows = {path.name: sha256(path) for path in sorted(paths.clean.glob("*.parquet"))}
+    return {"rows": rows, **recipe(params, paths)}
 
 
 def recipe(params: Params, paths: Paths) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from components import cache, data, models, templates
 from components.config import Params
 from components.errors import DataGateError
-from components.files import MANIFEST, read_json, replacing_folder
+from components.files import MANIFEST, read_json, replacing_folder, sha256
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
@@ -57,7 +57,8 @@ def made_of(params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {name: file["sha256"] for name, file in read_json(folder / MANIFEST)["files"].items()}
+    """Of the files as they are; the manifest says what they were."""
+    return {path.name: sha256(path) for path in sorted(folder.glob("*")) if path.name != MANIFEST}
 
 
 if __name__ == "__main__":

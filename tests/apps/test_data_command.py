@@ -144,3 +144,20 @@ def test_cache_shows_and_prunes_what_stats_left(
     assert "2 left" in martlet("cache", "prune", "--unused_for", "1", cwd=folder)
     assert "removed 2" in martlet("cache", "prune", cwd=folder)
     assert not list((folder / "cache").glob("*/*"))
+
+
+def test_diff_compares_rows_that_no_format_reads(folder: Path) -> None:
+    deep = '{"query": "q", "response": "r", "tools": ' + "[" * 900 + "]" * 900 + "}\n"
+    (folder / "deep.jsonl").write_text(deep + '{"query": "same", "response": "same"}\n')
+    write(folder / "plain.jsonl", [{"query": "same", "response": "same"}])
+    told = martlet("data", "diff", "deep.jsonl", "plain.jsonl", cwd=folder)
+    assert "1 the same, 0 changed, 0 added, 1 removed" in told
+        "data", "diff", "deep.jsonl", "plain.jsonl", cwd=folder
+    )
+
+
+def test_a_closed_gate_leaves_its_report_where_it_says(folder: Path, tiny_model: Path) -> None:
+    write(folder / "bad.jsonl", [{"query": "q", "response": ""}])
+    said = martlet("data", "stats", "--model", tiny_model, "--dataset", "bad.jsonl", cwd=folder, code=3)
+    assert "data-report.html" in said
+    assert "empty" in (folder / "data-report.html").read_text()

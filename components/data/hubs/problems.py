@@ -18,7 +18,10 @@ class HubAwayError(MartletError):
 
     def __init__(self, repo_id: str, reason: str, remedy: str) -> None:
         super().__init__(f"dataset '{repo_id}': {reason}; {remedy}")
-        self.reason, self.remedy = reason, remedy
+        self.repo_id, self.reason, self.remedy = repo_id, reason, remedy
+
+    def __reduce__(self) -> tuple[type["HubAwayError"], tuple[str, str, str]]:
+        return HubAwayError, (self.repo_id, self.reason, self.remedy)  # it goes between processes
 
 
 class Problem(NamedTuple):

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from components.data.secrets import masked
 from components.errors import DataGateError
 
+_NEAR = 4096
+"""Characters on either side in which secrets are looked for before the excerpt is cut."""
 _AROUND = 30
 
 
@@ -53,5 +56,6 @@ def kind_of_value(value: Any) -> str:
 
 
 def excerpt(text: str, position: int) -> str:
-    """The text round a fault, on one line."""
-    return repr(text[max(0, position - _AROUND) : position + _AROUND].strip())
+    """The text round a fault, on one line, without secrets."""
+    before, after = text[max(0, position - _NEAR) : position], text[position : position + _NEAR]
+    return repr((masked(before)[-_AROUND:] + masked(after)[:_AROUND]).strip())

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.checks import checks, personal, promise
+from components.data.checks import checks, promise
 from components.data.checks.hashes import repeated
 from components.data.checks.special import special_tokens
+from components.data.report import write_report
+from components.data.secrets import masked
 from tests.components.data.gates import chat, judged, pair, table
 
 PARAGRAPH = (
@@ -322,7 +324,7 @@ def test_personal(kind: str):
     told = found("personal", pair("q", f"It is {secret}, keep it."))
     assert told == {1: f"holds {kind} ({secret[:2]}•••)"}
     written = json.dumps(pair("q", f"It is {secret}, keep it."))
-    assert personal.masked(written) == json.dumps(pair("q", f"It is {secret[:2]}•••, keep it."), ensure_ascii=False)
+    assert masked(written) == json.dumps(pair("q", f"It is {secret[:2]}•••, keep it."), ensure_ascii=False)
 
 
 def test_numbers_are_not_personal():
@@ -421,3 +423,16 @@ def test_labels_close_the_gate_without_dropping_a_row(good: int, closed: bool):
         assert verdict.reasons == [
             f"labels: all of train: {good} answers are good and {20 - good} bad: one of both has less than 10%"
         ]
+
+
+@pytest.mark.parametrize("kind", sorted(SECRETS))
+@pytest.mark.parametrize("before", ["\n", "\t", "see: ", '"'])
+def test_a_secret_is_masked_wherever_it_stands(kind: str, before: str, tmp_path: Path):
+    row = pair("q", f"it is{before}{SECRETS[kind]}\nkeep it")
+    for action in ("warn", "block"):
+        verdict = judged(table(row, pair("other")), folder=tmp_path / action, on_personal=action)
+        write_report(tmp_path / action, verdict)
+        written = "".join((tmp_path / action / name).read_text() for name in ("data.json", "data.html"))
+        for shown in (written, *verdict.reasons):
+            assert SECRETS[kind] not in shown
+            assert json.dumps(SECRETS[kind])[1:-1] not in shown

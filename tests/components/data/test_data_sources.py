@@ -99,7 +99,9 @@ WRONG = {
     "a revision of a file": ("train.jsonl@main", "'train.jsonl' is a local path and has no revision"),
     "a glob without files": ("set/*.csv", "no such file"),
     "a glob of other files": ("*.pdf", "'notes.pdf': not a kind of file that is read"),
-    "no rows": ("train.jsonl#0", "at least 1"),
+    "no rows": ("train.jsonl#0", "1 to 1,000,000,000"),
+    "more rows than can be": ("train.jsonl#100000000000", "1 to 1,000,000,000"),
+    "a name no disk can hold": ("a" * 300 + ".jsonl", "too long"),
     "neither": ("what is this", "neither a file that exists nor a hub id"),
     "empty": ("", "neither a file that exists nor a hub id"),
     "letters for a number": ("other/name#many", "neither"),
@@ -253,3 +255,23 @@ def test_a_folder_with_two_kinds_of_files_is_not_read_by_halves(folder: Path):
         sources(folder, "mixed")
     (folder / "mixed/b.csv").rename(folder / "mixed/test.csv")
     assert sources(folder, "mixed")[0].files[0][1] == "mixed/a.jsonl"
+
+
+def test_two_columns_do_not_become_one(folder: Path):
+    (folder / "rows.jsonl").write_text('{"query": "q", "response": "r", "note": "n"}\n')
+    with pytest.raises(ConfigError, match="'query' and 'response' would both be 'response'"):
+        collect_rows(sources(folder, "rows.jsonl"), [], Data(columns={"query": "response"}), folder)
+    found = collect_rows(sources(folder, "rows.jsonl"), [], Data(columns={"note": "_"}), folder)
+    assert json.loads(next(iter(found.tables["train"]))[2]) == {"query": "q", "response": "r", "_": "n"}
+
+
+def test_shares_with_which_drawing_would_not_end_are_refused(folder: Path):
+    for name in ("a", "b"):
+        (folder / f"{name}.jsonl").write_text('{"query": "q", "response": "r"}\n' * 20)
+    both = sources(folder, "a.jsonl", "b.jsonl")
+    endless = {"interleave_prob": [1e-12, 1], "stopping_strategy": "all_exhausted"}
+    with pytest.raises(ConfigError, match="share 1e-12 more"):
+        collect_rows(both, [], Data(**endless), folder)
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="finite"):
+            Data(interleave_prob=[wrong, 1])

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.errors import ConfigError
 from components.rows import rows_writer, to_arrow
-from components.templates import ChatTemplate, Refused, encode, tokenize
+from components.templates import ChatTemplate, Refused, encode, strategy, tokenize
 from components.templates.backend import Backend, FastTokenizerDiffersError, token_spans
 from components.templates.tokens import IGNORED, Encoder
 from tests.components.templates.styles import STYLES, tokenizer
@@ -167,3 +168,31 @@ def tokenize_to(out: Path, clean: Path, tok, processes: int = 1) -> dict:
 
 def table(folder: Path) -> pa.Table:
     return pa.ipc.open_file(folder / "train.arrow").read_all()
+
+
+def test_a_rows_weight_is_its_own_affair() -> None:
+    chat = ChatTemplate(tokenizer(STYLES["chatml"]))
+    rows = [row("one", "first", loss_scale=1e17), row("two", "second"), row("three", "third", loss_scale=0.1)]
+    for weight, [sample] in zip([1e17, 1.0, 0.1], encode(rows, chat), strict=True):
+        assert {w for w in sample.weights if w} == {float(np.float32(weight))}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return [(response, float('inf'))]", "must be a number of 0 or more"),
+        ("return [(response, -1.0)]", "must be a number of 0 or more"),
+        ("return [('other', 1.0)]", "not the response"),
+    ],
+)
+def test_a_strategy_that_makes_no_sense_is_told_so(tmp_path: Path, body: str, said: str) -> None:
+    (tmp_path / "odd.py").write_text(f"def weigh(response, query):\n    {body}\n")
+    weights = strategy("odd", [tmp_path / "odd.py"])
+    with pytest.raises(ConfigError, match=said):
+        encode([row("one", "first")], ChatTemplate(tokenizer(STYLES["chatml"]), loss_scale=weights))
+
+
+def test_a_plugin_that_ends_the_process_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(ConfigError, match=r"odd\.py"):
+        strategy("odd", [tmp_path / "odd.py"])

@@ -152,8 +152,6 @@ def test_diff_compares_rows_that_no_format_reads(folder: Path) -> None:
     write(folder / "plain.jsonl", [{"query": "same", "response": "same"}])
     told = martlet("data", "diff", "deep.jsonl", "plain.jsonl", cwd=folder)
     assert "1 the same, 0 changed, 0 added, 1 removed" in told
-        "data", "diff", "deep.jsonl", "plain.jsonl", cwd=folder
-    )
 
 
 def test_a_closed_gate_leaves_its_report_where_it_says(folder: Path, tiny_model: Path) -> None:

@@ -6,7 +6,7 @@ is never trusted: a sample of the texts is encoded with both, and it goes at the
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -45,6 +45,7 @@ class Backend:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", fast: bool = True) -> None:
         self.exact = _with_exact_offsets(tokenizer.backend_tokenizer)  # type: ignore[arg-type]
         self.widths = _byte_widths(self.exact)
+        self.leaves = _unchanged_by(self.exact.normalizer)
         self.fast = _fastokens(self.exact) if fast and self.widths is not None else None
         self._seen = np.zeros((0x110000 >> _BLOCK) + 1, bool)
 
@@ -92,8 +93,9 @@ class Backend:
     def locate(self, texts: Sequence[str], tokens: Tokens, spans: Sequence[tuple[int, Span]]) -> np.ndarray:
         """The tokens of each span `(text, (start, stop))`: an array of [first, end), counted through all texts.
 
-        Of spans that touch, a token over their border belongs to the one that it begins in. A row of -1 where the
-        lengths in bytes cannot tell, because the tokenizer is no byte-level one, normalises the text, or has a token
+        Of spans that touch, a token over their border belongs to the one that it begins in. Where the first token
+        begins before its span and is whitespace in it, the span begins with the next. A row of -1 where the lengths
+        in bytes do not prove the place, because the tokenizer is no byte-level one, changes the text, or has a token
         across an outer end of the span; `token_spans` may know more.
         """
         found = np.full((len(spans), 2), -1)
@@ -104,13 +106,19 @@ class Backend:
         ascii_only = [text.isascii() for text in texts]
         sizes = [len(t) if plain else len(t.encode()) for t, plain in zip(texts, ascii_only, strict=True)]
         whole = np.diff(bases) == sizes
+        if self.leaves:
+            whole &= [self.leaves(text) for text in texts]
         owners = np.array([i for i, _ in spans])
         points = np.array([s if ascii_only[i] else _in_bytes(texts[i], s) for i, s in spans]) + bases[owners][:, None]
         at = np.searchsorted(ends, points)
-        exact = ends[np.minimum(at, len(ends) - 1)] == points
+        borders = ends[np.minimum(at, len(ends) - 1)]
+        exact = borders == points
         touching = (points[:-1, 1] == points[1:, 0]) & (owners[:-1] == owners[1:])
         exact[:-1, 1] |= touching
         exact[1:, 0] |= touching
+        for n in np.flatnonzero(~exact[:, 0]):
+            i, (start, stop) = spans[int(n)]
+            exact[n, 0] = _is_blank(texts[i], start, start + int(borders[n, 0] - points[n, 0]), stop)
         certain = exact.all(axis=1) & whole[owners]
         found[certain] = at[certain]
         return found
@@ -132,7 +140,8 @@ def token_spans(encoding: "Encoding", text: str, spans: Sequence[Span]) -> list[
 
     Raises:
         Refused: a token lies on both sides of an outer end. Whitespace that an added token swallows behind the end
-            tag (`rstrip` in tokenizer.json) is let pass: the token is the tag.
+            tag (`rstrip` in tokenizer.json) is let pass: the token is the tag. So is whitespace that one token has
+            in common with what stands before the span, which begins with the next token then.
     """
     borders: dict[int, int] = {}
     for start, stop in runs(spans):
@@ -152,15 +161,24 @@ def _outer(encoding: "Encoding", text: str, start: int, stop: int) -> Span:
         raise Refused("the tokenizer drops a character at an end of the answer", repr(text[start : start + 20]))
     while last + 1 < len(encoding) and (encoding.token_to_chars(last + 1) or (stop, stop))[0] < stop:
         last += 1  # one character may take several tokens
-    begins, ends = encoding.token_to_chars(first)[0], encoding.token_to_chars(last)[1]  # type: ignore[index]
+    begins, border = encoding.token_to_chars(first)  # type: ignore[misc]
+    if begins < start and _is_blank(text, start, border, stop):
+        first, begins = first + 1, start
+    ends: int = encoding.token_to_chars(last)[1]  # type: ignore[index]
     if begins != start or text[stop:ends].strip():
         raise Refused("an end of the answer falls inside a token", repr(text[min(begins, start) : start + 20]))
     return first, last + 1
 
 
+def _is_blank(text: str, start: int, border: int, stop: int) -> bool:
+    """Whether the first characters of a span, up to a border within it, are whitespace of one byte each."""
+    head = text[start:border]
+    return border < stop and head.isspace() and head.isascii()
+
+
 def plain(text: str) -> str:
-    """Text without what tokenizers do not keep: compatibility forms, SentencePiece's mark for a space, outer spaces."""
-    return unicodedata.normalize("NFKC", text).replace("\u2581", " ").strip()
+    """Text without what tokenizers do not keep: compatibility forms, whitespace and SentencePiece's mark for it."""
+    return "".join(unicodedata.normalize("NFKC", text).replace("\u2581", " ").split())
 
 
 def _in_bytes(text: str, span: Span) -> Span:
@@ -185,9 +203,25 @@ def _with_exact_offsets(tokenizer: "Tokenizer") -> "Tokenizer":
     return copy
 
 
+def _unchanged_by(normalizer: Any) -> Callable[[str], bool] | None:
+    """Whether a normalizer leaves a text as it is; None where there is no normalizer."""
+    if normalizer is None:
+        return None
+    form = type(normalizer).__name__
+    if form in ("NFC", "NFD", "NFKC", "NFKD"):  # Python knows at a look
+        return lambda text: unicodedata.is_normalized(form, text)
+    return lambda text: normalizer.normalize_str(text) == text
+
+
 def _byte_widths(tokenizer: "Tokenizer") -> np.ndarray | None:
-    """The length in bytes of every token, by id; None where tokens are not made of bytes."""
-    if "ByteLevel" not in repr(tokenizer.decoder) or "BPE" not in type(tokenizer.model).__name__:
+    """The length in bytes of every token, by id; None where tokens are not made of bytes.
+
+    Without spaces put in front, nothing adds to a text that its normalizer leaves alone: tokens as long as the text in
+    all are the text.
+    """
+    if type(tokenizer.decoder).__name__ != "ByteLevel" or "BPE" not in type(tokenizer.model).__name__:
+        return None
+    if "add_prefix_space=True" in repr(tokenizer.pre_tokenizer):
         return None
     widths = {i: len(entry) for entry, i in tokenizer.get_vocab(with_added_tokens=False).items()}
     widths |= {i: len(token.content.encode()) for i, token in tokenizer.get_added_tokens_decoder().items()}

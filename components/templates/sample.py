@@ -31,16 +31,13 @@ class Sample(NamedTuple):
         if "text" in self.row:
             ids: list[int] = tokenizer.encode(self.row["text"])
             return ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]  # type: ignore[list-item]
-        ids = tokenizer.apply_chat_template(  # type: ignore[assignment]
-            self.row["messages"],
-            tools=self.row.get("tools"),
-            chat_template=self.row.get("chat_template"),
-            add_generation_prompt=self.row.get("add_generation_prompt", False),
-            tokenize=True,
-            return_dict=False,
-            **self.row.get("chat_template_kwargs", {}),
-        )
-        return ids + tokenizer.encode(self.suffix, add_special_tokens=False) if self.suffix else ids
+        given = {"tools": self.row.get("tools"), "chat_template": self.row.get("chat_template")}
+        given |= {"add_generation_prompt": self.row.get("add_generation_prompt", False)}
+        given |= self.row.get("chat_template_kwargs", {})
+        if not self.suffix:
+            return tokenizer.apply_chat_template(self.row["messages"], return_dict=False, **given)  # type: ignore[return-value]
+        text = tokenizer.apply_chat_template(self.row["messages"], tokenize=False, **given)
+        return tokenizer.encode(str(text) + self.suffix, add_special_tokens=False)
 
 
 def structure(messages: Sequence[Message], learned: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From canonical rows to token ids and labels, checked by decoding them again."""
+"""From canonical rows to token ids and labels, each place proved by lengths in bytes or by decoding it again."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The label of a token that is not learned."""
 SAMPLED = 4
-"""Samples of each structure that are decoded again and compared with `apply_chat_template`."""
+"""Samples of each structure that are compared with `apply_chat_template`."""
 
 Truncation = Literal["delete", "left", "right", "split"]
 
@@ -74,12 +74,10 @@ class Encoder:
         self.truncation_strategy: Truncation = truncation_strategy
         self.structures: Counter[tuple[str, ...]] = Counter()
         self.backend = Backend(chat.tokenizer, fast)
-        self._doubted: set[tuple[str, ...]] = set()
 
     def distrust(self) -> None:
-        """Prove each structure anew, so that what is refused does not depend on the rows before."""
+        """Compare the first samples of each structure with `apply_chat_template` once more."""
         self.structures.clear()
-        self._doubted.clear()
 
     def __call__(self, rows: Sequence[Row]) -> Samples:
         """The samples of the rows. Rows are best given a thousand at a time.
@@ -119,40 +117,40 @@ class Encoder:
         for i, (row, sample) in enumerate(owned):
             spans: list[Span] = [tuple(next(located)) for _ in sample.spans]
             first, end = tokens.offsets[i : i + 2].tolist()
+            self._compare(sample, tokens.ids[first:end])
             try:
                 if any(start < 0 for start, _ in spans):
                     encoding = encodings[i] if encodings else self.backend.compare(sample.text, tokens.ids[first:end])
                     inside = token_spans(encoding, sample.text, sample.spans)
                     spans = [(first + start, first + stop) for start, stop in inside]
-                self._verify(sample, tokens.ids, (first, end), spans)
+                    self._decode(sample, tokens.ids, spans)
             except Refused as refusal:
                 refused.setdefault(row, refusal)
             found.append(spans)
         return found
 
-    def _verify(self, sample: Sample, ids: np.ndarray, own: Span, spans: list[Span]) -> None:
-        """Decode and compare, for the first samples of each structure, and for all of one that has once failed."""
+    def _compare(self, sample: Sample, ids: np.ndarray) -> None:
+        """Compare the ids with `apply_chat_template`'s, for the first samples of each structure."""
         self.structures[sample.structure] += 1
-        if self.structures[sample.structure] > SAMPLED and sample.structure not in self._doubted:
+        if self.structures[sample.structure] > SAMPLED:
             return
-        found = ids[slice(*own)].tolist()
-        expected = sample.reference(self.chat.tokenizer)
+        found, expected = ids.tolist(), sample.reference(self.chat.tokenizer)
         if found != expected:
             raise MartletError(
                 f"template: the token ids differ from the tokenizer's own apply_chat_template ({len(found)} and "
                 f"{len(expected)} tokens) for {', '.join(sample.structure[:-1])}; "
                 "the tokenizer's files do not agree with each other"
             )
+
+    def _decode(self, sample: Sample, ids: np.ndarray, spans: list[Span]) -> None:
+        """Raises Refused where tokens whose place the lengths in bytes do not prove are not the answer's."""
         tokens_of = dict(zip((start for start, _ in sample.spans), (first for first, _ in spans), strict=True))
         ends_of = dict(zip((stop for _, stop in sample.spans), (end for _, end in spans), strict=True))
         for start, stop in runs(sample.spans):
             first, end = tokens_of[start], ends_of[stop]
-            decoded = self.chat.tokenizer.decode(
-                ids[first:end].tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
-            if plain(str(decoded)) != plain(sample.text[start:stop]):
-                self._doubted.add(sample.structure)
-                raise Refused("the learned tokens do not decode to the answer", repr(str(decoded)[:80]))
+            decoded = self.backend.exact.decode(ids[first:end].tolist(), skip_special_tokens=False)
+            if decoded != (own := sample.text[start:stop]) and plain(decoded) != plain(own):
+                raise Refused("the learned tokens do not decode to the answer", repr(decoded[:80]))
 
     def _fitted(self, whole: Samples) -> Samples:
         """The samples without those of refused rows, none longer than max_length."""

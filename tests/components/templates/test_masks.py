@@ -1,8 +1,11 @@
 """A loss mask is exactly the answers and their end tags, or the row is refused; a wrong one never passes."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import normalizers
 
 from components.errors import ConfigError
 from components.templates import ChatTemplate, Encoded, Refused, encode
@@ -150,12 +153,24 @@ def test_whitespace_that_the_template_keeps_is_learned() -> None:
     assert learned(tok, outcome[0]) == [f"{A1}  \n<|im_end|>"]
 
 
-def test_an_answer_that_shares_a_token_with_the_prompt_is_refused() -> None:
+def test_an_answer_whose_text_shares_a_token_with_the_prompt_is_refused() -> None:
     raw = tokenizer(STYLES["chatml"])
-    raw.add_tokens(["\n\n"])
-    (outcome,) = encode([row(("user", Q1), ("assistant", f"\n{A1}"))], ChatTemplate(raw))
+    raw.add_tokens(["\nThe"])
+    (outcome,) = encode([row(("user", Q1), ("assistant", A1))], ChatTemplate(raw))
     assert isinstance(outcome, Refused)
     assert outcome.reason == "an end of the answer falls inside a token"
+
+
+@pytest.mark.parametrize("kind", ["byte level", "metaspace"])
+def test_whitespace_in_one_token_with_the_end_of_the_prompt_is_not_learned(kind: str) -> None:
+    raw = tokenizer(STYLES["open thought"], kind)
+    raw.add_tokens(["\n\n"])
+    content = row(("user", Q1), ("assistant", "Blue."), ("user", Q2), ("assistant", "It is."))
+    (outcome,) = encode([content], ChatTemplate(raw))
+    assert not isinstance(outcome, Refused), (outcome.reason, outcome.detail)
+    (sample,) = outcome
+    found = [run.replace("</think> ", "</think>") for run in learned(raw, sample)]  # as this decoder has it
+    assert found == ["</think>\n\nBlue.<|im_end|>", "</think>\n\nIt is.<|im_end|>"]
 
 
 @pytest.mark.parametrize(
@@ -204,8 +219,33 @@ def test_a_tokenizer_without_a_template_is_a_mistake_of_the_configuration() -> N
         ChatTemplate(tokenizer(None))
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 CACHE: dict[tuple[str, bool], ChatTemplate] = {}
+PIECES = ["a", "1", " ", "e\u0301", "u\u0308", "\ufb1d", "\u0958", "\u1112\u1161\u11ab", "é", "世界"]
+"""Some of which NFC writes shorter, some longer, so that a text may well keep its length."""
+COMPOSED = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map("".join).filter(str.strip)
+
+
+@settings(max_examples=150, deadline=None)
+@given(questions=st.lists(COMPOSED, min_size=2, max_size=2), answers=st.lists(COMPOSED, min_size=2, max_size=2))
+def test_a_text_that_the_tokenizer_normalizes_is_learned_exactly(questions: list[str], answers: list[str]) -> None:
+    tok = CACHE.setdefault(("chatml", False), ChatTemplate(tokenizer(STYLES["chatml"])))
+    turns = [turn for q, a in zip(questions, answers, strict=True) for turn in (("user", q), ("assistant", a))]
+    (outcome,) = encode([row(*turns)], tok)
+    assert not isinstance(outcome, Refused), (outcome.reason, outcome.detail)
+    (sample,) = outcome
+    assert learned(tok.tokenizer, sample) == [unicodedata.normalize("NFC", a) + "<|im_end|>" for a in answers]
+
+
+def test_what_does_not_decode_to_the_answer_is_refused_however_many_rows_were_right_before() -> None:
+    tok = tokenizer(STYLES["chatml"])
+    tok.backend_tokenizer.normalizer = normalizers.Lowercase()
+    odd, even = row(("user", "q"), ("assistant", "Upper")), row(("user", "q"), ("assistant", "lower"))
+    rows = [even] * 10 + [odd] + [even] * 10 + [odd]
+    outcomes = encode(rows, ChatTemplate(tok))
+    assert [isinstance(outcome, Refused) for outcome in outcomes] == [content is odd for content in rows]
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 @settings(max_examples=150, deadline=None)

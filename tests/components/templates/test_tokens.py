@@ -1,6 +1,7 @@
 """The fast tokenizer is used while it agrees and never otherwise; long rows; weights; several processes."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import fastokens
@@ -56,7 +57,7 @@ def test_spans_by_bytes_are_spans_by_offsets(texts: list[str], data: st.DataObje
         base = int(tokens.offsets[i])
         if first >= 0:
             assert token_spans(encoding, texts[i], [span]) == [(first - base, end - base)]
-        else:
+        elif unicodedata.is_normalized("NFC", texts[i]):  # else lengths prove nothing
             with pytest.raises(Refused):
                 token_spans(encoding, texts[i], [span])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from components.config import load
 from components.errors import ConfigError, did_you_mean
-from components.files import MANIFEST, read_json
+from components.files import read_json
 
 PARAMETERS = ()
 
@@ -36,14 +36,16 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
 
 def _parts(stage: str) -> list[str]:
     """Which of the parts that its output is made of are others now, where the stage wrote them down."""
-    from tasks.stages import reuse
+    from tasks.stages import fetch, reuse
     from tasks.stages.paths import Paths
 
     paths = Paths.here()
-    manifests = [out / MANIFEST for out in reuse.STAGES[stage].outs(paths).values()] if stage in reuse.STAGES else []
-    recorded = next((read_json(file)["made_of"] for file in manifests if file.is_file()), None)
-    if recorded is None:
+    if stage == "fetch":
+        return fetch.changes(load(Path("params.yaml")), paths)
+    written = paths.log(stage) / "made_of.json"
+    if not written.is_file():
         return []
+    recorded = read_json(written)
     try:
         now = reuse.STAGES[stage].made_of(load(Path("params.yaml")), paths)
     except OSError:  # its inputs are not there yet

@@ -24,7 +24,7 @@ from apps.cli.words import gate, told
 from components import tracking
 from components.config import Params, difference, read_flags, read_yaml, resolve
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
-from components.files import MANIFEST, read_json, write_json
+from components.files import read_json, write_json
 from components.parallel import KILLED, die_with_parent
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, Stage
@@ -111,7 +111,7 @@ def _stages(params: Params, paths: Paths, tracked: bool) -> None:
         except BrokenProcessPool as error:
             raise MartletError(KILLED) from error
     print(f"data: {told(fetched)}; after the gate: {told(checked)}")
-    if found := gate(read_json(paths.clean / MANIFEST)["checks"]):
+    if found := gate(read_json(paths.reports / "data.json")["checks"]):
         print(f"  {found}; {_relative(paths.reports / 'data.html')} shows them")
     print(f"tokens: {told(tokens)}")
     for reason, count in read_json(paths.tokens / "template.json")["reasons"].items():

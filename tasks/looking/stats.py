@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from components import training
 from components.config import Params
 from components.errors import DataGateError
-from components.files import MANIFEST, read_json
+from components.files import read_json
 from tasks.looking.folder import folder
 from tasks.stages import fetch, reuse
 
@@ -56,7 +56,7 @@ def stats(params: Params, workspace: Path) -> Stats:
                 lengths.append(batch.column("length").to_numpy())
                 _count(batch, sources)
         reasons = read_json(paths.tokens / "template.json")["reasons"]
-        checks = read_json(paths.clean / MANIFEST)["checks"]
+        checks = read_json(paths.reports / "data.json")["checks"]
     whole = np.concatenate(lengths)
     counted = {name: dict(counts) for name, counts in sources.items()}
     fill = _fill(whole, params.train.per_device_train_batch_size, params.template.max_length, params.data.data_seed)

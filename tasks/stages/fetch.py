@@ -46,6 +46,18 @@ def rows(params: Params, paths: Paths) -> None:
                     data.write_picked(folder / f"{name}.parquet", picked)
 
 
+def changes(params: Params, paths: Paths) -> list[str]:
+    """Which datasets and question sets are others than those that were fetched last."""
+    recorded: dict[str, str] = {}
+    for folder in (paths.raw, paths.questions):
+        if (folder / MANIFEST).is_file():
+            described = read_json(folder / MANIFEST)["sources"]
+            recorded |= {one["spec"]: one.get("sha256") or one.get("revision") for one in described}
+    named = [source for sources in _sources(params, paths) for source in sources]
+    found = [f"{s.spec} changed" for s in named if s.spec in recorded and recorded[s.spec] != s.version]
+    return found + [f"{s.spec} was not there before" for s in named if s.spec not in recorded]
+
+
 def up_to_date(params: Params, paths: Paths) -> bool:
     """Whether `run` would leave its outputs as they are. Hub ids that were looked up before need no network."""
     if not paths.model.exists() or read_json(paths.model)["model"] != params.model.model:

@@ -5,14 +5,16 @@ from typing import Any
 
 from components import cache, models, templates
 from components.config import Params
-from components.files import read_json, replacing_folder, sha256
+from components.files import read_json, replacing_folder, sha256, write_json
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main, progress
 
 
 def run(params: Params, paths: Paths) -> Result:
     chat = chat_template(params, paths)
-    with replacing_folder(paths.tokens, made_of=made_of(params, paths)) as tokens:
+    # Not in the tokens' own manifest: tokens that come out the same must not look like others to what follows.
+    write_json(paths.log("template") / "made_of.json", made_of(params, paths))
+    with replacing_folder(paths.tokens) as tokens:
         report = templates.tokenize(
             paths.clean,
             tokens,

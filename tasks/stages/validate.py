@@ -7,13 +7,14 @@ from typing import Any
 from components import cache, data, models, templates
 from components.config import Params
 from components.errors import DataGateError
-from components.files import MANIFEST, read_json, replacing_folder, sha256
+from components.files import MANIFEST, read_json, replacing_folder, sha256, write_json
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
     shutil.rmtree(paths.clean, ignore_errors=True)  # rows of an earlier run must not pass for this one's
+    write_json(paths.log("validate") / "made_of.json", made_of(params, paths))
     spool = paths.clean.with_name(".gate.tmp")
     shutil.rmtree(spool, ignore_errors=True)
     spool.mkdir(parents=True)
@@ -30,7 +31,7 @@ def run(params: Params, paths: Paths) -> Result:
                 f"the data gate closed: {'; '.join(verdict.reasons)}; see {paths.reports / 'data.html'} "
                 "(on_NAME says what happens to such rows: docs/gate.md)"
             )
-        with replacing_folder(paths.clean, rows=verdict.rows(), checks=verdict.checks) as folder:
+        with replacing_folder(paths.clean, rows=verdict.rows()) as folder:
             verdict.write(folder)
         return verdict.rows()
     finally:

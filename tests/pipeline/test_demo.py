@@ -145,6 +145,17 @@ def test_every_command_for_looking_at_data(command: str, workspace: Workspace, d
     assert ran.stdout
 
 
+def test_explain_names_the_dataset_that_changed(workspace: Workspace, demo: Ran) -> None:
+    rows = workspace.root / "examples/sounds.jsonl"
+    before = rows.read_text()
+    rows.write_text(before + before.splitlines()[0] + "\n")
+    try:
+        told = workspace.run("martlet explain fetch")
+    finally:
+        rows.write_text(before)
+    assert "examples/sounds.jsonl changed" in told.stdout
+
+
 def test_explain_names_the_part_of_the_tokens_that_changed(workspace: Workspace, demo: Ran) -> None:
     params = workspace.root / "params.yaml"
     before = params.read_text()

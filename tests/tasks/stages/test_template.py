@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from components.config import Params
 from components.errors import ConfigError, DataGateError
-from components.files import MANIFEST, read_json, seal
+from components.files import read_json, seal
 from components.models import resolve
 from tasks.stages import template
 from tasks.stages.paths import Paths
@@ -142,7 +142,7 @@ def test_as_a_process_it_imports_nothing_heavy_and_ends_with_the_code_of_the_gat
 )
 def test_what_the_tokens_are_made_of_says_which_part_changed(workspace: Paths, part: str, change) -> None:
     template.run(params(), workspace)
-    recorded = read_json(workspace.tokens / MANIFEST)["made_of"]
+    recorded = read_json(workspace.log("template") / "made_of.json")
     assert template.made_of(params(), workspace) == recorded
     if change:
         change(workspace)

@@ -9,9 +9,10 @@ import numpy as np
 
 from components.errors import MartletError
 from components.rows import Row
-from components.templates.backend import Backend, Tokens, plain, runs, token_spans
+from components.templates.backend import Backend, Tokens
 from components.templates.chat import ChatTemplate, Refused, Sample
-from components.templates.layout import Span
+from components.templates.render import Span
+from components.templates.spans import plain, runs, token_spans
 
 if TYPE_CHECKING:
     from tokenizers import Encoding

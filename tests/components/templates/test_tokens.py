@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from components.errors import ConfigError
 from components.rows import rows_writer, to_arrow
 from components.templates import ChatTemplate, Refused, encode, strategy, tokenize
-from components.templates.backend import Backend, FastTokenizerDiffersError, token_spans
+from components.templates.backend import Backend, FastTokenizerDiffersError
+from components.templates.spans import token_spans
 from components.templates.tokens import IGNORED, Encoder
 from tests.components.templates.styles import STYLES, tokenizer
 

@@ -162,3 +162,16 @@ def test_a_thought_that_is_hidden_once_the_answer_is_there_is_shown_to_the_answe
     given = {"tools": TOOLS, "chat_template": ChatTemplate(tok).samples(content)[-1].row["chat_template"]}
     asked = tok.apply_chat_template(content["messages"][:3], add_generation_prompt=True, return_dict=False, **given)
     assert last.input_ids == asked + tok.encode(answer, add_special_tokens=False)
+
+
+def test_a_prompt_as_it_was_asked_for_may_share_whitespace_with_its_answer() -> None:
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ '\n' if m.role == 'assistant' }}{{ m.content }}"
+        "{{ '!' if loop.last and loop.index0 > 1 and m.role == 'user' }}<|im_end|>\n{% endfor %}"
+        + ASKS + "<|im_start|>assistant\n{% endif %}"
+    )  # fmt: skip
+    tok = tokenizer(template)
+    tok.add_tokens(["\n\n"])
+    (outcome,) = encode([row([Q1, said("Blue."), Q2, A2], tools=False)], ChatTemplate(tok))
+    assert found(outcome, tok) == ["Blue.<|im_end|>", A2["content"] + "<|im_end|>"]
+    assert f"{Q2['content']}!<|im_end|>" in tok.decode(outcome[-1].input_ids)  # type: ignore[index]

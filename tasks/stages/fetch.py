@@ -16,6 +16,7 @@ from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
+    _check(params)
     model = identity(params, paths)
     rows(params, paths)
     if not paths.model.exists() or read_json(paths.model) != model:
@@ -25,13 +26,7 @@ def run(params: Params, paths: Paths) -> Result:
 
 def rows(params: Params, paths: Paths) -> None:
     """Fetch the datasets and the question sets; the model is not asked for."""
-    if not params.data.dataset:
-        raise ConfigError("data.dataset is empty: name the training data, files or hub ids, with --dataset")
-    if params.data.streaming:
-        raise ConfigError(
-            "data.streaming: a stream leaves nothing that could lie between the stages of a workspace; "
-            "train on it with `martlet sft`, or set it to false"
-        )
+    _check(params)
     train, val, questions = _sources(params, paths)
     if not _is_current(paths.questions, questions, params, paths):
         found = data.collect_questions(questions, params.data, _scratch(paths))
@@ -44,6 +39,16 @@ def rows(params: Params, paths: Paths) -> None:
             for name, picked in found.tables.items():
                 if len(picked):
                     data.write_picked(folder / f"{name}.parquet", picked)
+
+
+def _check(params: Params) -> None:
+    if not params.data.dataset:
+        raise ConfigError("data.dataset is empty: name the training data, files or hub ids, with --dataset")
+    if params.data.streaming:
+        raise ConfigError(
+            "data.streaming: a stream leaves nothing that could lie between the stages of a workspace; "
+            "train on it with `martlet sft`, or set it to false"
+        )
 
 
 def changes(params: Params, paths: Paths) -> list[str]:

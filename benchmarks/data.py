@@ -81,7 +81,7 @@ def rows(count: int):
     sentence = [random.choices(language, frequent, k=4000) for _ in range(40)]
     for n in range(count):
         some = sentence[n % 40]
-        sizes = [max(4, int(random.lognormvariate(mean, 0.6))) for mean in (2.5, 3.5)]
+        sizes = [max(4, int(random.lognormvariate(mean, 0.6))) for mean in (2.6, 3.75)]
         if n % 10 == 9:
             said = ["".join(random.choices(chinese, k=size)) for size in sizes]
         else:

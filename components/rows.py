@@ -94,7 +94,7 @@ def _column(name: str, values: list[Any]) -> "pa.Array":
 
 
 def texts(values: Sequence[str | None]) -> "pa.StringArray":
-    """An Arrow array of texts. `pa.array` would import pandas first, which takes as long as a thousand rows.
+    """An Arrow array of texts.
 
     Raises:
         UnicodeEncodeError: a text holds a lone surrogate.
@@ -102,12 +102,22 @@ def texts(values: Sequence[str | None]) -> "pa.StringArray":
     import numpy as np
     import pyarrow as pa
 
-    written = [b"" if value is None else value.encode() for value in values]
-    offsets = np.zeros(len(written) + 1, np.int32)
-    np.cumsum([len(text) for text in written], out=offsets[1:])
     present = np.array([value is not None for value in values], bool)
     bits = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
-    return pa.StringArray.from_buffers(len(written), pa.py_buffer(offsets), pa.py_buffer(b"".join(written)), bits)
+    return utf8([b"" if value is None else value.encode() for value in values], bits)
+
+
+def utf8(values: Sequence[bytes], bits: "pa.Buffer | None" = None) -> "pa.StringArray":
+    """An Arrow array of texts that are UTF-8 already; `bits` say which of them are there.
+
+    `pa.array` would import pandas first, which takes as long as a thousand rows.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(values)), bits)
 
 
 def numbers(values: "np.ndarray") -> "pa.Array":

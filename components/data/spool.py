@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.rows import ROWS_A_GROUP
+from components.rows import ROWS_A_GROUP, numbers, utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,19 +78,9 @@ class Picked:
         raws = [os.pread(file, size, start) for size, start in zip(sizes.tolist(), starts.tolist(), strict=True)]
         origins = np.searchsorted(np.frombuffer(spool.starts, np.int64), chosen, "right") - 1
         specs = [spec.encode() for spec in spool.specs]
-        numbers = np.frombuffer(spool.numbers, np.int64)[chosen]
-        row = pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
-        columns = [_texts([specs[origin] for origin in origins.tolist()]), row, _texts(raws)]
+        row = np.frombuffer(spool.numbers, np.int64)[chosen]
+        columns = [utf8([specs[origin] for origin in origins.tolist()]), numbers(row), utf8(raws)]
         return pa.RecordBatch.from_arrays(columns, ["source", "row", "raw"])
-
-
-def _texts(values: list[bytes]) -> "pa.StringArray":
-    """As `pa.array`, which imports pandas."""
-    import numpy as np
-    import pyarrow as pa
-
-    offsets = np.concatenate([[0], np.cumsum([len(value) for value in values])]).astype(np.int32)
-    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(values)))
 
 
 def write_picked(path: Path, picked: Picked) -> None:

@@ -159,3 +159,10 @@ def test_a_closed_gate_leaves_its_report_where_it_says(folder: Path, tiny_model:
     said = martlet("data", "stats", "--model", tiny_model, "--dataset", "bad.jsonl", cwd=folder, code=3)
     assert "data-report.html" in said
     assert "empty" in (folder / "data-report.html").read_text()
+
+
+def test_rows_in_no_format_are_told_when_they_are_not_to_close_the_gate(folder: Path, tiny_model: Path) -> None:
+    write(folder / "some.jsonl", [{"query": f"q{n}", "response": "r"} for n in range(4)] + [{"foo": 1}])
+    for action in ("ignore", "warn", "drop"):
+        words = ["--model", tiny_model, "--dataset", "some.jsonl", "--on_schema", action]
+        assert "left out: schema 1" in martlet("data", "stats", *words, cwd=folder)

@@ -41,7 +41,8 @@ def rows(params: Params, workspace: Path) -> "Generator[tuple[Any, Iterator[Look
     with folder(in_order(params), workspace) as (params, paths):
         fetch.run(params, paths)
         chat = template.chat_template(params, paths)
-        encoder = templates.Encoder(chat, params.template.max_length, params.template.truncation_strategy)
+        asked = params.template  # what is looked at is shown at once, so no other tokenizer may turn out to differ
+        encoder = templates.Encoder(chat, asked.max_length, asked.truncation_strategy, fast=False)
         yield chat.tokenizer, _looked(paths, encoder)
 
 

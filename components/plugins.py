@@ -1,0 +1,122 @@
+"""Methods as files: ours, a user's and an installed package's, found by one mechanism.
+
+    TUNERS = Kind("tuner", "tuner_type", "components.tuners", Tuner)
+    TUNERS.names()                                    # ["dora", "full", "ia3", "lora"]
+    TUNERS.load("lora")                               # the module components.tuners.lora
+    TUNERS.load("mine", external=[Path("mine.py")])   # the user's file, checked like ours
+
+A method is a module that defines every member of its kind's Protocol. The module's file name is the method's name
+(`bnb-int8` is bnb_int8.py); files that begin with an underscore are shared code. A user's file belongs to every kind
+whose Protocol it fulfils, and wins over ours of the same name. An installed package offers a module under the
+entry-point group `martlet.<kind>`.
+"""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Generic, TypeVar
+
+from typing_extensions import get_protocol_members
+
+from components.errors import ConfigError, did_you_mean
+
+Method = TypeVar("Method")
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Method]):
+    """One kind of method: a noun for messages, the parameter that names a method, the package with our files, and the
+    Protocol that every method fulfils."""
+
+    name: str
+    parameter: str
+    package: str
+    protocol: type[Method]
+
+    def names(self, external: Sequence[Path] = ()) -> list[str]:
+        """Return the names of all methods of this kind, sorted."""
+        ours = (file.stem for file in _folder(self.package).glob("*.py") if not file.stem.startswith("_"))
+        users = (file.stem for file in external if not self._missing(_from_file(file)))
+        return sorted({stem.replace("_", "-") for stem in (*ours, *users)} | set(self._offered()))
+
+    def load(self, name: str, external: Sequence[Path] = ()) -> Method:
+        """Return the module of a method.
+
+        Raises:
+            ConfigError: there is no such method, its file cannot be imported, or it lacks a member of the Protocol.
+        """
+        module = self._module(name, external)
+        if missing := self._missing(module):
+            raise ConfigError(f"{module.__file__}: not a complete {self.name}: `{'`, `'.join(missing)}` missing")
+        return module  # type: ignore[return-value]
+
+    def file(self, name: str, external: Sequence[Path] = ()) -> Path:
+        """Return the source file of a method.
+
+        Raises:
+            ConfigError: as `load`.
+        """
+        return Path(str(self._module(name, external).__file__))
+
+    def _module(self, name: str, external: Sequence[Path]) -> ModuleType:
+        stem = name.replace("-", "_")
+        for file in external:
+            if file.stem.replace("-", "_") == stem:
+                return _from_file(file)
+        if name in self._offered():
+            return importlib.import_module(self._offered()[name])
+        if stem.isidentifier() and not stem.startswith("_") and (_folder(self.package) / f"{stem}.py").is_file():
+            return importlib.import_module(f"{self.package}.{stem}")
+        known = self.names(external)
+        raise ConfigError(
+            f"{self.parameter}: there is no {self.name} '{name}'{did_you_mean(name, known)}; "
+            f"choose one of {', '.join(known)}"
+        )
+
+    def _offered(self) -> dict[str, str]:
+        """Name to module of the methods that installed packages offer."""
+        return {point.name: point.value for point in entry_points(group=f"martlet.{self.name.replace(' ', '_')}")}
+
+    def _missing(self, module: ModuleType) -> list[str]:
+        return sorted(name for name in get_protocol_members(self.protocol) if not hasattr(module, name))
+
+
+def _folder(package: str) -> Path:
+    return Path(str(importlib.import_module(package).__file__)).parent
+
+
+@cache
+def _from_file(file: Path) -> ModuleType:
+    """Import a user's file once.
+
+    Raises:
+        ConfigError: it is not there, or raises; the message names the line.
+    """
+    if not file.is_file():
+        raise ConfigError(f"external_plugins: {file}: no such file")
+    name = f"martlet_plugin_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"external_plugins: {file}: not a Python file (.py)")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ConfigError(f"external_plugins: {where(error, file)}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def where(error: BaseException, file: Path) -> str:
+    """Return `FILE:LINE` of the last frame of `error` that lies in `file`, or FILE where none does."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f"{file}:{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"{file}:{lines[-1]}" if lines else str(file)

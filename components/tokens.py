@@ -1,0 +1,211 @@
+"""Token files: what the stage `template` writes and training reads, one shape for each family of methods.
+
+| shape | columns of token ids, and what stands beside them |
+|---|---|
+| `sft`, `text` | `input_ids`, `labels`; `loss_scale` where a token weighs neither 0 nor 1 |
+| `preference` | `prompt_ids`, `chosen_ids`, `chosen_labels`, `rejected_ids`, `rejected_labels` |
+| `label` | `prompt_ids`, `completion_ids`, `completion_labels`, `label` (bool) |
+| `prompt` | `prompt_ids`, `prompt` (JSON: the messages), `extra` (JSON: the columns that a reward reads) |
+
+Ids and labels are lists of int32, weights lists of float32; a label is the token's id, or `IGNORED` where nothing is
+learned. `X_labels` is as long as `X_ids`. Every shape also has `length` (int32: all ids of the row), `source` (text)
+and `row` (int64): the dataset and the number there of the row that the tokens come from. `media`, where a row has some,
+refers to pictures, clips and sounds: kind, path, sha256, and the tokens [start, start + length) that stand for each.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from components.errors import MartletError
+from components.rows import numbers, texts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+IGNORED = -100
+"""The label of a token that is not learned: PyTorch's cross entropy leaves it out."""
+
+ShapeName = Literal["sft", "text", "preference", "label", "prompt"]
+SHAPES: dict[str, tuple[str, ...]] = {
+    "sft": ("input_ids", "labels"),
+    "text": ("input_ids", "labels"),
+    "preference": ("prompt_ids", "chosen_ids", "chosen_labels", "rejected_ids", "rejected_labels"),
+    "label": ("prompt_ids", "completion_ids", "completion_labels"),
+    "prompt": ("prompt_ids",),
+}
+"""Shape to its list columns."""
+BESIDE: dict[str, tuple[str, ...]] = {"label": ("label",), "prompt": ("prompt", "extra")}
+"""Shape to its other columns."""
+
+TokenRow = dict[str, Any]
+"""One row of a token file: each list column as an array [length], and the shape's other columns as Python values."""
+
+
+class Ragged(NamedTuple):
+    """Lists of different lengths in one array: list `i` is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: "np.ndarray"
+    offsets: "np.ndarray"
+
+
+def schema(shape: str, weighted: bool = False, media: bool = False) -> "pa.Schema":
+    """Return the Arrow schema of a shape; its metadata name the shape."""
+    import pyarrow as pa
+
+    ids = pa.list_(pa.int32())
+    columns: dict[str, Any] = dict.fromkeys(SHAPES[shape], ids)
+    kinds = {"label": pa.bool_(), "prompt": pa.string(), "extra": pa.string()}
+    columns |= {name: kinds[name] for name in BESIDE.get(shape, ())}
+    columns |= {"length": pa.int32(), "source": pa.string(), "row": pa.int64()}
+    if weighted:
+        columns["loss_scale"] = pa.list_(pa.float32())
+    if media:
+        columns["media"] = pa.list_(_medium())
+    return pa.schema(columns, metadata={"shape": shape})
+
+
+def _medium() -> "pa.DataType":
+    import pyarrow as pa
+
+    names = {"kind": pa.string(), "path": pa.string(), "sha256": pa.string(), "start": pa.int32(), "length": pa.int32()}
+    return pa.struct(names)
+
+
+def to_batch(
+    shape: str,
+    columns: Mapping[str, Ragged],
+    source: Sequence[str],
+    row: Sequence[int],
+    beside: Mapping[str, Sequence[Any]] | None = None,
+    media: Sequence[list[dict[str, Any]]] | None = None,
+) -> "pa.RecordBatch":
+    """Return token rows as one batch of `schema(shape, …)`.
+
+    Args:
+        shape: a key of `SHAPES`.
+        columns: the shape's list columns, and `loss_scale` where tokens are weighed.
+        source: the dataset of each row, as text.
+        row: the number of each row in its dataset, from 0.
+        beside: the shape's other columns.
+        media: for each row its references, without which there is no such column.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    whole = schema(shape, "loss_scale" in columns, media is not None)
+    lengths = sum((np.diff(columns[name].offsets) for name in SHAPES[shape] if _is_ids(name)), np.zeros(len(row), int))
+    values: dict[str, pa.Array] = {
+        **{name: _lists(column, whole.field(name).type.value_type) for name, column in columns.items()},
+        "length": numbers(lengths.astype(np.int32)),
+        "source": texts(source),
+        "row": numbers(np.asarray(row, np.int64)),
+    }
+    for name, cells in (beside or {}).items():
+        values[name] = (
+            texts(cells) if whole.field(name).type == pa.string() else pa.array(cells, whole.field(name).type)
+        )
+    if media is not None:
+        values["media"] = pa.array(media, whole.field("media").type)
+    return pa.RecordBatch.from_arrays([values[name] for name in whole.names], schema=whole)
+
+
+def _lists(column: Ragged, kind: "pa.DataType") -> "pa.ListArray":
+    import numpy as np
+    import pyarrow as pa
+
+    values = np.ascontiguousarray(column.values, np.dtype(kind.to_pandas_dtype()))
+    return pa.ListArray.from_arrays(numbers(column.offsets.astype(np.int32)), numbers(values))
+
+
+def _is_ids(name: str) -> bool:
+    return name.endswith("_ids")
+
+
+@contextmanager
+def tokens_writer(file: Path, whole: "pa.Schema") -> Generator[Any]:
+    """Open an Arrow file for batches of the schema `whole`: `writer.write_batch(batch)`."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, whole) as writer:
+        yield writer
+
+
+class TokenRows:
+    """The rows of a token file, which stays on the disk and is mapped into memory, or those of one batch.
+
+    Attributes:
+        shape: a key of `SHAPES`.
+        weighted: the rows have `loss_scale`.
+        lengths: tokens of each row [rows].
+
+    Raises:
+        MartletError: the file is not there, or holds no rows.
+    """
+
+    def __init__(self, source: "Path | pa.RecordBatch") -> None:
+        import pyarrow as pa
+
+        if isinstance(source, Path):
+            if not source.is_file():
+                raise MartletError(f"{source}: no such file; run the stage template first")
+            table = pa.ipc.open_file(pa.memory_map(str(source))).read_all()
+            if not len(table):
+                raise MartletError(f"{source}: no rows to learn from")
+        else:
+            table = pa.Table.from_batches([source])
+        self.shape = str((table.schema.metadata or {}).get(b"shape", b"sft"), "utf-8")
+        self.weighted = "loss_scale" in table.column_names
+        self.lengths: np.ndarray = table["length"].to_numpy()
+        self._table = table
+        self._lists = {name: table[name] for name in (*SHAPES[self.shape], *["loss_scale"] * self.weighted)}
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> TokenRow:
+        import orjson
+
+        row: TokenRow = {name: column[index].values.to_numpy() for name, column in self._lists.items()}
+        for name in BESIDE.get(self.shape, ()):
+            value = self._table[name][index].as_py()
+            row[name] = orjson.loads(value) if isinstance(value, str) else value
+        if "media" in self._table.column_names:
+            row["media"] = self._table["media"][index].as_py()
+        return row
+
+    def ids(self, index: int) -> "np.ndarray":
+        """Return the token ids of a row as a model reads them; of a preference, those with the chosen answer."""
+        import numpy as np
+
+        names = [name for name in SHAPES[self.shape] if _is_ids(name) and name != "rejected_ids"]
+        return np.concatenate([self._lists[name][index].values.to_numpy() for name in names])
+
+    def learned(self) -> "np.ndarray":
+        """Return how many tokens of each row are learned [rows]; 0 where the shape has no labels."""
+        import numpy as np
+
+        counts = np.zeros(len(self), np.int64)
+        for name in SHAPES[self.shape]:
+            if name.endswith("labels"):
+                counts += np.concatenate([_learned(chunk) for chunk in self._lists[name].chunks])
+        return counts
+
+    def origin(self, index: int) -> str:
+        """Return where a row comes from, for people: `my.jsonl, row 12`."""
+        return f"{self._table['source'][index]}, row {self._table['row'][index]}"
+
+    def sources(self) -> list[str]:
+        """Return the dataset of each row."""
+        return self._table["source"].to_pylist()
+
+
+def _learned(labels: "pa.ListArray") -> "np.ndarray":
+    import numpy as np
+
+    before = np.concatenate([[0], np.cumsum(labels.flatten().to_numpy() != IGNORED)])
+    lengths = labels.value_lengths().to_numpy()
+    ends = np.cumsum(lengths)
+    return before[ends] - before[ends - lengths]

@@ -45,18 +45,26 @@ def root() -> Path:
 
 
 def code(*modules: str) -> str:
-    """Hex sha256 over the source files of these modules and packages, named with dots: a change of code is a change."""
-    found: dict[str, str] = {}
+    """Return the hex sha256 over the source files of these modules and packages, named with dots, and of all below
+    them: a change of code is a change."""
+    hashes: dict[str, str] = {}
     for name in modules:
         origin = find_spec(name).origin  # type: ignore[union-attr]
         file = Path(origin)  # type: ignore[arg-type]
         files = file.parent.rglob("*") if file.name == "__init__.py" else [file]
-        found |= {
+        hashes |= {
             f"{name}/{path.relative_to(file.parent)}": sha256(path)
             for path in files
             if path.is_file() and path.suffix != ".pyc"
         }
-    return sha256_of(found)
+    return sha256_of(hashes)
+
+
+def code_files(*patterns: str) -> dict[str, str]:
+    """Return the hex sha256 of each source file that these patterns match, such as `components/training/*.py`."""
+    root = Path(__file__).parents[1]
+    files = sorted({file for pattern in patterns for file in root.glob(pattern)})
+    return {file.relative_to(root).as_posix(): sha256(file) for file in files}
 
 
 def versions(*libraries: str) -> dict[str, str]:

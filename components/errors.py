@@ -37,6 +37,13 @@ class InterruptedRunError(MartletError):
     exit_code = 130
 
 
+ERRORS: dict[int, type[MartletError]] = {
+    error.exit_code: error
+    for error in (MartletError, ConfigError, DataGateError, EvaluationGateError, InterruptedRunError)
+}
+"""Exit code to the error that has it."""
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return `" (did you mean 'x'?)"` for the nearest valid name, or an empty string."""
     nearest = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)

@@ -52,28 +52,30 @@ class Kind(Generic[Method]):
         Raises:
             ConfigError: there is no such method, its file cannot be imported, or it lacks a member of the Protocol.
         """
-        module = self._module(name, external)
+        file = self.file(name, external)
+        if file in external:
+            module = _from_file(file)
+        else:
+            module = importlib.import_module(self._offered().get(name) or f"{self.package}.{file.stem}")
         if missing := self._missing(module):
             raise ConfigError(f"{module.__file__}: not a complete {self.name}: `{'`, `'.join(missing)}` missing")
         return module  # type: ignore[return-value]
 
     def file(self, name: str, external: Sequence[Path] = ()) -> Path:
-        """Return the source file of a method.
+        """Return the source file of a method, which is not imported.
 
         Raises:
-            ConfigError: as `load`.
+            ConfigError: there is no such method.
         """
-        return Path(str(self._module(name, external).__file__))
-
-    def _module(self, name: str, external: Sequence[Path]) -> ModuleType:
         stem = name.replace("-", "_")
         for file in external:
             if file.stem.replace("-", "_") == stem:
-                return _from_file(file)
+                return file
         if name in self._offered():
-            return importlib.import_module(self._offered()[name])
-        if stem.isidentifier() and not stem.startswith("_") and (_folder(self.package) / f"{stem}.py").is_file():
-            return importlib.import_module(f"{self.package}.{stem}")
+            return Path(str(importlib.util.find_spec(self._offered()[name]).origin))  # type: ignore[union-attr]
+        file = _folder(self.package) / f"{stem}.py"
+        if stem.isidentifier() and not stem.startswith("_") and file.is_file():
+            return file
         known = self.names(external)
         raise ConfigError(
             f"{self.parameter}: there is no {self.name} '{name}'{did_you_mean(name, known)}; "

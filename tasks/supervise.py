@@ -11,20 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from components.errors import (
-    ConfigError,
-    DataGateError,
-    EvaluationGateError,
-    InterruptedRunError,
-    MartletError,
-)
+from components.errors import ERRORS, InterruptedRunError, MartletError
 from components.files import read_json
 from tasks import leash
 from tasks.plan import Step
 from tasks.stages.environment import prepare_environment
 from tasks.stages.paths import WORKSPACE, Paths
 
-_ERRORS = {error.exit_code: error for error in (ConfigError, DataGateError, EvaluationGateError, InterruptedRunError)}
 _DVC_RESTORED = "is cached - skipping run"
 
 
@@ -137,7 +130,7 @@ def _failure(stage: str, log: Path) -> MartletError:
     if result.get("status") == "failed":
         message = result["message"]
         message = message if message.startswith(f"{stage}:") else f"{stage}: {message}"
-        return _ERRORS.get(result["exit_code"], MartletError)(message)
+        return ERRORS.get(result["exit_code"], MartletError)(message)
     lines = (log / "output.log").read_text(errors="replace").split("\n")
     said = [line.strip() for line in lines if line.strip()]
     dvc = next((line.removeprefix("ERROR: ") for line in reversed(said) if line.startswith("ERROR: ")), "")

@@ -13,6 +13,7 @@ from tasks.stages.environment import prepare_environment
 
 prepare_environment()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests run side by side, and equal runs must have equal sums
 os.environ["MARTLET_CACHE"] = tempfile.mkdtemp(prefix="martlet-test-cache-")
 atexit.register(shutil.rmtree, os.environ["MARTLET_CACHE"], ignore_errors=True)
 

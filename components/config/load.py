@@ -11,6 +11,9 @@ from pydantic_core import ErrorDetails
 from components.config.schema import CANONICAL, GROUPS, LEAVES, Params
 from components.errors import ConfigError, did_you_mean
 
+FORMER_GROUPS = {"lora": "tuner", "plugins": "template"}
+"""Group to the one that its parameters stood in once, and may still: files and checkpoints of then stay readable."""
+
 
 class Given(NamedTuple):
     """A value that somebody wrote, and where: `params.yaml:12`, `--lora_rank`, `lora_rank=16`."""
@@ -73,7 +76,7 @@ def _give(layer: Layer, key: Any, value: Any, where: str, group: str | None = No
         valid = [n for n in CANONICAL if group is None or LEAVES[CANONICAL[n]].group == group]
         guess = did_you_mean(str(key), valid) or did_you_mean(str(key), [*CANONICAL, *GROUPS])
         layer.problems.append(f"{where}: unknown parameter '{full}'{guess}")
-    elif group and LEAVES[leaf].group != group:
+    elif group and group not in (LEAVES[leaf].group, FORMER_GROUPS.get(LEAVES[leaf].group)):
         layer.problems.append(f"{where}: '{key}' does not belong to '{group}' but to '{LEAVES[leaf].group}'")
     elif leaf in layer.values:
         layer.problems.append(f"{where}: '{full}' is given twice, first at {layer.values[leaf].where}")

@@ -6,11 +6,19 @@ from pydantic.fields import FieldInfo
 
 from components.config.fields import Group
 from components.config.groups.data import Data
+from components.config.groups.distributed import Distributed
 from components.config.groups.evaluate import Evaluate
+from components.config.groups.galore import Galore
 from components.config.groups.gate import Gate
 from components.config.groups.generation import Generation
+from components.config.groups.lisa import Lisa
+from components.config.groups.lora import Lora
+from components.config.groups.loraplus import LoraPlus
 from components.config.groups.merge import Merge
+from components.config.groups.method import Method
 from components.config.groups.model import Model
+from components.config.groups.plugins import Plugins
+from components.config.groups.quantization import Quantization
 from components.config.groups.quantize import Quantize
 from components.config.groups.registry import Registry
 from components.config.groups.run import Run
@@ -28,9 +36,17 @@ class Params(Group):
     data: Data = Data()
     validation: Validation = Validation()
     model: Model = Model()
+    method: Method = Method()
     template: Template = Template()
+    quantization: Quantization = Quantization()
     tuner: Tuner = Tuner()
+    lora: Lora = Lora()
     train: Train = Train()
+    loraplus: LoraPlus = LoraPlus()
+    galore: Galore = Galore()
+    lisa: Lisa = Lisa()
+    distributed: Distributed = Distributed()
+    plugins: Plugins = Plugins()
     merge: Merge = Merge()
     quantize: Quantize = Quantize()
     evaluate: Evaluate = Evaluate()

@@ -1,13 +1,23 @@
-"""Models and tokenizers: which one is meant, where it lies, and loading it strictly.
+"""Models: from the name that a user gives to a folder, and from a folder to a model in memory.
 
-    identity = resolve("Qwen/Qwen3-0.6B", None, use_hf=False, workspace=Path.cwd())   # recorded in data/model.json
-    model = load_model(folder(identity, Path.cwd()))
+    identity = resolve("Qwen/Qwen3-0.6B", revision=None, use_hf=True, workspace=Path.cwd())   # kept in data/model.json
+    base = folder(identity, Path.cwd())
+    model, tokenizer = load_model(base), load_tokenizer(base)
 
-A name is resolved once, to a commit on its hub or to a hash of a local folder; every later stage works from that.
-Weights come from safetensors only, remote code is never run, and a checkpoint that does not fit its class is an error.
+A name is resolved once, to a commit on its hub or to the hash of a local folder; every later stage works from that.
+Weights come from safetensors only, remote code is never run, and weights that do not fit their class are an error.
 """
 
 from components.models.identity import folder, resolve
-from components.models.load import load_model, load_tokenizer
+from components.models.load import load_model, load_tokenizer, prepared, stored_quantization
+from components.models.quantization import QUANTIZATIONS
 
-__all__ = ["folder", "load_model", "load_tokenizer", "resolve"]
+__all__ = [
+    "QUANTIZATIONS",
+    "folder",
+    "load_model",
+    "load_tokenizer",
+    "prepared",
+    "resolve",
+    "stored_quantization",
+]

@@ -1,13 +1,17 @@
-"""Loading, strictly: safetensors only, no remote code, every tensor in its place."""
+"""Loading tokenizers and models, strictly: safetensors only, no remote code, every tensor in its place."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.config.groups.quantization import Quantization
 from components.errors import ConfigError, MartletError
 from components.files import read_json
+from components.models.quantization import QUANTIZATIONS
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -34,27 +38,44 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
         raise ConfigError(f"{folder}: the tokenizer cannot be read: {_first_line(error)}") from error
 
 
-def load_model(folder: Path, torch_dtype: str | None = None, attn_impl: str | None = None) -> "PreTrainedModel":
-    """Load a model onto the best device there is; by default in bfloat16 on an accelerator, in float32 on a CPU.
+def load_model(
+    folder: Path,
+    torch_dtype: str | None = None,
+    attn_impl: str | None = None,
+    quantization: Quantization | None = None,
+    external: Sequence[Path] = (),
+) -> "PreTrainedModel":
+    """Load a model onto the best device there is, strictly: every tensor of the files has its place, and every place
+    its tensor.
+
+    Args:
+        torch_dtype: precision of the weights; by default bfloat16 on an accelerator, float32 on a CPU; `auto` is the
+            one that they are stored in.
+        quantization: with a `quant_method`, the linear layers are quantized while they are loaded.
+        external: the user's plugin files.
 
     Raises:
-        ConfigError: no config.json, an architecture that transformers does not have, or an unknown attention.
+        ConfigError: no config.json, an architecture that transformers does not have, an unknown attention, or weights
+            that are quantized already and are to be quantized once more.
         MartletError: no safetensors weights, or weights that do not fit the architecture tensor by tensor.
     """
     _wait_for_preload()
     model_class = _model_class(folder)
     if not any(folder.glob("*.safetensors")):
         raise MartletError(f"{folder}: no weights in safetensors format, and pickled weights are never loaded")
-    import torch
     from safetensors import SafetensorError
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    accelerated = torch.accelerator.is_available()
-    device = torch.accelerator.current_accelerator() if accelerated else None
-    dtype = getattr(torch, torch_dtype or ("bfloat16" if accelerated else "float32"))
+    device, dtype = _device(), _dtype(folder, torch_dtype)
+    quantized = {}
+    if quantization and quantization.quant_method:
+        if stored_quantization(folder):
+            raise ConfigError(f"quant_method: the weights in {folder} are quantized already; leave --quant_method out")
+        method = QUANTIZATIONS.load(quantization.quant_method, external)
+        quantized = {"quantization_config": method.config(quantization, dtype)}
     try:
-        model, found = model_class.from_pretrained(
+        model, report = model_class.from_pretrained(
             folder,
             dtype=dtype,
             attn_implementation=attn_impl,
@@ -63,13 +84,44 @@ def load_model(folder: Path, torch_dtype: str | None = None, attn_impl: str | No
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            **quantized,
         )
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{folder}: {_first_line(error)}") from error
     except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise MartletError(f"{folder}: the weights cannot be loaded: {_first_line(error)}") from error
-    _check_fit(folder, found)
+    _check_fit(folder, report)
     return model
+
+
+def prepared(model: "PreTrainedModel", quantization: Quantization, external: Sequence[Path] = ()) -> "PreTrainedModel":
+    """Return a quantized model made ready for an adapter to be trained on it; any other model as it is."""
+    if not quantization.quant_method:
+        return model
+    return QUANTIZATIONS.load(quantization.quant_method, external).prepare(model)
+
+
+def stored_quantization(folder: Path) -> str | None:
+    """Return the method that a folder's weights are quantized with, as its config.json says, or None."""
+    config = read_json(folder / "config.json").get("quantization_config")
+    return str(config.get("quant_method", "unknown")) if config else None
+
+
+def _device() -> "torch.device | None":
+    """Return the accelerator, numbered as the current process's, or None for the CPU."""
+    import torch
+
+    kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return torch.device(kind.type, torch.accelerator.current_device_index()) if kind else None
+
+
+def _dtype(folder: Path, torch_dtype: str | None) -> "torch.dtype":
+    import torch
+
+    if torch_dtype == "auto":
+        config = read_json(folder / "config.json")
+        torch_dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
+    return getattr(torch, torch_dtype or ("bfloat16" if torch.accelerator.is_available() else "float32"))
 
 
 def _wait_for_preload() -> None:
@@ -98,11 +150,11 @@ def _model_class(folder: Path) -> Any:
     return model_class
 
 
-def _check_fit(folder: Path, found: dict[str, Any]) -> None:
-    """`found` is transformers' loading report; tied weights do not count as missing there."""
+def _check_fit(folder: Path, report: dict[str, Any]) -> None:
+    """Raise unless transformers' loading report is clean; tied weights do not count as missing there."""
     problems = []
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-        names = sorted(str(name) for name in found.get(kind) or [])
+        names = sorted(str(name) for name in report.get(kind) or [])
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             problems.append(f"{len(names)} {kind.replace('_', ' ')}: {', '.join(names[:3])}{more}")

@@ -1,30 +1,42 @@
-"""Supervised fine-tuning: transformers' Trainer over tokens that are ready, with exact resume and honest numbers.
+"""Training: transformers' and TRL's trainers over tokens that are ready, with exact resume and honest numbers.
 
-    outcome = train(model, tokenizer, tokens, params.train, checkpoints, save, arguments, on_progress)
+    with held(job.checkpoints):
+        job.start = choose_start(job.checkpoints, job.made_of, job.arguments, None, print)
+        outcome = train(job)
     write_reports(outcome, reports)
 
 The loss is normalised by learnable tokens over the whole optimizer step, so batch size times accumulation is all that
-counts, whether rows are padded, packed, joined or grouped by length. A checkpoint is complete or absent, and a run that
-was killed ends with the weights it would have had.
+counts, whether rows are padded, packed, joined or grouped by length, in one process or in several. A checkpoint is
+complete or absent, and a run that was killed ends with the weights it would have had.
 """
 
-from components.training.checkpoints import fingerprint, tidy
-from components.training.checks import check_saved
+from components.training.callbacks import CALLBACKS
+from components.training.checkpoints import choose_start, fingerprint, held, tidy
+from components.training.datasets import Packs, tokens_hash
+from components.training.job import Job, settled
+from components.training.methods import METHODS
+from components.training.optimizers import OPTIMIZERS
 from components.training.packing import pack
 from components.training.preload import preload
+from components.training.proofs import check_saved
 from components.training.report import write_reports
-from components.training.rows import Rows, tokens_hash
-from components.training.run import Outcome, settled, train
+from components.training.run import Outcome, train
 from components.training.stream import Chunk, State, Stream
 
 __all__ = [
+    "CALLBACKS",
+    "METHODS",
+    "OPTIMIZERS",
     "Chunk",
+    "Job",
     "Outcome",
-    "Rows",
+    "Packs",
     "State",
     "Stream",
     "check_saved",
+    "choose_start",
     "fingerprint",
+    "held",
     "pack",
     "preload",
     "settled",

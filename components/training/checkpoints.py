@@ -8,7 +8,6 @@ import fcntl
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +25,38 @@ DECIDING = (
     "group_by_length",
 )
 """Parameters of training without which a position in the data means something else."""
+PARTS_BY_NAME = ("code.", "methods.", "parameters.")
+"""Parts of what a run is made of whose entries are full names already."""
+SHARED_GROUPS = ("model", "method", "tuner", "lora", "quantization", "stream")
+"""Groups of parameters that a run and the checkpoint it goes on from must have in common."""
 
 
-def fingerprint(*inputs: Any) -> str:
-    """Hash everything that decides a run: `inputs` (JSON-able), the code of the components, the libraries' versions.
+def fingerprint(made_of: dict[str, Any]) -> str:
+    """Return a hash of all that decides a run's weights. A run may go on from a checkpoint of the same fingerprint."""
+    return sha256_of(made_of)[:16]
 
-    A run with the same fingerprint may go on from another's checkpoint.
-    """
-    components = Path(__file__).parents[1]
-    code = {
-        str(file.relative_to(components)): sha256(file)
-        for name in ("models", "tuners", "training")
-        for file in sorted((components / name).rglob("*.py"))
-    }
-    libraries = {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")}
-    return sha256_of([list(inputs), code, libraries])[:16]
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return what differs between two records of what a run is made of: `train.learning_rate 0.01 → 0.02`."""
+    old, new = _leaves(before), _leaves(now)
+    sentences = []
+    for name in dict.fromkeys([*new, *old]):
+        if old.get(name) != new.get(name):
+            part = name.partition(".")[2] if name.startswith(PARTS_BY_NAME) else name
+            hashed = _is_hash(old.get(name)) or _is_hash(new.get(name))
+            sentences.append(f"{part} changed" if hashed else f"{part} {old.get(name)} → {new.get(name)}")
+    return sentences
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and all(c in "0123456789abcdef" for c in value)
 
 
 @contextmanager
@@ -70,24 +86,70 @@ def all_in(folder: Path) -> list[Path]:
     return sorted((p for p in folder.glob("checkpoint-*") if p.name[11:].isdigit()), key=step_of)
 
 
-def newest_intact(folder: Path, run: str, say: Callable[[str], None]) -> Path | None:
+def choose_start(
+    folder: Path,
+    made_of: dict[str, Any],
+    arguments: dict[str, Any],
+    resume_from: Path | None,
+    say: Callable[[str], None],
+) -> Path | None:
+    """Return the checkpoint to go on from: `resume_from`, or the newest whole one of this run in `folder`, or None.
+
+    Later checkpoints, and those that are not whole, are removed and said. Where a run that was interrupted beside this
+    one was made of something else, what changed is said.
+
+    Raises:
+        ConfigError: `resume_from` is incomplete or of another run, or `folder` holds checkpoints of another run.
+    """
+    if resume_from:
+        check_given(resume_from, arguments)
+    start = resume_from or newest_intact(folder, made_of, say)
+    if start:
+        say(f"going on from {start.name}")
+        drop_later(folder, start, say)
+    elif other := _interrupted(folder):
+        changed = changes(read_json(other / MANIFEST).get("made_of", {}), made_of)
+        say(f"{other.name} of an interrupted run is not used, because {listed(changed)}: training starts anew")
+    return start
+
+
+def newest_intact(folder: Path, made_of: dict[str, Any], say: Callable[[str], None]) -> Path | None:
     """Return the newest checkpoint of this run that is whole, or None; newer ones that are not are said and removed.
 
     Raises:
-        ConfigError: the folder holds checkpoints of a run with other inputs.
+        ConfigError: the folder holds checkpoints of a run with other inputs; the message says what changed.
     """
     for checkpoint in reversed(all_in(folder)):
         if not _intact(checkpoint):
             say(f"{checkpoint.name} was cut off while it was written; it is skipped and removed")
             shutil.rmtree(checkpoint)
-        elif read_json(checkpoint / MANIFEST).get("run") != run:
+        elif (sealed := read_json(checkpoint / MANIFEST)).get("run") != fingerprint(made_of):
+            changed = listed(changes(sealed.get("made_of", {}), made_of))
             raise ConfigError(
-                f"{folder} holds {checkpoint.name} of a run with other data or parameters; give another --output_dir, "
-                f"or go on from it with --resume_from_checkpoint {checkpoint}"
+                f"{folder} holds {checkpoint.name} of a run with other data or parameters ({changed}); give another "
+                f"--output_dir, or go on from it with --resume_from_checkpoint {checkpoint}"
             )
         else:
             return checkpoint
     return None
+
+
+def _interrupted(folder: Path) -> Path | None:
+    """Return the newest checkpoint of a run that did not finish, among the folders beside `folder`."""
+    unfinished = [
+        checkpoint
+        for other in folder.parent.glob("*")
+        if other != folder and not (other / FINISHED).exists()
+        for checkpoint in all_in(other)[-1:]
+        if is_complete(checkpoint)
+    ]
+    return max(unfinished, key=lambda checkpoint: (checkpoint / MANIFEST).stat().st_mtime, default=None)
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """Return `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def check_given(checkpoint: Path, arguments: dict[str, Any]) -> None:
@@ -101,7 +163,7 @@ def check_given(checkpoint: Path, arguments: dict[str, Any]) -> None:
     saved = read_json(checkpoint / "args.json")
     problems = [
         f"{group}.{key} was {saved.get(group, {}).get(key)!r} and is {value!r}"
-        for group, keys in (("model", None), ("tuner", None), ("train", DECIDING), ("stream", None))
+        for group, keys in (*((name, None) for name in SHARED_GROUPS), ("train", DECIDING))
         for key, value in arguments.get(group, {}).items()
         if (keys is None or key in keys) and saved.get(group, {}).get(key) != value
     ]
@@ -125,10 +187,10 @@ def best_step(history: list[dict[str, Any]], steps: list[int]) -> int | None:
 
 def rotate(folder: Path, history: list[dict[str, Any]], limit: int | None) -> None:
     """Remove the oldest checkpoints beyond `limit`; the newest and the best always stay."""
-    found = all_in(folder)
-    best = best_step(history, [step_of(p) for p in found])
-    spare = [p for p in found[:-1] if step_of(p) != best]
-    for checkpoint in spare[: max(0, len(found) - limit) if limit else 0]:
+    checkpoints = all_in(folder)
+    best = best_step(history, [step_of(checkpoint) for checkpoint in checkpoints])
+    spare = [checkpoint for checkpoint in checkpoints[:-1] if step_of(checkpoint) != best]
+    for checkpoint in spare[: max(0, len(checkpoints) - limit) if limit else 0]:
         shutil.rmtree(checkpoint)
 
 

@@ -38,7 +38,7 @@ def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, An
 
 def _reported(steps: list[dict[str, Any]], every: int) -> list[dict[str, Any]]:
     """The lines that were reported while the run was live: means since the line before."""
-    from components.training.loop import is_reported, mean_loss
+    from components.training.trainer import is_reported, mean_loss
 
     return [
         {**entry, "loss": mean_loss(steps[max(0, i - every) : i + 1], every)}

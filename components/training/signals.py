@@ -10,11 +10,10 @@ from typing import Any
 
 
 @contextmanager
-def stopping() -> Generator[threading.Event]:
-    """Yield an event that the first SIGINT or SIGTERM sets; outside of the main thread it is never set."""
-    event = threading.Event()
+def stopping(event: threading.Event) -> Generator[None]:
+    """Let the first SIGINT or SIGTERM set `event`; outside of the main thread signals are left alone."""
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield
         return
     previous: dict[int, Any] = {}
     owner = os.getpid()
@@ -32,6 +31,6 @@ def stopping() -> Generator[threading.Event]:
     for number in (signal.SIGINT, signal.SIGTERM):
         previous[number] = signal.signal(number, request)
     try:
-        yield event
+        yield
     finally:
         restore()

@@ -1,7 +1,7 @@
-"""Tokens that come while they are trained on, as a dataset that is read in order.
+"""Tokens that arrive while they are trained on, as a dataset that is read in order.
 
-A checkpoint holds stream.json: what the chunk of tokens that was being read was begun with, and how many rows (or
-packs) of it were trained on.
+A checkpoint holds stream.json: the state that the current chunk of tokens began with, and how many rows (or packs) of
+the chunk were trained on.
 """
 
 from collections import deque
@@ -12,30 +12,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.train import Train
 from components.files import read_json, write_json
+from components.tokens import TokenRow, TokenRows
 from components.training.checkpoints import step_of
 from components.training.packing import pack
-from components.training.rows import Row
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pyarrow as pa
 
-POSITION = "stream.json"
+POSITION_FILE = "stream.json"
 State = dict[str, Any]
-"""Plain JSON that says where a chunk is begun."""
-SAMPLES = 4
+"""Plain JSON that says where a chunk begins."""
+PROBE_ROWS = 4
+"""Rows that are kept aside, for checks of the model."""
 
 
 class Chunk(NamedTuple):
-    """Tokens of some rows: `ids`, `labels` (int32) and `weights` (float32) of all, one row after the other.
+    """Token rows of the shape `sft`, the `number`-th chunk since the data began, in pass `epoch` over the data (both
+    from 0). The source gives the same chunk again when it begins from `state`."""
 
-    Those of row `i` are at `offsets[i]:offsets[i + 1]`. From `state` on the source gives this chunk again: it is the
-    `number`-th since the data began, in pass `epoch` over them, both from 0.
-    """
-
-    ids: "np.ndarray"
-    labels: "np.ndarray"
-    weights: "np.ndarray"
-    offsets: "np.ndarray"
+    rows: "pa.RecordBatch"
     number: int
     epoch: int
     state: State
@@ -45,78 +40,75 @@ class Stream:
     """The rows, or packs of rows, of `max_steps` steps as a dataset whose items are taken in order.
 
     Args:
-        source: gives the chunks from a state on, or all, for ever.
-        params: with everything that is settled.
+        source: gives all chunks from a state on, for ever; from the first one where the state is None.
+        params: the settled parameters of training.
         shuffle: mix the rows (or packs) of a chunk, which lie by length or as the pieces of one document.
-        validation: a file of tokens to evaluate on.
+
+    Attributes:
+        epoch: the current pass over the data, from 0.
+        packed: what the user must know to choose the batch, since a step takes packs and not rows.
+        samples: the first rows, to check the model on.
     """
 
     weighted = True
 
-    def __init__(
-        self,
-        source: Callable[[State | None], Iterator[Chunk]],
-        params: Train,
-        shuffle: bool,
-        validation: Path | None = None,
-    ) -> None:
-        self.source, self.params, self.validation = source, params, validation
+    def __init__(self, source: Callable[[State | None], Iterator[Chunk]], params: Train, shuffle: bool) -> None:
+        self.source, self.params = source, params
         self.shuffle = shuffle or (params.packing and params.packing_strategy == "binpack")
-        self.together = params.per_device_train_batch_size * (params.gradient_accumulation_steps or 1)
+        self.items_per_step = params.per_device_train_batch_size * (params.gradient_accumulation_steps or 1)
         self.epoch = 0
-        """The pass over the data that is under way, from 0."""
         self.packed = ""
-        """What the user must know to choose the batch: a step takes packs, not rows."""
-        self.samples: list[Row] = []
-        """The first rows, to try the model on."""
+        self.samples: list[TokenRow] = []
 
     def begin(self, checkpoint: Path | None) -> None:
         """Go to where the checkpoint was written, or to the beginning, and wait for the first tokens."""
-        saved: State = read_json(checkpoint / POSITION) if checkpoint else {"chunk": None, "item": 0}
-        self._chunks = self.source(saved["chunk"])
-        self._marks: deque[tuple[int, State]] = deque()
-        self._end = (step_of(checkpoint) * self.together if checkpoint else 0) - saved["item"]
-        self._current: Iterator[Any] = iter(())
+        position: State = read_json(checkpoint / POSITION_FILE) if checkpoint else {"chunk": None, "item": 0}
+        self._chunks = self.source(position["chunk"])
+        self._starts: deque[tuple[int, State]] = deque()
+        """Of the last chunks, the number of the first item in the run, and the chunk's state."""
+        self._end = (step_of(checkpoint) * self.items_per_step if checkpoint else 0) - position["item"]
+        self._items: Iterator[Any] = iter(())
         while not self.samples:
             self._next_chunk()
-        for _ in range(saved["item"]):
-            self._take()
+        for _ in range(position["item"]):
+            self._next_item()
 
     def __len__(self) -> int:
-        return self.params.max_steps * self.together
+        return self.params.max_steps * self.items_per_step
 
     def __getitem__(self, index: int) -> Any:
-        return self._take()
+        return self._next_item()
 
-    def _take(self) -> Any:
-        while (item := next(self._current, None)) is None:
+    def _next_item(self) -> Any:
+        while (item := next(self._items, None)) is None:
             self._next_chunk()
         return item
 
     def _next_chunk(self) -> None:
         chunk = next(self._chunks)
-        items = self._items(chunk)
-        self._marks.append((self._end, chunk.state))
+        items = self._items_of(chunk)
+        self._starts.append((self._end, chunk.state))
         self._end += len(items)
         self.epoch = chunk.epoch
-        self._current = iter(items)
+        self._items = iter(items)
         # The trainer is at most the batches of a step and one more behind what it has taken.
-        while len(self._marks) > 2 and self._marks[1][0] + 2 * self.together < self._marks[-1][0]:
-            self._marks.popleft()
+        while len(self._starts) > 2 and self._starts[1][0] + 2 * self.items_per_step < self._starts[-1][0]:
+            self._starts.popleft()
 
-    def _items(self, chunk: Chunk) -> list[Any]:
+    def _items_of(self, chunk: Chunk) -> list[Any]:
         import numpy as np
 
-        columns = {"input_ids": chunk.ids, "labels": chunk.labels, "loss_scale": chunk.weights}
-        rows = [{n: c[start:end] for n, c in columns.items()} for start, end in pairwise(chunk.offsets.tolist())]
-        self.samples = self.samples or rows[:SAMPLES]
+        table = TokenRows(chunk.rows)
+        rows = [table[i] for i in range(len(table))]
+        self.samples = self.samples or rows[:PROBE_ROWS]
         items: list[Any] = rows
         if self.params.packing and rows:
             length = self.params.packing_length or 0
-            order, bounds = pack(np.diff(chunk.offsets), length, self.params.packing_strategy)
+            order, bounds = pack(table.lengths, length, self.params.packing_strategy)
             items = [[rows[i] for i in order[start:end]] for start, end in pairwise(bounds.tolist())]
             self.packed = self.packed or (
-                f"packs of {length} tokens, the first {len(items)} {len(chunk.ids) / len(items) / length:.1%} full; "
+                f"packs of {length} tokens, the first {len(items)} "
+                f"{table.lengths.sum() / len(items) / length:.1%} full; "
                 f"a pack has {len(rows) / len(items):.0f} rows on average"
             )
         if self.shuffle:
@@ -125,7 +117,7 @@ class Stream:
         return items
 
     def write_position(self, checkpoint: Path) -> None:
-        """Note in the folder of a checkpoint where in the data its step ends."""
-        at = step_of(checkpoint) * self.together
-        first, state = next(mark for mark in reversed(self._marks) if mark[0] <= at)
-        write_json(checkpoint / POSITION, {"chunk": state, "item": at - first})
+        """Write into the folder of a checkpoint where in the data its step ends."""
+        end = step_of(checkpoint) * self.items_per_step
+        first, state = next(start for start in reversed(self._starts) if start[0] <= end)
+        write_json(checkpoint / POSITION_FILE, {"chunk": state, "item": end - first})

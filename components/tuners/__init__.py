@@ -1,32 +1,91 @@
-"""How a model is tuned: one file per method, found by its name.
+"""Tuners: which weights of a model are trained, and how they are saved. One file each, named by `--tuner_type`.
 
-    method = tuner(params.tuner.train_type)                       # lora → components/tuners/lora.py
-    model = method.wrap(model, params.tuner, params.train.seed)
+    method = TUNERS.load("lora")                       # components/tuners/lora.py
+    model = method.wrap(model, params, seed=42)
     method.save(model, folder)
-    merged = method.merge(method.load(base, folder))
+    merged = method.merge(load(base, folder))
 
-A new method is a new file here with those four functions and `DEFAULT_LEARNING_RATE`.
+What peft offers goes through `_peft.py`, which checks that peft did what it was asked.
 """
 
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
 
-from components.errors import ConfigError, did_you_mean
+from components.config import Params
+from components.errors import ConfigError
+from components.files import read_json
+from components.plugins import Kind
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["TUNERS", "Tuner", "load", "tuner_of"]
 
 
-def names() -> list[str]:
-    """The methods there are."""
-    return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
+class Tuner(Protocol):
+    """What the file of a tuner defines."""
+
+    LEARNING_RATE: float
+    """The peak learning rate where none is given."""
+
+    def wrap(self, model: "PreTrainedModel", params: Params, seed: int) -> Any:
+        """Return `model` with the weights that are to learn; equal seeds give equal weights.
+
+        Raises ConfigError where the parameters name layers that the model does not have.
+        """
+        ...
+
+    def save(self, model: Any, folder: Path, base: str | None = None) -> None:
+        """Write what was trained into `folder`; `base` is the name of the base model to record."""
+        ...
+
+    def restore(self, model: Any, folder: Path) -> None:
+        """Read what `save` wrote back into a wrapped model, every tensor into its place.
+
+        Raises MartletError where a tensor is missing, is one too many, or has another shape.
+        """
+        ...
+
+    def load(self, model: "PreTrainedModel", folder: Path) -> Any:
+        """Return the base `model` with what `save` wrote, ready to answer.
+
+        Raises ConfigError where nothing of this tuner is in `folder`, MartletError as `restore` does.
+        """
+        ...
+
+    def merge(self, model: Any) -> "PreTrainedModel":
+        """Return a plain model with what was trained in its weights. Raises MartletError with the reason why not."""
+        ...
 
 
-def tuner(train_type: str) -> ModuleType:
-    """Return the module of a method: `wrap`, `save`, `load`, `merge`, `DEFAULT_LEARNING_RATE`.
+TUNERS = Kind("tuner", "tuner_type", __name__, Tuner)
+
+
+def tuner_of(folder: Path, external: Sequence[Path] = ()) -> Tuner:
+    """Return the tuner that wrote `folder`: as its args.json says, else peft for an adapter and full for weights.
 
     Raises:
-        ConfigError: there is no such method; the message lists those that exist.
+        ConfigError: the folder holds nothing that was trained.
     """
-    if train_type not in names():
-        nearest = did_you_mean(train_type, names())
-        raise ConfigError(f"train_type: '{train_type}' is not known{nearest}; there are {', '.join(names())}")
-    return import_module(f"{__name__}.{train_type}")
+    if (folder / "args.json").is_file():
+        saved = read_json(folder / "args.json").get("tuner", {})
+        return TUNERS.load(saved.get("tuner_type") or saved.get("train_type") or "lora", external)
+    if (folder / "adapter_config.json").is_file():
+        return TUNERS.load("lora", external)
+    if any(folder.glob("model*.safetensors")):
+        return TUNERS.load("full", external)
+    raise ConfigError(
+        f"{folder}: no adapter and no trained model there; give a checkpoint folder (adapter_config.json or "
+        "model.safetensors)"
+    )
+
+
+def load(model: "PreTrainedModel", folder: Path, external: Sequence[Path] = ()) -> Any:
+    """Return the base `model` with what was trained and saved in `folder`, ready to answer.
+
+    Raises:
+        ConfigError: nothing that was trained is in `folder`.
+        MartletError: it does not fit the model tensor by tensor.
+    """
+    return tuner_of(folder, external).load(model, folder)

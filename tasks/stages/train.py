@@ -1,72 +1,173 @@
 """Train an adapter (or all weights) on the tokens; goes on from where it was stopped."""
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from components import models, training, tuners
+from components import cache, models, training, tuners
 from components.config import Params
+from components.errors import ConfigError
 from components.files import read_json, replacing_folder, write_json
+from components.tokens import TokenRows
+from components.training import ranks
+from tasks.stages import methods
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main, progress
 
 if TYPE_CHECKING:
     from tasks.stages.stream import Feed
 
-CHECKED_UP_TO = 1_000_000_000
-"""Parameters up to which the saved adapter is loaded onto a second copy of the base and compared."""
+MAX_CHECKED_PARAMETERS = 1_000_000_000
+"""Size of models up to which the saved weights are loaded onto a second copy of the base and compared."""
+CHECKED_ROWS = 4
+CODE = (
+    "components/tokens.py", "components/models/*.py", "components/models/quantization/_*.py", "components/tuners/_*.py",
+    "components/training/*.py", "components/training/*/_*.py",
+)  # fmt: skip
+"""Files that decide the weights, beside those of the methods in use."""
+LIBRARIES = ("torch", "transformers", "peft", "accelerate")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the parameters come to before a model is loaded.
+
+    Attributes:
+        params: those of `train` settled.
+        arguments: what args.json of adapters and checkpoints says.
+        made_of: all that decides the weights, by name.
+    """
+
+    params: Params
+    paths: Paths
+    arguments: dict[str, Any]
+    made_of: dict[str, Any]
+    checkpoints: Path
+    feed: "Feed | None" = None
 
 
 def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
     """Read data/tokens, or what comes from `feed`, and data/model.json; write models/adapter, reports/train.* and the
-    checkpoints."""
+    checkpoints. With several processes, this one starts them and waits."""
     training.preload().join()
-    method = tuners.tuner(params.tuner.train_type)
-    settings = training.settled(params.train, method.DEFAULT_LEARNING_RATE, params.template.max_length)
-    identity = read_json(paths.model)
-    arguments = {
-        "model": identity,
-        "template": params.template.model_dump(),
-        "tuner": params.tuner.model_dump(),
-        "train": settings.model_dump(),
-    }
+    setup = set_up(params, paths, feed)
+    resume_from = params.run.resume_from_checkpoint
+
+    def say(message: str) -> None:
+        print(message, flush=True)
+        progress(paths, "train")({"message": message})
+
+    with training.held(setup.checkpoints):
+        start = training.choose_start(
+            setup.checkpoints,
+            setup.made_of,
+            setup.arguments,
+            paths.workspace / resume_from if resume_from else None,
+            say,
+        )
+        if params.distributed.nproc_per_node == 1:
+            return work(setup, start)
+        from tasks.stages import workers
+
+        return workers.launch(params, paths, start)
+
+
+def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
+    """Settle the parameters, and say what the weights will be made of.
+
+    Raises:
+        ConfigError: there is no such tuner or method, or the tokens are of another shape than the method learns from.
+    """
+    files = methods.external(params, paths.workspace)
+    method = tuners.TUNERS.load(params.tuner.tuner_type, files)
+    params = training.settled(params, method.LEARNING_RATE)
+    groups = ("method", "template", "quantization", "tuner", "lora", "train")
+    arguments = {"model": read_json(paths.model), **{name: getattr(params, name).model_dump() for name in groups}}
     if feed:
         arguments["stream"] = feed.about["arguments"]
-        inputs = training.fingerprint(arguments, feed.about["made_of"])
-        tokens = training.Stream(feed.chunks, settings, params.data.dataset_shuffle, feed.validation)
-    else:
-        inputs = training.fingerprint(arguments, training.tokens_hash(paths.tokens))
-        tokens = paths.tokens
-    checkpoints = paths.checkpoints or paths.workspace / ".checkpoints" / inputs
-    resumed = params.run.resume_from_checkpoint
+    made_of = {
+        **{name: arguments[name] for name in arguments if name not in methods.FAMILIES},
+        "parameters": methods.family_parameters(params),
+        "methods": methods.used(params, paths.workspace)["train"]["files"],
+        "data": feed.about["made_of"] if feed else {"tokens": training.tokens_hash(paths.tokens)},
+        "code": cache.code_files(*CODE),
+        "libraries": cache.versions(*LIBRARIES),
+    }
+    checkpoints = paths.checkpoints or paths.workspace / ".checkpoints" / training.fingerprint(made_of)
+    return Setup(params, paths, arguments, made_of, checkpoints, feed)
 
+
+def work(setup: Setup, start: Path | None) -> Result:
+    """Load, train, save: what each process does. The first one writes; the others return an empty result."""
+    params, paths = setup.params, setup.paths
+    files = methods.external(params, paths.workspace)
+    identity = setup.arguments["model"]
+    ranks.take_device()
     base = models.folder(identity, paths.workspace)
-    tokenizer = models.load_tokenizer(base)
-    load = partial(models.load_model, base, settings.torch_dtype, settings.attn_impl)
-    model = method.wrap(load(), params.tuner, settings.seed)
-    save = partial(method.save, base=identity["model"])
-    outcome = training.train(
-        model,
-        tokenizer,
-        tokens,
-        settings,
-        checkpoints,
-        save,
-        arguments,
-        progress(paths, "train"),
-        run=inputs,
-        resume_from=paths.workspace / resumed if resumed else None,
+    load = partial(
+        models.load_model, base, params.train.torch_dtype, params.train.attn_impl, params.quantization, files
     )
+    method = tuners.TUNERS.load(params.tuner.tuner_type, files)
+    model = method.wrap(models.prepared(load(), params.quantization, files), params, params.train.seed)
+    rows, val_rows = _datasets(setup)
+    job = training.Job(
+        params=params,
+        model=model,
+        tokenizer=models.load_tokenizer(base),
+        rows=rows,
+        val_rows=val_rows,
+        checkpoints=setup.checkpoints,
+        save=partial(method.save, base=identity["model"]),
+        restore=method.restore,
+        arguments=setup.arguments,
+        report=progress(paths, "train"),
+        made_of=setup.made_of,
+        start=start,
+        external=files,
+    )
+    outcome = training.train(job)
+    if not ranks.is_writer():
+        return {}
     with replacing_folder(paths.adapter) as folder:
-        save(model, folder)
-        tokenizer.save_pretrained(folder)
-        write_json(folder / "args.json", arguments)
-        if outcome.parameters <= CHECKED_UP_TO:
-            seen = tokens.samples if isinstance(tokens, training.Stream) else training.Rows(tokens / "train.arrow")
-            training.check_saved(model, method.load(load(), folder), seen)
+        job.save(model, folder)
+        job.tokenizer.save_pretrained(folder)
+        write_json(folder / "args.json", setup.arguments)
+        if outcome.parameters <= MAX_CHECKED_PARAMETERS:
+            training.check_saved(model, method.load(load(), folder), _probes(rows))
     if not paths.checkpoints:
-        training.tidy(checkpoints, outcome.history)
+        training.tidy(setup.checkpoints, outcome.history)
     summary = training.write_reports(outcome, paths.reports)
     return {**summary, "seconds": outcome.seconds, "tokens_per_second": outcome.tokens_per_second}
+
+
+def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
+    """Return what is trained on and what is evaluated on.
+
+    Raises:
+        ConfigError: the tokens are of another shape than the method learns from.
+    """
+    params, paths, feed = setup.params, setup.paths, setup.feed
+    if feed:
+        val = feed.validation
+        rows: Any = training.Stream(feed.chunks, params.train, params.data.dataset_shuffle)
+    else:
+        val = paths.tokens / "val.arrow"
+        rows = TokenRows(paths.tokens / "train.arrow")
+        shape = training.METHODS.load(params.method.method, methods.external(params, paths.workspace)).SHAPE
+        if rows.shape != shape:
+            raise ConfigError(f"method: {params.method.method} learns from {shape} tokens, and these are {rows.shape}")
+        if params.train.packing:
+            rows = training.Packs(rows, params.train.packing_length, params.train.packing_strategy)
+    return rows, TokenRows(val) if val and val.is_file() else None
+
+
+def _probes(rows: Any) -> list[Any]:
+    """Return the token ids of the first rows."""
+    if isinstance(rows, training.Stream):
+        return [row["input_ids"] for row in rows.samples[:CHECKED_ROWS]]
+    table = rows.rows if isinstance(rows, training.Packs) else rows
+    return [table.ids(i) for i in range(min(CHECKED_ROWS, len(table)))]
 
 
 if __name__ == "__main__":

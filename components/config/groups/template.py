@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from components.config.fields import Group, Names, field
+from components.config.fields import Group, field
 
 
 class Template(Group):
@@ -18,4 +18,3 @@ class Template(Group):
     )
     enable_thinking: bool | None = field(None, "told to the chat template; rows may say otherwise for themselves")
     use_chat_template: bool = field(True, "false writes a question and its answer one after the other, as plain text")
-    external_plugins: Names = field([], "Python files with loss_scale strategies, each named by its file")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from components.config.fields import Group, field
+from components.config.fields import Group, Names, field
 
 
 class Train(Group):
@@ -26,9 +26,13 @@ class Train(Group):
     packing_strategy: Literal["binpack", "sequential"] = field(
         "binpack", "best-fit decreasing, or packs that keep the order of the rows"
     )
-    padding_free: bool = field(False, "join the rows of a batch instead of padding them; no document sees another")
+    padding_free: bool | None = field(
+        None, "join the rows of a batch instead of padding them; by default where the model keeps documents apart"
+    )
     group_by_length: bool = field(False, "batches of rows of about the same length")
-    learning_rate: float | None = field(None, "peak learning rate; by default 1e-4, or 1e-5 for full training", gt=0)
+    optimizer: str = field("adamw", "optimizer: adamw, loraplus, galore, or a plugin's name")
+    callbacks: Names = field([], "what acts between steps: lisa, or names of plugins")
+    learning_rate: float | None = field(None, "peak learning rate; by default the tuner's, 1e-4 for lora", gt=0)
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup", "polynomial"] = field(
         "cosine", "how the learning rate falls"
     )

@@ -9,19 +9,19 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import peft  # noqa: F401  (imported once, by the server that processes are forked from)
-import pyarrow as pa
 import torch
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 from transformers.trainer import Trainer  # noqa: F401
 
-from components.config.groups.train import Train
-from components.config.groups.tuner import Tuner
+from components.config import Params
 from components.errors import MartletError
-from components.training import Outcome, settled, train
+from components.tokens import IGNORED, Ragged, TokenRows, schema, to_batch, tokens_writer
+from components.training import Job, Outcome, Packs, choose_start, held, settled, train
 from components.tuners import lora
 
-MASKED = [-100]
+MASKED = [IGNORED]
 Row = dict[str, Any]
 
 
@@ -36,22 +36,24 @@ def some_rows(count: int, seed: int = 0) -> list[Row]:
     return rows
 
 
-def write_tokens(folder: Path, train: list[Row], val: list[Row] | None = None) -> Path:
-    """Write rows as the stage `template` does; with the column `loss_scale` where the rows have it."""
+def batch(rows: list[Row], shape: str = "sft", first: int = 1):
+    """Rows as one batch of a token file, numbered from `first`."""
+    columns = {
+        name: Ragged(np.concatenate([row[name] for row in rows]), np.cumsum([0, *(len(row[name]) for row in rows)]))
+        for name in rows[0]
+    }
+    return to_batch(shape, columns, ["a.jsonl"] * len(rows), range(first, first + len(rows)))
+
+
+def write_tokens(folder: Path, train: list[Row], val: list[Row] | None = None, shape: str = "sft") -> Path:
+    """Write rows as the stage `template` does, in batches of seven."""
     folder.mkdir(parents=True, exist_ok=True)
-    kind, number = pa.list_(pa.int32()), pa.int32()
-    columns = [("input_ids", kind), ("labels", kind), ("length", number), ("source", pa.string()), ("row", number)]
     for name, rows in (("train", train), ("val", val)):
         if rows is not None:
-            weights = [("loss_scale", pa.list_(pa.float32()))] if rows and "loss_scale" in rows[0] else []
-            schema = pa.schema([*columns, *weights])
-            lines = [
-                {**row, "length": len(row["input_ids"]), "source": "a.jsonl", "row": i}
-                for i, row in enumerate(rows, start=1)
-            ]
-            with pa.OSFile(str(folder / f"{name}.arrow"), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-                for batch in pa.Table.from_pylist(lines, schema=schema).to_batches(max_chunksize=7):
-                    writer.write_batch(batch)
+            whole = schema(shape, bool(rows) and "loss_scale" in rows[0])
+            with tokens_writer(folder / f"{name}.arrow", whole) as writer:
+                for start in range(0, len(rows), 7):
+                    writer.write_batch(batch(rows[start : start + 7], shape, start + 1))
     return folder
 
 
@@ -69,10 +71,10 @@ def learn(
         "num_train_epochs": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "save_steps": 2,
         "learning_rate": 1e-2, "logging_steps": 1, "warmup_ratio": 0.1, "gradient_checkpointing": False,
     }  # fmt: skip
-    settings = settled(Train(**{**defaults, **params}), 1e-4)
     dropout = 0.1 if hazard or params.get("dataloader_num_workers") is not None else 0.0
-    model = lora.wrap(Qwen3ForCausalLM.from_pretrained(base), Tuner(lora_rank=4, lora_dropout=dropout), settings.seed)
-    arguments = {"model": {"model": "base"}, "template": {}, "tuner": {}, "train": settings.model_dump()}
+    settings = lora_params({**defaults, **params}, dropout)
+    model = lora.wrap(Qwen3ForCausalLM.from_pretrained(base), settings, settings.train.seed)
+    arguments = {"model": {"model": "base"}, "template": {}, "tuner": {}, "train": settings.train.model_dump()}
     saves = 0
 
     def save(model: Any, target: Path) -> None:
@@ -91,11 +93,35 @@ def learn(
             os.kill(os.getpid(), SIGNALS[what])
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    outcome = train(model, tokenizer, tokens, settings, folder / "checkpoints", save, arguments, report, run=run)
+    rows: Any = TokenRows(tokens / "train.arrow")
+    if settings.train.packing:
+        rows = Packs(rows, settings.train.packing_length, settings.train.packing_strategy)
+    val = tokens / "val.arrow"
+    job = Job(
+        params=settings, model=model, tokenizer=AutoTokenizer.from_pretrained(base), rows=rows,
+        val_rows=TokenRows(val) if val.is_file() else None, checkpoints=folder / "checkpoints", save=save,
+        restore=lora.restore, arguments=arguments, report=report, made_of={"run": run},
+    )  # fmt: skip
+    outcome = go_on(job)
     lora.save(model, folder / "final", "base")
     (folder / "final/history.json").write_text(json.dumps(outcome.history))
     return outcome
+
+
+def lora_params(train: dict[str, Any], dropout: float) -> Params:
+    """Settled parameters of a small LoRA run; packs are as long as the longest row unless `packing_length` says."""
+    params = settled(Params.model_validate({"train": train, "lora": {"lora_rank": 4, "lora_dropout": dropout}}), 1e-4)
+    length = {"packing_length": train.get("packing_length")}
+    return params.model_copy(update={"train": params.train.model_copy(update=length)})
+
+
+def go_on(job: Job) -> Outcome:
+    """Train a job from its newest checkpoint, as the stage does."""
+    with held(job.checkpoints):
+        job.start = choose_start(
+            job.checkpoints, job.made_of, job.arguments, None, lambda message: job.report({"message": message})
+        )
+        return train(job)
 
 
 SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": signal.SIGTERM}

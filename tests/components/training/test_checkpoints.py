@@ -10,7 +10,7 @@ from components.errors import ConfigError
 from components.files import is_complete, sha256
 from components.training import checkpoints as store
 from components.training import fingerprint, tidy
-from components.tuners.lora import WEIGHTS
+from components.tuners._peft import WEIGHTS
 from tests.components.training import runs
 
 TOTAL = 8
@@ -99,15 +99,15 @@ def test_damage_of_any_kind_is_skipped_and_said(whole, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     (folder / "checkpoint-4/optimizer.pt").write_bytes(b"")
     messages: list[str] = []
-    assert store.newest_intact(folder, "a", messages.append) == folder / "checkpoint-2"
+    assert store.newest_intact(folder, {"run": "a"}, messages.append) == folder / "checkpoint-2"
     assert [m.split()[0] for m in messages] == ["checkpoint-8", "checkpoint-6", "checkpoint-4"]
     assert [p.name for p in store.all_in(folder)] == ["checkpoint-2"]
 
 
 def test_checkpoints_of_another_run_are_neither_used_nor_removed(whole, tmp_path):
     folder = Path(shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints"))
-    with pytest.raises(ConfigError, match="checkpoint-8 of a run with other data or parameters"):
-        store.newest_intact(folder, "b", print)
+    with pytest.raises(ConfigError, match=r"checkpoint-8 of a run with other data or parameters \(run a → b\)"):
+        store.newest_intact(folder, {"run": "b"}, print)
     assert len(store.all_in(folder)) == 4
 
 
@@ -151,4 +151,22 @@ def test_success_leaves_best_and_last_and_clears_what_finished_before(tmp_path):
 
 
 def test_a_fingerprint_changes_with_its_inputs_alone():
-    assert fingerprint({"a": 1}, "x") == fingerprint({"a": 1}, "x") != fingerprint({"a": 2}, "x")
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 2, "b": 2})
+
+
+def test_what_changed_since_an_interrupted_run_is_said(whole, tmp_path):
+    interrupted = tmp_path / "older"
+    shutil.copytree(whole / "checkpoints/checkpoint-4", interrupted / "checkpoint-4")
+    messages: list[str] = []
+    assert store.choose_start(tmp_path / "mine", {"run": "b"}, {}, None, messages.append) is None
+    assert messages == ["checkpoint-4 of an interrupted run is not used, because run a → b: training starts anew"]
+    tidy(interrupted, [])
+    messages.clear()
+    assert store.choose_start(tmp_path / "mine", {"run": "b"}, {}, None, messages.append) is None
+    assert messages == []
+
+
+def test_changes_name_what_is_another():
+    before = {"train": {"seed": 1, "learning_rate": 0.1}, "code": {"components/a.py": "0" * 64}}
+    now = {"train": {"seed": 1, "learning_rate": 0.2}, "code": {"components/a.py": "1" * 64}}
+    assert store.changes(before, now) == ["train.learning_rate 0.1 → 0.2", "components/a.py changed"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import Qwen3ForCausalLM
 
-from components.config.groups.train import Train
+from components.config import Params
 from components.errors import MartletError
 from components.training import settled
 from tests.components.training.runs import MASKED, learn, some_rows, write_tokens
@@ -100,10 +100,13 @@ def test_the_learning_rate_follows_its_schedule(tiny_model, tokens, tmp_path, se
 
 
 def test_what_depends_on_other_parameters_is_settled():
-    assert settled(Train(), 1e-4).gradient_accumulation_steps == 16
-    mine = settled(Train(per_device_train_batch_size=5, save_steps=7), 1e-4)
+    def train(**values):
+        return settled(Params.model_validate({"train": values}), 1e-4).train
+
+    assert train().gradient_accumulation_steps == 16
+    mine = train(per_device_train_batch_size=5, save_steps=7)
     assert (mine.gradient_accumulation_steps, mine.learning_rate, mine.eval_steps) == (4, 1e-4, 7)
-    given = settled(Train(gradient_accumulation_steps=3, learning_rate=0.5, eval_steps=2), 1e-4)
+    given = train(gradient_accumulation_steps=3, learning_rate=0.5, eval_steps=2)
     assert (given.gradient_accumulation_steps, given.learning_rate, given.eval_steps) == (3, 0.5, 2)
 
 

@@ -11,14 +11,13 @@ import pytest
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from components.config.groups.train import Train
-from components.config.groups.tuner import Tuner
 from components.errors import ConfigError, InterruptedRunError
 from components.files import read_json, sha256
-from components.training import Chunk, Stream, settled, train
+from components.training import Chunk, Job, Stream
 from components.training.checkpoints import check_given
 from components.tuners import lora
-from components.tuners.lora import WEIGHTS
-from tests.components.training.runs import learn, some_rows, write_tokens
+from components.tuners._peft import WEIGHTS
+from tests.components.training.runs import batch, go_on, learn, lora_params, some_rows, write_tokens
 
 CHUNK = 5
 ROWS = some_rows(23)
@@ -26,10 +25,7 @@ TOTAL = 9
 
 
 def chunk(rows: list[dict[str, Any]], number: int, epoch: int = 0) -> Chunk:
-    lengths = [len(row["input_ids"]) for row in rows]
-    ids, labels = (np.concatenate([row[name] for row in rows]).astype(np.int32) for name in ("input_ids", "labels"))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Chunk(ids, labels, (labels != -100).astype(np.float32), offsets, number, epoch, {"at": number})
+    return Chunk(batch(rows), number, epoch, {"at": number})
 
 
 def source(state: dict[str, Any] | None) -> Iterator[Chunk]:
@@ -44,7 +40,7 @@ def source(state: dict[str, Any] | None) -> Iterator[Chunk]:
 def params(**given: Any) -> Train:
     defaults = {"max_steps": TOTAL, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "save_steps": 2,
                 "learning_rate": 1e-2, "logging_steps": 1, "gradient_checkpointing": False}  # fmt: skip
-    return settled(Train(**{**defaults, **given}), 1e-4)
+    return lora_params({**defaults, **given}, dropout=0.1).train
 
 
 def items(stream: Stream, count: int) -> list[Any]:
@@ -88,16 +84,20 @@ def test_the_position_of_every_step_leads_to_what_comes_behind_it(tmp_path: Path
 
 def fit(base: Path, folder: Path, hazard: int | None = None, **given: Any):
     """A run as `runs.learn`, on the stream; it interrupts itself at a step if asked to."""
-    settings = params(**given)
-    model = lora.wrap(Qwen3ForCausalLM.from_pretrained(base), Tuner(lora_rank=4, lora_dropout=0.1), settings.seed)
-    arguments = {"model": {}, "template": {}, "tuner": {}, "train": settings.model_dump(), "stream": {"rows": 23}}
+    settings = lora_params(params(**given).model_dump(), dropout=0.1)
+    model = lora.wrap(Qwen3ForCausalLM.from_pretrained(base), settings, settings.train.seed)
+    arguments = {"model": {}, "template": {}, "tuner": {}, "train": settings.train.model_dump(), "stream": {"rows": 23}}
 
     def report(line: dict[str, Any]) -> None:
         if hazard and line.get("step") == hazard:
             os.kill(os.getpid(), signal.SIGINT)
 
-    stream = Stream(source, settings, shuffle=False)
-    outcome = train(model, AutoTokenizer.from_pretrained(base), stream, settings, folder, save, arguments, report)
+    job = Job(
+        params=settings, model=model, tokenizer=AutoTokenizer.from_pretrained(base),
+        rows=Stream(source, settings.train, shuffle=False), val_rows=None, checkpoints=folder, save=save,
+        restore=lora.restore, arguments=arguments, report=report,
+    )  # fmt: skip
+    outcome = go_on(job)
     lora.save(model, folder / "final", "base")
     return outcome
 

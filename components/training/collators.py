@@ -1,25 +1,28 @@
-"""From rows to the tensors of one forward pass, padded or without padding."""
+"""From rows to the tensors of one forward pass: padded, or without padding."""
 
 from typing import TYPE_CHECKING, Any
 
-from components.training.rows import IGNORED, Row
+from components.tokens import IGNORED, TokenRow
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 FILL = {"attention_mask": 0, "position_ids": 0, "labels": IGNORED, "loss_scale": 0.0}
+MAX_JOINED_TOKENS = 8192
+"""Longest line that padding-free batches make by themselves where the attention builds a mask of length x length."""
 
 
 class Padded:
     """One row per line, padded on the right to the longest.
 
-    Gives `input_ids`, `attention_mask`, `labels` and, where the rows have it, `loss_scale`, each [rows, longest].
+    Gives `input_ids`, `attention_mask`, `labels` and, where the rows have weights, `loss_scale`: [rows, longest] each.
     """
 
     def __init__(self, pad_token_id: int) -> None:
         self.fill = {**FILL, "input_ids": pad_token_id}
 
-    def __call__(self, rows: list[Row]) -> "dict[str, torch.Tensor]":
+    def __call__(self, rows: list[TokenRow]) -> "dict[str, torch.Tensor]":
         return _stacked([{**row, "attention_mask": _ones(row)} for row in rows], self.fill)
 
 
@@ -29,20 +32,42 @@ class Isolated:
     A batch of packs has a pack on each line, a batch of rows has all of them on one; `one_line` puts packs on one line
     as well, as FlashAttention wants them. The first label of a document is ignored, as the token before it belongs to
     another. At the end of a line each token of padding is a document by itself. `attention_mask` says where the real
-    tokens are, for counting: a model must not see it (see `TokenTrainer.compute_loss`).
+    tokens are, for counting: a model must not see the mask (see `TokenTrainer.compute_loss`).
     """
 
     def __init__(self, pad_token_id: int, one_line: bool) -> None:
         self.fill, self.one_line = {**FILL, "input_ids": pad_token_id}, one_line
 
     def __call__(self, batch: list[Any]) -> "dict[str, torch.Tensor]":
-        lines: list[list[Row]] = batch if isinstance(batch[0], list) else [batch]
+        lines: list[list[TokenRow]] = batch if isinstance(batch[0], list) else [batch]
         if self.one_line:
             lines = [[row for line in lines for row in line]]
         return _stacked([_joined(line) for line in lines], self.fill)
 
 
-def _joined(rows: list[Row]) -> Row:
+def joining_pays(lengths: "np.ndarray", batch_size: int, hidden_size: int, flash: bool) -> bool:
+    """Return whether joined rows cost less than padded ones.
+
+    A line of n tokens costs about n (6 h + n) multiplications a layer, with h the hidden size: 6 h for the linear
+    layers (12 h² weights) and n for the attention, which sees the whole line before it is masked. FlashAttention sees
+    each document alone, so that joining always pays.
+
+    Args:
+        lengths: tokens of each row, in an order that tells nothing about them.
+        batch_size: rows in a forward pass.
+    """
+    import numpy as np
+
+    if flash or batch_size == 1:
+        return flash
+    starts = np.arange(0, len(lengths), batch_size)
+    longest, joined = np.maximum.reduceat(lengths, starts), np.add.reduceat(lengths, starts)
+    padded = longest * np.diff(np.append(starts, len(lengths)))
+    cost_padded, cost_joined = (padded * (6 * hidden_size + longest)).sum(), (joined * (6 * hidden_size + joined)).sum()
+    return bool(cost_joined < cost_padded and joined.max() <= MAX_JOINED_TOKENS)
+
+
+def _joined(rows: list[TokenRow]) -> TokenRow:
     import numpy as np
 
     line = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
@@ -52,13 +77,13 @@ def _joined(rows: list[Row]) -> Row:
     return {**line, "attention_mask": _ones(line)}
 
 
-def _ones(row: Row) -> Any:
+def _ones(row: TokenRow) -> "np.ndarray":
     import numpy as np
 
     return np.ones(len(row["input_ids"]), dtype=np.int64)
 
 
-def _stacked(lines: list[Row], fill: dict[str, Any]) -> "dict[str, torch.Tensor]":
+def _stacked(lines: list[TokenRow], fill: dict[str, Any]) -> "dict[str, torch.Tensor]":
     import torch
 
     longest = max(len(line["input_ids"]) for line in lines)

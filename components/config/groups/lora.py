@@ -1,0 +1,12 @@
+"""LoRA and its variants. Read by the stage `train`."""
+
+from components.config.fields import Group, field
+
+
+class Lora(Group):
+    """Low-rank matrices beside frozen layers (lora, dora)."""
+
+    lora_rank: int = field(8, "rank of the LoRA matrices", "lora_r", gt=0)
+    lora_alpha: float = field(32, "LoRA scaling: the update is multiplied by alpha / rank", gt=0)
+    lora_dropout: float = field(0.05, "dropout on the input of LoRA", ge=0.0, lt=1.0)
+    use_rslora: bool = field(False, "scale by alpha / sqrt(rank) (arXiv 2312.03732)")

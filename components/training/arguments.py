@@ -1,0 +1,53 @@
+"""transformers' TrainingArguments of a job, which TRL's configurations extend."""
+
+from typing import Any
+
+from components.errors import ConfigError
+from components.training.job import Job
+
+
+def training_arguments(job: Job) -> dict[str, Any]:
+    """Return the keyword arguments of `TrainingArguments`, or of a configuration of TRL's.
+
+    Raises:
+        ConfigError: the precision needs an accelerator, or the accumulation does not divide among the processes.
+    """
+    import torch
+
+    train, model = job.train, job.model
+    accelerated = torch.accelerator.is_available()
+    if model.dtype == torch.float16 and not accelerated:
+        raise ConfigError("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
+    warmup, schedule = train.warmup_steps or train.warmup_ratio, train.lr_scheduler_type
+    return {
+        "output_dir": str(job.checkpoints),
+        "num_train_epochs": train.num_train_epochs,
+        "max_steps": train.max_steps,
+        "per_device_train_batch_size": train.per_device_train_batch_size,
+        "per_device_eval_batch_size": train.per_device_eval_batch_size,
+        "gradient_accumulation_steps": job.accumulation,
+        "learning_rate": train.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup" if schedule == "constant" and warmup else schedule,
+        "warmup_steps": warmup,
+        "weight_decay": train.weight_decay,
+        "max_grad_norm": train.max_grad_norm,
+        "bf16": model.dtype == torch.bfloat16,
+        "fp16": model.dtype == torch.float16,
+        "activation_checkpointing": accelerated
+        if train.gradient_checkpointing is None
+        else train.gradient_checkpointing,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "eval_strategy": "steps" if job.val_rows is not None else "no",
+        "eval_steps": train.eval_steps,
+        "save_steps": train.save_steps,
+        "dataloader_num_workers": train.dataloader_num_workers,
+        "dataloader_pin_memory": accelerated,
+        "use_cpu": not accelerated,
+        "remove_unused_columns": False,
+        "label_names": ["labels"],
+        "include_num_input_tokens_seen": "non_padding",
+        "seed": train.seed,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }

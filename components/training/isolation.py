@@ -1,0 +1,86 @@
+"""Whether a model keeps documents apart that share a line, and the batches that follow from that."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from components.errors import ConfigError
+from components.tokens import TokenRow, TokenRows
+from components.training.collators import Isolated, Padded, joining_pays
+from components.training.datasets import Packs
+from components.training.job import Job
+from components.training.stream import Stream
+
+PROBE_TOKENS = 32
+"""Tokens of each document that are compared, counted from its end: beginnings are often the same."""
+SAMPLED_ROWS = 4096
+"""Rows whose lengths decide whether joining pays."""
+
+
+def collator(job: Job) -> Isolated | Padded:
+    """Return what makes batches: joined rows where packing or padding-free batches are asked for, or where nothing is
+    asked, the model keeps documents apart and joining costs less than padding.
+
+    Raises:
+        ConfigError: joined rows are asked for, and the model lets one document see the other.
+    """
+    train, flash = job.train, "flash" in (job.model.config._attn_implementation or "")
+    if train.packing or train.padding_free:
+        if problem := isolation_problem(job.model, probe_rows(job.rows)):
+            raise ConfigError(
+                f"packing, padding_free: {problem}; use --group_by_length true instead, or another --attn_impl"
+            )
+        return Isolated(job.pad_token_id, one_line=flash)
+    joins = train.padding_free is None and _pays(job, flash) and not isolation_problem(job.model, probe_rows(job.rows))
+    return Isolated(job.pad_token_id, one_line=flash) if joins else Padded(job.pad_token_id)
+
+
+def _pays(job: Job, flash: bool) -> bool:
+    import numpy as np
+
+    if isinstance(job.rows, Stream):
+        return flash
+    lengths = job.rows.lengths[np.random.default_rng(0).permutation(len(job.rows))[:SAMPLED_ROWS]]
+    return joining_pays(
+        lengths, job.train.per_device_train_batch_size, job.model.config.get_text_config().hidden_size, flash
+    )
+
+
+def probe_rows(rows: TokenRows | Packs | Stream) -> Sequence[TokenRow] | TokenRows:
+    """Return a few rows of a dataset, or all."""
+    if isinstance(rows, Stream):
+        return rows.samples
+    return rows.rows if isinstance(rows, Packs) else rows
+
+
+def isolation_problem(model: Any, rows: Sequence[TokenRow] | TokenRows) -> str | None:
+    """Return how the model mixes documents that share a line, in words, or None where it keeps them apart.
+
+    The logits of two rows on one line, told apart by `position_ids`, are compared with those of each row alone. They
+    may differ by 1e-3 of the largest logit, or 3e-2 in half precision. A model that mixes the two (linear attention,
+    state spaces, positions that it counts itself) is off by far more.
+    """
+    import torch
+
+    ids = [torch.tensor(rows[i % len(rows)]["input_ids"][-PROBE_TOKENS:]).long().to(model.device) for i in range(2)]
+    positions = [torch.arange(len(document), device=model.device) for document in ids]
+
+    def logits(first: int, last: int) -> torch.Tensor:
+        line, places = torch.cat(ids[first:last])[None], torch.cat(positions[first:last])[None]
+        return model(input_ids=line, position_ids=places, use_cache=False).logits[0, -line.shape[1] :].float()
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            joined, alone = logits(0, 2), torch.cat([logits(0, 1), logits(1, 2)])
+    except TypeError:
+        return f"{model.config.model_type} takes no position_ids, by which documents on a line are told apart"
+    finally:
+        model.train(was_training)
+    difference = float((joined - alone).abs().max() / alone.abs().max())
+    if difference <= (1e-3 if model.dtype == torch.float32 else 3e-2):
+        return None
+    return (
+        f"{model.config.model_type} with {model.config._attn_implementation} attention does not keep documents apart "
+        f"(logits of a row change by {difference:.1%} when they share a line)"
+    )

@@ -1,0 +1,96 @@
+"""A training job: all that a run is given."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from components.config import Params
+from components.config.groups.train import Train
+from components.errors import ConfigError
+from components.training import ranks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ROWS_PER_STEP = 16
+"""Rows, or packs of rows, in an optimizer step where the accumulation is not set."""
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Job:
+    """What a training run is given.
+
+    Attributes:
+        params: every parameter, those of `train` settled.
+        model: with its tuner.
+        tokenizer: of the model.
+        rows: the dataset that is trained on (`TokenRows`, `Packs` or `Stream`).
+        val_rows: the rows of the evaluations, or None.
+        checkpoints: the folder of the checkpoints.
+        save: writes the trained weights into a folder, in the tuner's format.
+        restore: reads such a folder back into the model.
+        arguments: what args.json of each checkpoint says.
+        report: takes one line of progress.
+        made_of: all that decides the weights, by name; each checkpoint is sealed with it.
+        start: the checkpoint to go on from, or None.
+        external: the user's plugin files.
+        stop: set when the run is to end after the current step, with a checkpoint.
+    """
+
+    params: Params
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    rows: Any
+    val_rows: Any
+    checkpoints: Path
+    save: Callable[[Any, Path], None]
+    restore: Callable[[Any, Path], None]
+    arguments: dict[str, Any]
+    report: Report
+    made_of: dict[str, Any] = field(default_factory=dict)
+    start: Path | None = None
+    external: list[Path] = field(default_factory=list)
+    stop: Event = field(default_factory=Event)
+
+    @property
+    def train(self) -> Train:
+        """The parameters of training."""
+        return self.params.train
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes of each process in an optimizer step; `gradient_accumulation_steps` are those of all."""
+        passes, processes = self.train.gradient_accumulation_steps or 1, ranks.world_size()
+        if passes % processes:
+            nearest = max(1, round(passes / processes)) * processes
+            raise ConfigError(
+                f"gradient_accumulation_steps: {passes} passes do not divide among {processes} processes "
+                f"(--nproc_per_node); the nearest number that does is {nearest}"
+            )
+        return passes // processes
+
+    @property
+    def pad_token_id(self) -> int:
+        """Padding is masked, so any token will do where the tokenizer has none of its own."""
+        tokenizer: Any = self.tokenizer
+        return next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
+
+
+def settled(params: Params, default_learning_rate: float) -> Params:
+    """Return `params` with the parameters of training that depend on others filled in: the tuner's learning rate, the
+    accumulation, the steps between evaluations, and the length of packs, which is `max_length`."""
+    train, processes = params.train, params.distributed.nproc_per_node
+    per_pass = train.per_device_train_batch_size * processes
+    filled = {
+        "learning_rate": train.learning_rate or default_learning_rate,
+        "gradient_accumulation_steps": train.gradient_accumulation_steps
+        or math.ceil(ROWS_PER_STEP / per_pass) * processes,
+        "eval_steps": train.eval_steps or train.save_steps,
+        "packing_length": train.packing_length or (params.template.max_length if train.packing else None),
+    }
+    return params.model_copy(update={"train": train.model_copy(update=filled)})

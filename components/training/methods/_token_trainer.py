@@ -1,0 +1,139 @@
+"""Next-token prediction with a loss per learnable token: what sft and pt have in common."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import SequentialSampler
+from transformers import TrainingArguments
+from transformers.trainer import Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from components.tokens import IGNORED
+from components.training import ranks
+from components.training.arguments import training_arguments
+from components.training.datasets import Filled, Shuffled
+from components.training.isolation import collator
+from components.training.job import Job
+from components.training.stream import Stream
+from components.training.trainer import JobTrainer
+
+
+class TokenTrainer(JobTrainer, Trainer):
+    """Losses are sums over learnable tokens, divided by how many there are: in an optimizer step over all processes,
+    and in an evaluation."""
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, job: Job) -> None:
+        rows = job.rows if ranks.world_size() == 1 else Filled(job.rows, job.pad_token_id)
+        super().__init__(
+            job,
+            args=TrainingArguments(**training_arguments(job)),
+            data_collator=collator(job),
+            train_dataset=rows,
+            eval_dataset=job.val_rows,
+            processing_class=job.tokenizer,
+            compute_loss_func=token_loss,  # the trainer then counts the learnable tokens of a step
+        )
+        forward = inspect.signature(_innermost(job.model).forward)
+        self.keeps_logits = "logits_to_keep" in forward.parameters
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the loss of one forward pass, a share of the loss of the step."""
+        loss, outputs = self._summed_loss(model, inputs)
+        # A step in which nothing is learned has a loss of zero rather than 0 / 0.
+        loss = loss / torch.as_tensor(num_items_in_batch).clamp(min=1) * ranks.world_size()
+        if (balance := outputs.get("aux_loss")) is not None:  # mixtures of experts, where their config asks for it
+            loss = loss + _innermost(self.job.model).config.router_aux_loss_coef * balance
+        return (loss, outputs) if return_outputs else loss
+
+    def _summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
+        """Return the sum of the losses of all learnable tokens, and the model's outputs.
+
+        Of a single line, logits are computed only where the next token is learned.
+        """
+        inputs = dict(inputs)
+        targets, weights = inputs.pop("labels")[:, 1:], inputs.pop("loss_scale", None)
+        weights = None if weights is None else weights[:, 1:]
+        if "position_ids" in inputs:
+            # Restarting positions isolate documents only without a mask, and without a cache.
+            del inputs["attention_mask"]
+        if self.keeps_logits and len(targets) == 1:
+            kept = (targets[0] != IGNORED).nonzero()[:, 0]
+            outputs = model(**inputs, use_cache=False, logits_to_keep=kept)
+            logits, targets = outputs["logits"], targets[:, kept]
+            weights = None if weights is None else weights[:, kept]
+        else:
+            outputs = model(**inputs, use_cache=False)
+            logits = outputs["logits"][:, :-1]
+        return token_loss(logits, targets, weights), outputs
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ARG002
+        job = self.job
+        if isinstance(job.rows, Stream):
+            return SequentialSampler(job.rows)
+        multiple = 1 if ranks.world_size() == 1 else job.train.per_device_train_batch_size * ranks.world_size()
+        if job.train.group_by_length:
+            together = job.train.per_device_train_batch_size * (job.train.gradient_accumulation_steps or 1)
+            return GroupedByLength(job.rows.lengths.tolist(), together, job.train.seed, multiple)
+        return Shuffled(len(job.rows), job.train.seed, multiple)
+
+    @torch.no_grad()
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
+        """Return the mean loss per learnable token of the validation rows; each process takes its share of them."""
+        model: Any = self.model
+        model.eval()
+        rows, size = self.job.val_rows, self.job.train.per_device_eval_batch_size
+        own = range(ranks.rank(), len(rows), ranks.world_size())
+        loss, count = 0.0, 0
+        for start in range(0, len(own), size):
+            inputs = self._prepare_inputs(self.data_collator([rows[i] for i in own[start : start + size]]))
+            count += int((inputs["labels"][:, 1:] != IGNORED).sum())
+            loss += float(self._summed_loss(model, inputs)[0])
+        loss, count = ranks.total([loss, count])
+        metrics = {"eval_loss": loss / max(count, 1)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def token_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the summed cross entropy in nats; logits [rows, length, vocabulary], targets and weights [rows, length].
+
+    A weight multiplies the loss of its token. The caller divides by the number of learnable tokens, as ms-swift does: a
+    weight of 2 counts a token twice above the line, and once below it.
+    """
+    logits, targets = logits.float().flatten(0, 1), targets.flatten()
+    if weights is None:
+        return nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+    losses = nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
+    return (losses * weights.flatten()).sum()
+
+
+class GroupedByLength(LengthGroupedSampler):
+    """transformers' sampler, with an order that depends on (seed, epoch) alone, so that a run can be resumed."""
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int, multiple: int) -> None:
+        self.order = torch.Generator()
+        super().__init__(batch_size, lengths=lengths, generator=self.order)
+        self.seed, self.blanks = seed, -len(lengths) % multiple
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate's loader before each pass."""
+        self.order.manual_seed(self.seed + epoch)
+
+    def __len__(self) -> int:
+        return len(self.lengths) + self.blanks
+
+    def __iter__(self) -> Any:
+        yield from super().__iter__()
+        yield from [len(self.lengths)] * self.blanks
+
+
+def _innermost(model: Any) -> Any:
+    """Return the transformers model below an adapter."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -1,0 +1,20 @@
+"""AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), PyTorch's fused kernel."""
+
+from typing import Any
+
+from components.config import Params
+from components.training.optimizers._groups import decay_groups
+
+
+def build(model: Any, params: Params) -> Any:
+    """Return AdamW over all trainable weights."""
+    from torch.optim import AdamW
+
+    train = params.train
+    return AdamW(
+        decay_groups(model, train.weight_decay),
+        lr=train.learning_rate or 0.0,
+        betas=(train.adam_beta1, train.adam_beta2),
+        eps=train.adam_epsilon,
+        fused=True,
+    )

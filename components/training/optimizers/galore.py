@@ -1,0 +1,116 @@
+"""GaLore (Zhao et al. 2024, arXiv 2403.03507): AdamW whose moments live in a low-rank projection of the gradients.
+
+Written here because the package galore-torch keeps an object in the optimizer's state, which a checkpoint without
+pickles cannot hold.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from components.config import Params
+from components.errors import ConfigError
+from components.training.optimizers._groups import decay_groups
+
+
+def build(model: Any, params: Params) -> "GaloreAdamW":
+    """Return GaLore over the matrices of the target layers, and AdamW over the other trainable weights.
+
+    Raises:
+        ConfigError: no trainable matrix belongs to `galore_target_modules`.
+    """
+    train, galore = params.train, params.galore
+    targets = _matrices(model, galore.galore_target_modules)
+    if not targets:
+        raise ConfigError(
+            f"galore_target_modules: no trainable matrix of the model is in {', '.join(galore.galore_target_modules)}; "
+            "GaLore is for --tuner_type full"
+        )
+    projection = {
+        "rank": galore.galore_rank,
+        "gap": galore.galore_update_proj_gap,
+        "scale": galore.galore_scale,
+        "side": galore.galore_proj_type,
+    }
+    groups: list[dict[str, Any]] = []
+    for group in decay_groups(model, train.weight_decay):
+        projected = [weight for weight in group["params"] if id(weight) in targets]
+        others = [weight for weight in group["params"] if id(weight) not in targets]
+        groups += [{**group, "params": projected, **projection}, {**group, "params": others, "rank": None}]
+    return GaloreAdamW(
+        [group for group in groups if group["params"]],
+        lr=train.learning_rate or 0.0,
+        betas=(train.adam_beta1, train.adam_beta2),
+        eps=train.adam_epsilon,
+    )
+
+
+def _matrices(model: Any, names: list[str]) -> set[int]:
+    """Return the ids of the trainable weights of the linear layers that `names` mean."""
+    head = model.get_output_embeddings()
+    return {
+        id(module.weight)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and module is not head
+        and module.weight.requires_grad
+        and any(target in ("all-linear", name) or name.endswith(f".{target}") for target in names)
+    }
+
+
+class GaloreAdamW(Optimizer):
+    """AdamW; in groups with a `rank`, gradients are projected before the moments and updates are projected back."""
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float) -> None:
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take one step."""
+        loss = closure() if closure else None
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, group)
+        return loss
+
+    def _update(self, weight: torch.Tensor, group: dict[str, Any]) -> None:
+        state, gradient = self.state[weight], weight.grad
+        assert gradient is not None
+        step = state["step"] = state.get("step", 0) + 1
+        if group["rank"]:
+            if (step - 1) % group["gap"] == 0:
+                state["projection"] = _projection(gradient, group["rank"], _is_left(gradient, group["side"]))
+            gradient = _down(gradient, state["projection"], _is_left(weight, group["side"]))
+        if "exp_avg" not in state:
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        beta1, beta2 = group["betas"]
+        mean, variance = state["exp_avg"], state["exp_avg_sq"]
+        mean.lerp_(gradient, 1 - beta1)
+        variance.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        update = (mean / (1 - beta1**step)) / ((variance / (1 - beta2**step)).sqrt_().add_(group["eps"]))
+        if group["rank"]:
+            update = group["scale"] * _up(update, state["projection"], _is_left(weight, group["side"]))
+        weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * update)
+
+
+def _is_left(matrix: torch.Tensor, side: str) -> bool:
+    """Return whether the rows of a matrix are projected rather than its columns."""
+    rows, columns = matrix.shape
+    return {"left": True, "right": False, "std": rows < columns, "reverse_std": rows >= columns}[side]
+
+
+def _projection(gradient: torch.Tensor, rank: int, left: bool) -> torch.Tensor:
+    """Return the leading singular vectors of a gradient: [rows, rank] for its left side, else [rank, columns]."""
+    u, _, vh = torch.linalg.svd(gradient.float(), full_matrices=False)
+    return (u[:, :rank] if left else vh[:rank]).to(gradient.dtype)
+
+
+def _down(gradient: torch.Tensor, projection: torch.Tensor, left: bool) -> torch.Tensor:
+    return projection.T @ gradient if left else gradient @ projection.T
+
+
+def _up(update: torch.Tensor, projection: torch.Tensor, left: bool) -> torch.Tensor:
+    return projection @ update if left else update @ projection

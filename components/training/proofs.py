@@ -1,0 +1,25 @@
+"""What a saved model has to show: the answers of the model that was trained."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from components.errors import MartletError
+
+
+def check_saved(trained: Any, loaded: Any, rows: Sequence[Any], tolerance: float = 1e-3) -> None:
+    """Check that what was saved answers as what was trained, on a few rows of token ids; both then evaluate.
+
+    Raises:
+        MartletError: some logit differs by more than `tolerance` times the largest logit.
+    """
+    import torch
+
+    for row in rows:
+        ids = torch.tensor(row)[None].long().to(trained.device)
+        with torch.no_grad():
+            a, b = (m.eval()(input_ids=ids, use_cache=False).logits.float() for m in (trained, loaded))
+        difference = float((a - b).abs().max() / a.abs().max())
+        if not difference <= tolerance:
+            raise MartletError(
+                f"the saved weights do not answer as the trained ones: logits differ by {difference:.1e}"
+            )

@@ -1,0 +1,51 @@
+"""Several processes that train together: who writes, and how they wait for and add up each other's figures.
+
+A process that trains alone is rank 0 of 1; nothing here imports torch.distributed then.
+"""
+
+import os
+from collections.abc import Sequence
+
+
+def rank() -> int:
+    """Return this process's number among those that train together, from 0, as torchrun sets it."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Return how many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_writer() -> bool:
+    """Return whether this process writes the files that all share."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if world_size() > 1:
+        import torch.distributed as dist
+
+        dist.barrier()
+
+
+def total(values: Sequence[float]) -> list[float]:
+    """Return the sum of each value over all processes, in double precision."""
+    if world_size() == 1:
+        return list(values)
+    import torch
+    import torch.distributed as dist
+
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    sums = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(sums)
+    return sums.tolist()
+
+
+def take_device() -> None:
+    """Make the accelerator of this process's local rank the current one, before a model is loaded."""
+    import torch
+
+    if world_size() > 1 and torch.accelerator.is_available():
+        torch.accelerator.set_device_index(int(os.environ["LOCAL_RANK"]))

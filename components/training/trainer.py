@@ -1,0 +1,178 @@
+"""The mixin that every trainer of ours sits on, transformers' or TRL's: sealed checkpoints, progress, an orderly end.
+
+Imported when training starts: it needs transformers' Trainer, which takes seconds to import.
+"""
+
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+from transformers.trainer_callback import PrinterCallback, TrainerCallback
+
+from components.errors import MartletError
+from components.files import seal, write_json
+from components.training import ranks
+from components.training.callbacks import CALLBACKS
+from components.training.checkpoints import all_in, fingerprint, rotate, step_of
+from components.training.job import Job
+from components.training.optimizers import OPTIMIZERS
+
+
+class JobTrainer:
+    """Mixin for a transformers Trainer that trains a job: `class MyTrainer(JobTrainer, Trainer)`.
+
+    Checkpoints are written in the tuner's format and sealed by one process; each number that is logged reaches the
+    run's history and progress; the optimizer and the callbacks are those that the parameters name.
+    """
+
+    def __init__(self, job: Job, **kwargs: Any) -> None:
+        self.job, self.progress = job, Progress(job)
+        callbacks = [CALLBACKS.load(name, job.external).callback(job) for name in job.train.callbacks]
+        super().__init__(model=job.model, callbacks=[self.progress, *callbacks], **kwargs)  # type: ignore[call-arg]
+        trainer: Any = self
+        trainer.remove_callback(PrinterCallback)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Return the optimizer that `--optimizer` names, made once."""
+        trainer: Any = self
+        if trainer.optimizer is None:
+            method = OPTIMIZERS.load(self.job.train.optimizer, self.job.external)
+            trainer.optimizer = method.build(model or self.job.model, self.job.params)
+        return trainer.optimizer
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:  # noqa: ARG002
+        """Log without timings, so that equal runs have equal histories."""
+        super().log(logs)  # type: ignore[misc]
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the tuner's own format, and neither a pickle of the arguments nor a question to the hub."""
+        if ranks.is_writer():
+            folder = Path(str(output_dir))
+            folder.mkdir(parents=True, exist_ok=True)
+            self.job.save(self.job.model, folder)
+            self.job.tokenizer.save_pretrained(str(folder))
+            write_json(folder / "args.json", self.job.arguments)
+        ranks.barrier()
+
+    # transformers 5.23 has no public hook round a whole checkpoint, nor for the weights of a checkpoint.
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        trainer: Any = self
+        root, step = self.job.checkpoints, trainer.state.global_step
+        folder = root / f"checkpoint-{step}"
+        try:
+            if ranks.is_writer():
+                shutil.rmtree(folder, ignore_errors=True)
+            ranks.barrier()
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            ranks.barrier()
+            if ranks.is_writer():
+                seal(folder, run=fingerprint(self.job.made_of), step=step, made_of=self.job.made_of)
+        except Exception as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise MartletError(_why_not_saved(root, step, error)) from error
+        if ranks.is_writer():
+            rotate(root, trainer.state.log_history, self.job.train.save_total_limit)
+        ranks.barrier()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        self.job.restore(model or self.job.model, Path(resume_from_checkpoint))
+
+
+def _why_not_saved(root: Path, step: int, error: Exception) -> str:
+    free = shutil.disk_usage(root).free / 1e6
+    kept = [checkpoint for checkpoint in all_in(root) if step_of(checkpoint) != step]
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (
+        f"the checkpoint at step {step} could not be written to {root} ({free:.0f} MB free): {reason}. Make room and "
+        f"run again: it goes on from {kept[-1].name if kept else 'the beginning'}"
+    )
+
+
+class Progress(TrainerCallback):
+    """Reports each logging step, stops when the job is to stop, and refuses to go on with a loss that is no number.
+
+    The trainer logs every step, and its history is part of each checkpoint. So the mean over the steps since the last
+    report does not depend on whether the run was interrupted in between.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.every = job, job.train.logging_steps
+        self.began = self.last_time = 0.0
+        self.first_step = self.first_tokens = self.last_tokens = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self.began = self.last_time = time.monotonic()
+        self.first_step, self.first_tokens = state.global_step, state.num_input_tokens_seen
+        self.last_tokens = self.first_tokens
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        # All processes stop after the same step, whichever of them got the signal first.
+        if ranks.total([self.job.stop.is_set()])[0]:
+            control.should_save = control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        logs: dict[str, Any] = kwargs["logs"]
+        step = state.global_step
+        if "eval_loss" in logs:
+            self._report({"step": step, "total_steps": state.max_steps, **_numbers(logs, "epoch")})
+        if "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise MartletError(
+                f"the loss at step {step} is {logs['loss']}: lower --learning_rate, or use --torch_dtype float32"
+            )
+        if is_reported(step, self.every, state.max_steps):
+            self._report(self._line(state, logs))
+
+    def _report(self, line: dict[str, Any]) -> None:
+        if ranks.is_writer():
+            self.job.report(line)
+
+    def _line(self, state: Any, logs: dict[str, Any]) -> dict[str, Any]:
+        now, step = time.monotonic(), state.global_step
+        tokens, seconds = state.num_input_tokens_seen - self.last_tokens, max(now - self.last_time, 1e-9)
+        self.last_time, self.last_tokens = now, state.num_input_tokens_seen
+        per_step = (now - self.began) / (step - self.first_step)
+        return {
+            "step": step,
+            "total_steps": state.max_steps,
+            **_numbers(logs),
+            "epoch": round(logs["epoch"], 4),
+            "loss": mean_loss(state.log_history, self.every),
+            "tokens_per_second": round(tokens / seconds, 1),
+            "memory": _memory(),
+            "eta": round(per_step * (state.max_steps - step), 1),
+        }
+
+
+def _numbers(logs: dict[str, Any], *without: str) -> dict[str, float]:
+    without = (*without, "num_input_tokens_seen")
+    return {name: value for name, value in logs.items() if isinstance(value, int | float) and name not in without}
+
+
+def is_reported(step: int, every: int, last: int) -> bool:
+    """Return True for the first step, each `every`-th and the last."""
+    return step == 1 or step % every == 0 or step == last
+
+
+def mean_loss(history: list[dict[str, Any]], every: int) -> float:
+    """Return the mean loss over the steps since the one reported before the newest in `history`."""
+    losses: list[float] = []
+    for entry in reversed(history):
+        if "loss" in entry:
+            if losses and is_reported(entry["step"], every, -1):
+                break
+            losses.append(entry["loss"])
+    return sum(losses) / len(losses)
+
+
+def _memory() -> int:
+    """Return bytes: the accelerator's peak, or what the process holds."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return psutil.Process().memory_info().rss

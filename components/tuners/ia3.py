@@ -1,0 +1,39 @@
+"""IA³ (Liu et al. 2022, arXiv 2205.05638): learned vectors that scale what frozen linear layers take or give."""
+
+from typing import TYPE_CHECKING
+
+from components.config import Params
+from components.tuners._peft import load, merge, restore, save, short_names, targets, wrapped
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+__all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
+
+LEARNING_RATE = 3e-3
+"""The paper's; vectors of scales take far larger steps than matrices."""
+
+
+def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":
+    """Freeze `model` and put a vector on each target: on the input of those that end a feed-forward
+    block (by peft's table), on the output of the others.
+
+    Raises:
+        ConfigError: a target, or a module to save, matches nothing in the model.
+        MartletError: peft adapted other layers than its targets.
+    """
+    from peft import IA3Config
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
+
+    layers = targets(model, params)
+    names = short_names(model, layers)
+    table = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.values()
+    ends = tuple(end for model_ends in table for end in model_ends)
+    config = IA3Config(
+        target_modules=names,
+        feedforward_modules=[name for name in names if name.endswith(ends)],
+        modules_to_save=params.tuner.modules_to_save or None,
+        task_type="CAUSAL_LM",
+    )
+    return wrapped(model, config, layers, seed)

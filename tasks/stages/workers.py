@@ -1,0 +1,120 @@
+"""Several processes that train together: torchrun starts them, and the stage waits for them and tells why they failed.
+
+`python -m tasks.stages.workers JOB.json` is one of them.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from components.config import Params
+from components.errors import ERRORS, InterruptedRunError, MartletError
+from components.files import read_json, write_json
+from components.parallel import die_with_parent
+from components.training import ranks
+from tasks import leash
+from tasks.stages import train
+from tasks.stages.environment import prepare_environment
+from tasks.stages.paths import Paths
+
+GRACE_S = 30
+"""Seconds that processes have for a checkpoint when the run is stopped."""
+
+
+def launch(params: Params, paths: Paths, start: Path | None) -> dict[str, Any]:
+    """Train in `nproc_per_node` processes of this machine, from the checkpoint `start`; return the first one's result.
+
+    Raises:
+        MartletError: of the process that failed first, with its exit code; or that one died without a word.
+    """
+    log = paths.log("train")
+    for old in (*log.glob("rank-*.json"), log / "summary.json"):
+        old.unlink(missing_ok=True)
+    job = log / "job.json"
+    places = {field.name: getattr(paths, field.name) for field in fields(Paths)}
+    write_json(job, {"params": params.model_dump(mode="json"), "paths": _texts(places), **_texts({"start": start})})
+    count = params.distributed.nproc_per_node
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
+    command = [sys.executable, *torchrun, "-m", __name__, str(job)]
+    with (log / "workers.log").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", leash.__file__, str(GRACE_S), *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"},
+        )
+        stopped = _wait(process)
+    if (log / "summary.json").is_file():
+        return read_json(log / "summary.json")
+    raise _failure(log, process.returncode, stopped)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> bool:
+    """Wait for the end; return whether a signal asked for it. The first one lets all processes write a checkpoint."""
+    stopped = False
+
+    def stop(number: int, frame: Any) -> None:  # noqa: ARG001
+        nonlocal stopped
+        if stopped:
+            os.killpg(process.pid, signal.SIGKILL)
+        stopped = True
+        assert process.stdin
+        process.stdin.close()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        process.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return stopped
+
+
+def _failure(log: Path, code: int, stopped: bool) -> MartletError:
+    reasons = sorted((read_json(file) for file in log.glob("rank-*.json")), key=lambda reason: reason["time"])
+    if reasons:
+        return ERRORS.get(reasons[0]["exit_code"], MartletError)(reasons[0]["message"])
+    if stopped:
+        return InterruptedRunError("train: interrupted; the same command goes on from the last checkpoint")
+    return MartletError(f"train: a process died and left no reason (exit code {code}; see {log / 'workers.log'})")
+
+
+def main() -> None:
+    """Train as one of the processes; leave the result, or the reason of a failure, in the stage's log folder."""
+    die_with_parent()
+    prepare_environment()
+    job = json.loads(Path(sys.argv[1]).read_text())
+    paths = Paths(**_paths(job["paths"]))
+    log, code = paths.log("train"), 0
+    try:
+        result = train.work(
+            train.set_up(Params.model_validate(job["params"]), paths), **_paths({"start": job["start"]})
+        )
+        if ranks.is_writer():
+            write_json(log / "summary.json", result)
+    except MartletError as error:
+        reason = {"time": time.time(), "message": str(error), "exit_code": error.exit_code}
+        write_json(log / f"rank-{ranks.rank()}.json", reason)
+        code = error.exit_code
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def _texts(paths: dict[str, Path | None]) -> dict[str, str | None]:
+    return {name: str(path) if path else None for name, path in paths.items()}
+
+
+def _paths(texts: dict[str, str | None]) -> dict[str, Any]:
+    return {name: Path(text) if text else None for name, text in texts.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,19 +1,22 @@
 """What DVC would do, asked in process: the stages in order, which of them have work, and why."""
 
+import re
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from components.config import load
+from components.config import load, read_mapping
 from components.errors import ConfigError, MartletError
+from tasks.stages import methods
 from tasks.stages.paths import Paths
 
+METHODS = "data/methods.json"
 Changes = Mapping[str, Mapping[str, Any]]
 """Parameters by group and leaf."""
 
@@ -142,7 +145,7 @@ class Pipeline:
         reasons = ["its command changed"] if stage.changed_stage() else []
         for dep in [] if stage.frozen else stage.deps:
             if hasattr(dep, "read_params"):
-                reasons += _parameters(dep, changes)
+                reasons += self._methods(dep, changes) if dep.def_path == METHODS else _parameters(dep, changes)
             else:
                 reasons += [f"{path} {_WORDS[status]}" for path, status in dep.status().items()]
         for out in stage.outs:
@@ -150,6 +153,18 @@ class Pipeline:
         if not reasons and stage.always_changed and not self._up_to_date(stage):
             reasons = ["it always looks"]
         return reasons
+
+    def _methods(self, dep: Any, changes: Changes) -> list[str]:
+        """Return what of the stage's methods differs from `dvc.lock`: `tuner lora changed`, `lora.lora_rank 8 → 16`.
+
+        The stage `fetch` need not have written them yet.
+        """
+        now = dep.read_params()
+        with suppress(MartletError):  # the stage itself will say what is wrong
+            params = load(self.paths.root / "params.yaml", read_mapping(changes, "changes"))
+            used = methods.used(params, self.paths.workspace)
+            now = {name: reduce(dict.__getitem__, name.split("."), used) for name in dep.params}
+        return _differences(_leaves(dep.hash_info.value or {}), _leaves(now), _of_a_method)
 
     def _up_to_date(self, stage: Any) -> bool:
         """What a stage that always looks says for itself: `up_to_date(params, paths)` beside its `run`."""
@@ -187,11 +202,20 @@ def _parameters(dep: Any, changes: Changes) -> list[str]:
     for group, values in changes.items():
         if not dep.params or group in dep.params:
             now |= {f"{group}.{leaf}": value for leaf, value in values.items()}
+    return _differences(before, now, lambda name: f"{dep}: {name}")
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], label: Callable[[str], str]) -> list[str]:
     return [
-        f"{dep}: {name} {_shown(before, name)} → {_shown(now, name)}"
+        f"{label(name)} changed" if ".files." in name else f"{label(name)} {_shown(before, name)} → {_shown(now, name)}"
         for name in dict.fromkeys([*now, *before])
         if before.get(name) != now.get(name)
     ]
+
+
+def _of_a_method(name: str) -> str:
+    """Return `tuner lora` of `train.files.tuner lora`, and `lora.lora_rank` of `train.parameters.lora.lora_rank`."""
+    return re.split(r"\.(?:files|parameters)\.", name, maxsplit=1)[-1]
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

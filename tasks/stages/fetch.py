@@ -1,4 +1,4 @@
-"""fetch: datasets, question sets and the model's identity, at versions that are written down.
+"""fetch: datasets, question sets, the model's identity and the methods in use, at versions that are written down.
 
 It always looks, and leaves its outputs as they are when nothing has changed. A hub id keeps the commit that it was
 first resolved to; remove `data/raw` and `.martlet/fetch.json` to look for a newer one.
@@ -11,16 +11,18 @@ from components import data, models
 from components.config import Params
 from components.errors import ConfigError
 from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256, write_json
+from tasks.stages import methods
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
     _check(params)
-    model = identity(params, paths)
+    model, used = identity(params, paths), methods.used(params, paths.workspace)
     rows(params, paths)
-    if not paths.model.exists() or read_json(paths.model) != model:
-        write_json(paths.model, model)
+    for file, content in ((paths.model, model), (paths.methods, used)):
+        if not file.exists() or read_json(file) != content:
+            write_json(file, content)
     return read_json(paths.raw / MANIFEST)["rows"]
 
 
@@ -65,13 +67,16 @@ def changes(params: Params, paths: Paths) -> list[str]:
 
 def up_to_date(params: Params, paths: Paths) -> bool:
     """Whether `run` would leave its outputs as they are. Hub ids that were looked up before need no network."""
-    if not paths.model.exists() or read_json(paths.model)["model"] != params.model.model:
+    if not (paths.model.exists() and paths.methods.exists()):
+        return False
+    if read_json(paths.model)["model"] != params.model.model:
         return False
     train, val, questions = _sources(params, paths)
     current = _is_current(paths.raw, [*train, *val], params, paths) and _is_current(
         paths.questions, questions, params, paths
     )
-    return current and read_json(paths.model) == identity(params, paths)
+    used = methods.used(params, paths.workspace)
+    return current and read_json(paths.methods) == used and read_json(paths.model) == identity(params, paths)
 
 
 def _sources(params: Params, paths: Paths) -> list[list[data.Source]]:

@@ -14,7 +14,7 @@ from components.errors import ConfigError
 from components.files import sha256
 from components.plugins import Kind
 
-FAMILIES = ("method", "lora", "loraplus", "galore", "lisa", "quantization", "distributed")
+FAMILIES = ("lora", "loraplus", "galore", "lisa", "quantization", "distributed")
 """Groups of parameters that belong to methods of training."""
 
 

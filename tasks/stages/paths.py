@@ -40,6 +40,10 @@ class Paths:
         return self.root / "data/model.json"
 
     @cached_property
+    def methods(self) -> Path:
+        return self.root / "data/methods.json"
+
+    @cached_property
     def clean(self) -> Path:
         return self.root / "data/clean"
 

@@ -50,7 +50,7 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     if not MEDIA.isdisjoint(row):
         raise Refused(f"{min(MEDIA & row.keys())} are not learned from: the template is for text alone")
     columns, learner, advice = SHAPE_NOUNS[shape]
-    kind = next(name for name in NOUNS if name in row)
+    kind = _kind(row)
     if kind not in columns:
         raise Refused(f"{NOUNS[kind]} is not learned by {learner}: {advice}")
     if shape == "sft":
@@ -63,3 +63,11 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     if any(weight not in (0.0, 1.0) for sample in samples for weight in sample.weights):
         raise Refused("a weight of loss_scale is neither 0 nor 1, and answers are compared as a whole")
     return samples
+
+
+def _kind(row: Row) -> str:
+    """Return the column that decides a row's kind."""
+    for name in NOUNS:
+        if name in row:
+            return name
+    return "prompt"

@@ -12,7 +12,7 @@ from components.rows import Message, Row
 from components.templates.answers import Answer
 from components.templates.bindings import Bindings
 from components.templates.bound_template import Answers, BoundTemplate, refuse_missing_texts
-from components.templates.loss_scale import LossScale
+from components.templates.loss_scale import LossScale, TurnWeights, turn_weights_of
 from components.templates.message_shape import are_plain, are_texts
 from components.templates.plain_text import PlainText
 from components.templates.refused import Refused
@@ -23,8 +23,6 @@ from components.templates.spans import Span, weighted_spans
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TurnWeights = dict[int, float | None]
-"""By assistant's turn: 0 where it is not learned, None where the loss scale weighs its parts."""
 NO_TURN_LEARNED = "no assistant turn is learned: loss_scale leaves all of them out"
 
 
@@ -75,7 +73,6 @@ class ChatTemplate:
         self._plain_text = PlainText(tokenizer)
         self._swallowing = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.rstrip)
         """Added tokens that take along the whitespace behind them."""
-        self._turn_weights: dict[tuple[str, ...], TurnWeights] = {}
 
     def render(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
         """Return the template's text for `messages`; raises what the template raises."""
@@ -160,7 +157,7 @@ class ChatTemplate:
         """
         messages = self.with_system(messages)
         roles = tuple([message["role"] for message in messages])
-        turn_weights, plain, has_calls = self._turn_weights_of(roles), are_plain(messages), False
+        turn_weights, plain, has_calls = turn_weights_of(self.loss_scale.base, roles), are_plain(messages), False
         if not plain:
             own = {i: weight for i in turn_weights if (weight := messages[i].get("loss_scale")) is not None}
             turn_weights = turn_weights | own
@@ -169,15 +166,6 @@ class ChatTemplate:
         template = self._bindings.bind(row, has_calls)
         self._bindings.refuse_control_tokens(template, messages, roles, plain)
         return Conversation(messages, roles, turn_weights, plain, template)
-
-    def _turn_weights_of(self, roles: tuple[str, ...]) -> TurnWeights:
-        """Return the weights of the assistant's turns for rows without weights of their own."""
-        if roles not in self._turn_weights:
-            last_question = max((i for i, role in enumerate(roles) if role in ("user", "tool")), default=-1)
-            last_only = self.loss_scale.base == "last_round"
-            turns = [i for i, role in enumerate(roles) if role == "assistant"]
-            self._turn_weights[roles] = {i: 0.0 if last_only and i < last_question else None for i in turns}
-        return self._turn_weights[roles]
 
     def _sample(self, conversation: Conversation, answers: Answers) -> Sample:
         """Return the sample of the answers in one rendering."""

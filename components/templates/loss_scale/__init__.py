@@ -12,6 +12,7 @@ which turns are learned at all: `default` (every answer), `last_round` (those af
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -21,6 +22,8 @@ from components.templates.loss_scale._parts import Parts
 
 BASES = ("default", "last_round", "all")
 """Which turns are learned."""
+TurnWeights = dict[int, float | None]
+"""By assistant's turn: 0 where the turn is not learned, None where the strategies weigh its parts."""
 
 
 class Strategy(Protocol):
@@ -48,6 +51,15 @@ class LossScale(NamedTuple):
         for strategy in self.strategies:
             parts = [(text, weight * w) for part, weight in parts for text, w in _weigh(strategy, part, query) if text]
         return parts
+
+
+@lru_cache(maxsize=10_000)
+def turn_weights_of(base: str, roles: tuple[str, ...]) -> TurnWeights:
+    """Return the weights of the assistant's turns for a row of `roles` without weights of its own."""
+    last_question = max((i for i, role in enumerate(roles) if role in ("user", "tool")), default=-1)
+    last_only = base == "last_round"
+    turns = [i for i, role in enumerate(roles) if role == "assistant"]
+    return {i: 0.0 if last_only and i < last_question else None for i in turns}
 
 
 def strategy(spec: str, external_plugins: Sequence[str | Path] = ()) -> LossScale:

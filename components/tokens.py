@@ -116,7 +116,7 @@ def _lists(column: Ragged, kind: "pa.DataType") -> "pa.ListArray":
     import numpy as np
     import pyarrow as pa
 
-    values = np.ascontiguousarray(column.values, np.dtype(kind.to_pandas_dtype()))
+    values = np.ascontiguousarray(column.values, np.float32 if kind == pa.float32() else np.int32)
     return pa.ListArray.from_arrays(numbers(column.offsets.astype(np.int32)), numbers(values))
 
 

@@ -1,20 +1,23 @@
-"""From chats to tokens that a model can be trained on, with a loss mask that is right or refused.
+"""From canonical rows to tokens that a model can be trained on, with a loss mask that is right or refused.
 
-The prompt text comes from the tokenizer's own chat template and from nowhere else. What is learned is every
-assistant turn: all that the model would have to generate after its generation prompt, up to and with the tag that
-ends the turn.
+The prompt text comes from the tokenizer's own chat template and from nowhere else. What is learned is every assistant
+turn: all that the model has to generate behind the generation prompt, up to and with the tag that ends the turn.
 
     chat = ChatTemplate(load_tokenizer(folder), system="You are a helpful assistant.")
-    for outcome in encode([{"messages": messages}], chat):
-        ...
+    batch = Encoder(chat, "sft", max_length=2048)([{"messages": messages}], source=["my.jsonl"], row=[0])
+    batch.tokens, batch.refused
+
+`chat.py` is where a row becomes a text with its learned characters, `encoder.py` where these become token rows.
 """
 
 from components.templates.backend import FastTokenizerDiffersError
-from components.templates.chat import ChatTemplate, Refused, Sample
+from components.templates.chat import ChatTemplate
 from components.templates.dataset import tokenize
+from components.templates.encoder import Encoded, Encoder, TokenBatch, encode
 from components.templates.loss_scale import strategy
+from components.templates.refused import Refused
 from components.templates.report import identity
-from components.templates.tokens import Encoded, Encoder, encode
+from components.templates.sample import Sample
 
 __all__ = [
     "ChatTemplate",
@@ -23,6 +26,7 @@ __all__ = [
     "FastTokenizerDiffersError",
     "Refused",
     "Sample",
+    "TokenBatch",
     "encode",
     "identity",
     "strategy",

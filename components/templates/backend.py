@@ -1,8 +1,8 @@
-"""Token ids of many texts at once, and which tokens a span of characters is.
+"""Token ids of many texts, and which tokens a span of characters is.
 
-`fastokens` encodes an order of magnitude faster than `tokenizers`, and is taken where it can be: for byte-level BPE,
-whose tokens are as many bytes long as their entry in the vocabulary has characters, so that no offsets are needed. It
-is never trusted: a sample of the texts is encoded with both, and it goes at the first id that differs.
+fastokens encodes an order of magnitude faster than `tokenizers`, but gives no offsets. It is used for byte-level BPE,
+whose tokens have as many bytes as their entry in the vocabulary has characters. It is never trusted: a part of the
+texts is encoded by both libraries, and the first id that differs ends its use.
 """
 
 import unicodedata
@@ -11,132 +11,139 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from components.templates.render import Span
-from components.templates.spans import is_blank
+from components.templates.spans import Span, begins_with_whitespace
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
     from transformers import PreTrainedTokenizerBase
 
-COMPARED = 64
-"""One text in so many is encoded with both, besides the first ones with each block of characters."""
-_BLOCK = 7
-"""Bits of a code point below its block: 128 characters."""
+COMPARED_EVERY = 64
+"""One text in so many is encoded with both libraries, besides the first texts with characters of a new block."""
+_BLOCK_BITS = 7
+"""Bits of a code point that count within a block of 128 characters."""
 
 
 class FastTokenizerDiffersError(Exception):
-    """fastokens gave other ids than `tokenizers`: what it has encoded in this run is not to be used."""
+    """fastokens gave other ids than `tokenizers`: nothing that it encoded in this run is to be used."""
 
 
 class Tokens(NamedTuple):
-    """Ids of all texts, one after the other (int32); those of text `i` are `ids[offsets[i]:offsets[i + 1]]` (int64)."""
+    """Ids of texts, one after the other (int32); those of text `i` are `ids[offsets[i]:offsets[i + 1]]` (int64)."""
 
     ids: np.ndarray
     offsets: np.ndarray
 
 
 class Backend:
-    """A tokenizer's own backend, and the fast one beside it while they agree.
+    """A tokenizer's own backend, and fastokens beside it while the two agree.
 
     Args:
-        fast: whether fastokens may be used.
+        tokenizer: with a `tokenizers` backend.
+        fast: fastokens may be used.
+
+    Attributes:
+        exact: the tokenizer's own backend, without truncation, padding and post-processor.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", fast: bool = True) -> None:
         self.exact = _with_exact_offsets(tokenizer.backend_tokenizer)  # type: ignore[arg-type]
-        self.widths = _byte_widths(self.exact)
-        self.leaves = _unchanged_by(self.exact.normalizer)
-        self.fast = _fastokens(self.exact) if fast and self.widths is not None else None
-        self._seen = np.zeros((0x110000 >> _BLOCK) + 1, bool)
+        self._token_bytes = _token_bytes(self.exact)
+        self._is_normal = _is_normal(self.exact.normalizer)
+        self._fast = fast_tokenizer(self.exact) if fast and self._token_bytes is not None else None
+        self._blocks_so_far = np.zeros((0x110000 >> _BLOCK_BITS) + 1, bool)
 
     @property
     def name(self) -> str:
         """The library that encodes."""
-        return "fastokens" if self.fast else "tokenizers"
+        return "fastokens" if self._fast else "tokenizers"
 
     def encode(self, texts: Sequence[str]) -> tuple[Tokens, "Sequence[Encoding] | None"]:
-        """The ids of the texts, as the tokenizer's own backend gives them, and its encodings where it was asked.
+        """Return the ids of the texts, and the encodings of `tokenizers` unless fastokens encoded.
 
         Raises:
-            FastTokenizerDiffersError: a text that was encoded with both got different ids.
+            FastTokenizerDiffersError: a text that both libraries encoded has different ids.
         """
-        if self.fast is None:
+        if self._fast is None:
             encodings = self.exact.encode_batch(list(texts), add_special_tokens=False)
             return _flat([encoding.ids for encoding in encodings]), encodings
-        ids, offsets = self.fast.encode_batch_flat(list(texts), add_special_tokens=False)
+        ids, offsets = self._fast.encode_batch_flat(list(texts), add_special_tokens=False)
         tokens = Tokens(np.frombuffer(ids, np.uint32).astype(np.int32), np.frombuffer(offsets, np.uint64).astype(int))
-        for i in self._chosen(texts):
+        for i in self._to_compare(texts):
             self.compare(texts[i], tokens.ids[tokens.offsets[i] : tokens.offsets[i + 1]])
         return tokens, None
 
     def compare(self, text: str, ids: np.ndarray) -> "Encoding":
-        """Encode `text` with `tokenizers` and return that.
+        """Return the encoding of `text` by `tokenizers`.
 
         Raises:
-            FastTokenizerDiffersError: the ids are not `ids`.
+            FastTokenizerDiffersError: its ids are not `ids`.
         """
         encoding = self.exact.encode(text, add_special_tokens=False)
         if not np.array_equal(encoding.ids, ids):
             raise FastTokenizerDiffersError
         return encoding
 
-    def _chosen(self, texts: Sequence[str]) -> set[int]:
-        """Every 64th text, and each that brings characters of a block which no text had before."""
-        lengths = np.cumsum([len(text) for text in texts])
-        blocks = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32) >> _BLOCK
-        present = np.bincount(blocks, minlength=len(self._seen)).astype(bool)
-        new = np.flatnonzero(present & ~self._seen)
-        self._seen |= present
-        firsts = (int(np.argmax(blocks == block)) for block in new)
-        return {*range(0, len(texts), COMPARED), *(int(np.searchsorted(lengths, at, "right")) for at in firsts)}
+    def _to_compare(self, texts: Sequence[str]) -> set[int]:
+        """Return every 64th text, and each that is the first with a character of some block."""
+        ends = np.cumsum([len(text) for text in texts])
+        blocks = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32) >> _BLOCK_BITS
+        present = np.bincount(blocks, minlength=len(self._blocks_so_far)).astype(bool)
+        new_blocks = np.flatnonzero(present & ~self._blocks_so_far)
+        self._blocks_so_far |= present
+        firsts = (int(np.argmax(blocks == block)) for block in new_blocks)
+        return {*range(0, len(texts), COMPARED_EVERY), *(int(np.searchsorted(ends, at, "right")) for at in firsts)}
 
     def locate(self, texts: Sequence[str], tokens: Tokens, spans: Sequence[tuple[int, Span]]) -> np.ndarray:
-        """The tokens of each span `(text, (start, stop))`: an array of [first, end), counted through all texts.
+        """Return the tokens [first, end) of each span `(text, (start, end))`, counted through all texts [spans, 2].
 
-        Of spans that touch, a token over their border belongs to the one that it begins in. Where the first token
-        begins before its span and is whitespace in it, the span begins with the next. A row of -1 where the lengths
-        in bytes do not prove the place, because the tokenizer is no byte-level one, changes the text, or has a token
-        across an outer end of the span; `token_spans` may know more.
+        A token crossing two adjacent spans is assigned to the span containing its first byte. Where the first token
+        of a span begins before the span and is whitespace within it, the span begins with the next token. A row is -1
+        where lengths in bytes do not prove the place, because the tokens are not made of bytes, the tokenizer changes
+        the text, or a token crosses an outer end of the span; `token_spans` may prove more.
         """
-        found = np.full((len(spans), 2), -1)
-        if self.widths is None or not spans:
-            return found
-        ends = np.concatenate([[0], np.cumsum(self.widths[tokens.ids])])
-        bases = ends[tokens.offsets]
-        ascii_only = [text.isascii() for text in texts]
-        sizes = [len(t) if plain else len(t.encode()) for t, plain in zip(texts, ascii_only, strict=True)]
-        whole = np.diff(bases) == sizes
-        if self.leaves:
-            whole &= [self.leaves(text) for text in texts]
+        located = np.full((len(spans), 2), -1)
+        if self._token_bytes is None or not spans:
+            return located
+        token_ends = np.concatenate([[0], np.cumsum(self._token_bytes[tokens.ids])])
+        text_starts = token_ends[tokens.offsets]
+        is_ascii = [text.isascii() for text in texts]
+        sizes = [len(text) if plain else len(text.encode()) for text, plain in zip(texts, is_ascii, strict=True)]
+        unchanged = np.diff(text_starts) == sizes
+        if self._is_normal:
+            unchanged &= [self._is_normal(text) for text in texts]
         owners = np.array([i for i, _ in spans])
-        points = np.array([s if ascii_only[i] else _in_bytes(texts[i], s) for i, s in spans]) + bases[owners][:, None]
-        at = np.searchsorted(ends, points)
-        borders = ends[np.minimum(at, len(ends) - 1)]
-        exact = borders == points
-        touching = (points[:-1, 1] == points[1:, 0]) & (owners[:-1] == owners[1:])
-        exact[:-1, 1] |= touching
-        exact[1:, 0] |= touching
-        for n in np.flatnonzero(~exact[:, 0]):
-            i, (start, stop) = spans[int(n)]
-            exact[n, 0] = is_blank(texts[i], start, start + int(borders[n, 0] - points[n, 0]), stop)
-        certain = exact.all(axis=1) & whole[owners]
-        found[certain] = at[certain]
-        return found
+        edges = np.array([span if is_ascii[i] else _in_bytes(texts[i], span) for i, span in spans])
+        edges += text_starts[owners][:, None]
+        token_at = np.searchsorted(token_ends, edges)
+        borders = token_ends[np.minimum(token_at, len(token_ends) - 1)]
+        proved = borders == edges
+        adjacent = (edges[:-1, 1] == edges[1:, 0]) & (owners[:-1] == owners[1:])
+        proved[:-1, 1] |= adjacent
+        proved[1:, 0] |= adjacent
+        for n in np.flatnonzero(~proved[:, 0]):
+            i, (start, end) = spans[int(n)]
+            border = start + int(borders[n, 0] - edges[n, 0])
+            proved[n, 0] = begins_with_whitespace(texts[i], start, border, end)
+        certain = proved.all(axis=1) & unchanged[owners]
+        located[certain] = token_at[certain]
+        return located
 
 
 def _in_bytes(text: str, span: Span) -> Span:
-    start, stop = span
-    begin = len(text[:start].encode())
-    return begin, begin + len(text[start:stop].encode())
+    """Return a span of characters as a span of bytes."""
+    start, end = span
+    first = len(text[:start].encode())
+    return first, first + len(text[start:end].encode())
 
 
 def _flat(ids: Sequence[Sequence[int]]) -> Tokens:
+    """Return lists of ids as one array."""
     offsets = np.cumsum([0, *map(len, ids)])
     return Tokens(np.concatenate([np.asarray(i, np.int32) for i in ids] or [np.zeros(0, np.int32)]), offsets)
 
 
 def _with_exact_offsets(tokenizer: "Tokenizer") -> "Tokenizer":
-    """A copy without truncation and padding, and without the post-processor, which trims spaces off the offsets."""
+    """Return a copy without truncation, padding and the post-processor, which trims spaces off the offsets."""
     from tokenizers import Tokenizer
 
     copy = Tokenizer.from_str(tokenizer.to_str())
@@ -146,8 +153,8 @@ def _with_exact_offsets(tokenizer: "Tokenizer") -> "Tokenizer":
     return copy
 
 
-def _unchanged_by(normalizer: Any) -> Callable[[str], bool] | None:
-    """Whether a normalizer leaves a text as it is; None where there is no normalizer."""
+def _is_normal(normalizer: Any) -> Callable[[str], bool] | None:
+    """Return a function that tells whether a normalizer leaves a text as it is, or None without a normalizer."""
     if normalizer is None:
         return None
     form = type(normalizer).__name__
@@ -156,28 +163,28 @@ def _unchanged_by(normalizer: Any) -> Callable[[str], bool] | None:
     return lambda text: normalizer.normalize_str(text) == text
 
 
-def _byte_widths(tokenizer: "Tokenizer") -> np.ndarray | None:
-    """The length in bytes of every token, by id; None where tokens are not made of bytes.
+def _token_bytes(tokenizer: "Tokenizer") -> np.ndarray | None:
+    """Return the length in bytes of every token by id, or None if tokens are not made of bytes.
 
-    Without spaces put in front, nothing adds to a text that its normalizer leaves alone: tokens as long as the text in
-    all are the text.
+    A byte-level tokenizer that puts no space in front adds nothing to a text that its normalizer leaves as it is:
+    tokens that are together as long as the text are the text.
     """
     if type(tokenizer.decoder).__name__ != "ByteLevel" or "BPE" not in type(tokenizer.model).__name__:
         return None
     if "add_prefix_space=True" in repr(tokenizer.pre_tokenizer):
         return None
-    widths = {i: len(entry) for entry, i in tokenizer.get_vocab(with_added_tokens=False).items()}
-    widths |= {i: len(token.content.encode()) for i, token in tokenizer.get_added_tokens_decoder().items()}
-    table = np.zeros(max(widths) + 1, np.int64)
-    table[list(widths)] = list(widths.values())
+    sizes = {i: len(entry) for entry, i in tokenizer.get_vocab(with_added_tokens=False).items()}
+    sizes |= {i: len(token.content.encode()) for i, token in tokenizer.get_added_tokens_decoder().items()}
+    table = np.zeros(max(sizes) + 1, np.int64)
+    table[list(sizes)] = list(sizes.values())
     return table
 
 
-def _fastokens(tokenizer: "Tokenizer") -> Any:
-    """The same tokenizer in fastokens; None where it does not know one of its parts."""
+def fast_tokenizer(tokenizer: "Tokenizer") -> Any:
+    """Return the same tokenizer in fastokens, or None if fastokens lacks one of its parts."""
     import fastokens
 
     try:
         return fastokens.Tokenizer.from_json_str(tokenizer.to_str())
-    except Exception:  # what it lacks it says in exceptions of many kinds; the tokenizer's own backend serves
+    except Exception:  # for what it lacks fastokens raises exceptions of many kinds
         return None

@@ -1,30 +1,43 @@
-"""What a row's text is, and which characters of it a model learns."""
+"""The text of a row, and which characters of it a model learns.
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+A conversation goes through `ChatTemplate.samples` from top to bottom: the system prompt is added, the template is bound
+to the row's tools and variables, control tokens are refused, the template's layout gives the place of each answer, and
+the loss scale gives the weight of its parts.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
 
 from components.errors import ConfigError
 from components.rows import Message, Row
-from components.templates.answers import Answer, rendered
-from components.templates.conversation import Conversations, Group
-from components.templates.kinds import Kinds
-from components.templates.loss_scale import LossScale
+from components.templates.answers import Answer
+from components.templates.bindings import Bindings
+from components.templates.bound_template import Answers, BoundTemplate, refuse_missing_texts
+from components.templates.loss_scale import LossScale, TurnWeights, turn_weights_of
+from components.templates.message_shape import are_plain, are_texts
+from components.templates.plain_text import PlainText
 from components.templates.refused import Refused
-from components.templates.render import Span
+from components.templates.renderer import render_or_refuse
 from components.templates.sample import Sample, structure
-from components.templates.slots import is_plain, may_be_laid_out
-from components.templates.texts import Texts
+from components.templates.spans import Span, weighted_spans
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Weights = dict[int, float | None]
-UNLEARNED = "no assistant turn is learned: loss_scale leaves all of them out"
-MEDIA = frozenset(("images", "videos", "audios", "objects"))
+NO_TURN_LEARNED = "no assistant turn is learned: loss_scale leaves all of them out"
+
+
+class Conversation(NamedTuple):
+    """Messages that are ready to be rendered; `plain` ones hold nothing but roles and contents."""
+
+    messages: list[Message]
+    roles: tuple[str, ...]
+    turn_weights: TurnWeights
+    plain: bool
+    template: BoundTemplate
 
 
 class ChatTemplate:
-    """The tokenizer's own template, rendered in transformers' sandbox, and what has been learned about it so far.
+    """The tokenizer's own template, rendered in transformers' sandbox, and what is learned of its renderings.
 
     Args:
         tokenizer: with a `tokenizers` backend, and a chat template unless `use_chat_template` is False.
@@ -56,143 +69,153 @@ class ChatTemplate:
         self.tokenizer, self.system, self.loss_scale = tokenizer, system, loss_scale or LossScale()
         self.use_chat_template = use_chat_template
         self.source: str = tokenizer.get_chat_template() if use_chat_template else ""
-        self._kinds = Kinds(tokenizer, {} if enable_thinking is None else {"enable_thinking": enable_thinking})
-        self._texts = Texts(tokenizer)
+        self._bindings = Bindings(tokenizer, {} if enable_thinking is None else {"enable_thinking": enable_thinking})
+        self._plain_text = PlainText(tokenizer)
         self._swallowing = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.rstrip)
-        """Tokens that take the whitespace behind them along."""
-        self._role_weights: dict[tuple[str, ...], Weights] = {}
+        """Added tokens that take along the whitespace behind them."""
 
     def render(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
-        """The template's text for `messages`; raises whatever the template raises."""
-        renderer, form = self._kinds.renderer(self.source)
-        return renderer(form(messages), add_generation_prompt, None, **self._kinds.variables)
+        """Return the template's text for `messages`; raises what the template raises."""
+        renderer, dialect = self._bindings.renderer(self.source)
+        return renderer(dialect(messages), add_generation_prompt, None, **self._bindings.variables)
 
     def samples(self, row: Row) -> list[Sample]:
-        """What is learned of a row: one sample with all its answers, or several where the template shows an earlier
-        answer otherwise than it was to be given.
+        """Return one sample with all answers of a conversation, or several where the template changes an answer once
+        the conversation goes on; for a plain text, the text.
 
         Raises:
-            Refused: when not all of it can be learned exactly.
+            Refused: an answer cannot be learned exactly.
         """
-        if not MEDIA.isdisjoint(row):
-            raise Refused(f"{min(MEDIA & row.keys())} are not learned from: the template is for text alone")
-        if "messages" in row:
-            if self.use_chat_template:
-                return self._conversation(row)
-            return [self._texts.question(row["messages"], self.loss_scale.base)]
         if "text" in row:
-            return [self._texts.text(row["text"])]
-        raise Refused(_not_for_sft(row))
+            return [self._plain_text.text(row["text"])]
+        if not self.use_chat_template:
+            return [self._plain_text.conversation(row["messages"], self.loss_scale.base == "all")]
+        conversation = self._conversation(row, row["messages"])
+        messages, roles, turn_weights, plain, template = conversation
+        if self.loss_scale.base == "all":
+            return [self._sample_of_everything(conversation)]
+        turns = [i for i, weight in turn_weights.items() if weight != 0]
+        if not turns:
+            raise Refused(NO_TURN_LEARNED if turn_weights else "there is no assistant turn")
+        renderings = None
+        if plain or ("tools" not in row and are_texts(messages)):
+            renderings = template.by_layout(messages, roles, turns)
+        if renderings is None:
+            renderings = template.by_turn(messages, turns)
+        if not renderings:
+            raise Refused("the template's generation blocks hold no assistant turn")
+        return [self._sample(conversation, answers) for answers in renderings]
 
-    def pair(self, row: Row) -> tuple[Sample, Sample]:
-        """A preference row's prompt with the chosen answer, and with the rejected one; only the answers are learned.
+    def answer(self, row: Row, name: str) -> Sample:
+        """Return a sample of a row's prompt with the answer in the column `name`; only that answer is learned.
 
         Raises:
-            Refused: as `samples` does; or an answer takes more than one sample.
+            Refused: as `samples`; or the template changes one of the answer's turns once the conversation goes on.
         """
-        beside = {key: value for key, value in row.items() if key not in ("prompt", "chosen", "rejected")}
+        beside = {key: row[key] for key in ("tools", "chat_template_kwargs") if key in row}
         prompt = [{**m, "loss_scale": 0.0} if m["role"] == "assistant" else m for m in row["prompt"]]
-        found = [self.samples({**beside, "messages": [*prompt, *row[name]]}) for name in ("chosen", "rejected")]
-        if any(len(samples) > 1 for samples in found):
+        samples = self.samples({**beside, "messages": [*prompt, *row[name]]})
+        if len(samples) > 1:
             raise Refused("the template shows an answer of several turns otherwise than it was to be given")
-        return found[0][0], found[1][0]
+        return samples[0]
 
-    def _conversation(self, row: Row) -> list[Sample]:
-        messages: list[Message] = row["messages"]
-        if self.system is not None and (not messages or messages[0]["role"] != "system"):
-            messages = [{"role": "system", "content": self.system}, *messages]
+    def prompt(self, row: Row) -> Sample:
+        """Return a sample of a row's prompt with the generation prompt behind; nothing is learned.
+
+        Raises:
+            Refused: the template refuses the prompt, or leaves out one of its texts.
+        """
+        if not self.use_chat_template:
+            return self._plain_text.prompt(row["prompt"])
+        messages, *_, template = self._conversation(row, row["prompt"])
+        text = render_or_refuse(template.reader.render, messages, add_generation_prompt=True)
+        refuse_missing_texts(messages, text)
+        return Sample(template.arguments(messages, prompt=True), text, [], [], structure(messages, 0))
+
+    def text(self, row: Row) -> Sample:
+        """Return a sample of a plain text or of a conversation's texts, one after the other; all of it is learned.
+
+        Raises:
+            Refused: the text is empty or holds a special token, or the conversation is more than a question and its
+                answer.
+        """
+        if "text" in row:
+            return self._plain_text.text(row["text"])
+        return self._plain_text.conversation(row["messages"], learn_all=True)
+
+    def with_system(self, messages: list[Message]) -> list[Message]:
+        """Return the messages, with the system prompt before them if they bring none."""
+        if self.system is None or (messages and messages[0]["role"] == "system"):
+            return messages
+        return [{"role": "system", "content": self.system}, *messages]
+
+    def _conversation(self, row: Row, messages: list[Message]) -> Conversation:
+        """Return the messages with the system prompt, and the template bound to the row's tools and variables.
+
+        Raises:
+            Refused: a text holds a control token, or the template cannot be bound to the tools and variables.
+        """
+        messages = self.with_system(messages)
         roles = tuple([message["role"] for message in messages])
-        weights, plain, calls = self._weights(roles), is_plain(messages), False
+        turn_weights, plain, has_calls = turn_weights_of(self.loss_scale.base, roles), are_plain(messages), False
         if not plain:
-            own = {i: m["loss_scale"] for i in weights if (m := messages[i]).get("loss_scale") is not None}
-            weights = weights | own
+            own = {i: weight for i in turn_weights if (weight := messages[i].get("loss_scale")) is not None}
+            turn_weights = turn_weights | own
             messages = [{k: v for k, v in m.items() if k != "loss_scale" and v is not None} for m in messages]
-            calls = any("tool_calls" in message for message in messages)
-        kind = self._kinds.of(row, calls)
-        self._kinds.check(kind, messages, roles, plain)
-        if self.loss_scale.base == "all":
-            return [self._whole(kind, messages, weights)]
-        wanted = [i for i, weight in weights.items() if weight != 0]
-        if not wanted:
-            raise Refused(UNLEARNED if weights else "there is no assistant turn")
-        laid_out = plain or ("tools" not in row and may_be_laid_out(messages))
-        groups = kind.plain(messages, roles, wanted) if laid_out else None
-        if groups is None:
-            groups = kind.exact(messages, wanted)
-        if not groups:
-            raise Refused("the template's generation blocks hold no assistant turn")
-        return [self._sample(kind, messages, group, weights) for group in groups]
+            has_calls = any("tool_calls" in message for message in messages)
+        template = self._bindings.bind(row, has_calls)
+        self._bindings.refuse_control_tokens(template, messages, roles, plain)
+        return Conversation(messages, roles, turn_weights, plain, template)
 
-    def _sample(self, kind: Conversations, messages: list[Message], group: Group, weights: Weights) -> Sample:
-        last = max(group)
-        said = messages if last + 1 == len(messages) else messages[: last + 1]
+    def _sample(self, conversation: Conversation, answers: Answers) -> Sample:
+        """Return the sample of the answers in one rendering."""
+        messages, _, turn_weights, _, template = conversation
+        last = max(answers)
         spans: list[Span] = []
-        counts: list[float] = []
-        for i, answer in group.items():
-            for span, weight in self._parts(messages, i, answer, weights[i]):
+        weights: list[float] = []
+        for i, answer in answers.items():
+            for span, weight in self._weighted_spans(messages, i, answer, turn_weights[i]):
                 spans.append(span)
-                counts.append(weight)
-        if not any(counts):
-            raise Refused(UNLEARNED)
-        answer = group[last]
-        given = kind.given(said, answer.asked)
-        return Sample(given, answer.text, spans, counts, structure(said, len(group)), answer.suffix)
+                weights.append(weight)
+        if not any(weights):
+            raise Refused(NO_TURN_LEARNED)
+        answer = answers[last]
+        head = messages if last + 1 == len(messages) else messages[: last + 1]
+        name = structure(head, len(answers))
+        row = template.arguments(head[:-1] if answer.follows_prompt else head, answer.follows_prompt)
+        return Sample(row, answer.text, spans, weights, name, answer.suffix)
 
-    def _parts(self, messages: list[Message], i: int, answer: Answer, weight: float | None) -> list[tuple[Span, float]]:
-        """The spans of one answer: what the strategy makes of it, then its end tag."""
-        if self._swallowing and answer.text.endswith(self._swallowing, 0, answer.start):
-            own = answer.text[answer.start : answer.end].lstrip()
-            answer = answer._replace(start=answer.end - len(own))
-        if weight is not None or not self.loss_scale.weighs:
-            return [((answer.start, answer.end), 1.0 if weight is None else weight)]
-        query = messages[i - 1]["content"] if i else ""
-        parts = self.loss_scale(answer.text[answer.start : answer.tag], query)
-        return _placed(answer.start, [*parts, (answer.text[answer.tag : answer.end], 1.0)])
+    def _weighted_spans(
+        self, messages: list[Message], i: int, answer: Answer, weight: float | None
+    ) -> list[tuple[Span, float]]:
+        """Return the spans of the answer in message `i`: its parts by the loss scale, and its end tag."""
+        start, end = answer.start, answer.end
+        if self._swallowing and answer.text.endswith(self._swallowing, 0, start):
+            start = end - len(answer.text[start:end].lstrip())
+        if weight is not None or not self.loss_scale.strategies:
+            return [((start, end), 1.0 if weight is None else weight)]
+        question = messages[i - 1]["content"] if i else ""
+        parts = self.loss_scale(answer.text[start : answer.tag], question)
+        return weighted_spans(start, [*parts, (answer.text[answer.tag : end], 1.0)])
 
-    def _whole(self, kind: Conversations, messages: list[Message], weights: Weights) -> Sample:
-        """Every token of the conversation, with the answers weighed where the row or the strategy says so."""
-        text = rendered(kind.reader.render, messages)
-        own = [i for i, weight in weights.items() if weight is not None]
+    def _sample_of_everything(self, conversation: Conversation) -> Sample:
+        """Return a sample of which every token is learned, with the answers weighed by the row or the loss scale."""
+        messages, _, turn_weights, _, template = conversation
+        text = render_or_refuse(template.reader.render, messages)
+        turns = [i for i, weight in turn_weights.items() if weight is not None]
+        if not turns and self.loss_scale.strategies:
+            turns = list(turn_weights)
         parts: list[tuple[Span, float]] = []
         position = 0
-        for i in own or (weights if self.loss_scale.weighs else []):
-            answer = kind.reader.read(messages[: i + 1])
+        for i in turns:
+            answer = template.reader.read(messages[: i + 1])
             if not text.startswith(answer.text[: answer.end]):
                 raise Refused("the template shows an earlier answer otherwise than it was to be given")
-            parts += [((position, answer.start), 1.0), *self._parts(messages, i, answer, weights[i])]
+            parts.append(((position, answer.start), 1.0))
+            parts += self._weighted_spans(messages, i, answer, turn_weights[i])
             position = answer.end
-        parts += [((position, len(text)), 1.0)]
-        spans = [(span, weight) for span, weight in parts if span[0] < span[1]]
-        return Sample(
-            kind.given(messages), text, [s for s, _ in spans], [w for _, w in spans], structure(messages, len(weights))
-        )
-
-    def _weights(self, roles: tuple[str, ...]) -> Weights:
-        """By answer: 0 where it is not learned, None where the strategy says how much."""
-        if roles not in self._role_weights:
-            asked = max((i for i, role in enumerate(roles) if role in ("user", "tool")), default=-1)
-            last_only = self.loss_scale.base == "last_round"
-            answers = [i for i, role in enumerate(roles) if role == "assistant"]
-            self._role_weights[roles] = {i: 0.0 if last_only and i < asked else None for i in answers}
-        return self._role_weights[roles]
-
-
-def _placed(start: int, parts: Sequence[tuple[str, float]]) -> list[tuple[Span, float]]:
-    """Texts one after the other as spans; neighbours of one weight are one span."""
-    spans: list[tuple[Span, float]] = []
-    for text, weight in parts:
-        end = start + len(text)
-        if spans and spans[-1][1] == weight:
-            spans[-1] = ((spans[-1][0][0], end), weight)
-        elif text:
-            spans.append(((start, end), weight))
-        start = end
-    return spans
-
-
-def _not_for_sft(row: Row) -> str:
-    if "chosen" in row:
-        return "a preference pair is not learned by sft: it is for rlhf"
-    if "completion" in row:
-        return "an unpaired preference is not learned by sft: it is for rlhf"
-    return "a prompt without an answer is not learned by sft: it is for rlhf"
+        parts.append(((position, len(text)), 1.0))
+        parts = [(span, weight) for span, weight in parts if span[0] < span[1]]
+        spans, weights = [span for span, _ in parts], [weight for _, weight in parts]
+        name = structure(messages, len(turn_weights))
+        return Sample(template.arguments(messages), text, spans, weights, name)

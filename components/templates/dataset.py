@@ -1,66 +1,73 @@
-"""From clean rows in Parquet to token rows in Arrow files that are mapped into memory, and the report on them."""
+"""From clean rows in Parquet to token files, and the report on them."""
 
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from components.errors import DataGateError, MartletError
 from components.files import write_json
 from components.parallel import no_garbage, ordered, processes
-from components.rows import from_arrow, numbers
+from components.rows import from_arrow
 from components.templates.backend import FastTokenizerDiffersError
 from components.templates.chat import ChatTemplate
+from components.templates.encoder import Encoder
+from components.templates.fitting import TruncationStrategy
 from components.templates.report import Part, describe, nothing_to_learn
-from components.templates.tokens import IGNORED, Encoder, Samples, Truncation
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from components.tokens import ShapeName, schema, tokens_writer
 
 Progress = Callable[[dict[str, Any]], None]
+RowGroup = tuple[str, Path, int]
+"""A split, its Parquet file, and the number of a row group in the file."""
 
-ALONE = 8192
-"""Rows up to which one process does the work: starting others would take longer."""
+SINGLE_PROCESS_MAX_ROWS = 8192
+"""Rows of a split up to which one process is faster than several with their start."""
 
 
 class _WeightedError(Exception):
-    """A token has a weight other than 0 and 1, and the files have no column for it yet."""
+    """A token has a weight other than 0 and 1, and the files have no column for weights yet."""
 
 
 def tokenize(
     clean: Path,
     out: Path,
     chat: ChatTemplate,
+    shape: ShapeName,
     max_length: int,
-    truncation_strategy: Truncation = "delete",
+    truncation_strategy: TruncationStrategy = "delete",
     on_progress: Progress | None = None,
     dataset_num_proc: int | None = None,
 ) -> dict[str, Any]:
-    """Tokenise `clean/{train,val}.parquet` into `out/{train,val}.arrow` and report in `out/template.json`.
+    """Write token files `out/{train,val}.arrow` of `clean/{train,val}.parquet`, and a report in `out/template.json`.
 
-    Columns: input_ids and labels (list<int32>, equally long, -100 = not learned), length (int32), source (str) and
-    row (int64) of the clean row; loss_scale (list<float32>, as long) where some token weighs neither 0 nor 1. A row
-    may give several samples. Returns the report.
+    A row may give several token rows of sft. Returns the report.
 
     Args:
+        clean: folder with canonical rows.
+        out: folder for the files.
+        chat: the template and its tokenizer.
+        shape: of the token files, as `components.tokens` has them.
+        max_length: as `Encoder`.
+        truncation_strategy: as `Encoder`.
+        on_progress: called after each row group with the split, the rows so far and all rows.
         dataset_num_proc: processes at work; None is one per core. The files do not depend on it.
 
     Raises:
+        ConfigError: as `Encoder`.
         DataGateError: no row of a file can be learned from.
-        MartletError: the ids are not those of `apply_chat_template`, or a file is not clean rows.
+        MartletError: the ids are not those of `apply_chat_template`, or there are no clean rows.
     """
     splits = {name: clean / f"{name}.parquet" for name in ("train", "val") if (clean / f"{name}.parquet").is_file()}
     if "train" not in splits:
         raise MartletError(f"{clean / 'train.parquet'}: no such file; run the stage validate first")
+    settings = {"shape": shape, "max_length": max_length, "truncation_strategy": truncation_strategy}
     fast, weighted = True, False
     while True:
-        encoding = _Encoding(chat, max_length, truncation_strategy, fast, weighted)
+        work = _GroupEncoder(chat, settings | {"fast": fast, "weighted": weighted})
         try:
             parts = {
-                split: _tokenize_split(split, file, out / f"{split}.arrow", encoding, dataset_num_proc, on_progress)
+                split: _tokenize_split(split, file, out / f"{split}.arrow", work, dataset_num_proc, on_progress)
                 for split, file in splits.items()
             }
         except FastTokenizerDiffersError:
@@ -69,101 +76,63 @@ def tokenize(
             weighted = True
         else:
             break
-    report = describe(chat, max_length, truncation_strategy, weighted, parts)
+    report = describe(chat, settings | {"weighted": weighted}, parts)
     write_json(out / "template.json", report)
     return report
 
 
-class _Encoding:
-    """The work on one row group. The encoder is made by each process for itself: it must not be forked."""
+class _GroupEncoder:
+    """Encodes row groups. Each process makes an encoder of its own, which must not be forked."""
 
-    def __init__(self, chat: ChatTemplate, max_length: int, strategy: Truncation, fast: bool, weighted: bool) -> None:
-        self._settings = (chat, max_length, strategy, fast)
-        self.weighted = weighted
+    def __init__(self, chat: ChatTemplate, settings: dict[str, Any]) -> None:
+        self.chat, self.settings = chat, settings
+        self.schema = schema(settings["shape"], settings["weighted"])
 
     @cached_property
     def encoder(self) -> Encoder:
-        return Encoder(*self._settings)
+        return Encoder(self.chat, **self.settings)
 
-    def __call__(self, item: tuple[str, Path, int]) -> Part:
+    def __call__(self, group: RowGroup) -> Part:
         with no_garbage():
-            return self._encoded(item)
+            return self._part(*group)
 
-    def _encoded(self, item: tuple[str, Path, int]) -> Part:
+    def _part(self, split: str, file: Path, group: int) -> Part:
+        """Return the tokens of a row group, and its share of the report."""
         import pyarrow.parquet as pq
 
-        split, file, group = item
         with pq.ParquetFile(file) as clean:
             [batch] = clean.read_row_group(group).combine_chunks().to_batches()
-        encoder = self.encoder
-        encoder.structures = Counter()
-        samples = encoder(from_arrow(batch))
-        uneven = samples.weights[(samples.weights != 0) & (samples.weights != 1)]
-        if len(uneven) and not self.weighted:
+        self.encoder.structures.clear()
+        source, row = batch["source"].to_pylist(), batch["row"].to_pylist()
+        tokens, _, refused, counts = self.encoder(from_arrow(batch), source, row)
+        if tokens.schema != self.schema:
             raise _WeightedError
-        places = batch.select(["source", "row"])
-        refused = [
-            {"split": split, **places.slice(n, 1).to_pylist()[0], "reason": r.reason, "detail": r.detail}
-            for n, r in sorted(samples.refused.items())
+        refusals = [
+            {"split": split, "source": source[n], "row": row[n], "reason": r.reason, "detail": r.detail}
+            for n, r in sorted(refused.items())
         ]
-        counts = Counter(
-            learnable=int((samples.labels != IGNORED).sum()),
-            truncated=samples.truncated,
-            cut=samples.cut,
-            emptied=samples.emptied,
-        )
-        lengths = Counter(np.diff(samples.offsets).tolist())
-        tokens = _batch(samples, batch, self.weighted)
-        return Part(tokens, len(batch), counts, lengths, encoder.structures, refused, encoder.backend.name)
-
-
-def _batch(samples: Samples, rows: "pa.RecordBatch", weighted: bool) -> "pa.RecordBatch":
-    import pyarrow as pa
-
-    offsets = numbers(samples.offsets.astype(np.int32))
-    columns = [pa.ListArray.from_arrays(offsets, numbers(column)) for column in (samples.ids, samples.labels)]
-    columns.append(numbers(np.diff(samples.offsets).astype(np.int32)))
-    origin = rows.select(["source", "row"]).take(numbers(samples.owners))
-    columns += [origin.column("source").cast(pa.string()), origin.column("row")]
-    if weighted:
-        columns.append(pa.ListArray.from_arrays(offsets, numbers(samples.weights)))
-    return pa.RecordBatch.from_arrays(columns, schema=_schema(weighted))
-
-
-def _schema(weighted: bool) -> "pa.Schema":
-    import pyarrow as pa
-
-    ids = pa.list_(pa.int32())
-    columns = {"input_ids": ids, "labels": ids, "length": pa.int32(), "source": pa.string(), "row": pa.int64()}
-    return pa.schema(columns | ({"loss_scale": pa.list_(pa.float32())} if weighted else {}))
+        lengths = Counter(tokens["length"].to_pylist())
+        structures = Counter(self.encoder.structures)
+        return Part(tokens, len(batch), counts, lengths, structures, refusals, self.encoder.backend.name)
 
 
 def _tokenize_split(
-    split: str, file: Path, out: Path, encoding: _Encoding, wanted: int | None, on_progress: Progress | None
+    split: str, file: Path, out: Path, work: _GroupEncoder, dataset_num_proc: int | None, on_progress: Progress | None
 ) -> Part:
-    """Write the tokens of one split and return its share of the report, without tokens."""
-    import pyarrow as pa
+    """Write the tokens of a split and return its share of the report, without tokens."""
     import pyarrow.parquet as pq
 
     metadata = pq.read_metadata(file)
     total = metadata.num_rows
-    count = 1 if total <= ALONE else processes(wanted)
+    count = 1 if total <= SINGLE_PROCESS_MAX_ROWS else processes(dataset_num_proc)
+    groups = [(split, file, n) for n in range(metadata.num_row_groups) if metadata.row_group(n).num_rows]
     whole = Part(None, 0, Counter(), Counter(), Counter(), [], "")
-    items = [(split, file, g) for g in range(metadata.num_row_groups) if metadata.row_group(g).num_rows]
-    with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, _schema(encoding.weighted)) as writer:
-        for part in ordered(encoding, items, count):
-            writer.write_batch(part.batch)
-            whole = _sum(whole, part)
+    with tokens_writer(out, work.schema) as writer:
+        for part in ordered(work, groups, count):
+            writer.write_batch(part.tokens)
+            whole = whole.plus(part)
             if on_progress:
                 on_progress({"split": split, "step": whole.rows, "total_steps": total})
     if not whole.lengths:
         raise DataGateError(nothing_to_learn(split, file, total, whole.refused))
     return whole
-
-
-def _sum(whole: Part, part: Part) -> Part:
-    whole.counts.update(part.counts)
-    whole.lengths.update(part.lengths)
-    whole.structures.update(part.structures)
-    whole.refused.extend(part.refused)
-    return whole._replace(rows=whole.rows + part.rows, backend=part.backend)

@@ -1,9 +1,12 @@
-"""A row that is not learned from, as a value."""
+"""The reason why a row is not learned from."""
 
 
-class Refused(Exception):  # noqa: N818  # handed on as a value, too
-    """A row that is not learned from: `reason` is the same for all rows of its kind, `detail` is about this one."""
+class Refused(Exception):  # noqa: N818  # a value in reports as well
+    """A row is not learned from: `reason` is the same for all rows of its kind, `detail` is about this row."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
         self.reason, self.detail = reason, detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason

@@ -1,4 +1,4 @@
-"""What template.json says of the tokens, and what they are made of."""
+"""The report on tokens (template.json), and the identity of a model's template and tokenizer."""
 
 import hashlib
 from collections import Counter
@@ -18,9 +18,19 @@ TOKENIZER_FILES = (
 
 
 class Part(NamedTuple):
-    """What one row group gave: its tokens, and its share of the report."""
+    """The tokens of a row group or of a whole split, and its share of the report.
 
-    batch: "pa.RecordBatch | None"
+    Attributes:
+        tokens: of a row group.
+        rows: how many rows were read.
+        counts: as `TokenBatch.counts`.
+        lengths: token rows by length.
+        structures: samples by structure.
+        refused: each with split, source, row, reason and detail.
+        backend: the library that encoded.
+    """
+
+    tokens: "pa.RecordBatch | None"
     rows: int
     counts: Counter[str]
     lengths: Counter[int]
@@ -28,11 +38,23 @@ class Part(NamedTuple):
     refused: list[dict[str, Any]]
     backend: str
 
+    def plus(self, part: "Part") -> "Part":
+        """Return the report on both parts, whose collections are this part's."""
+        self.counts.update(part.counts)
+        self.lengths.update(part.lengths)
+        self.structures.update(part.structures)
+        self.refused.extend(part.refused)
+        return self._replace(rows=self.rows + part.rows, backend=part.backend)
 
-def describe(
-    chat: ChatTemplate, max_length: int, strategy: str, weighted: bool, parts: dict[str, Part]
-) -> dict[str, Any]:
-    """The report on all splits, for template.json."""
+
+def describe(chat: ChatTemplate, settings: dict[str, Any], parts: dict[str, Part]) -> dict[str, Any]:
+    """Return the report on all splits.
+
+    Args:
+        chat: the template and its tokenizer.
+        settings: shape, max_length, truncation_strategy and weighted.
+        parts: the share of each split.
+    """
     refused = [refusal for part in parts.values() for refusal in part.refused]
     structures = sum((part.structures for part in parts.values()), Counter[tuple[str, ...]]())
     return {
@@ -40,9 +62,7 @@ def describe(
         "tokenizer_sha256": tokenizer_sha256(Path(chat.tokenizer.name_or_path)),
         "tokenizer_backend": parts["train"].backend,
         "system": chat.system,
-        "max_length": max_length,
-        "truncation_strategy": strategy,
-        "weighted": weighted,
+        **settings,
         "rows": {split: part.rows for split, part in parts.items()},
         "samples": {split: part.lengths.total() for split, part in parts.items()},
         "learnable_tokens": {split: part.counts["learnable"] for split, part in parts.items()},
@@ -53,7 +73,7 @@ def describe(
         "reasons": dict(Counter(refusal["reason"] for refusal in refused).most_common()),
         "length_histogram": {split: _histogram(part.lengths) for split, part in parts.items()},
         "parity": {
-            "equal": True,  # a difference has stopped the run
+            "equal": True,  # a difference stops the run
             "with": "apply_chat_template",
             "structures": [
                 {"roles": list(roles), "learned_turns": int(learned), "samples": count}
@@ -64,7 +84,7 @@ def describe(
 
 
 def nothing_to_learn(split: str, file: Path, rows: int, refused: list[dict[str, Any]]) -> str:
-    """What a user is told when no row of a split gave a token to learn, every reason with an example."""
+    """Return the error for a split whose rows are all refused: every reason with its count and an example."""
     if not rows:
         return f"template: {file} holds no rows"
     lines = [f"template: every label is masked: none of the {rows} rows of {split} can be learned from"]
@@ -76,7 +96,7 @@ def nothing_to_learn(split: str, file: Path, rows: int, refused: list[dict[str, 
 
 
 def _histogram(lengths: Counter[int]) -> list[dict[str, int]]:
-    """Samples by length in tokens, in bins that double: up to 16, 32, 64…"""
+    """Return token rows by length, in bins that double: up to 16, 32, 64…"""
     bins: Counter[int] = Counter()
     for length, count in lengths.items():
         bins[max(16, 1 << (length - 1).bit_length())] += count
@@ -84,8 +104,8 @@ def _histogram(lengths: Counter[int]) -> list[dict[str, int]]:
 
 
 def identity(folder: Path) -> dict[str, str]:
-    """What of a model's folder decides the tokens: hashes of its chat template, of its tokenizer's files, and of those
-    that say at which tokens it stops."""
+    """Return hashes of what decides the tokens in a model's folder: the chat template, the tokenizer's files, and the
+    files that name the tokens at which the model stops."""
     stops = {n: sha256(folder / n) for n in ("config.json", "generation_config.json") if (folder / n).is_file()}
     return {
         "chat template": _template_sha256(folder),
@@ -95,14 +115,14 @@ def identity(folder: Path) -> dict[str, str]:
 
 
 def _template_sha256(folder: Path) -> str:
-    """Of the file of its own, or of what stands in tokenizer_config.json; nothing is loaded."""
+    """Return the hash of the chat template's files, or of the template in tokenizer_config.json."""
     files = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
-    if found := {file.name: sha256(file) for file in files if file.is_file()}:
-        return sha256_of(found)
+    if hashes := {file.name: sha256(file) for file in files if file.is_file()}:
+        return sha256_of(hashes)
     config = folder / "tokenizer_config.json"
     return sha256_of(read_json(config).get("chat_template") if config.is_file() else None)
 
 
 def tokenizer_sha256(folder: Path) -> str:
-    """One hash over the tokenizer's files; what trains, merges and serves must agree on it."""
+    """Return one hash over the tokenizer's files, on which training, merging and serving must agree."""
     return sha256_of({name: sha256(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file()})

@@ -1,68 +1,86 @@
-"""Which tokens a span of characters is, by the offsets that `tokenizers` gives, and whether they are its text."""
+"""Spans of characters, and which tokens they are by the offsets that `tokenizers` gives."""
 
 import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from components.templates.refused import Refused
-from components.templates.render import Span
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
+Span = tuple[int, int]
+"""[start, end): characters of a text, or tokens of a list."""
 
-def runs(spans: Sequence[Span]) -> list[Span]:
-    """Spans that touch, each row of them as one."""
-    joined: list[Span] = []
-    for start, stop in spans:
-        if joined and joined[-1][1] == start:
-            joined[-1] = (joined[-1][0], stop)
+
+def joined(spans: Sequence[Span]) -> list[Span]:
+    """Return the spans with adjacent ones joined into one."""
+    runs: list[Span] = []
+    for start, end in spans:
+        if runs and runs[-1][1] == start:
+            runs[-1] = (runs[-1][0], end)
         else:
-            joined.append((start, stop))
-    return joined
+            runs.append((start, end))
+    return runs
 
 
 def token_spans(encoding: "Encoding", text: str, spans: Sequence[Span]) -> list[Span]:
-    """The tokens [first, end) of each span of characters, by the offsets that `tokenizers` gives.
+    """Return the tokens [first, end) of each span of characters, by the offsets of an encoding.
+
+    A token crossing two adjacent spans is assigned to the span containing its first byte. Where an added token swallows
+    whitespace behind the end tag (`rstrip` in tokenizer.json), the token is the tag. Where the first token of a span
+    begins before the span and is whitespace within it, the span begins with the next token.
 
     Raises:
-        Refused: a token lies on both sides of an outer end. Whitespace that an added token swallows behind the end
-            tag (`rstrip` in tokenizer.json) is let pass: the token is the tag. So is whitespace that one token has
-            in common with what stands before the span, which begins with the next token then.
+        Refused: another token lies on both sides of an outer end of a span.
     """
-    borders: dict[int, int] = {}
-    for start, stop in runs(spans):
-        borders[start], borders[stop] = _outer(encoding, text, start, stop)
+    token_at: dict[int, int] = {}
+    for start, end in joined(spans):
+        token_at[start], token_at[end] = _outer_tokens(encoding, text, start, end)
     for start, _ in spans:
-        if start not in borders:  # a token over an inner border belongs to the span that it begins in
+        if start not in token_at:
             token = encoding.char_to_token(start)
             if token is None:
                 raise Refused("the tokenizer drops a character of the answer", repr(text[start : start + 20]))
-            borders[start] = token + (encoding.token_to_chars(token)[0] < start)  # type: ignore[index]
-    return [(borders[start], borders[stop]) for start, stop in spans]
+            token_at[start] = token + (encoding.token_to_chars(token)[0] < start)  # type: ignore[index]
+    return [(token_at[start], token_at[end]) for start, end in spans]
 
 
-def _outer(encoding: "Encoding", text: str, start: int, stop: int) -> Span:
-    first, last = encoding.char_to_token(start), encoding.char_to_token(stop - 1)
+def _outer_tokens(encoding: "Encoding", text: str, start: int, end: int) -> Span:
+    """Return the tokens [first, end) of one span that no other touches."""
+    first, last = encoding.char_to_token(start), encoding.char_to_token(end - 1)
     if first is None or last is None:
         raise Refused("the tokenizer drops a character at an end of the answer", repr(text[start : start + 20]))
-    while last + 1 < len(encoding) and (encoding.token_to_chars(last + 1) or (stop, stop))[0] < stop:
+    while last + 1 < len(encoding) and (encoding.token_to_chars(last + 1) or (end, end))[0] < end:
         last += 1  # one character may take several tokens
-    begins, border = encoding.token_to_chars(first)  # type: ignore[misc]
-    if begins < start and is_blank(text, start, border, stop):
-        first, begins = first + 1, start
-    ends: int = encoding.token_to_chars(last)[1]  # type: ignore[index]
-    if begins != start or text[stop:ends].strip():
-        raise Refused("an end of the answer falls inside a token", repr(text[min(begins, start) : start + 20]))
+    first_start, first_end = encoding.token_to_chars(first)  # type: ignore[misc]
+    if first_start < start and begins_with_whitespace(text, start, first_end, end):
+        first, first_start = first + 1, start
+    last_end: int = encoding.token_to_chars(last)[1]  # type: ignore[index]
+    if first_start != start or text[end:last_end].strip():
+        raise Refused("an end of the answer falls inside a token", repr(text[min(first_start, start) : start + 20]))
     return first, last + 1
 
 
-def is_blank(text: str, start: int, border: int, stop: int) -> bool:
-    """Whether the first characters of a span, up to a border within it, are whitespace of one byte each."""
+def begins_with_whitespace(text: str, start: int, border: int, end: int) -> bool:
+    """Return whether the characters [start, border) of the span [start, end) are whitespace of one byte each."""
     head = text[start:border]
-    return border < stop and head.isspace() and head.isascii()
+    return border < end and head.isspace() and head.isascii()
 
 
-def plain(text: str) -> str:
-    """Text without what tokenizers do not keep: compatibility forms, whitespace and SentencePiece's mark for it."""
+def canonical(text: str) -> str:
+    """Return the text without what tokenizers do not keep: compatibility forms, whitespace, SentencePiece's `▁`."""
     return "".join(unicodedata.normalize("NFKC", text).replace("\u2581", " ").split())
+
+
+def weighted_spans(start: int, parts: Sequence[tuple[str, float]]) -> list[tuple[Span, float]]:
+    """Return the spans of texts that follow one another from `start`, with adjacent spans of one weight joined."""
+    spans: list[tuple[Span, float]] = []
+    for text, weight in parts:
+        end = start + len(text)
+        if spans and spans[-1][1] == weight:
+            spans[-1] = ((spans[-1][0][0], end), weight)
+        elif text:
+            spans.append(((start, end), weight))
+        start = end
+    return spans

@@ -1,21 +1,26 @@
 """Rows as a model will see them."""
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from components import data, templates
 from components.config import Params
 from components.rows import Row, read_batches
+from components.tokens import IGNORED, ShapeName, TokenRow, TokenRows
 from tasks.looking.folder import folder, in_order
 from tasks.stages import fetch, template
 from tasks.stages.paths import Paths
 
+SHAPE_OF: dict[str, ShapeName] = {"chosen": "preference", "completion": "label"}
+"""Column of a row to the shape of its tokens; other rows are for sft."""
+
 
 class Sample(NamedTuple):
-    """What is learned in one go: `name` is chosen or rejected for a preference, completion for a judged answer."""
+    """One sequence of a row: `name` is chosen or rejected for a preference, completion for a judged answer."""
 
     name: str
     input_ids: list[int]
@@ -36,46 +41,74 @@ class Looked(NamedTuple):
 def rows(params: Params, workspace: Path) -> "Generator[tuple[Any, Iterator[Looked]]]":
     """Give the tokenizer, and the rows of the datasets in their order, each with what the model would learn.
 
-    The data gate is not asked: rows that it would leave out are shown as well.
+    The data gate is left out: the rows that it would refuse are shown as well.
     """
     with folder(in_order(params), workspace) as (params, paths):
         fetch.run(params, paths)
         chat = template.chat_template(params, paths)
-        asked = params.template  # what is looked at is shown at once, so no other tokenizer may turn out to differ
-        encoder = templates.Encoder(chat, asked.max_length, asked.truncation_strategy, fast=False)
+        settings = (params.template.max_length, params.template.truncation_strategy)
+
+        @cache
+        def encoder(shape: ShapeName) -> templates.Encoder:
+            # Rows are shown as they come, so that fastokens, whose ids may turn out wrong later, is not for them.
+            return templates.Encoder(chat, shape, *settings, fast=False, weighted=True)
+
         yield chat.tokenizer, _looked(paths, encoder)
 
 
-def _looked(paths: Paths, encoder: templates.Encoder) -> Iterator[Looked]:
+def _looked(paths: Paths, encoder: Callable[[ShapeName], templates.Encoder]) -> Iterator[Looked]:
+    """Yield the rows of the raw file with their samples."""
     for batch in read_batches(paths.raw / "train.parquet", batch_size=256):
-        read = [_read(raw) for raw in batch.column("raw").to_pylist()]
-        parts = [
-            (n, name, row) for n, found in enumerate(read) if isinstance(found, dict) for name, row in found.items()
-        ]
-        outcomes = encoder([row for _, _, row in parts]).listed(len(parts))
-        samples: dict[int, list[Sample]] = defaultdict(list)
-        refused = {n: found for n, found in enumerate(read) if isinstance(found, str)}
-        for (n, name, _), outcome in zip(parts, outcomes, strict=True):
-            if isinstance(outcome, templates.Refused):
-                refused[n] = f"{outcome.reason}{f': {outcome.detail}' if outcome.detail else ''}"
+        source, number = batch.column("source").to_pylist(), batch.column("row").to_pylist()
+        refused: dict[int, str] = {}
+        by_shape: dict[ShapeName, dict[int, Row]] = defaultdict(dict)
+        for n, raw in enumerate(batch.column("raw").to_pylist()):
+            row = _canonical(raw)
+            if isinstance(row, str):
+                refused[n] = row
             else:
-                samples[n] += [Sample(name, *encoded) for encoded in outcome]
-        places = zip(batch.column("source").to_pylist(), batch.column("row").to_pylist(), strict=True)
-        for n, (source, row) in enumerate(places):
-            yield Looked(source, row, [] if n in refused else samples[n], refused.get(n, ""))
+                by_shape[_shape_of(row)][n] = row
+        samples: dict[int, list[Sample]] = defaultdict(list)
+        for shape, rows_of_shape in by_shape.items():
+            indices = list(rows_of_shape)
+            tokens = encoder(shape)(
+                list(rows_of_shape.values()), [source[n] for n in indices], [number[n] for n in indices]
+            )
+            refused |= {indices[n]: str(refusal) for n, refusal in tokens.refused.items()}
+            token_rows = TokenRows(tokens.tokens)
+            for n, owner in enumerate(tokens.owners):
+                samples[indices[owner]] += _samples(token_rows[n])
+        for n in range(len(batch)):
+            yield Looked(source[n], number[n], samples[n], refused.get(n, ""))
 
 
-def _read(raw: str) -> dict[str, Row] | str:
-    """The conversations of a row by name; or why no format can read it."""
+def _canonical(raw: str) -> Row | str:
+    """Return the canonical row, or why no format can read it."""
     import orjson
 
     try:
-        row = data.to_row(orjson.loads(raw))
+        return data.to_row(orjson.loads(raw))
     except ValueError as error:
         return str(error)
-    answers = [name for name in ("chosen", "rejected", "completion") if name in row]
-    if not answers:
-        return {"": row}
-    beside = {key: value for key, value in row.items() if key not in ("prompt", "label", *answers)}
-    asked = [{**m, "loss_scale": 0.0} if m["role"] == "assistant" else m for m in row.get("prompt", [])]
-    return {name: {**beside, "messages": [*asked, *row[name]]} for name in answers}
+
+
+def _shape_of(row: Row) -> ShapeName:
+    """Return the shape of a row's tokens."""
+    for column, shape in SHAPE_OF.items():
+        if column in row:
+            return shape
+    return "sft"
+
+
+def _samples(row: TokenRow) -> list[Sample]:
+    """Return the sequences of a token row, each answer of a preference with the prompt before."""
+    if "input_ids" in row:
+        return [Sample("", row["input_ids"].tolist(), row["labels"].tolist(), row["loss_scale"].tolist())]
+    prompt = row["prompt_ids"].tolist()
+    samples: list[Sample] = []
+    for name in ("chosen", "rejected", "completion"):
+        if f"{name}_ids" in row:
+            labels = [IGNORED] * len(prompt) + row[f"{name}_labels"].tolist()
+            weights = [float(label != IGNORED) for label in labels]
+            samples.append(Sample(name, prompt + row[f"{name}_ids"].tolist(), labels, weights))
+    return samples

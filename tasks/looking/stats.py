@@ -1,7 +1,6 @@
 """Figures on the tokens of a dataset."""
 
 import shutil
-from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,34 +8,42 @@ from components import training
 from components.config import Params
 from components.errors import DataGateError
 from components.files import read_json
+from components.tokens import TokenRows
 from tasks.looking.folder import folder
 from tasks.stages import fetch, reuse
 
-IGNORED = -100
-
 
 class Stats(NamedTuple):
-    """Figures on the tokens of a dataset: `lengths` of all samples, and by source the samples, tokens, and tokens
-    learned; `fill` is the share of a batch that is no padding, by the way in which batches are made."""
+    """Figures on the tokens of a dataset.
+
+    Attributes:
+        fetched: the result of the stage fetch.
+        checked: the result of the stage validate.
+        tokens: the result of the stage template.
+        checks: of the data gate.
+        reasons: how many rows were refused, by reason.
+        lengths: of all samples, in tokens.
+        sources: by source the samples, tokens and learned tokens.
+        fill: the share of a batch that is no padding, by the way in which batches are made.
+    """
 
     fetched: dict[str, Any]
     checked: dict[str, Any]
     tokens: dict[str, Any]
     checks: list[dict[str, Any]]
     reasons: dict[str, int]
-    lengths: "Any"
+    lengths: Any
     sources: dict[str, dict[str, int]]
     fill: dict[str, float]
 
 
 def stats(params: Params, workspace: Path) -> Stats:
-    """Take the datasets through fetch, gate and template, and count.
+    """Return figures on the datasets after fetch, gate and template.
 
     Raises:
         DataGateError: the gate closed; its report is kept as data-report.html.
     """
     import numpy as np
-    import pyarrow as pa
 
     with folder(params, workspace) as (params, paths):
         fetched = fetch.run(params, paths)
@@ -47,36 +54,28 @@ def stats(params: Params, workspace: Path) -> Stats:
             error.args = (str(error).replace(str(paths.reports / "data.html"), kept),)
             raise
         tokens = reuse.run("template", params, paths)
-        sources: dict[str, Counter[str]] = defaultdict(Counter)
-        lengths: list[np.ndarray] = []
-        with pa.OSFile(str(paths.tokens / "train.arrow")) as file:
-            reader = pa.ipc.open_file(file)
-            for n in range(reader.num_record_batches):
-                batch = reader.get_batch(n)
-                lengths.append(batch.column("length").to_numpy())
-                _count(batch, sources)
+        token_rows = TokenRows(paths.tokens / "train.arrow")
+        lengths, sources = np.array(token_rows.lengths), _by_source(token_rows)
         reasons = read_json(paths.tokens / "template.json")["reasons"]
         checks = read_json(paths.reports / "data.json")["checks"]
-    whole = np.concatenate(lengths)
-    counted = {name: dict(counts) for name, counts in sources.items()}
-    fill = _fill(whole, params.train.per_device_train_batch_size, params.template.max_length, params.data.data_seed)
-    return Stats(fetched, checked, tokens, checks, reasons, whole, counted, fill)
+    fill = _fill(lengths, params.train.per_device_train_batch_size, params.template.max_length, params.data.data_seed)
+    return Stats(fetched, checked, tokens, checks, reasons, lengths, sources, fill)
 
 
-def _count(batch: Any, sources: dict[str, "Counter[str]"]) -> None:
+def _by_source(rows: TokenRows) -> dict[str, dict[str, int]]:
+    """Return the samples, tokens and learned tokens of each source."""
     import numpy as np
 
-    lengths = batch.column("length").to_numpy()
-    labels = batch.column("labels")
-    learned = np.concatenate([[0], np.cumsum(labels.flatten().to_numpy() != IGNORED)])
-    ends = np.cumsum(lengths)
-    per_row = learned[ends] - learned[ends - lengths]
-    names = np.array(batch.column("source").to_pylist())
-    for name in np.unique(names):
-        own = names == name
-        sources[str(name)].update(
-            samples=int(own.sum()), tokens=int(lengths[own].sum()), learned=int(per_row[own].sum())
-        )
+    learned, names = rows.learned(), np.array(rows.sources())
+    sources: dict[str, dict[str, int]] = {}
+    for name in dict.fromkeys(names.tolist()):
+        of_name = names == name
+        sources[name] = {
+            "samples": int(of_name.sum()),
+            "tokens": int(rows.lengths[of_name].sum()),
+            "learned": int(learned[of_name].sum()),
+        }
+    return sources
 
 
 def _fill(lengths: Any, batch_size: int, capacity: int, seed: int) -> dict[str, float]:

@@ -170,11 +170,11 @@ def _tokens(params: Params, paths: Paths, scratch: Path, pipe: Connection, tally
     start = data.Position(*state["position"]) if state["position"] else None
     for position, items, ends in stream.chunks(start):
         state = {"position": list(position), "tally": tally.saved(), "number": number, "fast": encode.fast}
-        samples = encode(sieve(items, tally), tally)
+        tokens = encode(sieve(items, tally), tally)
         tally.hold(params.validation.max_dropped, ends)
-        chunk = training.Chunk(
-            samples.ids, samples.labels, samples.weights, samples.offsets, number, position.epoch, state
-        )
+        offsets = tokens["input_ids"].offsets.to_numpy()
+        ids, labels, weights = (tokens[name].values.to_numpy() for name in ("input_ids", "labels", "loss_scale"))
+        chunk = training.Chunk(ids, labels, weights, offsets, number, position.epoch, state)
         pipe.send(("chunk", chunk, tally.saved()))
         number += 1
 
@@ -189,18 +189,20 @@ class _Encoding:
     def __call__(self, rows: list[tuple[data.Item, dict[str, Any]]], tally: data.Tally) -> Any:
         if self.encoder is None:
             asked = self.asked
-            self.encoder = templates.Encoder(self.chat, asked.max_length, asked.truncation_strategy, self.fast)
+            settings = (template.SHAPE, asked.max_length, asked.truncation_strategy, self.fast)
+            self.encoder = templates.Encoder(self.chat, *settings, weighted=True)
         self.encoder.distrust()
         try:
-            samples = self.encoder([row for _, row in rows])
+            items = [item for item, _ in rows]
+            batch = self.encoder([row for _, row in rows], [i.source for i in items], [i.number for i in items])
         except templates.FastTokenizerDiffersError:
             self.fast, self.encoder = False, None
             return self(rows, tally)
-        for index, refused in sorted(samples.refused.items()):
+        for index, refused in sorted(batch.refused.items()):
             words = f"{refused.reason} ({refused.detail})" if refused.detail else refused.reason
             tally.leave_out(f"template: {refused.reason}", rows[index][0], words)
-        tally.samples += len(samples.owners)
-        return samples
+        tally.samples += len(batch.owners)
+        return batch.tokens
 
 
 def _about(params: Params, paths: Paths, stream: data.Stream) -> dict[str, Any]:

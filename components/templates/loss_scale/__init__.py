@@ -5,78 +5,93 @@ A strategy is a file of this folder, or one of `--external_plugins`, with a func
     def weigh(response: str, query: str) -> list[tuple[str, float]]
 
 that cuts the response into parts, whose texts joined are the response, and gives each its weight; `query` is the
-message before it. The file's name is the strategy's. `a+b` applies b to the parts of a and multiplies; in front may
-stand which turns are learned at all: `default` (every answer), `last_round` (those after the last question or tool
-result) or `all` (every token of the row).
+message before. The file's name is the strategy's. `a+b` applies b to the parts of a and multiplies; in front may stand
+which turns are learned at all: `default` (every answer), `last_round` (those after the last question or tool result) or
+`all` (every token of the row).
 """
 
-import importlib
-import importlib.util
 import math
-import pkgutil
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from components.errors import ConfigError, did_you_mean
-from components.templates.loss_scale.parts import Parts
+from components.errors import ConfigError
+from components.plugins import Kind, where
+from components.templates.loss_scale._parts import Parts
 
 BASES = ("default", "last_round", "all")
-Weigh = Callable[[str, str], Parts]
+"""Which turns are learned."""
+TurnWeights = dict[int, float | None]
+"""By assistant's turn: 0 where the turn is not learned, None where the strategies weigh its parts."""
+
+
+class Strategy(Protocol):
+    """A module that weighs the parts of a response."""
+
+    weigh: Callable[[str, str], Parts]
+
+
+STRATEGIES = Kind("loss scale", "loss_scale", "components.templates.loss_scale", Strategy)
 
 
 class LossScale(NamedTuple):
-    """Which turns are learned (one of `BASES`), and the functions that weigh their parts."""
+    """Which turns are learned (one of `BASES`), and the strategies that weigh their parts."""
 
     base: str = "default"
-    weighs: tuple[Weigh, ...] = ()
+    strategies: tuple[Strategy, ...] = ()
 
     def __call__(self, response: str, query: str) -> Parts:
-        """The parts of a response and their weights, neighbours of one weight joined."""
+        """Return the parts of a response and their weights.
+
+        Raises:
+            ConfigError: a strategy raises, or returns no parts and weights of the response; the message names the line.
+        """
         parts = [(response, 1.0)]
-        for weigh in self.weighs:
-            parts = [(text, weight * w) for part, weight in parts for text, w in weigh(part, query) if text]
-        if not all(math.isfinite(weight) and weight >= 0 for _, weight in parts):
-            raise ConfigError("loss_scale: a weight that a strategy returns must be a number of 0 or more")
-        if "".join(text for text, _ in parts) != response:
-            raise ConfigError("loss_scale: the parts that a strategy returns are not the response it was given")
+        for strategy in self.strategies:
+            parts = [(text, weight * w) for part, weight in parts for text, w in _weigh(strategy, part, query) if text]
         return parts
 
 
+@lru_cache(maxsize=10_000)
+def turn_weights_of(base: str, roles: tuple[str, ...]) -> TurnWeights:
+    """Return the weights of the assistant's turns for a row of `roles` without weights of its own."""
+    last_question = max((i for i, role in enumerate(roles) if role in ("user", "tool")), default=-1)
+    last_only = base == "last_round"
+    turns = [i for i, role in enumerate(roles) if role == "assistant"]
+    return {i: 0.0 if last_only and i < last_question else None for i in turns}
+
+
 def strategy(spec: str, external_plugins: Sequence[str | Path] = ()) -> LossScale:
-    """The strategy that `spec` names, such as `default`, `hermes` or `last_round+ignore_empty_think`.
+    """Return the loss scale of a name such as `default`, `hermes` or `last_round+ignore_empty_think`.
 
     Raises:
         ConfigError: there is no such strategy, or a plugin is not one.
     """
-    builtin = {module.name for module in pkgutil.iter_modules(__path__)} - {"parts"}
-    plugins = {Path(file).stem: Path(file) for file in external_plugins}
     base, *names = spec.split("+") if spec.partition("+")[0] in BASES else ("default", *spec.split("+"))
-    weighs = []
-    for name in names:
-        if name in plugins:
-            weighs.append(_from_file(plugins[name]))
-        elif name in builtin:
-            weighs.append(importlib.import_module(f"{__name__}.{name}").weigh)
-        else:
-            known = sorted({*BASES, *builtin, *plugins})
-            raise ConfigError(
-                f"loss_scale: no strategy '{name}'{did_you_mean(name, known)}; there are {', '.join(known)}"
-            )
-    return LossScale(base, tuple(weighs))
+    if misplaced := set(BASES).intersection(names):
+        raise ConfigError(f"loss_scale: {spec}: `{min(misplaced)}` stands once, in front of the others")
+    files = [Path(file) for file in external_plugins]
+    return LossScale(base, tuple(STRATEGIES.load(name, files) for name in names))
 
 
-def _from_file(file: Path) -> Weigh:
-    if not file.is_file():
-        raise ConfigError(f"external_plugins: {file}: no such file")
-    spec = importlib.util.spec_from_file_location(f"martlet_plugin_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"external_plugins: {file}: is not a Python file")
-    module = importlib.util.module_from_spec(spec)
+def _weigh(strategy: Strategy, response: str, query: str) -> Parts:
+    """Return the parts of a response by one strategy.
+
+    Raises:
+        ConfigError: as `LossScale.__call__`.
+    """
+    file = Path(str(getattr(strategy, "__file__", "")))
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"external_plugins: {file}: {type(error).__name__}: {error}") from error
-    if not callable(getattr(module, "weigh", None)):
-        raise ConfigError(f"external_plugins: {file}: has no function `weigh(response, query)`")
-    return module.weigh
+        parts = list(strategy.weigh(response, query))
+        valid = all(math.isfinite(weight) and weight >= 0 for _, weight in parts)
+        whole = "".join(text for text, _ in parts) == response
+    except Exception as error:
+        raise ConfigError(f"loss_scale: {where(error, file)}: {type(error).__name__}: {error}") from error
+    code = getattr(strategy.weigh, "__code__", None)
+    line = f"{file}:{code.co_firstlineno}" if code else str(file)
+    if not valid:
+        raise ConfigError(f"loss_scale: {line}: a weight that `weigh` returns must be a number of 0 or more")
+    if not whole:
+        raise ConfigError(f"loss_scale: {line}: the parts that `weigh` returns are not the response")
+    return parts

@@ -1,6 +1,6 @@
 """Agent-FLAN: tools, their arguments, and answers to questions about them count three times (arXiv 2403.12881)."""
 
-from components.templates.loss_scale.parts import Parts, by_words
+from components.templates.loss_scale._parts import Parts, by_words
 
 TOOLS = (
     "Name:",

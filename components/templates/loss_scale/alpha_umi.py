@@ -1,6 +1,6 @@
 """Alpha-UMi: as ReAct, and what comes next counts twice (arXiv 2401.07324)."""
 
-from components.templates.loss_scale.parts import Parts, by_words
+from components.templates.loss_scale._parts import Parts, by_words
 from components.templates.loss_scale.react import WORDS
 
 

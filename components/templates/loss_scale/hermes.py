@@ -1,6 +1,6 @@
 """Hermes: tool calls count twice."""
 
-from components.templates.loss_scale.parts import Parts, by_patterns
+from components.templates.loss_scale._parts import Parts, by_patterns
 
 
 def weigh(response: str, _: str) -> Parts:

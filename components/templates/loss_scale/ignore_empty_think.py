@@ -1,6 +1,6 @@
 """An empty thought at the beginning of an answer is not learned."""
 
-from components.templates.loss_scale.parts import Parts, by_patterns
+from components.templates.loss_scale._parts import Parts, by_patterns
 
 EMPTY = {
     r"^\s*<think>\s*</think>\s*": 0.0,

@@ -1,6 +1,6 @@
 """The tag that opens a thought at the beginning of an answer is not learned."""
 
-from components.templates.loss_scale.parts import Parts, by_patterns
+from components.templates.loss_scale._parts import Parts, by_patterns
 
 
 def weigh(response: str, _: str) -> Parts:

@@ -1,6 +1,6 @@
 """Qwen 2's tool calls: function and arguments count twice, what the tool answered is not learned."""
 
-from components.templates.loss_scale.parts import Parts, by_words
+from components.templates.loss_scale._parts import Parts, by_words
 
 WORDS = {
     "✿FUNCTION✿:": (2.0, 2.0),

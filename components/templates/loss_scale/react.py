@@ -1,6 +1,6 @@
 """ReAct: the tool and its input count twice, what the tool answered is not learned (arXiv 2309.00986)."""
 
-from components.templates.loss_scale.parts import Parts, by_words
+from components.templates.loss_scale._parts import Parts, by_words
 
 WORDS = {
     "Action:": (2.0, 2.0),

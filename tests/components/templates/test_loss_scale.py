@@ -126,8 +126,13 @@ def test_a_row_of_which_nothing_counts_is_refused() -> None:
 
 
 def test_an_unknown_strategy_is_told_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"no strategy 'ract' \(did you mean 'react'\?\); there are agentflan, all"):
+    with pytest.raises(ConfigError, match=r"no loss scale 'ract' \(did you mean 'react'\?\); choose one of agentflan"):
         strategy("last_round+ract")
+
+
+def test_which_turns_are_learned_stands_in_front() -> None:
+    with pytest.raises(ConfigError, match=r"hermes\+all: `all` stands once, in front"):
+        strategy("hermes+all")
 
 
 def test_a_plugin_is_a_file_with_a_function(tmp_path: Path) -> None:
@@ -144,9 +149,10 @@ def test_a_plugin_is_a_file_with_a_function(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("x = 1", "has no function `weigh"),
-        ("import nowhere_to_be_found", "ModuleNotFoundError"),
-        ("def weigh(response, query):\n    return [('', 1.0)]", "are not the response"),
+        ("x = 1", r"mine\.py: not a complete loss scale: `weigh` missing"),
+        ("import nowhere_to_be_found", r"mine\.py:1: ModuleNotFoundError"),
+        ("def weigh(response, query):\n    return [('', 1.0)]", r"mine\.py:1: .*are not the response"),
+        ("\ndef weigh(response, query):\n    return 1 / 0", r"mine\.py:3: ZeroDivisionError"),
     ],
 )
 def test_a_plugin_that_is_none_is_told(tmp_path: Path, code: str, message: str) -> None:

@@ -13,10 +13,18 @@ from hypothesis import strategies as st
 
 from components.errors import ConfigError
 from components.rows import rows_writer, to_arrow
-from components.templates import ChatTemplate, Refused, encode, strategy, tokenize
-from components.templates.backend import Backend, FastTokenizerDiffersError
+from components.templates import (
+    ChatTemplate,
+    Encoder,
+    FastTokenizerDiffersError,
+    Refused,
+    encode,
+    strategy,
+    tokenize,
+)  # fmt: skip
+from components.templates.backend import Backend, fast_tokenizer
 from components.templates.spans import token_spans
-from components.templates.tokens import IGNORED, Encoder
+from components.tokens import IGNORED
 from tests.components.templates.styles import STYLES, tokenizer
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -63,19 +71,48 @@ def test_spans_by_bytes_are_spans_by_offsets(texts: list[str], data: st.DataObje
                 token_spans(encoding, texts[i], [span])
 
 
-def test_a_fast_tokenizer_that_differs_is_seen() -> None:
-    backend = Backend(tokenizer(STYLES["chatml"]))
-    backend.fast = other_tokenizer(tokenizer(STYLES["chatml"]))
+def test_a_fast_tokenizer_that_differs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    tok = tokenizer(STYLES["chatml"])
+    monkeypatch.setattr("components.templates.backend.fast_tokenizer", lambda _: other_tokenizer(tok))
+    backend = Backend(tok)
     with pytest.raises(FastTokenizerDiffersError):
         backend.encode(["The answer is that the other one is here."])
 
 
-def test_characters_not_seen_before_are_compared_wherever_they_stand() -> None:
-    backend = Backend(tokenizer(STYLES["chatml"]))
+class WrongIn:
+    """fastokens with a wrong first id in the text number `wrong`."""
+
+    def __init__(self, fast: fastokens.Tokenizer, wrong: int) -> None:
+        self.fast, self.wrong = fast, wrong
+
+    def encode_batch_flat(self, texts: list[str], add_special_tokens: bool) -> tuple[bytes, bytes]:
+        ids, offsets = self.fast.encode_batch_flat(texts, add_special_tokens=add_special_tokens)
+        changed = np.frombuffer(ids, np.uint32).copy()
+        changed[np.frombuffer(offsets, np.uint64)[self.wrong]] += 1
+        return changed.tobytes(), offsets
+
+
+@pytest.mark.parametrize(
+    ("wrong", "times", "seen"),
+    [(0, 1, True), (64, 1, True), (77, 1, True), (76, 1, False), (78, 1, False), (77, 2, False), (192, 2, True)],
+)
+def test_every_64th_text_is_compared_and_the_first_with_new_characters(
+    wrong: int, times: int, seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = ["plain"] * 200
     texts[77] = "多"
-    assert {0, 64, 77, 128, 192} == backend._chosen(texts)
-    assert {0, 64, 128, 192} == backend._chosen(texts)
+    other = WrongIn(fast_tokenizer(Backend(tokenizer(STYLES["chatml"])).exact), wrong)
+    monkeypatch.setattr("components.templates.backend.fast_tokenizer", lambda _: other)
+    backend = Backend(tokenizer(STYLES["chatml"]))
+    for _ in range(times - 1):  # the second time its characters are not new
+        other.wrong = 1
+        backend.encode(texts)
+        other.wrong = wrong
+    if seen:
+        with pytest.raises(FastTokenizerDiffersError):
+            backend.encode(texts)
+    else:
+        backend.encode(texts)
 
 
 def test_a_run_whose_fast_tokenizer_differs_is_done_again_without_it(
@@ -85,7 +122,7 @@ def test_a_run_whose_fast_tokenizer_differs_is_done_again_without_it(
     write(tmp_path / "clean", [row("What is the answer?", "The answer is here.")] * 3)
     expected = tokenize_to(tmp_path / "expected", tmp_path / "clean", tok)
     assert expected["tokenizer_backend"] == "fastokens"
-    monkeypatch.setattr("components.templates.backend._fastokens", lambda _: other_tokenizer(tok))
+    monkeypatch.setattr("components.templates.backend.fast_tokenizer", lambda _: other_tokenizer(tok))
     report = tokenize_to(tmp_path / "found", tmp_path / "clean", tok)
     assert report["tokenizer_backend"] == "tokenizers"
     assert (tmp_path / "found/train.arrow").read_bytes() == (tmp_path / "expected/train.arrow").read_bytes()
@@ -108,8 +145,8 @@ def test_split_keeps_every_token_once_and_drops_pieces_with_nothing_to_learn() -
     assert [i for piece in pieces for i in piece.input_ids] == whole.input_ids[begin:]
     assert [label for piece in pieces for label in piece.labels] == whole.labels[begin:]
     assert all(len(piece.input_ids) <= size for piece in pieces)
-    samples = Encoder(chat, size, "split")([content])
-    assert (samples.truncated, samples.cut, samples.emptied) == (1, 1, begin // size)
+    counts = Encoder(chat, "sft", size, "split")([content], ["x"], [0]).counts
+    assert (counts["truncated"], counts["cut"], counts["emptied"]) == (1, 1, begin // size)
 
 
 @settings(max_examples=40, deadline=None)
@@ -143,7 +180,7 @@ def test_an_answer_of_weight_zero_is_not_learned_and_another_weight_has_its_colu
 
 
 def test_several_processes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.templates.dataset.ALONE", 0)
+    monkeypatch.setattr("components.templates.dataset.SINGLE_PROCESS_MAX_ROWS", 0)
     tok = tokenizer(STYLES["chatml"])
     write(
         tmp_path / "clean", [row(f"question {n}", f"answer {n} <|im_end|>" if n % 7 == 3 else "yes") for n in range(60)]
@@ -165,7 +202,7 @@ def write(folder: Path, rows: list[dict]) -> None:
 
 def tokenize_to(out: Path, clean: Path, tok, processes: int = 1) -> dict:
     out.mkdir()
-    return tokenize(clean, out, ChatTemplate(tok), 512, dataset_num_proc=processes)
+    return tokenize(clean, out, ChatTemplate(tok), "sft", 512, dataset_num_proc=processes)
 
 
 def table(folder: Path) -> pa.Table:

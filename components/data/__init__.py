@@ -9,8 +9,9 @@
 """
 
 from components.data.collect import Collected, collect_questions, collect_rows, read_questions, write_questions
+from components.data.expectations import hold_expectations
 from components.data.formats import to_row
-from components.data.gate import Verdict, hold_expectations, inspect
+from components.data.gate import Verdict, inspect
 from components.data.memo import remember
 from components.data.report import write_report
 from components.data.resolve import resolve

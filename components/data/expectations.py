@@ -23,7 +23,18 @@ from components.rows import from_arrow
 PLACE = ["split", "source", "row"]
 
 
-def expect(verdict: Verdict, docs: Path) -> list[dict[str, Any]]:
+def hold_expectations(verdict: Verdict, docs: Path) -> None:
+    """Hold the contract of named expectations against the clean rows; a failed one closes the gate.
+
+    Args:
+        docs: a folder for Great Expectations' Data Docs.
+    """
+    verdict.expectations = _expect(verdict, docs)
+    failed = [f"'{e['name']}' does not hold ({e['observed']})" for e in verdict.expectations if not e["success"]]
+    verdict.add("expectations", "block", len(failed), f"expectations: {', '.join(failed)}" if failed else "")
+
+
+def _expect(verdict: Verdict, docs: Path) -> list[dict[str, Any]]:
     """Hold the suite against the clean rows of a verdict; return `{name, success, observed}` for each expectation.
 
     Args:

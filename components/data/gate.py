@@ -191,16 +191,3 @@ def _causes(verdict: Verdict) -> str:
     counts = ", ".join(f"{name} {count:,}" for name, count in out.items())
     first = f", first {verdict.findings.of('rejected')[0]}" if out and not verdict.reasons else ""
     return f" ({counts}{first})" if counts else ""
-
-
-def hold_expectations(verdict: Verdict, docs: Path) -> None:
-    """Hold the contract of named expectations against the clean rows; a failed one closes the gate.
-
-    Args:
-        docs: a folder for Great Expectations' Data Docs.
-    """
-    from components.data.expectations import expect
-
-    verdict.expectations = expect(verdict, docs)
-    failed = [f"'{e['name']}' does not hold ({e['observed']})" for e in verdict.expectations if not e["success"]]
-    verdict.add("expectations", "block", len(failed), f"expectations: {', '.join(failed)}" if failed else "")

@@ -1,13 +1,13 @@
 """The rows of a source, as they are to be: renamed, converted, their placeholders filled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.data import Data
 from components.data import catalogue
-from components.data.hubs import Shards, Snapshot, snapshot
+from components.data.hub_files import HubFiles, locate_files
 from components.data.placeholders import filler
 from components.data.readers import read
 from components.data.sources import Source, where
@@ -15,10 +15,9 @@ from components.data.spool import Spool
 from components.errors import ConfigError, DataGateError, did_you_mean
 
 if TYPE_CHECKING:
-    from components.data.catalogue import Entry
+    from components.data.entry import Entry
 
 Raw = dict[str, Any]
-Found = TypeVar("Found", Snapshot, Shards)
 
 
 class Loaded(NamedTuple):
@@ -131,16 +130,15 @@ def _located(source: Source) -> tuple[Source, str | None, list[Part]]:
     """The files of a source, each part with the entry that reads it; the source with its version; the licence."""
     if not source.hub:
         return source, declared_licence(source), [(source.files, next(iter(source.parts), None))]
-    source, licence, found = on_hub(source, snapshot)
+    source, licence, located = on_hub(source)
     parts: list[Part] = [
-        ([(path, f"{source.name}/{_inside(path, part)}") for path in part.files], entry) for part, entry in found
+        (
+            [(path, f"{source.name}/{name}") for path, name in zip(files.fetch(), files.names, strict=True)],
+            entry,
+        )
+        for files, entry in located
     ]
     return source, licence, parts
-
-
-def _inside(path: Path, part: Snapshot) -> str:
-    """A file's name in its repository, whose snapshot lies in a folder named after the commit."""
-    return path.as_posix().rpartition(f"/{part.revision}/")[2] if part.revision in path.parts else path.name
 
 
 def declared_licence(source: Source) -> str | None:
@@ -148,17 +146,19 @@ def declared_licence(source: Source) -> str | None:
     return next((entry.licence for entry in source.parts), None)
 
 
-def on_hub(source: Source, look: Callable[..., Found]) -> "tuple[Source, str | None, list[tuple[Found, Entry | None]]]":
-    """What `look` (`hubs.snapshot` or `hubs.shards`) finds of each part of a hub's dataset, with the entry that reads
-    it; the source with its commit; the licence."""
-    known = declared_licence(source)
-    revision, licence = source.version or source.asked, known
-    parts: list[tuple[Found, Entry | None]] = []
+def on_hub(source: Source) -> "tuple[Source, str | None, list[tuple[HubFiles, Entry | None]]]":
+    """Return a hub's dataset with its commit, its licence, and the files of each part with the entry that reads them.
+
+    Raises:
+        ConfigError, MartletError: as `locate_files`.
+    """
+    revision, licence = source.version or source.asked, declared_licence(source)
+    parts: list[tuple[HubFiles, Entry | None]] = []
     for entry in source.parts or (None,):
         subsets, split = (entry.subsets, entry.split) if entry else (source.subsets, "train")
-        found = look(source.hub, source.name, revision, subsets, split=split, known=catalogue.names())
-        revision, licence = found.revision, found.licence or known
-        parts.append((found, entry))
+        files = locate_files(str(source.hub), source.name, revision, subsets, split=split, similar=catalogue.names())
+        revision, licence = files.commit, files.licence or declared_licence(source)
+        parts.append((files, entry))
     return replace(source, version=revision), licence, parts
 
 

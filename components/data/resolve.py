@@ -9,15 +9,15 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from components.data import catalogue
-from components.data.hubs.subsets import files_of_rows, front_matter, select
 from components.data.memo import remember
 from components.data.readers import KINDS, kind_of
 from components.data.sources import Source, Spec, hub_key, parse, split_spec
+from components.data.subsets import files_of_rows, front_matter, select
 from components.errors import ConfigError, did_you_mean
 from components.files import sha256, sha256_of
 
 if TYPE_CHECKING:
-    from components.data.catalogue import Entry
+    from components.data.entry import Entry
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")

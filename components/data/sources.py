@@ -11,7 +11,7 @@ from components.errors import ConfigError, did_you_mean
 from components.files import MANIFEST, read_json, sha256, sha256_of
 
 if TYPE_CHECKING:
-    from components.data.catalogue import Entry
+    from components.data.entry import Entry
 
 SUFFIXES = tuple(KINDS)
 """Kinds of files that are read, the preferred one first where a hub offers the same rows in several."""

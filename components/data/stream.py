@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.data import Data
 from components.data.collect import check_shares
-from components.data.hubs import Shards, shards
+from components.data.hub_files import HubFiles
 from components.data.load import Preparer, Raw, declared_licence, on_hub
 from components.data.mixing import BLOCK, draws_of
 from components.data.readers import read
@@ -23,7 +23,7 @@ from components.data.sources import Source
 from components.errors import DataGateError
 
 if TYPE_CHECKING:
-    from components.data.catalogue import Entry
+    from components.data.entry import Entry
 
 CHUNK_ROWS, CHUNK_BYTES = 1000, 8 << 20
 """A chunk ends with the row that reaches either."""
@@ -138,20 +138,29 @@ class Stream:
             inside = 0
 
 
+class _LocalFiles:
+    """The files of a local source, in the form of `HubFiles`."""
+
+    def __init__(self, source: Source) -> None:
+        self.names = [name for _, name in source.files]
+        self.paths = [path for path, _ in source.files]
+
+    def stream(self, start: int, _scratch: Path) -> Iterator[Path]:
+        """Yield the paths from file number `start` on."""
+        return iter(self.paths[start:])
+
+
 class _Tap:
     """The rows of one dataset. At its end it begins again, as `#n` does with more rows than there are."""
 
     def __init__(self, source: Source, prepare: Preparer, scratch: Path) -> None:
         self.prepare, self.scratch = prepare, scratch
-        self.parts: list[tuple[Shards, Entry | None]]
+        self.parts: Sequence[tuple[HubFiles | _LocalFiles, Entry | None]]
         if source.hub:
-            self.source, licence, self.parts = on_hub(source, shards)
+            self.source, licence, self.parts = on_hub(source)
         else:
-            paths = [path for path, _ in source.files]
-            names = [name for _, name in source.files]
-            own = Shards(names, source.version, None, lambda start, _: iter(paths[start:]))
             self.source, licence = source, declared_licence(source)
-            self.parts = [(own, next(iter(source.parts), None))]
+            self.parts = [(_LocalFiles(source), next(iter(source.parts), None))]
         self.described = {
             "spec": source.spec, "name": source.name, "hub": source.hub, "subsets": list(source.subsets),
             "asked": source.asked, "revision": self.source.version if source.hub else None, "licence": licence,
@@ -208,7 +217,7 @@ class _Tap:
             names = part.names[start:]
             if names:
                 prefix = f"{self.source.name}/" if self.source.hub else ""
-                for path, name in zip(part.read(start, self.scratch), names, strict=True):
+                for path, name in zip(part.stream(start, self.scratch), names, strict=True):
                     yield path, prefix + name, entry
             start = max(0, start - len(part.names))
 

@@ -13,7 +13,6 @@ from components.config.groups.data import Data
 from components.data import collect_rows, inputs_sha256, load, recorded_sources, resolve
 from components.data.catalogue import find
 from components.data.formats import to_row
-from components.data.hubs import Snapshot
 from components.data.sources import Spec, parse
 from components.errors import ConfigError, DataGateError
 from components.files import write_json
@@ -162,9 +161,15 @@ def test_a_built_in_dataset_is_asked_for_by_part_and_what_it_leaves_out_is_count
     written = [{"query": "q", "response": "r"}, {"query": "left out"}, {"query": "q2", "response": "r2"}]
     (folder / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
 
-    def snapshot(hub: str, name: str, revision: str | None, subsets: Any, *, split: str, known: Any) -> Snapshot:
+    class Files:
+        names, commit, licence = ["x.jsonl"], COMMIT, "mit"
+
+        def fetch(self) -> list[Path]:
+            return [folder / "x.jsonl"]
+
+    def locate(hub: str, name: str, revision: str | None, subsets: Any, *, split: str, similar: Any) -> Files:
         calls.append((hub, name, revision, tuple(subsets), split))
-        return Snapshot([folder / "x.jsonl"], COMMIT, "mit")
+        return Files()
 
     class Part:
         subsets, split, licence = ("sub",), "train", None
@@ -172,7 +177,7 @@ def test_a_built_in_dataset_is_asked_for_by_part_and_what_it_leaves_out_is_count
         def convert(self, raw: dict[str, Any]) -> dict[str, Any] | None:
             return raw if "response" in raw else None
 
-    monkeypatch.setattr(load, "snapshot", snapshot)
+    monkeypatch.setattr(load, "locate_files", locate)
     (source,) = sources(folder, "o/n@v1")
     source = type(source)(**vars(source) | {"parts": (Part(), Part())})
     found = collect_rows([source], [], Data(dataset_shuffle=False), folder)

@@ -21,8 +21,8 @@ from components.data import Item, Position, Sieve, Stream, Tally, resolve
 from components.data import stream as streaming
 from components.data.collect import collect_rows
 from components.errors import ConfigError, DataGateError
-from tests.components.data.hub_server import COMMIT, State, serve
-from tests.components.data.test_data_hubs import HOMES, HUBS, QUICK
+from tests.components.hub.hub_server import COMMIT, State, serve
+from tests.components.hub.test_hub_datasets import HOMES, HUBS, QUICK
 
 Chunk = tuple[Position, list[Item], bool]
 

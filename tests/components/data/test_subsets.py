@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.hubs.subsets import front_matter, listed_configs, select, training_files
+from components.data.subsets import front_matter, listed_configs, select, training_files
 from components.errors import ConfigError
 
 NAMES = [

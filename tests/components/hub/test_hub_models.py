@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from tests.components.hub.hub_server import blob
+
 COMMIT, OLDER = "a1" * 20, "b2" * 20
 MODEL = "owner/little"
 FILES = {"config.json": b'{"architectures": ["X"]}', "model.safetensors": b"weights", "pytorch_model.bin": b"pickle"}
@@ -30,7 +32,8 @@ except MartletError as error:
     sys.exit(error.exit_code)
 """
 NOBODY = "http://127.0.0.1:9"
-HUBS = ["huggingface", "modelscope"]
+NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
+HUBS = list(NAMES)
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -49,10 +52,10 @@ class Hub(BaseHTTPRequestHandler):
         if path in (f"/api/models/{MODEL}", f"/api/models/{MODEL}/revision/{COMMIT}"):
             return self.answer({"id": MODEL, "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]})
         if path == f"/api/models/{MODEL}/tree/{COMMIT}":
-            return self.answer([{"type": "file", "path": n, "size": len(b), "oid": sha1(b)} for n, b in FILES.items()])
+            return self.answer([{"type": "file", "path": n, "size": len(b), "oid": blob(b)} for n, b in FILES.items()])
         if path.startswith(f"/{MODEL}/resolve/{COMMIT}/"):
             body = FILES[path.rpartition("/")[2]]
-            return self.answer(body, {"ETag": f'"{sha1(body)}"', "X-Repo-Commit": COMMIT})
+            return self.answer(body, {"ETag": f'"{blob(body)}"', "X-Repo-Commit": COMMIT})
         if path == f"/api/v1/models/{MODEL}/repo/files":
             known = query["Revision"][0] in ("master", COMMIT)
             return self.answer({"Code": 200, "Data": {"Files": [listed(n) for n in FILES] if known else None}})
@@ -69,10 +72,6 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
-
-
-def sha1(body: bytes) -> str:
-    return hashlib.sha1(body).hexdigest()
 
 
 def listed(name: str) -> dict[str, object]:
@@ -133,4 +132,4 @@ def test_a_hub_that_does_not_answer_is_said_in_seconds(source, tmp_path):
     assert time.monotonic() - began < 15
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1, result.stderr
-    assert all(word in result.stderr for word in (source, MODEL, "--model_revision"))
+    assert all(word in result.stderr for word in (NAMES[source], MODEL, "--model_revision"))

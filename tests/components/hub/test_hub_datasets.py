@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.components.data.hub_server import COMMIT, State, blob, serve, sha256
+from tests.components.hub.hub_server import COMMIT, State, blob, serve, sha256
 
 ROWS = b'{"query": "a", "response": "b"}\n' * 2
 FILES = {
@@ -22,16 +22,17 @@ FILES = {
 EXPECTED = [["data/train.jsonl"], COMMIT, "apache-2.0"]
 TAKE = """
 import json, os, sys
-from components.data.hubs import snapshot
+from components.data.hub_files import locate_files
 from components.errors import MartletError
 try:
     for hub, repo_id, revision, subsets in json.loads(sys.argv[1]):
-        found = snapshot(hub, repo_id, revision, subsets, known=["owner/name", "other/thing"])
-        home = found.files[0].parts.index("snapshots") + 2
-        names = ["/".join(path.parts[home:]) for path in found.files]
-        assert all(os.sep + "home" + os.sep in str(path.resolve()) for path in found.files)
-        bytes_read = sum(len(path.read_bytes()) for path in found.files)
-        print(json.dumps([[names, found.revision, found.licence], bytes_read]))
+        files = locate_files(hub, repo_id, revision, subsets, similar=["owner/name", "other/thing"])
+        paths = files.fetch()
+        home = paths[0].parts.index("snapshots") + 2
+        assert files.names == ["/".join(path.parts[home:]) for path in paths]
+        assert all(os.sep + "home" + os.sep in str(path.resolve()) for path in paths)
+        bytes_read = sum(len(path.read_bytes()) for path in paths)
+        print(json.dumps([[files.names, files.commit, files.licence], bytes_read]))
 except MartletError as error:
     print("error:", error, file=sys.stderr)
     sys.exit(error.exit_code)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from components.data.readers import KINDS, kind_of
+from components.data.readers import kind_of, suffixes
 from components.errors import ConfigError, did_you_mean
 from components.files import read_json
 
@@ -47,7 +47,7 @@ def select(names: Iterable[str], matter: dict[str, Any], subsets: Sequence[str],
     except _AbsentError as error:
         raise ConfigError(f"dataset '{repo_id}': {error.args[0]}") from None
     if not found:
-        kinds = ", ".join(sorted(KINDS))
+        kinds = ", ".join(sorted(suffixes()))
         raise ConfigError(f"dataset '{repo_id}' holds no file of rows ({kinds}); name another, or a local file")
     return found
 
@@ -69,7 +69,7 @@ def _wanted(configs: dict[str, dict[str, Any]], subsets: Sequence[str]) -> list[
 def training_files(names: Iterable[str], split: str = "train") -> list[str]:
     """The files of a repository that hold its training rows: one kind of file, held-out splits left aside."""
     rows = [name for name in sorted(names) if _kind(name)]
-    chosen = next((kind for kind in ([n for n in rows if _kind(n) == suffix] for suffix in KINDS) if kind), [])
+    chosen = next((kind for kind in ([n for n in rows if _kind(n) == suffix] for suffix in suffixes()) if kind), [])
     return _of_split(chosen, split)
 
 

@@ -49,7 +49,7 @@ def locate(
     """
     if revision and not _REVISION.fullmatch(revision):
         raise ConfigError(f"{kind} '{repo_id}': '{revision}' is not the name of a branch, a tag or a commit")
-    if revision and is_commit(revision) and (repository := from_cache(hub, kind, repo_id, revision)):
+    if is_commit(revision) and (repository := from_cache(hub, kind, repo_id, revision)):
         return repository
     module = client(hub)
     try:
@@ -70,7 +70,7 @@ def locate(
 
 def _offline(hub: str, module: Client, kind: RepoKind, repo_id: str, revision: str | None) -> Repository | None:
     """Return the repository as the cache has it: recorded here, or left complete by another program."""
-    commit = revision if revision and is_commit(revision) else module.cached_commit(kind, repo_id, revision)
+    commit = revision if is_commit(revision) else module.cached_commit(kind, repo_id, revision)
     if commit is None:
         return None
     if repository := from_cache(hub, kind, repo_id, commit):

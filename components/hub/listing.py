@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeGuard
 
 RepoKind = Literal["dataset", "model"]
 
@@ -97,6 +97,6 @@ class Client(Protocol):
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def is_commit(revision: str | None) -> bool:
+def is_commit(revision: str | None) -> TypeGuard[str]:
     """Return whether a revision is a full commit, which never stands for other files."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None

@@ -84,7 +84,7 @@ def look(kind: RepoKind, repo_id: str, revision: str | None) -> Listing:
 
         raise NotExistError("no files", status_code=404)
     files = [File(entry["Path"], int(entry.get("Size") or 0), entry.get("Sha256") or None) for entry in entries]
-    if revision and is_commit(revision):
+    if is_commit(revision):
         return Listing(revision, files)
     newest: dict[str, Any] = max(entries, key=lambda entry: entry.get("CommittedDate") or 0, default={})
     commit = newest.get("Revision") or revision or MAIN_BRANCH

@@ -135,7 +135,7 @@ def _flow(params: Params, paths: Paths, scratch: Path, pipe: Connection, other: 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.environ["RAYON_NUM_THREADS"] = str(params.run.dataset_num_proc or 1)
-    tally = data.Tally()
+    tally = data.GateCounts()
 
     def body(params: Params, paths: Paths) -> runner.Result:
         try:
@@ -151,27 +151,27 @@ def _flow(params: Params, paths: Paths, scratch: Path, pipe: Connection, other: 
             pipe.send(("failed", error.exit_code, str(error), tally.saved()))
 
 
-def _tokens(params: Params, paths: Paths, scratch: Path, pipe: Connection, tally: data.Tally) -> None:
+def _tokens(params: Params, paths: Paths, scratch: Path, pipe: Connection, tally: data.GateCounts) -> None:
     scratch.mkdir(parents=True)
     write_json(paths.model, fetch.identity(params, paths))
     kept, custom = paths.root / "data/stream", fetch.custom_files(params, paths)
-    recorded = data.recorded_sources(kept)
+    recorded = data.recorded_commits(kept)
     sources = data.resolve(params.data.dataset, paths.workspace, params.data.use_hf, recorded, None, custom)
-    stream = data.Stream(sources, params.data, scratch)
+    stream = data.RowStream(sources, params.data, scratch)
     write_json(kept / MANIFEST, {"sources": stream.described})
     model = models.folder(read_json(paths.model), paths.workspace)
-    sieve = data.Sieve(params.validation, model)
+    sieve = data.StreamingGate(params.validation, model)
     encode = _Encoding(params, paths)
     pipe.send(("about", _about(params, paths, stream)))
 
     state: dict[str, Any] = pipe.recv() or {"position": None, "tally": tally.saved(), "number": 0, "fast": True}
     tally.restore(state["tally"])
     encode.fast, number = state["fast"], state["number"]
-    start = data.Position(*state["position"]) if state["position"] else None
+    start = data.StreamPosition(*state["position"]) if state["position"] else None
     for position, items, ends in stream.chunks(start):
         state = {"position": list(position), "tally": tally.saved(), "number": number, "fast": encode.fast}
         samples = encode(sieve(items, tally), tally)
-        tally.hold(params.validation.max_dropped, ends)
+        tally.check_limits(params.validation.max_dropped, ends)
         chunk = training.Chunk(
             samples.ids, samples.labels, samples.weights, samples.offsets, number, position.epoch, state
         )
@@ -186,7 +186,7 @@ class _Encoding:
         self.chat, self.asked = template.chat_template(params, paths), params.template
         self.fast, self.encoder = True, None
 
-    def __call__(self, rows: list[tuple[data.Item, dict[str, Any]]], tally: data.Tally) -> Any:
+    def __call__(self, rows: list[tuple[data.RawRow, dict[str, Any]]], tally: data.GateCounts) -> Any:
         if self.encoder is None:
             asked = self.asked
             self.encoder = templates.Encoder(self.chat, asked.max_length, asked.truncation_strategy, self.fast)
@@ -203,7 +203,7 @@ class _Encoding:
         return samples
 
 
-def _about(params: Params, paths: Paths, stream: data.Stream) -> dict[str, Any]:
+def _about(params: Params, paths: Paths, stream: data.RowStream) -> dict[str, Any]:
     """A local file is known by its size and time: to hash what fits on no disk would take hours."""
     names = ("dataset", "data_seed", "dataset_shuffle", "shuffle_buffer_size", "interleave_prob", "stopping_strategy")
     arguments = {name: getattr(params.data, name) for name in names}

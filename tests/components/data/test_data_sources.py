@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config.groups.data import Data
-from components.data import collect_rows, inputs_sha256, load, recorded_sources, resolve
+from components.data import collect_rows, inputs_sha256, load, recorded_commits, resolve
 from components.data.catalogue import find
 from components.data.formats import to_row
 from components.data.sources import Spec, parse
@@ -122,8 +122,8 @@ def test_a_wrong_spec_is_explained(folder: Path, spec: str, told: str | None):
 
 def test_hub_ids(folder: Path):
     plain, other, full = sources(folder, "o/n#5", "hf::o/n:zh/en@v1", f"ms::o/n@{COMMIT}")
-    assert (plain.hub, plain.name, plain.rows, plain.version, plain.asked) == ("modelscope", "o/n", 5, None, None)
-    assert (other.hub, other.subsets, other.asked, other.version) == ("huggingface", ("zh", "en"), "v1", None)
+    assert (plain.hub, plain.name, plain.rows, plain.version, plain.revision) == ("modelscope", "o/n", 5, None, None)
+    assert (other.hub, other.subsets, other.revision, other.version) == ("huggingface", ("zh", "en"), "v1", None)
     assert (full.hub, full.version) == ("modelscope", COMMIT)
     assert sources(folder, "o/n", use_hf=True)[0].hub == "huggingface"
 
@@ -193,8 +193,8 @@ def test_a_built_in_dataset_is_asked_for_by_part_and_what_it_leaves_out_is_count
         "licence": "mit",
     }
     write_json(folder / "raw/manifest.json", found.manifest)
-    assert sources(folder, "o/n@v1", **recorded_sources(folder / "raw"))[0].version == COMMIT
-    assert sources(folder, "o/n", **recorded_sources(folder / "raw"))[0].version is None
+    assert sources(folder, "o/n@v1", **recorded_commits(folder / "raw"))[0].version == COMMIT
+    assert sources(folder, "o/n", **recorded_commits(folder / "raw"))[0].version is None
 
     class Nothing(Part):
         def convert(self, raw: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from components import rows
-from components.data.turns.messages import messages_of
-from components.data.turns.parts import content_of
-from components.data.turns.values import found, parsed, text
+from components.data.normalize.messages import messages_of
+from components.data.normalize.parts import content_of
+from components.data.normalize.values import describe, from_json, text
 
 SYSTEMS = ("system", "system_prompt")
 
@@ -19,7 +19,7 @@ def system_of(raw: dict[str, Any]) -> list[rows.Message]:
     return [{"role": "system", "content": said}] if said else []
 
 
-def asked(raw: dict[str, Any], question: str) -> list[rows.Message]:
+def question_messages(raw: dict[str, Any], question: str) -> list[rows.Message]:
     """The system prompt and the history of a row, both optional, then the question.
 
     Raises:
@@ -32,11 +32,11 @@ def asked(raw: dict[str, Any], question: str) -> list[rows.Message]:
 
 
 def _history(value: Any) -> list[rows.Message]:
-    pairs = parsed(value, "'history'")
+    pairs = from_json(value, "'history'")
     if isinstance(pairs, list) and pairs and all(isinstance(pair, dict) for pair in pairs):
         return messages_of(pairs, "history", {})
     if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
-        raise ValueError(f"'history' must be a list of [question, answer], not {found(value)}")
+        raise ValueError(f"'history' must be a list of [question, answer], not {describe(value)}")
     turns = [turn for pair in pairs for turn in zip(("user", "assistant"), pair, strict=True)]
     return [{"role": role, "content": text({"history": said}, "history")} for role, said in turns if said is not None]
 

@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.data.checks import Batch, Context, Failure, Roster
-from components.data.checks.hashes import hashed, mixed, placed, repeated, squeezed, sums
+from components.data.checks import Batch, Context, Failure
+from components.data.checks._hashes import hashed, mixed, placed, repeated, squeezed, sums
+from components.data.row_index import RowIndex
 from components.rows import PLAIN, WRITTEN
 
 if TYPE_CHECKING:
     import numpy as np
 
-KEPT = "u8"
+RECORD = "u8"
 
 
-def keep(batch: Batch, _: Context) -> "np.ndarray":
-    """64 bits of all that a row holds: by the odds, one pair in forty million sets of a million rows is alike."""
+def records(batch: Batch, _: Context) -> "np.ndarray":
+    """Return 64 bits of all that a row holds: among a million rows, two collide with probability 1 in 40 million."""
     import numpy as np
     import polars as pl
 
@@ -36,15 +37,15 @@ def keep(batch: Batch, _: Context) -> "np.ndarray":
     return total
 
 
-def judge(file: Path, roster: Roster, _: Context) -> Iterator[Failure]:
-    """Of the rows that are alike, all but the first."""
+def check_set(file: Path, rows: RowIndex, _: Context) -> Iterator[Failure]:
+    """Yield all but the first of equal rows."""
     import numpy as np
 
-    kept = np.fromfile(file, KEPT)
+    hashes = np.fromfile(file, RECORD)
     for split in ("train", "val"):
-        rows = np.flatnonzero(roster.alive[roster.of(split)]) + roster.of(split).start
-        rows = rows[np.lexsort((roster.row[rows], roster.source[rows]))]  # fetch may have mixed them
-        later, earlier = (rows[places] for places in repeated(kept[rows]))
-        again = ~roster.same(earlier, later)
-        for i, first in zip(later[again].tolist(), earlier[again].tolist(), strict=True):
-            yield Failure(i, f"the same as {roster.where(first)}")
+        indices = np.flatnonzero(rows.clean[rows.of(split)]) + rows.of(split).start
+        indices = indices[np.lexsort((rows.row[indices], rows.source[indices]))]  # fetch may have mixed them
+        later, earlier = (indices[positions] for positions in repeated(hashes[indices]))
+        distinct = ~rows.same(earlier, later)
+        for i, first in zip(later[distinct].tolist(), earlier[distinct].tolist(), strict=True):
+            yield Failure(i, f"the same as {rows.where(first)}")

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from components.data.turns.calls import Call, call
-from components.data.turns.values import found, named, text, utf8, writable
+from components.data.normalize.calls import Call, call
+from components.data.normalize.values import describe, key_list, text, utf8, writable
 
 MEDIA = ("image", "video", "audio")
 _TEXTS = ("text", "input_text", "output_text")
@@ -31,7 +31,7 @@ def content_of(value: Any, where: str, media: dict[str, list[Any]]) -> Content:
         return Content(utf8(value), "", [], [])
     parts = [value] if isinstance(value, dict) else value
     if not isinstance(parts, list):
-        raise ValueError(f"the content of {where} must be a text or a list of parts, not {found(value)}")
+        raise ValueError(f"the content of {where} must be a text or a list of parts, not {describe(value)}")
     content = Content("", "", [], [])
     for number, part in enumerate(parts, 1):
         content = _with(content, part, f"part {number} of {where}", media)
@@ -40,7 +40,7 @@ def content_of(value: Any, where: str, media: dict[str, list[Any]]) -> Content:
 
 def _with(content: Content, part: Any, where: str, media: dict[str, list[Any]]) -> Content:
     if not isinstance(part, dict):
-        raise ValueError(f"{where} must be an object with a type, not {found(part)}")
+        raise ValueError(f"{where} must be an object with a type, not {describe(part)}")
     part = {key: value for key, value in part.items() if value is not None}
     kind = part.get("type") or next((name for name in ("text", *MEDIA) if name in part), None)
     if kind in _TEXTS and "text" in part:
@@ -58,7 +58,7 @@ def _with(content: Content, part: Any, where: str, media: dict[str, list[Any]]) 
         return content._replace(results=[*content.results, result])
     medium = next((name for name in MEDIA if isinstance(kind, str) and name in kind.split("_")), None)
     if medium is None:
-        raise ValueError(f"{where} is of no known type ({found(part.get('type'))}); its keys are {named(part)}")
+        raise ValueError(f"{where} is of no known type ({describe(part.get('type'))}); its keys are {key_list(part)}")
     address = writable(_address(part, medium, where), f"the {medium} of {where}")
     if address is not None:
         media.setdefault(f"{medium}s", []).append(address)
@@ -77,9 +77,9 @@ def _address(part: dict[str, Any], medium: str, where: str) -> Any:
         if isinstance(value.get("data"), str):
             kind = value.get("media_type") or f"{medium}/{value.get('format')}"
             return f"data:{kind};base64,{value['data']}"
-        keys, value = named(value), value.get("url") or value.get("path")
+        keys, value = key_list(value), value.get("url") or value.get("path")
         if value is None:
             raise ValueError(f"the {medium} of {where} has no url, path or data; its keys are {keys}")
     if not isinstance(value, str | list | dict | None):
-        raise ValueError(f"the {medium} of {where} must be an address, not {found(value)}")
+        raise ValueError(f"the {medium} of {where} must be an address, not {describe(value)}")
     return value

@@ -3,9 +3,9 @@
 from typing import Any
 
 from components import rows
-from components.data.turns.calls import calls
-from components.data.turns.parts import Content, content_of
-from components.data.turns.values import found, named, parsed, text, writable
+from components.data.normalize.calls import calls
+from components.data.normalize.parts import Content, content_of
+from components.data.normalize.values import describe, from_json, key_list, text, writable
 
 Media = dict[str, list[Any]]
 _CALL = "call"
@@ -31,9 +31,9 @@ def messages_of(value: Any, key: str, media: Media) -> list[rows.Message]:
     Raises:
         ValueError: naming the message and what is wrong with it.
     """
-    value = parsed(value, f"'{key}'") if type(value) is str else value
+    value = from_json(value, f"'{key}'") if type(value) is str else value
     if type(value) is not list:
-        raise ValueError(f"'{key}' must be a list of messages, not {found(value)}")
+        raise ValueError(f"'{key}' must be a list of messages, not {describe(value)}")
     if not value:
         raise ValueError(f"'{key}' holds no message")
     messages: list[rows.Message] = []
@@ -52,7 +52,7 @@ def messages_of(value: Any, key: str, media: Media) -> list[rows.Message]:
 
 def _add(messages: list[rows.Message], raw: Any, where: str, media: Media) -> None:
     if not isinstance(raw, dict):
-        raise ValueError(f"{where} must be an object with role and content, not {found(raw)}")
+        raise ValueError(f"{where} must be an object with role and content, not {describe(raw)}")
     raw = {key: value for key, value in raw.items() if value is not None}
     role = _role(raw, where)
     if role is None:
@@ -67,7 +67,7 @@ def _add(messages: list[rows.Message], raw: Any, where: str, media: Media) -> No
     said = Content("", "", [], []) if content is None else content_of(content, where, media)
     message = _said(role, said, raw, where)
     if content is None and message.keys() <= {"role", "content", "name", "loss_scale"}:
-        raise ValueError(f"{where} has no content; its keys are {named(raw)}")
+        raise ValueError(f"{where} has no content; its keys are {key_list(raw)}")
     messages += [{"role": "tool"} | result for result in said.results]
     if said.text or not said.results:
         messages.append(message)
@@ -79,10 +79,10 @@ def _role(raw: dict[str, Any], where: str) -> str | None:
     if role is None:
         return None
     if not isinstance(role, str):
-        raise ValueError(f"the role of {where} must be a text, not {found(role)}")
+        raise ValueError(f"the role of {where} must be a text, not {describe(role)}")
     known = ROLES.get(role) or ROLES.get(role.strip().lower().replace("-", "_"))
     if known is None:
-        raise ValueError(f"{where} has an unknown role, {found(role)}; known are {', '.join(ROLES)}")
+        raise ValueError(f"{where} has an unknown role, {describe(role)}; known are {', '.join(ROLES)}")
     return known
 
 
@@ -90,7 +90,7 @@ def _pair(raw: dict[str, Any], where: str) -> list[rows.Message]:
     """ShareGPT's other dialect: `{human, assistant}`, a question and its answer in one object."""
     told = [{"role": ROLES[name], "content": text(raw, name, where)} for name in _PAIR if name in raw]
     if not told:
-        raise ValueError(f"{where} needs role and content; its keys are {named(raw)}")
+        raise ValueError(f"{where} needs role and content; its keys are {key_list(raw)}")
     return told
 
 
@@ -126,11 +126,11 @@ def _loss_scale(raw: dict[str, Any], where: str) -> float | None:
     """ms-swift's `loss` (learned or not) and `loss_scale` (how much), OpenAI's `weight` (either)."""
     scale, loss = raw.get("loss_scale", raw.get("weight")), raw.get("loss")
     if scale is not None and (isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale < 3e38):
-        raise ValueError(f"the loss_scale of {where} must be a number, 0 or more, not {found(scale)}")
+        raise ValueError(f"the loss_scale of {where} must be a number, 0 or more, not {describe(scale)}")
     if loss is None:
         return scale if scale is None else float(scale)
     if loss not in (True, False):
-        raise ValueError(f"the loss of {where} must be true or false, not {found(loss)}")
+        raise ValueError(f"the loss of {where} must be true or false, not {describe(loss)}")
     return float(1 if scale is None else scale) if loss else 0.0
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from components import rows
-from components.data.turns.calls import tools
-from components.data.turns.exchange import SYSTEMS
-from components.data.turns.values import found, parsed, text, writable
+from components.data.normalize.calls import tools
+from components.data.normalize.exchange import SYSTEMS
+from components.data.normalize.values import describe, from_json, text, writable
 
 _MEDIA = {name: f"{name.removesuffix('s')}s" for name in ("images", "image", "videos", "video", "audios", "audio")}
 CARRIED = (*_MEDIA, "tools", "objects", "chat_template_kwargs", "channel")
@@ -39,14 +39,14 @@ def _carry_media(raw: dict[str, Any], name: str, row: rows.Row) -> None:
     media = value if isinstance(value, list) else [value]
     wrong = next((one for one in media if not isinstance(one, str | dict | list)), "")
     if wrong != "":
-        raise ValueError(f"'{name}' must be addresses of media, not {found(wrong)}")
+        raise ValueError(f"'{name}' must be addresses of media, not {describe(wrong)}")
     row[column] = writable(media, f"'{name}'")
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:
-    value = parsed(value, f"'{name}'")
+    value = from_json(value, f"'{name}'")
     if not isinstance(value, dict):
-        raise ValueError(f"'{name}' must be an object, not {found(value)}")
+        raise ValueError(f"'{name}' must be an object, not {describe(value)}")
     return writable(value, f"'{name}'")
 
 

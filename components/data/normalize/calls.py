@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from components.data.turns.values import found, named, parsed, writable
+from components.data.normalize.values import describe, from_json, key_list, writable
 
 Call = dict[str, Any]
 _LONG_NUMBER = re.compile(r"\d{19}")
@@ -21,8 +21,8 @@ def call(name: Any, arguments: Any, where: str, identity: Any = None) -> Call:
     import orjson
 
     if not isinstance(name, str) or not name:
-        raise ValueError(f"{where} holds a tool call without a name ({found(name)})")
-    what = f"the call of '{named([name])}' in {where}"
+        raise ValueError(f"{where} holds a tool call without a name ({describe(name)})")
+    what = f"the call of '{key_list([name])}' in {where}"
     if isinstance(arguments, str):
         written = arguments
         try:
@@ -30,10 +30,10 @@ def call(name: Any, arguments: Any, where: str, identity: Any = None) -> Call:
             if _LONG_NUMBER.search(written):  # orjson makes a float of an integer over 64 bits
                 arguments = json.loads(written)
         except ValueError as error:
-            raise ValueError(f"the arguments of {what} are not JSON ({error}): {found(arguments)}") from None
+            raise ValueError(f"the arguments of {what} are not JSON ({error}): {describe(arguments)}") from None
     arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict):
-        raise ValueError(f"the arguments of {what} must be an object, not {found(arguments)}")
+        raise ValueError(f"the arguments of {what} must be an object, not {describe(arguments)}")
     identity = {} if identity is None else {"id": identity}
     made = {**identity, "type": "function", "function": {"name": name, "arguments": arguments}}
     return writable(made, what)
@@ -45,7 +45,7 @@ def calls(value: Any, where: str) -> list[Call]:
     Raises:
         ValueError: as `call`, and for anything else.
     """
-    value = parsed(value, f"the tool call of {where}")
+    value = from_json(value, f"the tool call of {where}")
     value = value if isinstance(value, list) else [value]
     if not value:
         raise ValueError(f"{where} holds no tool call in its list of them")
@@ -53,7 +53,7 @@ def calls(value: Any, where: str) -> list[Call]:
     for one in value:
         function = one.get("function") or one if isinstance(one, dict) else None
         if not isinstance(function, dict):
-            raise ValueError(f"a tool call of {where} must be an object with name and arguments, not {found(one)}")
+            raise ValueError(f"a tool call of {where} must be an object with name and arguments, not {describe(one)}")
         arguments = next((function[key] for key in ("arguments", "parameters") if function.get(key) is not None), None)
         made.append(call(function.get("name"), arguments, where, one.get("id")))
     return made
@@ -65,16 +65,16 @@ def tools(value: Any) -> list[dict[str, Any]]:
     Raises:
         ValueError: anything else.
     """
-    value = parsed(value, "'tools'")
+    value = from_json(value, "'tools'")
     value = [value] if isinstance(value, dict) else value
     if not isinstance(value, list):
-        raise ValueError(f"'tools' must be a list of objects, not {found(value)}")
-    return [_tool(parsed(tool, f"tool {number} of 'tools'"), number) for number, tool in enumerate(value, 1)]
+        raise ValueError(f"'tools' must be a list of objects, not {describe(value)}")
+    return [_tool(from_json(tool, f"tool {number} of 'tools'"), number) for number, tool in enumerate(value, 1)]
 
 
 def _tool(tool: Any, number: int) -> dict[str, Any]:
     if not isinstance(tool, dict):
-        raise ValueError(f"tool {number} of 'tools' must be an object, not {found(tool)}")
+        raise ValueError(f"tool {number} of 'tools' must be an object, not {describe(tool)}")
     tool = _unpadded(writable(tool, f"tool {number} of 'tools'"))
     if "name" not in tool or "function" in tool or tool.get("type", "function") not in ("function", "custom"):
         return tool

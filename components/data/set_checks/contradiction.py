@@ -4,18 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.data.checks import Batch, Context, Failure, Roster
-from components.data.checks.hashes import hashed, placed, squeezed, sums
+from components.data.checks import Batch, Context, Failure
+from components.data.checks._hashes import hashed, placed, squeezed, sums
+from components.data.row_index import RowIndex
 from components.rows import CONVERSATIONS
 
 if TYPE_CHECKING:
     import numpy as np
 
-KEPT = [("row", "u4"), ("good", "?"), ("answer", "u8")]
+RECORD = [("row", "u4"), ("good", "?"), ("answer", "u8")]
 
 
-def keep(batch: Batch, _: Context) -> "np.ndarray":
-    """Each preferred and each rejected answer with its prompt, as 64 bits."""
+def records(batch: Batch, _: Context) -> "np.ndarray":
+    """Return for each preferred and each rejected answer 64 bits of the answer and its prompt."""
     import numpy as np
     import polars as pl
 
@@ -25,10 +26,10 @@ def keep(batch: Batch, _: Context) -> "np.ndarray":
     present = {name: batch.roles[name].is_not_null().to_numpy() for name in kinds if name in batch.roles}
     if "completion" in present:
         present["completion"] = present["completion"] & label.is_not_null().to_numpy()
-    parts = [np.zeros(0, KEPT)]
+    parts = [np.zeros(0, RECORD)]
     prompts = _hashes(batch, "prompt") if present else None
     for name, here in present.items():
-        part = np.zeros(int(here.sum()), KEPT)
+        part = np.zeros(int(here.sum()), RECORD)
         part["row"] = np.flatnonzero(here) + batch.start
         part["good"], part["answer"] = kinds[name][here], (prompts + _hashes(batch, name))[here]
         parts.append(part)
@@ -45,20 +46,20 @@ def _hashes(batch: Batch, name: str) -> "np.ndarray":
     return sums(placed(words, places), turns["row"].to_numpy(), len(batch))
 
 
-def judge(file: Path, roster: Roster, _: Context) -> Iterator[Failure]:
-    """The later row of two that contradict each other; a pair of equal answers is not this check's."""
+def check_set(file: Path, rows: RowIndex, _: Context) -> Iterator[Failure]:
+    """Yield the later of two rows that contradict each other; equal answers within a row are left to `pairs`."""
     import numpy as np
 
-    kept = np.fromfile(file, KEPT)
-    kept = kept[roster.alive[kept["row"]]]
-    val = (kept["row"] >= roster.of("val").start).astype(np.uint64)
-    order = np.lexsort((kept["row"], kept["answer"] + val))
-    kept = kept[order]
-    starts = np.flatnonzero(np.diff(kept["answer"], prepend=~kept["answer"][:1]))
-    firsts = kept[np.repeat(starts, np.diff(starts, append=len(kept)))]
-    wrong = np.flatnonzero((kept["good"] != firsts["good"]) & (kept["row"] != firsts["row"]))
-    told: set[int] = set()
-    for i, first in sorted(zip(kept["row"][wrong].tolist(), firsts["row"][wrong].tolist(), strict=True)):
-        if i not in told:
-            told.add(i)
-            yield Failure(i, f"prefers or rejects an answer of which {roster.where(first)} says the opposite")
+    records = np.fromfile(file, RECORD)
+    records = records[rows.clean[records["row"]]]
+    is_val = (records["row"] >= rows.train_rows).astype(np.uint64)
+    records = records[np.lexsort((records["row"], records["answer"] + is_val))]
+    starts = np.flatnonzero(np.diff(records["answer"], prepend=~records["answer"][:1]))
+    firsts = records[np.repeat(starts, np.diff(starts, append=len(records)))]
+    opposite = np.flatnonzero((records["good"] != firsts["good"]) & (records["row"] != firsts["row"]))
+    pairs = zip(records["row"][opposite].tolist(), firsts["row"][opposite].tolist(), strict=True)
+    reported: set[int] = set()
+    for i, first in sorted(pairs):
+        if i not in reported:
+            reported.add(i)
+            yield Failure(i, f"prefers or rejects an answer of which {rows.where(first)} says the opposite")

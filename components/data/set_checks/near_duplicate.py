@@ -1,9 +1,13 @@
-"""No row is, by its MinHash, at least near_threshold like one that stood earlier in the same split.
+"""No row is, by its MinHash, at least near_threshold like an earlier row of the same split.
 
 Shingles are windows of eight bytes over the lower-case text. A row's signature is the smallest hash in each of 128
 bins (one permutation hashing: Li, Owen and Zhang, arXiv:1208.1259; empty bins borrow from the next: Shrivastava and Li,
 arXiv:1406.4784). Rows that agree in a band of the signature are compared over all of it. A row of fewer than 64
-shingles is too short to tell: it has a signature that no other has.
+shingles is too short to tell: its signature is unique.
+
+Libraries were measured against this file on 12,000 rows of 14 MB, of which 787 repeat an earlier row with a few percent
+changed (593 of them at least 85 % alike), on one core. This file: 1.0 s, 617 named. rensa 0.5: 5.5 s, of which 4.8 s
+cut the shingles in Python, 622 named. datasketch 2.0: 26 s. Here the signatures are also on the disk, not in memory.
 """
 
 import os
@@ -11,25 +15,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.data.checks import Batch, Context, Failure, Roster
-from components.data.checks.hashes import hashed, mixed, repeated, squeezed
+from components.data.checks import Batch, Context, Failure
+from components.data.checks._hashes import hashed, mixed, repeated, squeezed
+from components.data.row_index import RowIndex
 
 if TYPE_CHECKING:
     import numpy as np
 
 BINS = 128
-WINDOW = 8
-KEPT = ("u2", BINS)
-SHORT = 64
+WINDOW_BYTES = 8
+RECORD = ("u2", BINS)
+MIN_SHINGLES = 64
 EMPTY = 0xFFFFFFFF
-PIECE = 1 << 17
+"""The value of a bin without a hash."""
+PIECE_BYTES = 1 << 17
 """Bytes of text that are hashed at a time."""
-COMPARED = 1 << 12
+PIECE_PAIRS = 1 << 12
 """Pairs that are compared at a time."""
 
 
-def keep(batch: Batch, _: Context) -> "np.ndarray":
-    """The signature of each row: 16 bits of the smallest hash in each bin."""
+def records(batch: Batch, _: Context) -> "np.ndarray":
+    """Return the signature of each row: 16 bits of the smallest hash in each bin."""
     import numpy as np
 
     turns = batch.turns
@@ -38,27 +44,27 @@ def keep(batch: Batch, _: Context) -> "np.ndarray":
     rows = batch.row_of[order]
     salt = _salt(batch)
     smallest = np.full((len(batch), BINS), EMPTY, np.uint32)
-    written, owners, size = [], [], 0
+    pieces, owners, size = [], [], 0
     for i, row in zip(order.tolist(), rows.tolist(), strict=True):
         text = texts[i].encode()
-        for start in range(0, len(text), PIECE):
-            written.append(text[start : start + PIECE + WINDOW].ljust(WINDOW, b"\0"))
+        for start in range(0, len(text), PIECE_BYTES):
+            pieces.append(text[start : start + PIECE_BYTES + WINDOW_BYTES].ljust(WINDOW_BYTES, b"\0"))
             owners.append(row)
-            size += len(written[-1])
-            if size > PIECE:
-                _fill(smallest, salt, written, owners)
-                written, owners, size = [], [], 0
-    _fill(smallest, salt, written, owners)
-    bytes_of = batch.per_row(turns["content"].str.len_bytes().to_numpy())
-    short = np.flatnonzero(bytes_of < SHORT + WINDOW - 1)
-    own = (short[:, None] + batch.start) * BINS + np.arange(BINS)
-    signatures = _lent(smallest)
-    signatures[short] = mixed(own) >> np.uint64(48)
+            size += len(pieces[-1])
+            if size > PIECE_BYTES:
+                _fill(smallest, salt, pieces, owners)
+                pieces, owners, size = [], [], 0
+    _fill(smallest, salt, pieces, owners)
+    byte_counts = batch.per_row(turns["content"].str.len_bytes().to_numpy())
+    short = np.flatnonzero(byte_counts < MIN_SHINGLES + WINDOW_BYTES - 1)
+    unique = (short[:, None] + batch.start) * BINS + np.arange(BINS)
+    signatures = _filled(smallest)
+    signatures[short] = mixed(unique) >> np.uint64(48)
     return signatures
 
 
 def _salt(batch: Batch) -> "np.ndarray":
-    """What makes rows different however like their texts are: what they show, and whether they are good or bad."""
+    """Return a hash of each row's media and label: rows that differ in these are no duplicates."""
     import numpy as np
     import polars as pl
 
@@ -71,16 +77,16 @@ def _salt(batch: Batch) -> "np.ndarray":
     return salt
 
 
-def _fill(smallest: "np.ndarray", salt: "np.ndarray", written: list[bytes], owners: list[int]) -> None:
+def _fill(smallest: "np.ndarray", salt: "np.ndarray", pieces: list[bytes], owners: list[int]) -> None:
     """Put the hash of every window of each text into the bins of the row that it belongs to."""
     import numpy as np
 
-    if not written:
+    if not pieces:
         return
-    data = b"".join(written)
-    lengths = np.fromiter(map(len, written), np.int64, len(written))
-    windows = np.ndarray(len(data) - WINDOW + 1, "<u8", data, strides=(1,))
-    counts = lengths - WINDOW + 1
+    data = b"".join(pieces)
+    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+    windows = np.ndarray(len(data) - WINDOW_BYTES + 1, "<u8", data, strides=(1,))
+    counts = lengths - WINDOW_BYTES + 1
     starts = np.cumsum(lengths) - lengths
     within = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
     hashes = (windows[within] + np.repeat(salt[owners], counts)) * np.uint64(0x9E3779B97F4A7C15)
@@ -90,8 +96,8 @@ def _fill(smallest: "np.ndarray", salt: "np.ndarray", written: list[bytes], owne
     np.minimum.at(smallest.reshape(-1), bins, (hashes >> np.uint64(20)).astype(np.uint32))
 
 
-def _lent(smallest: "np.ndarray") -> "np.ndarray":
-    """16 bits of each bin; an empty one has those of the next that is not, changed by the distance."""
+def _filled(smallest: "np.ndarray") -> "np.ndarray":
+    """Return 16 bits of each bin; an empty bin has those of the next bin with a hash, changed by the distance."""
     import numpy as np
 
     twice = np.concatenate([smallest, smallest], axis=1)
@@ -104,38 +110,38 @@ def _lent(smallest: "np.ndarray") -> "np.ndarray":
     ).astype("u2")
 
 
-def judge(file: Path, roster: Roster, context: Context) -> Iterator[Failure]:
-    """One band at a time: the rows that agree in it with an earlier row are candidates."""
+def check_set(file: Path, rows: RowIndex, context: Context) -> Iterator[Failure]:
+    """Yield near duplicates, band by band: rows that agree in a band with an earlier row are candidates."""
     import numpy as np
 
     threshold = context.validation.near_threshold
     width = _width(threshold)
-    open_ = roster.alive.copy()
-    split = np.zeros(len(open_), np.uint8)
-    split[roster.of("val")] = 1
+    undecided = rows.clean.copy()
+    split = np.zeros(len(undecided), np.uint8)
+    split[rows.of("val")] = 1
     for band in range(BINS // width):
-        rows = np.flatnonzero(roster.alive)
+        indices = np.flatnonzero(rows.clean)
         keys = _band(file, band * width, width, len(split))
         keys += split
-        later, earlier = (rows[places] for places in repeated(keys[rows]))
-        candidates = np.flatnonzero(open_[later] & ~roster.same(earlier, later))
-        for start in range(0, len(candidates), COMPARED):
-            some = candidates[start : start + COMPARED]
-            likeness = _likeness(file, later[some], earlier[some])
+        later, earlier = (indices[positions] for positions in repeated(keys[indices]))
+        candidates = np.flatnonzero(undecided[later] & ~rows.same(earlier, later))
+        for start in range(0, len(candidates), PIECE_PAIRS):
+            pairs = candidates[start : start + PIECE_PAIRS]
+            likeness = _likeness(file, later[pairs], earlier[pairs])
             for k in np.flatnonzero(likeness >= threshold).tolist():
-                i = int(later[some[k]])
-                open_[i] = False
-                yield Failure(i, f"{likeness[k]:.0%} the same as {roster.where(int(earlier[some[k]]))}")
+                i = int(later[pairs[k]])
+                undecided[i] = False
+                yield Failure(i, f"{likeness[k]:.0%} the same as {rows.where(int(earlier[pairs[k]]))}")
 
 
 def _width(threshold: float) -> int:
-    """The widest band by which 95 of 100 pairs at the threshold become candidates."""
+    """Return the width of the widest band by which 95 of 100 pairs at the threshold become candidates."""
     widths = (16, 8, 4, 2, 1)
     return next((w for w in widths if 1 - (1 - threshold**w) ** (BINS // w) >= 0.95), 1)
 
 
 def _band(file: Path, start: int, width: int, count: int) -> "np.ndarray":
-    """64 bits of a part of each signature."""
+    """Return 64 bits of a band of each signature."""
     import numpy as np
 
     keys = np.zeros(count, np.uint64)
@@ -150,7 +156,7 @@ def _band(file: Path, start: int, width: int, count: int) -> "np.ndarray":
 
 
 def _likeness(file: Path, one: "np.ndarray", other: "np.ndarray") -> "np.ndarray":
-    """The share of the bins in which two rows agree: an estimate of their shingles' Jaccard index."""
+    """Return the share of the bins in which two rows agree, an estimate of the Jaccard index of their shingles."""
     import numpy as np
 
     with file.open("rb") as stream:

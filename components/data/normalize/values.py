@@ -9,12 +9,12 @@ _QUOTE = reprlib.Repr()
 _QUOTE.maxlevel, _QUOTE.maxdict, _QUOTE.maxlist, _QUOTE.maxstring, _QUOTE.maxother = 2, 3, 3, 60, 60
 
 
-def found(value: Any) -> str:
+def describe(value: Any) -> str:
     """What a value is, for people: `a number (3)`."""
     return "null" if value is None else f"{_KINDS.get(type(value), type(value).__name__)} ({_QUOTE.repr(value)})"
 
 
-def named(keys: Any, most: int = 20) -> str:
+def key_list(keys: Any, most: int = 20) -> str:
     """Keys, for people; those that cannot be printed are escaped."""
     shown = [key if key.isprintable() and len(key) <= 60 else _QUOTE.repr(key) for key in list(keys)[:most]]
     return ", ".join([*shown, *(["…"] if len(keys) > most else [])]) or "none"
@@ -34,7 +34,7 @@ def text(row: dict[str, Any], key: str, where: str = "") -> str:
         return ""
     if not isinstance(value, str):
         name = f"the {key} of {where}" if where else f"'{key}'"
-        raise ValueError(f"{name} must be a text, not {found(value)}")
+        raise ValueError(f"{name} must be a text, not {describe(value)}")
     return utf8(value)
 
 
@@ -45,7 +45,7 @@ def utf8(value: str) -> str:
     return value
 
 
-def parsed(value: Any, name: str) -> Any:
+def from_json(value: Any, name: str) -> Any:
     """A value that may be written as JSON, or as a Python literal, as tables of texts (CSV) have to.
 
     Raises:

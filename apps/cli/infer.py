@@ -76,11 +76,11 @@ def _conversations(params: Params) -> list[list[dict[str, Any]]]:
         try:
             row = data.to_row(orjson.loads(raw))
         except ValueError as error:
-            raise DataGateError(f"{data.where(source, number)}: {error}") from error
+            raise DataGateError(f"{data.row_location(source, number)}: {error}") from error
         messages = row.get("messages") or row.get("prompt")
         if media := {"images", "videos", "audios"} & row.keys():
-            raise DataGateError(f"{data.where(source, number)}: its {min(media)} would not be shown to the model")
+            raise DataGateError(f"{data.row_location(source, number)}: its {min(media)} would not be shown to the model")
         if not messages:
-            raise DataGateError(f"{data.where(source, number)}: asks nothing; a row needs messages or a query")
+            raise DataGateError(f"{data.row_location(source, number)}: asks nothing; a row needs messages or a query")
         rows.append(messages if messages[0]["role"] == "system" else [*system, *messages])
     return rows

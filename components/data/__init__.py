@@ -1,46 +1,48 @@
 """Data: from dataset specs to clean rows, behind a gate.
 
     sources = resolve(["train.jsonl#500", "hf::owner/name:zh@main"], workspace, use_hf=False, recorded={}, memo=memo)
-    found = collect_rows(sources, [], params.data, scratch)               # on the disk: taken, filled, split, mixed
-    write_picked(folder / "train.parquet", found.tables["train"])         # columns source, row, raw (JSON)
+    rows = collect_rows(sources, [], params.data, scratch)               # sampled, filled, split and mixed
+    write_raw_rows(folder / "train.parquet", rows.tables["train"])       # columns source, row, raw (JSON)
+    verdict = run_gate(folder, scratch, {}, params.validation)           # canonical rows, each clean or named
 
-`readers` knows the kinds of files, `hubs` the hubs, `catalogue` the built-in datasets, `formats` the shapes of a row,
-`checks` what a row must hold; each has one small file for each kind, and nothing else changes when one is added.
+`readers` has the kinds of files, `catalogue` the built-in datasets, `formats` the shapes of a row, `checks` and
+`set_checks` the conditions on rows: one small file for each, which a new one adds.
 """
 
-from components.data.collect import Collected, collect_questions, collect_rows, read_questions, write_questions
+from components.data.collect import RowTables, collect_questions, collect_rows, read_questions, write_questions
+from components.data.expectations import check_expectations
 from components.data.formats import to_row
-from components.data.gate import Verdict, hold_expectations, inspect
-from components.data.memo import remember
+from components.data.gate import Verdict, run_gate
 from components.data.report import write_report
 from components.data.resolve import resolve
-from components.data.sieve import Sieve, Tally
-from components.data.sources import Source, inputs_sha256, recorded_sources, where
-from components.data.spool import Picked, write_picked
-from components.data.stream import Item, Position, Stream
+from components.data.row_store import StoredRows, write_raw_rows
+from components.data.sources import Source, inputs_sha256, recorded_commits, row_location
+from components.data.stream import RawRow, RowStream, StreamPosition
+from components.data.streaming_gate import GateCounts, StreamingGate
+from components.data.value_cache import cached_value
 
 __all__ = [
-    "Collected",
-    "Item",
-    "Picked",
-    "Position",
-    "Sieve",
+    "GateCounts",
+    "RawRow",
+    "RowStream",
+    "RowTables",
     "Source",
-    "Stream",
-    "Tally",
+    "StoredRows",
+    "StreamPosition",
+    "StreamingGate",
     "Verdict",
+    "cached_value",
+    "check_expectations",
     "collect_questions",
     "collect_rows",
-    "hold_expectations",
     "inputs_sha256",
-    "inspect",
     "read_questions",
-    "recorded_sources",
-    "remember",
+    "recorded_commits",
     "resolve",
+    "row_location",
+    "run_gate",
     "to_row",
-    "where",
-    "write_picked",
     "write_questions",
+    "write_raw_rows",
     "write_report",
 ]

@@ -1,4 +1,4 @@
-"""From sources to tables: load, take, split, mix."""
+"""Collecting rows: from sources to tables, by loading, sampling, splitting and mixing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,26 +8,28 @@ from components.config.groups.data import Data
 from components.data.formats import to_row
 from components.data.load import Loader
 from components.data.mixing import interleaved, shuffled, split
-from components.data.sources import Source, where
-from components.data.spool import Picked
+from components.data.row_store import StoredRows
+from components.data.sources import Source, row_location
 from components.errors import ConfigError, DataGateError
 
 if TYPE_CHECKING:
     import numpy as np
 
+MAX_DRAWS_PER_ROW = 1000
 
-class Collected(NamedTuple):
-    """Rows by the name of their table, the sources with the versions that were read, and what a manifest says."""
 
-    tables: dict[str, Picked]
+class RowTables(NamedTuple):
+    """Tables of rows by their names, the sources with their versions, and the content of a manifest."""
+
+    tables: dict[str, StoredRows]
     sources: list[Source]
     manifest: dict[str, Any]
 
 
-def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, scratch: Path) -> Collected:
-    """Read the training and validation sources; take, split and mix their rows as `data` says: tables train and val.
+def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, scratch: Path) -> RowTables:
+    """Return the tables `train` and `val`: the rows of the sources, sampled, split and mixed as `data` says.
 
-    The rows lie in an unnamed file in the folder `scratch` until they are written.
+    Until they are written, the rows are in an unnamed file in the folder `scratch`.
 
     Raises:
         DataGateError: a file that is malformed, not UTF-8, or has no rows; the file and the line are named.
@@ -45,74 +47,80 @@ def collect_rows(train: Sequence[Source], val: Sequence[Source], data: Data, scr
         rows = loader.load(source)
         ratio = 0.0 if val else data.split_dataset_ratio
         shuffle = data.dataset_shuffle if name == "train" else data.val_dataset_shuffle
-        taken, held = split(rows.size, rows.source.rows, ratio, data.data_seed, shuffle)
-        parts[name].append(taken + rows.start)
-        parts["val"].append(held + rows.start)
+        train_rows, val_rows = split(rows.size, rows.source.rows, ratio, data.data_seed, shuffle)
+        parts[name].append(train_rows + rows.start)
+        parts["val"].append(val_rows + rows.start)
         sources.append(rows.source)
-        described.append(rows.description() | {"split": name, "taken": len(taken), "held_out": len(held)})
+        counts = {"taken": len(train_rows), "held_out": len(val_rows)}
+        described.append(rows.description() | {"split": name} | counts)
     loader.prepare.check_columns()
     if data.interleave_prob:
-        every = data.stopping_strategy == "all_exhausted"
-        _check_end(parts["train"], data.interleave_prob, every)
-        parts["train"] = [interleaved(parts["train"], data.interleave_prob, data.data_seed, every)]
+        all_exhausted = data.stopping_strategy == "all_exhausted"
+        if all_exhausted:
+            _check_draws(parts["train"], data.interleave_prob)
+        parts["train"] = [interleaved(parts["train"], data.interleave_prob, data.data_seed, all_exhausted)]
     orders = {name: np.concatenate([*arrays, np.empty(0, np.int64)]) for name, arrays in parts.items()}
-    for name, wanted in (("train", data.dataset_shuffle), ("val", data.val_dataset_shuffle)):
-        if wanted:
+    for name, shuffle in (("train", data.dataset_shuffle), ("val", data.val_dataset_shuffle)):
+        if shuffle:
             orders[name] = shuffled(orders[name], data.data_seed)
-    tables = {name: Picked(loader.spool, order) for name, order in orders.items()}
+    tables = {name: StoredRows(loader.store, order) for name, order in orders.items()}
     counts = {name: len(table) for name, table in tables.items()}
-    return Collected(tables, sources, {"rows": counts, "sources": described})
+    return RowTables(tables, sources, {"rows": counts, "sources": described})
 
 
-def _check_end(parts: "Sequence[np.ndarray]", shares: Sequence[float], every: bool) -> None:
+def _check_draws(parts: "Sequence[np.ndarray]", shares: Sequence[float]) -> None:
     """Refuse shares with which the last dataset would be exhausted after no sensible number of draws."""
     draws = [len(part) / share * sum(shares) for part, share in zip(parts, shares, strict=True)]
-    whole = sum(len(part) for part in parts)
-    if every and max(draws) > 1000 * whole:
+    total = sum(len(part) for part in parts)
+    if max(draws) > MAX_DRAWS_PER_ROW * total:
         raise ConfigError(
-            f"interleave_prob: to draw all {whole:,} rows once would take about {max(draws):,.0f} draws; give the "
+            f"interleave_prob: to draw all {total:,} rows once would take about {max(draws):,.0f} draws; give the "
             f"dataset with the share {shares[draws.index(max(draws))]:g} more, or --stopping_strategy first_exhausted"
         )
 
 
 def check_shares(shares: Sequence[float], datasets: int) -> None:
-    """See that interleaving has a share for each dataset. Raises: ConfigError."""
+    """See that interleaving has a share for each dataset.
+
+    Raises:
+        ConfigError: too few shares, too many, or one that is not more than 0.
+    """
     if shares and len(shares) != datasets:
         raise ConfigError(f"interleave_prob: {len(shares)} shares for {datasets} training datasets; give one for each")
     if any(not share > 0 for share in shares):
         raise ConfigError("interleave_prob: every share must be more than 0")
 
 
-def collect_questions(sources: Sequence[Source], data: Data, scratch: Path) -> Collected:
-    """Read the question sets: tables named after their files, whose rows are one question and its answer.
+def collect_questions(sources: Sequence[Source], data: Data, scratch: Path) -> RowTables:
+    """Return one table for each question set, named after its file; a row is one question and its answer.
 
     Raises:
         ConfigError: two sets of the same name.
         DataGateError: as `collect_rows`.
     """
     loader = Loader(data, scratch)
-    tables: dict[str, Picked] = {}
-    read_from, described = [], []
+    tables: dict[str, StoredRows] = {}
+    versioned, described = [], []
     for source in sources:
         name = source.name.rpartition("/")[2] if source.hub else Path(source.name).name.partition(".")[0]
         if name in tables:
             raise ConfigError(f"eval_dataset: two question sets are called '{name}'; rename one of the files")
         rows = loader.load(source)
-        taken, _ = split(rows.size, rows.source.rows, 0.0, data.data_seed)
-        tables[name] = Picked(loader.spool, taken + rows.start)
-        read_from.append(rows.source)
-        described.append(rows.description() | {"set": name, "taken": len(taken)})
-    return Collected(tables, read_from, {"sources": described})
+        sample, _ = split(rows.size, rows.source.rows, 0.0, data.data_seed)
+        tables[name] = StoredRows(loader.store, sample + rows.start)
+        versioned.append(rows.source)
+        described.append(rows.description() | {"set": name, "taken": len(sample)})
+    return RowTables(tables, versioned, {"sources": described})
 
 
-def write_questions(path: Path, picked: Picked) -> None:
+def write_questions(path: Path, rows: StoredRows) -> None:
     """Write a question set as JSON Lines of `{query, response}`.
 
     Raises:
         DataGateError: a row that is not one question and its answer.
     """
     with path.open("wb") as file:
-        file.writelines(_question(raw, where(source, row)) for source, row, raw in picked)
+        file.writelines(_question(raw, row_location(source, number)) for source, number, raw in rows)
 
 
 def _question(raw: str, where: str) -> bytes:
@@ -122,12 +130,12 @@ def _question(raw: str, where: str) -> bytes:
         row = to_row(orjson.loads(raw))
     except ValueError as error:
         raise DataGateError(f"{where}: {error}") from error
-    turns = row.get("messages") or row.get("prompt", [])
-    roles = [turn["role"] for turn in turns]
+    messages = row.get("messages") or row.get("prompt", [])
+    roles = [message["role"] for message in messages]
     if roles != ["user", "assistant"]:
-        found = ", ".join(roles) or "nothing"
-        raise DataGateError(f"{where}: an evaluation row is one question and its answer, not {found}")
-    query, response = (turn["content"] for turn in turns)
+        content = ", ".join(roles) or "nothing"
+        raise DataGateError(f"{where}: an evaluation row is one question and its answer, not {content}")
+    query, response = (message["content"] for message in messages)
     for name, text in (("question", query), ("answer", response)):
         if not text.strip():
             raise DataGateError(f"{where}: the {name} is empty")
@@ -135,7 +143,7 @@ def _question(raw: str, where: str) -> bytes:
 
 
 def read_questions(folder: Path) -> dict[str, list[str]]:
-    """The queries of every question set in a folder, by the set's name."""
+    """Return the queries of every question set in a folder, by the set's name."""
     import orjson
 
     files = sorted(folder.glob("*.jsonl"))

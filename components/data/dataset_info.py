@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.data.catalogue import Entry, Raw
+from components.data.entry import Entry, Raw
 from components.errors import ConfigError, did_you_mean
 
 _KINDS: dict[str, type] = {

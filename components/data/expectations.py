@@ -1,8 +1,11 @@
-"""The contract of the clean rows, held by Great Expectations: https://docs.greatexpectations.io.
+"""The checks' promises as a Great Expectations suite: https://docs.greatexpectations.io.
 
-Its import takes seconds, so it happens only when `validation.data_docs` asks for it. The clean rows go through the
-checks a second time, and what each check promises is one expectation, which holds if no row is named: it proves that
-what was written is what the gate let through. A check that only warns promises nothing.
+The suite computes nothing new. It repeats, as a contract for others, what our checks computed: the clean rows pass the
+checks a second time, and each check that drops or blocks becomes one expectation, which holds if no row fails. A check
+that only warns promises nothing. What the suite adds are named expectations, Data Docs pages, and the proof that the
+rows that were written are the rows that the gate let through.
+
+Its import takes seconds, so it happens only when `validation.data_docs` asks for it.
 """
 
 import os
@@ -13,39 +16,51 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from components.data.batch_report import check_batch
 from components.data.canonical import SPLITS
-from components.data.checks import Batch, Roster, checks, promise
+from components.data.check_list import all_checks, promise
+from components.data.checks import Batch
 from components.data.findings import Findings
-from components.data.gate import Verdict, examine
-from components.data.seen import look
+from components.data.gate import Verdict, collect_reports
+from components.data.row_index import RowIndex
 from components.rows import from_arrow
 
-PLACE = ["split", "source", "row"]
+PLACE_COLUMNS = ["split", "source", "row"]
 
 
-def expect(verdict: Verdict, docs: Path) -> list[dict[str, Any]]:
-    """Hold the suite against the clean rows of a verdict; return `{name, success, observed}` for each expectation.
+def check_expectations(verdict: Verdict, docs: Path) -> None:
+    """Compare the clean rows with the suite; an expectation that does not hold closes the gate.
 
     Args:
-        docs: a folder for Great Expectations' own pages on it, the Data Docs.
+        docs: a folder for Great Expectations' Data Docs.
     """
+    verdict.expectations = _results(verdict, docs)
+    broken = [f"'{e['name']}' does not hold ({e['observed']})" for e in verdict.expectations if not e["success"]]
+    reason = f"expectations: {', '.join(broken)}" if broken else ""
+    verdict.add("expectations", "block", len(broken), reason)
+
+
+def _results(verdict: Verdict, docs: Path) -> list[dict[str, Any]]:
+    """Return `{name, success, observed}` for each expectation."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # it is read once, by the import
     import great_expectations as gx
 
-    held = [name for name in checks() if verdict.context.action(name) in ("drop", "block") or name == "schema"]
-    named = dict(_suite(gx.expectations, held, verdict.context.validation.min_rows))
-    for name, expectation in named.items():
+    actions = {name: verdict.context.action(name) for name in all_checks()}
+    strict = [name for name, action in actions.items() if action in ("drop", "block") or name == "schema"]
+    suite = dict(_suite(gx.expectations, strict, verdict.context.validation.min_rows))
+    for name, expectation in suite.items():
         expectation.meta = {"name": name}  # the results come in an order of their own
         expectation.description = name
-    outcomes = _validated(list(named.values()), _frame(verdict, held), docs)
-    found = {outcome["expectation_config"]["meta"]["name"]: outcome for outcome in outcomes}
+    outcomes = _validate(list(suite.values()), _frame(verdict, strict), docs)
+    by_name = {outcome["expectation_config"]["meta"]["name"]: outcome for outcome in outcomes}
     return [
-        {"name": name, "success": found[name]["success"], "observed": _observed(found[name]["result"])}
-        for name in named
+        {"name": name, "success": by_name[name]["success"], "observed": _observation(by_name[name]["result"])}
+        for name in suite
     ]
 
 
-def _validated(expectations: list[Any], frame: Any, docs: Path) -> list[dict[str, Any]]:
+def _validate(expectations: list[Any], frame: Any, docs: Path) -> list[dict[str, Any]]:
+    """Run a suite over a data frame, write its pages, and return the outcomes."""
     import great_expectations as gx
     from great_expectations.checkpoint import UpdateDataDocsAction
 
@@ -69,29 +84,29 @@ def _validated(expectations: list[Any], frame: Any, docs: Path) -> list[dict[str
     return [outcome.to_json_dict() for outcome in result.results]
 
 
-def _frame(verdict: Verdict, held: list[str]) -> Any:
-    """A line for each clean row: its place, and for each check why it fails, or null."""
+def _frame(verdict: Verdict, strict: list[str]) -> Any:
+    """Return a data frame with one line for each clean row: its place, and for each check why it fails, or null."""
     import pandas as pd
 
     with TemporaryDirectory() as folder:
-        again = _examined(verdict, held, Path(folder))
-        roster = again.roster
-        split = pd.Categorical.from_codes([int(i >= roster.border) for i in range(roster.total)], list(SPLITS))
-        source = pd.Categorical.from_codes(roster.source, roster.sources)
-        frame = pd.DataFrame({"split": split, "source": source, "row": roster.row})
-        for name in held:
-            wrong = {f.index: f.reason for f in again.findings.shown.get(("warned", name), ())}
-            frame[name] = pd.Series(wrong, frame.index, dtype="string")
+        second = _second_verdict(verdict, strict, Path(folder))
+        rows = second.row_index
+        split = pd.Categorical.from_codes([int(i >= rows.train_rows) for i in range(rows.total)], list(SPLITS))
+        source = pd.Categorical.from_codes(rows.source, rows.sources)
+        frame = pd.DataFrame({"split": split, "source": source, "row": rows.row})
+        for name in strict:
+            reasons = {f.index: f.reason for f in second.findings.shown.get(("warned", name), ())}
+            frame[name] = pd.Series(reasons, frame.index, dtype="string")
     return frame
 
 
-def _examined(verdict: Verdict, held: list[str], folder: Path) -> Verdict:
-    """The clean rows after the checks once more; every row that fails is warned of."""
-    changed = {f"on_{name}": "warn" if name in held else "ignore" for name in checks()}
-    context = verdict.context.changed(**changed)
-    again = Verdict(folder, context, Roster(verdict.rows()), Findings(folder, sys.maxsize))
-    examine(again, (look(context, batch, {}) for batch in _batches(verdict)))
-    return again
+def _second_verdict(verdict: Verdict, strict: list[str], folder: Path) -> Verdict:
+    """Return the verdict on the clean rows, in which every row that fails a strict check is warned of."""
+    actions = {f"on_{name}": "warn" if name in strict else "ignore" for name in all_checks()}
+    context = verdict.context.changed(**actions)
+    second = Verdict(folder, context, RowIndex(verdict.rows()), Findings(folder, sys.maxsize))
+    collect_reports(second, (check_batch(context, batch, {}) for batch in _batches(verdict)))
+    return second
 
 
 def _batches(verdict: Verdict) -> Iterator[Batch]:
@@ -102,22 +117,22 @@ def _batches(verdict: Verdict) -> Iterator[Batch]:
             start += arrow.num_rows
 
 
-def _suite(gxe: Any, held: list[str], min_rows: int) -> Iterator[tuple[str, Any]]:
-    """Expectations by the sentence that the report shows."""
-    columns = [*PLACE, *held]
+def _suite(gxe: Any, strict: list[str], min_rows: int) -> Iterator[tuple[str, Any]]:
+    """Yield expectations, each behind the sentence that the report shows."""
+    columns = [*PLACE_COLUMNS, *strict]
     yield "There are rows enough.", gxe.ExpectTableRowCountToBeBetween(min_value=min_rows)
     yield "The columns are the agreed ones.", gxe.ExpectTableColumnsToMatchSet(column_set=columns, exact_match=True)
     yield "Every row belongs to a split.", gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS))
     yield "Every row knows its source.", gxe.ExpectColumnValuesToNotBeNull(column="source")
     yield "Every row knows its number.", gxe.ExpectColumnValuesToBeBetween(column="row", min_value=1)
-    for name in held:
-        yield f"{name}: {promise(checks()[name])}", gxe.ExpectColumnValuesToBeNull(column=name)
+    for name in strict:
+        yield f"{name}: {promise(all_checks()[name])}", gxe.ExpectColumnValuesToBeNull(column=name)
 
 
-def _observed(result: Any) -> str:
-    """What was found, in a few words."""
+def _observation(result: Any) -> str:
+    """Return what an expectation observed, in a few words."""
     if "observed_value" in result:
         value = result["observed_value"]
         return f"{len(value)} columns" if isinstance(value, list) else f"{value:,}"
-    wrong, rows, examples = result["unexpected_count"], result["element_count"], result["partial_unexpected_list"]
-    return f"{wrong:,} of {rows:,} rows differ, such as {examples[0]!r}" if wrong else f"all {rows:,} rows"
+    count, rows, examples = result["unexpected_count"], result["element_count"], result["partial_unexpected_list"]
+    return f"{count:,} of {rows:,} rows differ, such as {examples[0]!r}" if count else f"all {rows:,} rows"

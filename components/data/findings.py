@@ -1,4 +1,4 @@
-"""What the checks found: all of it on the disk, a few of each kind in memory."""
+"""Findings of the checks: all of them on the disk, the first of each check in memory."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from components.data.checks import ALL
-from components.data.secrets import masked
-from components.data.sources import where
+from components.data.secrets import mask_secrets
+from components.data.sources import row_location
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-QUOTE = 160
+QUOTE_CHARS = 160
 SHOWN = 50
+"""Findings of each level and check that are kept in memory, for the page."""
 
 
 @dataclass
 class Finding:
-    """A row that failed a check: where it is and why. `index` is its place among all rows, or `ALL`.
+    """A row that failed a check.
 
-    `bit` is the offending piece. `quote` is what of the row's JSON stands around it, or its beginning; it is there
-    only for those that are shown.
+    Attributes:
+        index: the row's index among all rows, or `ALL`.
+        source, row: the dataset and the row's number there.
+        excerpt: the offending piece of the row's text.
+        quote: the row's JSON around the excerpt, or its beginning; only of findings in memory.
     """
 
     index: int
@@ -32,13 +36,13 @@ class Finding:
     row: int
     check: str
     reason: str
-    bit: str = ""
+    excerpt: str = ""
     quote: str = ""
 
     @property
     def where(self) -> str:
-        """How a person finds the row: `train.jsonl:17`."""
-        return where(self.source, self.row) if self.index != ALL else f"all of {self.split}"
+        """The row's place for people: `train.jsonl:17`."""
+        return row_location(self.source, self.row) if self.index != ALL else f"all of {self.split}"
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}" + (f": {self.quote}" if self.quote else "")
@@ -46,32 +50,35 @@ class Finding:
 
 @dataclass
 class Findings:
-    """Writes `rejected.jsonl` and `warned.jsonl` in `folder`, and counts."""
+    """All findings, by level (`rejected` or `warned`) and check; `rejected.jsonl` and `warned.jsonl` are in `folder`.
+
+    Attributes:
+        max_shown: findings of each level and check in `shown`.
+        shown: the first findings of each level and check.
+    """
 
     folder: Path
-    kept: int = SHOWN
-    """How many of each level and check are kept in memory, for the page."""
+    max_shown: int = SHOWN
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     shown: dict[tuple[str, str], list[Finding]] = field(default_factory=dict)
-    """The first of each level and check."""
     files: dict[str, IO[bytes]] = field(default_factory=dict)
 
     def add(self, level: str, finding: Finding) -> None:
-        """Name a row that is `rejected` or `warned` of."""
+        """Count a finding, and append it to the file of its level."""
         import orjson
 
-        finding.reason = masked(finding.reason)
+        finding.reason = mask_secrets(finding.reason)
         key = (level, finding.check)
         self.counts[key] += 1
-        if self.counts[key] <= self.kept:
+        if self.counts[key] <= self.max_shown:
             self.shown.setdefault(key, []).append(finding)
-        named = {name: getattr(finding, name) for name in ("split", "source", "row", "check", "reason")}
+        line = {name: getattr(finding, name) for name in ("split", "source", "row", "check", "reason")}
         if level not in self.files:
             self.files[level] = self.path(level).open("wb")
-        self.files[level].write(orjson.dumps(named) + b"\n")
+        self.files[level].write(orjson.dumps(line) + b"\n")
 
     def path(self, level: str) -> Path:
-        """The file of a level."""
+        """Return the file of a level."""
         return self.folder / f"{level}.jsonl"
 
     def close(self) -> None:
@@ -80,40 +87,44 @@ class Findings:
             file.close()
 
     def quote(self, columns: "Iterable[pa.Array]") -> None:
-        """Quote the rows that are shown, from all rows' JSON in order; a secret is masked."""
-        wanted: dict[int, list[Finding]] = {}
-        for finding in (finding for found in self.shown.values() for finding in found):
-            wanted.setdefault(finding.index, []).append(finding)
+        """Fill in the quotes of the findings in memory, secrets masked.
+
+        Args:
+            columns: the JSON of all rows, in order.
+        """
+        by_row: dict[int, list[Finding]] = {}
+        for finding in (finding for findings in self.shown.values() for finding in findings):
+            by_row.setdefault(finding.index, []).append(finding)
         start = 0
-        for column in columns if wanted else ():
-            for index in wanted.keys() & set(range(start, start + len(column))):
-                for finding in wanted[index]:
-                    finding.bit, finding.quote = _quoted(column[index - start].as_py(), finding.bit)
+        for column in columns if by_row else ():
+            for index in by_row.keys() & set(range(start, start + len(column))):
+                for finding in by_row[index]:
+                    finding.excerpt, finding.quote = _quote(column[index - start].as_py(), finding.excerpt)
             start += len(column)
 
     def count(self, level: str) -> int:
-        """All of a level."""
-        return sum(count for (of, _), count in self.counts.items() if of == level)
+        """Return the number of all findings of a level."""
+        return sum(count for (other, _), count in self.counts.items() if other == level)
 
     def of(self, level: str) -> list[Finding]:
-        """Those in memory, check by check."""
-        return [finding for (of, _), found in self.shown.items() if of == level for finding in found]
+        """Return the findings of a level that are in memory, check by check."""
+        return [finding for (other, _), findings in self.shown.items() if other == level for finding in findings]
 
     def lines(self, level: str) -> Iterator[str]:
-        """All of a level, each as JSON on one line: split, source, row, check, reason."""
+        """Yield all findings of a level, each as one line of JSON: split, source, row, check, reason."""
         if level in self.files:
             with self.path(level).open(encoding="utf-8") as file:
                 yield from (line.rstrip("\n") for line in file)
 
 
-def _quoted(raw: str, bit: str) -> tuple[str, str]:
-    """The offending piece as it stands in a row's JSON, and what surrounds it; both without secrets."""
+def _quote(raw: str, excerpt: str) -> tuple[str, str]:
+    """Return the offending piece as it stands in a row's JSON, and the text around it, both without secrets."""
     import orjson
 
-    with suppress(ValueError):  # what is no JSON is quoted as it stands
+    with suppress(ValueError):  # a row that is no JSON is quoted as it stands
         raw = orjson.dumps(orjson.loads(raw)).decode()
-    text, bit = masked(raw), masked(orjson.dumps(bit).decode()[1:-1])
-    bit = bit if bit in text else ""
-    start = max(0, text.find(bit) - QUOTE // 2) if bit else 0
-    end = start + max(QUOTE, QUOTE // 2 + len(bit))
-    return bit, f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+    text, excerpt = mask_secrets(raw), mask_secrets(orjson.dumps(excerpt).decode()[1:-1])
+    excerpt = excerpt if excerpt in text else ""
+    start = max(0, text.find(excerpt) - QUOTE_CHARS // 2) if excerpt else 0
+    end = start + max(QUOTE_CHARS, QUOTE_CHARS // 2 + len(excerpt))
+    return excerpt, f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"

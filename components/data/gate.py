@@ -1,7 +1,8 @@
 """The data gate: every row is either clean or named, and the verdict says whether the run may go on.
 
-Rows are seen a batch at a time, so that a million need little more memory than a few thousand. Each becomes a canonical
-row, is looked at alone, and leaves a few bytes for the checks on all rows; then those that are still in are written.
+Rows are checked a batch at a time, so that a million need little more memory than a few thousand. Each batch becomes
+canonical rows, passes the checks on single rows, and leaves records for the checks on all rows; the rows that no check
+has left out are written at the end.
 """
 
 import sys
@@ -13,32 +14,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config.groups.validation import Validation
-from components.data.canonical import SPLITS, batches, count, places
-from components.data.checks import ALL, Batch, Context, Failures, Roster, checks, special
+from components.data.batch_report import BatchReport, check_row_group
+from components.data.canonical import SPLITS, batches, count_rows, row_groups
+from components.data.check_list import all_checks, is_active, set_checks
+from components.data.checks import ALL, Batch, Context, Failures, special
 from components.data.findings import Finding, Findings
-from components.data.seen import Seen, active, see
+from components.data.row_index import RowIndex
 from components.parallel import ordered, processes
 from components.rows import numbers, rows_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ALONE = 8192
+SINGLE_PROCESS_MAX_ROWS = 8192
 """Rows up to which one process does the work: starting others would take longer."""
 
 
 @dataclass
 class Verdict:
-    """What the gate found.
+    """The result of the gate.
 
-    `findings` names each row left out once, and each that stays once for each check that warns of it. `checks` holds
-    `{name, action, count, closed}`, also for the limits and, if asked for, the expectations. `spool` is where the
-    canonical rows lie, also those left out.
+    Attributes:
+        folder: where the canonical rows are, also those left out.
+        row_index: all rows.
+        findings: each row left out, once; each row that stays, once for each check that warns of it.
+        checks: `{name, action, count, closed}` of each check, of the limits and, where these are on, the expectations.
+        reasons: why the gate is closed.
     """
 
-    spool: Path
+    folder: Path
     context: Context
-    roster: Roster
+    row_index: RowIndex
     findings: Findings
     checks: list[dict[str, Any]] = field(default_factory=list)
     expectations: list[dict[str, Any]] = field(default_factory=list)
@@ -50,9 +56,9 @@ class Verdict:
         return bool(self.reasons)
 
     def rows(self) -> dict[str, int]:
-        """Clean rows by split, and the rows left out."""
-        clean = {split: int(self.roster.alive[self.roster.of(split)].sum()) for split in SPLITS}
-        return {**clean, "dropped": self.roster.total - sum(clean.values())}
+        """Return the number of clean rows by split, and under `dropped` that of the rows left out."""
+        clean = {split: int(self.row_index.clean[self.row_index.of(split)].sum()) for split in SPLITS}
+        return {**clean, "dropped": self.row_index.total - sum(clean.values())}
 
     def add(self, name: str, action: str, count: int, reason: str = "") -> None:
         """Record a check; a `reason` closes the gate."""
@@ -61,146 +67,146 @@ class Verdict:
             self.reasons.append(reason)
 
     def batches(self, split: str) -> "Iterator[pa.RecordBatch]":
-        """The clean rows of a split, in batches of `rows.schema()`."""
+        """Yield the clean rows of a split, in batches of `rows.schema()`."""
         import numpy as np
 
-        start = self.roster.of(split).start
-        for batch in batches(self.spool, split):
-            alive = self.roster.alive[start : start + batch.num_rows]
+        start = self.row_index.of(split).start
+        for batch in batches(self.folder, split):
+            clean = self.row_index.clean[start : start + batch.num_rows]
             start += batch.num_rows
-            if alive.any():
-                yield batch if alive.all() else batch.take(numbers(np.flatnonzero(alive)))
+            if clean.any():
+                yield batch if clean.all() else batch.take(numbers(np.flatnonzero(clean)))
 
     def write(self, folder: Path) -> None:
-        """Write the clean rows as `train.parquet` and, if there are any, `val.parquet`. The spool is used up."""
+        """Write the clean rows as `train.parquet` and, if there are any, `val.parquet`. Afterwards no batch is left."""
         for split in SPLITS:
-            alive = self.roster.alive[self.roster.of(split)]
-            if alive.any() and alive.all():
-                (self.spool / f"{split}.parquet").replace(folder / f"{split}.parquet")
-            elif alive.any():
+            clean = self.row_index.clean[self.row_index.of(split)]
+            if clean.any() and clean.all():
+                (self.folder / f"{split}.parquet").replace(folder / f"{split}.parquet")
+            elif clean.any():
                 with rows_writer(folder / f"{split}.parquet") as writer:
                     for batch in self.batches(split):
                         writer.write_batch(batch)
 
 
-def inspect(
+def run_gate(
     raw: Path,
-    spool: Path,
+    folder: Path,
     questions: Mapping[str, list[str]],
     validation: Validation,
     model: Path | None = None,
     dataset_num_proc: int | None = None,
 ) -> Verdict:
-    """Put the rows of `raw/{train,val}.parquet` through every check, then hold the limits against what is left.
+    """Run every check over the rows of `raw/{train,val}.parquet`, then compare what is left with the limits.
 
     Args:
-        spool: an empty folder, for what is needed until the clean rows are written.
+        folder: an empty folder for the canonical rows, until the clean ones are written.
         questions: the queries of each question set, by name.
         model: a model folder, whose tokenizer's special tokens no row may hold.
         dataset_num_proc: processes at work; None is one per core. The verdict does not depend on it.
     """
-    roster = Roster({split: count(raw, split) for split in SPLITS})
+    row_index = RowIndex({split: count_rows(raw, split) for split in SPLITS})
     tokens = special.special_tokens(model) if model else []
-    context = Context(validation, questions, tokens, has_val=roster.total > roster.border)
-    verdict = Verdict(spool, context, roster, Findings(spool))
+    context = Context(validation, questions, tokens, has_val=row_index.total > row_index.train_rows)
+    verdict = Verdict(folder, context, row_index, Findings(folder))
     # The threads of polars, once started, do not survive a fork.
-    alone = roster.total <= ALONE or "polars" in sys.modules
-    seen = ordered(partial(see, raw, context), places(raw), 1 if alone else processes(dataset_num_proc))
+    one_process = row_index.total <= SINGLE_PROCESS_MAX_ROWS or "polars" in sys.modules
+    workers = 1 if one_process else processes(dataset_num_proc)
+    reports = ordered(partial(check_row_group, raw, context), row_groups(raw), workers)
     with ExitStack() as stack:
         writers = {
-            split: stack.enter_context(rows_writer(spool / f"{split}.parquet"))
+            split: stack.enter_context(rows_writer(folder / f"{split}.parquet"))
             for split in SPLITS
             if (raw / f"{split}.parquet").exists()
         }
-        examine(verdict, seen, lambda batch: writers[batch.split].write_batch(batch.arrow))
+        collect_reports(verdict, reports, lambda batch: writers[batch.split].write_batch(batch.arrow))
     verdict.findings.quote(batch.column("raw") for split in SPLITS for batch in batches(raw, split, ["raw"]))
-    for name in checks():
+    for name in all_checks():
         _conclude(verdict, name)
-    _hold_limits(verdict)
+    _check_limits(verdict)
     return verdict
 
 
-def examine(verdict: Verdict, seen: Iterable[Seen], write: Callable[[Batch], None] | None = None) -> None:
-    """Take what the checks that are not ignored said of each batch, then ask those on all rows together."""
-    roster, context = verdict.roster, verdict.context
-    whole = {name: check for name, check in active(context).items() if hasattr(check, "judge")}
+def collect_reports(
+    verdict: Verdict, reports: Iterable[BatchReport], write: Callable[[Batch], None] | None = None
+) -> None:
+    """Add the reports on all batches to the verdict, then run the checks on all rows together.
+
+    Args:
+        write: called with each batch.
+    """
+    row_index, context = verdict.row_index, verdict.context
+    paths = {name: verdict.folder / f"{name}.records" for name in set_checks() if is_active(name, context)}
     with ExitStack() as stack:
-        files = {name: stack.enter_context((verdict.spool / f"{name}.kept").open("wb")) for name in whole}
-        for batch, sizes, languages, failures, kept in seen:
+        files = {name: stack.enter_context(path.open("wb")) for name, path in paths.items()}
+        for report in reports:
             if write:
-                write(batch)
-            roster.name(batch.start, batch.arrow)
-            roster.size[batch.start : batch.start + len(sizes)] = sizes
-            if languages is not None:
-                roster.language[batch.start : batch.start + len(sizes)] = languages
-            for name, found in failures.items():
-                _record(verdict, name, found, batch.start)
-            for name, content in kept.items():
-                files[name].write(content)
-    for name, check in whole.items():
-        _record(verdict, name, check.judge(verdict.spool / f"{name}.kept", roster, context))
-        (verdict.spool / f"{name}.kept").unlink()
+                write(report.batch)
+            row_index.add(report.batch.start, report.batch.arrow, report.sizes, report.languages)
+            for name, failures in report.failures.items():
+                _add_failures(verdict, name, failures, report.batch.start)
+            for name, records in report.records.items():
+                files[name].write(records)
+    for name, path in paths.items():
+        _add_failures(verdict, name, set_checks()[name].check_set(path, row_index, context))
+        path.unlink()
     verdict.findings.close()
 
 
-def _record(verdict: Verdict, check: str, failures: Failures, start: int = 0) -> None:
-    """Name the rows that fail, unless an earlier check has left them out; leave them out if the check does."""
-    roster, action = verdict.roster, verdict.context.action(check)
-    # A row that no format can read cannot go on, whatever was asked for.
+def _add_failures(verdict: Verdict, check: str, failures: Failures, start: int = 0) -> None:
+    """Add a finding for each row that fails and is still clean; a check that drops or blocks leaves the row out."""
+    row_index, action = verdict.row_index, verdict.context.action(check)
+    # A row that no format can read cannot go on, whatever its action is.
     leaves_out = action in ("drop", "block") or check == "schema"
-    for index, reason, bit, mild in failures:
-        if index == ALL:
+    for row, reason, excerpt, mild in failures:
+        if row == ALL:
             verdict.findings.add("warned", Finding(ALL, "train", "", 0, check, reason))
             continue
-        i = index + start
-        if not roster.alive[i]:
+        i = row + start
+        if not row_index.clean[i]:
             continue
-        split = "train" if i < roster.border else "val"
-        found = Finding(i, split, roster.sources[roster.source[i]], int(roster.row[i]), check, reason, bit)
-        roster.alive[i] = not leaves_out or mild
-        verdict.findings.add("warned" if roster.alive[i] else "rejected", found)
+        split = "train" if i < row_index.train_rows else "val"
+        source, number = row_index.sources[row_index.source[i]], int(row_index.row[i])
+        row_index.clean[i] = not leaves_out or mild
+        level = "warned" if row_index.clean[i] else "rejected"
+        verdict.findings.add(level, Finding(i, split, source, number, check, reason, excerpt))
 
 
 def _conclude(verdict: Verdict, check: str) -> None:
+    """Record a check with its count, and close the gate where the check blocks and a row fails."""
     findings, action = verdict.findings, verdict.context.action(check)
-    out, warned = (findings.shown.get((level, check), []) for level in ("rejected", "warned"))
-    at_fault = out or [finding for finding in warned if finding.index == ALL]
-    count = findings.counts["rejected", check] + findings.counts["warned", check]
-    told = _rows(findings.counts["rejected", check]) + ", first " if out else ""
-    closing = f"{check}: {told}{at_fault[0]}" if at_fault and action == "block" else ""
-    verdict.add(check, action, count, closing)
+    rejected, warned = (findings.shown.get((level, check), []) for level in ("rejected", "warned"))
+    at_fault = rejected or [finding for finding in warned if finding.index == ALL]
+    rejected_count = findings.counts["rejected", check]
+    reason = ""
+    if at_fault and action == "block":
+        amount = f"{_rows(rejected_count)}, first " if rejected else ""
+        reason = f"{check}: {amount}{at_fault[0]}"
+    verdict.add(check, action, rejected_count + findings.counts["warned", check], reason)
 
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
 
 
-def _hold_limits(verdict: Verdict) -> None:
-    validation, total = verdict.context.validation, verdict.roster.total
-    left, dropped = verdict.rows()["train"], verdict.rows()["dropped"]
-    few = f"min_rows: {_rows(left)} left to train on, fewer than {validation.min_rows:,}"
-    verdict.add("min_rows", "block", left, few + _causes(verdict) if left < validation.min_rows else "")
-    many = f"max_dropped: {dropped:,} of {_rows(total)} left out, more than {validation.max_dropped:.0%}"
-    too_many = total and dropped / total > validation.max_dropped
-    verdict.add("max_dropped", "block", dropped, many + _causes(verdict) if too_many else "")
+def _check_limits(verdict: Verdict) -> None:
+    """Close the gate when too few training rows are left, or too large a share of all rows was left out."""
+    validation, total = verdict.context.validation, verdict.row_index.total
+    train, dropped = verdict.rows()["train"], verdict.rows()["dropped"]
+    reason = ""
+    if train < validation.min_rows:
+        reason = f"min_rows: {_rows(train)} left to train on, fewer than {validation.min_rows:,}" + _causes(verdict)
+    verdict.add("min_rows", "block", train, reason)
+    reason = ""
+    if total and dropped / total > validation.max_dropped:
+        share = f"{dropped:,} of {_rows(total)} left out, more than {validation.max_dropped:.0%}"
+        reason = f"max_dropped: {share}" + _causes(verdict)
+    verdict.add("max_dropped", "block", dropped, reason)
 
 
 def _causes(verdict: Verdict) -> str:
-    """How many rows each check left out, and the first row of all unless an earlier reason has quoted one."""
-    out = {name: count for (level, name), count in verdict.findings.counts.items() if level == "rejected"}
-    counts = ", ".join(f"{name} {count:,}" for name, count in out.items())
-    first = f", first {verdict.findings.of('rejected')[0]}" if out and not verdict.reasons else ""
+    """Return how many rows each check left out, and the first row of all unless an earlier reason has quoted one."""
+    rejected = {name: count for (level, name), count in verdict.findings.counts.items() if level == "rejected"}
+    counts = ", ".join(f"{name} {count:,}" for name, count in rejected.items())
+    first = f", first {verdict.findings.of('rejected')[0]}" if rejected and not verdict.reasons else ""
     return f" ({counts}{first})" if counts else ""
-
-
-def hold_expectations(verdict: Verdict, docs: Path) -> None:
-    """Hold the contract of named expectations against the clean rows; a failed one closes the gate.
-
-    Args:
-        docs: a folder for Great Expectations' Data Docs.
-    """
-    from components.data.expectations import expect
-
-    verdict.expectations = expect(verdict, docs)
-    failed = [f"'{e['name']}' does not hold ({e['observed']})" for e in verdict.expectations if not e["success"]]
-    verdict.add("expectations", "block", len(failed), f"expectations: {', '.join(failed)}" if failed else "")

@@ -1,30 +1,32 @@
-"""The rows of a source, as they are to be: renamed, converted, their placeholders filled."""
+"""Loading a source: its rows, renamed, converted and with their placeholders filled, go into the row store."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.data import Data
 from components.data import catalogue
-from components.data.hubs import Shards, Snapshot, snapshot
+from components.data.hub_files import HubFiles, locate_files
 from components.data.placeholders import filler
 from components.data.readers import read
-from components.data.sources import Source, where
-from components.data.spool import Spool
+from components.data.row_store import RowStore
+from components.data.sources import Source, row_location
 from components.errors import ConfigError, DataGateError, did_you_mean
 
 if TYPE_CHECKING:
-    from components.data.catalogue import Entry
+    from components.data.entry import Entry
 
 Raw = dict[str, Any]
-Found = TypeVar("Found", Snapshot, Shards)
 
 
-class Loaded(NamedTuple):
-    """The rows of one source, `size` of them from `start` on in the spool; `source.version` is known.
+class LoadedSource(NamedTuple):
+    """A source whose rows are in the row store.
 
-    `left_out` counts the rows that a built-in dataset's converter passed over.
+    Attributes:
+        source: the source with its version.
+        start, size: the index of its first row in the store, and the number of its rows.
+        left_out: rows that the converter of a built-in dataset leaves out.
     """
 
     source: Source
@@ -34,27 +36,32 @@ class Loaded(NamedTuple):
     licence: str | None
 
     def description(self) -> dict[str, Any]:
-        """What a manifest says of it."""
+        """Return the source's entry in a manifest."""
         source = self.source
-        named = {"spec": source.spec, "name": source.name, "hub": source.hub, "subsets": list(source.subsets)}
-        version = {"asked": source.asked, "revision": source.version} if source.hub else {"sha256": source.version}
+        names = {"spec": source.spec, "name": source.name, "hub": source.hub, "subsets": list(source.subsets)}
+        version = {"asked": source.revision, "revision": source.version} if source.hub else {"sha256": source.version}
         counts = {"rows": self.size + self.left_out, "left_out": self.left_out}
-        return named | version | {"licence": self.licence} | counts
+        return names | version | {"licence": self.licence} | counts
 
 
-class Preparer:
-    """Renames, converts and fills rows, and sees which renames were of use."""
+class RowPreparer:
+    """Prepares rows: renames columns, converts, fills placeholders.
+
+    Attributes:
+        unused: columns to rename that no row had so far.
+        seen_columns: all columns so far.
+    """
 
     def __init__(self, data: Data) -> None:
         self.columns = data.columns
         self.fill = filler(data.model_name, data.model_author)
-        self.unused, self.seen = set(data.columns), set[str]()
+        self.unused, self.seen_columns = set(data.columns), set[str]()
 
-    def __call__(self, name: str, number: int, row: Raw, written: bytes | None, entry: "Entry | None") -> bytes | None:
-        """Row `number` of the dataset `name` as it is to be, as JSON; None when the built-in dataset leaves it out.
+    def __call__(self, name: str, number: int, row: Raw, text: bytes | None, entry: "Entry | None") -> bytes | None:
+        """Return row `number` of the dataset `name`, prepared, as JSON; None where the built-in dataset leaves it out.
 
         Args:
-            written: the row as it stands in the file, where that is JSON.
+            text: the row as it stands in the file, where that is JSON.
 
         Raises:
             ConfigError: a placeholder without a value.
@@ -63,42 +70,47 @@ class Preparer:
         import orjson
 
         try:
-            kept = self._changed(row, entry) if entry or self.columns else row
+            prepared = self._converted(row, entry) if entry or self.columns else row
         except ValueError as error:
-            raise DataGateError(f"{where(name, number)}: {error}") from error
-        if kept is None:
+            raise DataGateError(f"{row_location(name, number)}: {error}") from error
+        if prepared is None:
             return None
-        raw = written if written and kept is row else orjson.dumps(kept, default=_plain)
+        raw = text if text and prepared is row else orjson.dumps(prepared, default=_plain)
         if b"{{" in raw:
-            unescaped = orjson.dumps(kept, default=_plain).decode()
-            raw = self.fill(unescaped, where(name, number)).encode()
+            unescaped = orjson.dumps(prepared, default=_plain).decode()
+            raw = self.fill(unescaped, row_location(name, number)).encode()
         return raw
 
-    def _changed(self, row: Raw, entry: "Entry | None") -> Raw | None:
+    def _converted(self, row: Raw, entry: "Entry | None") -> Raw | None:
         if self.columns:
             self.unused -= row.keys()
-            self.seen |= row.keys()
+            self.seen_columns |= row.keys()
             renamed = {self.columns.get(key, key): value for key, value in row.items()}
-            if len(renamed) < len(row) and (lost := _lost(row, self.columns)):
-                raise ConfigError(f"columns: '{lost[0]}' and '{lost[1]}' would both be '{lost[2]}'; '_' leaves one out")
+            if len(renamed) < len(row) and (clash := _clash(row, self.columns)):
+                one, other, name = clash
+                raise ConfigError(f"columns: '{one}' and '{other}' would both be '{name}'; '_' leaves one out")
             row = renamed
         return entry.convert(row) if entry else row
 
     def check_columns(self) -> None:
-        """See that every column to be renamed was there. Raises: ConfigError."""
+        """See that every column to be renamed was there.
+
+        Raises:
+            ConfigError: no dataset has a column.
+        """
         for column in sorted(self.unused):
-            raise ConfigError(f"columns: no dataset has a column '{column}'{did_you_mean(column, self.seen)}")
+            raise ConfigError(f"columns: no dataset has a column '{column}'{did_you_mean(column, self.seen_columns)}")
 
 
 class Loader:
-    """Reads sources into one spool, with one set of renames and placeholders."""
+    """Reads sources into one row store, with the same renames and placeholders."""
 
     def __init__(self, data: Data, scratch: Path) -> None:
-        self.spool = Spool(scratch)
-        self.prepare = Preparer(data)
+        self.store = RowStore(scratch)
+        self.prepare = RowPreparer(data)
 
-    def load(self, source: Source) -> Loaded:
-        """Append the rows of a source to the spool.
+    def load(self, source: Source) -> LoadedSource:
+        """Append the rows of a source to the store.
 
         Raises:
             ConfigError: a placeholder without a value, an unknown hub id.
@@ -106,75 +118,76 @@ class Loader:
             MartletError: a hub that does not answer.
         """
         source, licence, parts = _located(source)
-        start, left_out = len(self.spool), 0
+        start, left_out = len(self.store), 0
         files = [(path, name, entry) for inside, entry in parts for path, name in inside]
         for path, name, entry in files:
-            # Where there are several files, a row is found again by its own.
-            self.spool.begin(source.spec if len(files) == 1 else name)
-            for number, row, written in read(path, name):
-                raw = self.prepare(name, number, row, written, entry)
+            # Where there are several files, a row's place is its own file.
+            self.store.begin(source.spec if len(files) == 1 else name)
+            for number, row, text in read(path, name):
+                raw = self.prepare(name, number, row, text, entry)
                 if raw is None:
                     left_out += 1
                 else:
-                    self.spool.append(number, raw)
-        size = len(self.spool) - start
+                    self.store.append(number, raw)
+        size = len(self.store) - start
         if not size:
-            why = f"; its converter left out all {left_out} rows" if left_out else "; it needs at least one row"
-            raise DataGateError(f"{source.name}: the dataset is empty{why}")
-        return Loaded(source, start, size, left_out, licence)
+            reason = f"its converter left out all {left_out} rows" if left_out else "it needs at least one row"
+            raise DataGateError(f"{source.name}: the dataset is empty; {reason}")
+        return LoadedSource(source, start, size, left_out, licence)
 
 
 Part = tuple[Sequence[tuple[Path, str]], "Entry | None"]
 
 
 def _located(source: Source) -> tuple[Source, str | None, list[Part]]:
-    """The files of a source, each part with the entry that reads it; the source with its version; the licence."""
+    """Return a source with its version, its licence, and its files in parts, each with the entry that reads it."""
     if not source.hub:
         return source, declared_licence(source), [(source.files, next(iter(source.parts), None))]
-    source, licence, found = on_hub(source, snapshot)
+    source, licence, located = on_hub(source)
     parts: list[Part] = [
-        ([(path, f"{source.name}/{_inside(path, part)}") for path in part.files], entry) for part, entry in found
+        (
+            [(path, f"{source.name}/{name}") for path, name in zip(files.fetch(), files.names, strict=True)],
+            entry,
+        )
+        for files, entry in located
     ]
     return source, licence, parts
 
 
-def _inside(path: Path, part: Snapshot) -> str:
-    """A file's name in its repository, whose snapshot lies in a folder named after the commit."""
-    return path.as_posix().rpartition(f"/{part.revision}/")[2] if part.revision in path.parts else path.name
-
-
 def declared_licence(source: Source) -> str | None:
-    """The licence that the catalogue knows of."""
+    """Return the licence in the catalogue."""
     return next((entry.licence for entry in source.parts), None)
 
 
-def on_hub(source: Source, look: Callable[..., Found]) -> "tuple[Source, str | None, list[tuple[Found, Entry | None]]]":
-    """What `look` (`hubs.snapshot` or `hubs.shards`) finds of each part of a hub's dataset, with the entry that reads
-    it; the source with its commit; the licence."""
-    known = declared_licence(source)
-    revision, licence = source.version or source.asked, known
-    parts: list[tuple[Found, Entry | None]] = []
+def on_hub(source: Source) -> "tuple[Source, str | None, list[tuple[HubFiles, Entry | None]]]":
+    """Return a hub's dataset with its commit, its licence, and the files of each part with the entry that reads them.
+
+    Raises:
+        ConfigError, MartletError: as `locate_files`.
+    """
+    revision, licence = source.version or source.revision, declared_licence(source)
+    parts: list[tuple[HubFiles, Entry | None]] = []
     for entry in source.parts or (None,):
         subsets, split = (entry.subsets, entry.split) if entry else (source.subsets, "train")
-        found = look(source.hub, source.name, revision, subsets, split=split, known=catalogue.names())
-        revision, licence = found.revision, found.licence or known
-        parts.append((found, entry))
+        files = locate_files(str(source.hub), source.name, revision, subsets, split=split, similar=catalogue.names())
+        revision, licence = files.commit, files.licence or declared_licence(source)
+        parts.append((files, entry))
     return replace(source, version=revision), licence, parts
 
 
-def _lost(row: Raw, columns: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """Two columns of a row that would have one name, unless that leaves them out."""
-    taken: dict[str, str] = {}
+def _clash(row: Raw, columns: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Return two columns of a row and the name that both would get; `_`, which leaves columns out, is no clash."""
+    columns_by_name: dict[str, str] = {}
     for key in row:
         name = columns.get(key, key)
-        if name != "_" and name in taken:
-            return taken[name], key, name
-        taken[name] = key
+        if name != "_" and name in columns_by_name:
+            return columns_by_name[name], key, name
+        columns_by_name[name] = key
     return None
 
 
 def _plain(value: Any) -> str:
-    """Values that JSON has no kind for: bytes as UTF-8 or else base64, others (dates, decimals) as their text."""
+    """Return the text of a value that JSON has no type for: bytes as UTF-8 or else base64, others by `str`."""
     if not isinstance(value, bytes):
         return str(value)
     try:

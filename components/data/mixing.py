@@ -1,4 +1,4 @@
-"""Which rows, in which order: the same seed gives the same ones. Rows are int64 indices in numpy arrays."""
+"""Sampling, splitting and mixing of rows, as int64 indices in NumPy arrays; equal seeds give equal results."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -6,39 +6,43 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-BLOCK = 1000
+BLOCK_DRAWS = 1000
+"""Draws of datasets that are made at a time."""
 
 
 def split(
-    size: int, wanted: int | None, ratio: float, seed: int, shuffle: bool = True
+    size: int, count: int | None, ratio: float, seed: int, shuffle: bool = True
 ) -> "tuple[np.ndarray, np.ndarray]":
-    """Choose the training and the validation rows of one dataset, by index, each in the dataset's order.
+    """Return the training and the validation rows of one dataset, by index, each in the dataset's order.
 
-    `wanted` rows are taken in all (None: every row), a share `ratio` of them for validation, at least one. More rows
-    than there are repeats them, as ms-swift does, but no row is ever in both: validation rows are set aside first.
-    Without `shuffle` the first rows are taken, and the last of them are for validation.
+    Args:
+        size: rows of the dataset.
+        count: rows of both together; None is every row. More than `size` repeats training rows, as ms-swift does; no
+            row is ever in both.
+        ratio: share of validation rows; at least one, unless it is 0.
+        shuffle: sample at random; else take the first rows, the last of them for validation.
     """
     import numpy as np
 
-    wanted = size if wanted is None else wanted
-    held = min(max(1, int(min(size, wanted) * ratio)), size - 1, wanted - 1) if ratio else 0
+    count = size if count is None else count
+    val_count = min(max(1, int(min(size, count) * ratio)), size - 1, count - 1) if ratio else 0
     order = np.arange(size)
     if not shuffle:
-        pool = order[: min(size, wanted) - held]
-        validation = order[len(pool) : len(pool) + held]
+        pool = order[: min(size, count) - val_count]
+        validation = order[len(pool) : len(pool) + val_count]
     else:
-        if held or wanted % size:
+        if val_count or count % size:
             np.random.default_rng(seed).shuffle(order)
-        validation, pool = np.sort(order[:held]), order[held:]
-    repeats, rest = divmod(wanted - held, len(pool))
+        validation, pool = np.sort(order[:val_count]), order[val_count:]
+    repeats, rest = divmod(count - val_count, len(pool))
     return np.concatenate([np.tile(np.sort(pool), repeats), np.sort(pool[:rest])]), validation
 
 
 def interleaved(parts: "Sequence[np.ndarray]", shares: Sequence[float], seed: int, all_exhausted: bool) -> "np.ndarray":
-    """Draw from the datasets with the probabilities `shares`, the next row of the one drawn, until one is exhausted.
+    """Return the rows of datasets, drawn with the probabilities `shares`, until one dataset is exhausted.
 
-    With `all_exhausted` until each was exhausted once; those that are exhausted before begin again. The draws are
-    those of `datasets.interleave_datasets` (Hugging Face).
+    With `all_exhausted`, until each was exhausted once; a dataset that is exhausted earlier begins again. The draws
+    are those of `datasets.interleave_datasets` (Hugging Face).
     """
     import numpy as np
 
@@ -50,28 +54,28 @@ def interleaved(parts: "Sequence[np.ndarray]", shares: Sequence[float], seed: in
         blocks.append(next(drawing))
         drawn += np.bincount(blocks[-1], minlength=len(parts))
     draws = np.concatenate(blocks)
-    places = [np.flatnonzero(draws == number) for number in range(len(parts))]
-    ends = [place[size - 1] if len(place) >= size else len(draws) for place, size in zip(places, sizes, strict=True)]
+    turns = [np.flatnonzero(draws == number) for number in range(len(parts))]
+    ends = [turn[size - 1] if len(turn) >= size else len(draws) for turn, size in zip(turns, sizes, strict=True)]
     stop = (max if all_exhausted else min)(ends) + 1
     order = np.empty(stop, np.int64)
-    for part, place in zip(parts, places, strict=True):
-        kept = place[place < stop]
-        order[kept] = part[np.arange(len(kept)) % len(part)]
+    for part, turn in zip(parts, turns, strict=True):
+        turn = turn[turn < stop]
+        order[turn] = part[np.arange(len(turn)) % len(part)]
     return order
 
 
 def draws_of(shares: Sequence[float], seed: int) -> "Iterator[np.ndarray]":
-    """Which dataset gives the next row, drawn for ever, in arrays of 1000."""
+    """Yield the numbers of the datasets that give the next rows, in arrays of `BLOCK_DRAWS`, without end."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
     chances = np.array(shares) / np.sum(shares)
     while True:
-        yield generator.choice(len(shares), size=BLOCK, p=chances).astype(np.int32)
+        yield generator.choice(len(shares), size=BLOCK_DRAWS, p=chances).astype(np.int32)
 
 
 def shuffled(order: "np.ndarray", seed: int) -> "np.ndarray":
-    """The same rows in a random order; `order` itself is shuffled."""
+    """Shuffle the array `order` in place, and return it."""
     import numpy as np
 
     np.random.default_rng(seed).shuffle(order)

@@ -1,30 +1,33 @@
-"""What the gate found, for programs (`data.json`) and for people (`data.html`)."""
+"""The report of the gate, for programs (`data.json`) and for people (`data.html`)."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from components.data.checks import checks, language, promise
+from components.data.check_list import all_checks, is_active, promise
 from components.data.findings import SHOWN
 from components.data.gate import Verdict
-from components.data.secrets import masked
+from components.data.secrets import mask_secrets
 from components.files import replacing, write_text
 from components.rows import CONVERSATIONS, Row, from_arrow
 
 SAMPLES = 4
-CUT = 600
+"""Training rows that the page shows."""
+MESSAGE_MAX_CHARS = 600
 """Characters of a sample's message that the page shows."""
 LIMITS = {
     "min_rows": "Enough training rows are left.",
     "max_dropped": "Not too large a share was left out.",
     "expectations": "The clean rows keep the contract below.",
 }
-LANGUAGES = {
+LANGUAGE_NAMES = {
     "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese",
-    "nl": "Dutch", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "ru": "Cyrillic script", "ar": "Arabic script",
-    "he": "Hebrew", "el": "Greek", "hi": "Devanagari", "th": "Thai", "latin": "Latin script", "unknown": "no words",
+    "nl": "Dutch", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "ru": "Russian", "ar": "Arabic", "he": "Hebrew",
+    "el": "Greek", "hi": "Hindi", "th": "Thai", "vi": "Vietnamese", "tr": "Turkish", "pl": "Polish",
+    "unknown": "unknown",
 }  # fmt: skip
-_EDGES = (1, 2, 5)
+_BIN_EDGES = (1, 2, 5)
+"""Edges of the bins of lengths in each power of ten."""
 
 
 def write_report(folder: Path, verdict: Verdict) -> None:
@@ -59,13 +62,13 @@ def _page(verdict: Verdict) -> str:
     template = (Path(__file__).parent / "report.html.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.undefined = jinja2.StrictUndefined
-    sizes = verdict.roster.size[verdict.roster.alive]
+    sizes = verdict.row_index.size[verdict.row_index.clean]
     return environment.from_string(template).render(
         verdict=verdict,
-        total=verdict.roster.total,
+        total=verdict.row_index.total,
         rows=verdict.rows(),
-        helps={name: promise(check) for name, check in checks().items()} | LIMITS,
-        left_out={name: verdict.findings.counts["rejected", name] for name in checks()},
+        helps={name: promise(check) for name, check in all_checks().items()} | LIMITS,
+        left_out={name: verdict.findings.counts["rejected", name] for name in all_checks()},
         sources=_by_source(verdict),
         lengths=_lengths(verdict),
         languages=_languages(verdict),
@@ -79,46 +82,47 @@ def _page(verdict: Verdict) -> str:
 
 
 def _by_source(verdict: Verdict) -> list[dict[str, Any]]:
-    """Rows by source: in training, in validation, left out; the largest source first."""
+    """Return the rows of each source: in training, in validation, left out; the largest source first."""
     import numpy as np
 
-    roster, count = verdict.roster, len(verdict.roster.sources)
-    kept = {
-        split: np.bincount(roster.source[roster.of(split)][roster.alive[roster.of(split)]], minlength=count)
+    rows, count = verdict.row_index, len(verdict.row_index.sources)
+    counts = {
+        split: np.bincount(rows.source[rows.of(split)][rows.clean[rows.of(split)]], minlength=count)
         for split in ("train", "val")
     }
-    kept["dropped"] = np.bincount(roster.source[~roster.alive], minlength=count)
-    found = [
-        {"name": name, **{kind: int(counts[i]) for kind, counts in kept.items()}}
-        for i, name in enumerate(roster.sources)
+    counts["dropped"] = np.bincount(rows.source[~rows.clean], minlength=count)
+    sources = [
+        {"name": name, **{split: int(column[i]) for split, column in counts.items()}}
+        for i, name in enumerate(rows.sources)
     ]
-    return sorted(found, key=lambda source: (-source["train"] - source["val"] - source["dropped"], source["name"]))
+    return sorted(sources, key=lambda source: (-source["train"] - source["val"] - source["dropped"], source["name"]))
 
 
 def _lengths(verdict: Verdict) -> list[dict[str, Any]]:
-    """Clean rows by characters between the edges 1, 2, 5, 10, 20, 50 …: label, count, share of the highest bar."""
+    """Return the clean rows by characters, in bins from 1, 2, 5, 10, 20, 50 … on; the highest bar has the share 1."""
     import numpy as np
 
-    sizes = verdict.roster.size[verdict.roster.alive]
+    sizes = verdict.row_index.size[verdict.row_index.clean]
     if not len(sizes):
         return []
     edges = [0]
     while edges[-1] <= sizes.max():
-        edges.append(_EDGES[(len(edges) - 1) % 3] * 10 ** ((len(edges) - 1) // 3))
+        edges.append(_BIN_EDGES[(len(edges) - 1) % 3] * 10 ** ((len(edges) - 1) // 3))
     counts = np.histogram(sizes, edges)[0]
     present = np.flatnonzero(counts)
     return [_bar(f"{edges[i]:,}", counts[i], counts.max()) for i in range(present[0], present[-1] + 1)]
 
 
 def _languages(verdict: Verdict) -> list[dict[str, Any]]:
-    """Clean rows by language, the commonest first; nothing where languages are not guessed."""
+    """Return the clean rows by language, the commonest first; no bar where languages are not guessed."""
     import numpy as np
 
-    if verdict.context.action("language") == "ignore":
+    if not is_active("language", verdict.context):
         return []
-    counts = np.bincount(verdict.roster.language[verdict.roster.alive], minlength=len(language.NAMES))
-    order = [i for i in np.argsort(-counts, kind="stable").tolist() if counts[i]]
-    return [_bar(LANGUAGES.get(language.NAMES[i]) or language.NAMES[i], counts[i], counts.sum()) for i in order]
+    rows = verdict.row_index
+    counts = np.bincount(rows.language[rows.clean], minlength=len(rows.languages))
+    bars = sorted((-int(count), code) for count, code in zip(counts, rows.languages, strict=True) if count)
+    return [_bar(LANGUAGE_NAMES.get(code, code), -count, counts.sum()) for count, code in bars]
 
 
 def _bar(label: str, count: Any, whole: Any) -> dict[str, Any]:
@@ -126,51 +130,51 @@ def _bar(label: str, count: Any, whole: Any) -> dict[str, Any]:
 
 
 def _short(count: int) -> str:
-    """A count in at most four figures: 1,234 or 12k."""
+    """Return a count in at most four figures: 1,234 or 12k."""
     return f"{count:,}" if count < 10_000 else f"{count / 1000:.0f}k"
 
 
 def _grouped(verdict: Verdict, level: str) -> list[dict[str, Any]]:
-    """What the page quotes of a level, check by check: `SHOWN` findings in all, each check with a fair part."""
-    found = {check: shown for (of, check), shown in verdict.findings.shown.items() if of == level}
-    fair = max(5, SHOWN // max(1, len(found)))
+    """Return the findings of a level on the page, check by check: `SHOWN` in all, with a fair part for each check."""
+    findings = {check: shown for (other, check), shown in verdict.findings.shown.items() if other == level}
+    part = max(5, SHOWN // max(1, len(findings)))
     counts = verdict.findings.counts
+    names = [name for name in all_checks() if name in findings]
     return [
-        {"check": check, "count": counts[level, check], "shown": found[check][:fair], "size": len(found[check][:fair])}
-        for check in checks()
-        if check in found
+        {"check": name, "count": counts[level, name], "shown": shown, "size": len(shown)}
+        for name, shown in ((name, findings[name][:part]) for name in names)
     ]
 
 
 def _samples(verdict: Verdict) -> list[dict[str, Any]]:
-    """A few training rows, evenly spaced: where they are, and who says what in them."""
+    """Return a few training rows, evenly spaced: their places, and their messages."""
     import numpy as np
 
-    train = verdict.roster.of("train")
-    clean = np.flatnonzero(verdict.roster.alive[train])
-    wanted = clean[:: max(1, len(clean) // SAMPLES)][:SAMPLES].tolist()
+    train = verdict.row_index.of("train")
+    clean = np.flatnonzero(verdict.row_index.clean[train])
+    chosen = clean[:: max(1, len(clean) // SAMPLES)][:SAMPLES].tolist()
     samples, start = [], 0
-    for batch in verdict.batches("train") if wanted else ():
-        places = np.searchsorted(clean, wanted) - start
+    for batch in verdict.batches("train") if chosen else ():
+        places = np.searchsorted(clean, chosen) - start
         start += batch.num_rows
         for place in places[(places >= 0) & (places < batch.num_rows)].tolist():
             (row,) = from_arrow(batch.slice(place, 1))
-            index = wanted[len(samples)]
-            samples.append({"where": verdict.roster.where(index), "turns": list(_turns(row))})
+            index = chosen[len(samples)]
+            samples.append({"where": verdict.row_index.where(index), "turns": _messages(row)})
     return samples
 
 
-def _turns(row: Row) -> "list[tuple[str, str]]":
-    """Who says what, shortened and without secrets."""
-    said = []
+def _messages(row: Row) -> "list[tuple[str, str]]":
+    """Return role and text of each message, shortened and without secrets."""
+    messages: list[tuple[str, str]] = []
     for name in CONVERSATIONS:
         for message in row.get(name) or ():
             role = message["role"] if name in ("messages", "prompt") else name
             calls = json.dumps(message["tool_calls"], ensure_ascii=False) if message.get("tool_calls") else ""
-            said.append((role, "\n".join(part for part in (message.get("content"), calls) if part)))
-    said += [("text", row["text"])] if "text" in row else []
-    return [(who, _cut(masked(text[: 4 * CUT]))) for who, text in said]
+            messages.append((role, "\n".join(part for part in (message.get("content"), calls) if part)))
+    messages += [("text", row["text"])] if "text" in row else []
+    return [(role, _shortened(mask_secrets(text[: 4 * MESSAGE_MAX_CHARS]))) for role, text in messages]
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= CUT else f"{text[:CUT]}…"
+def _shortened(text: str) -> str:
+    return text if len(text) <= MESSAGE_MAX_CHARS else f"{text[:MESSAGE_MAX_CHARS]}…"

@@ -1,4 +1,4 @@
-"""Where a dataset spec leads: a file, a folder, a glob, a built-in dataset or a hub id; the network is not touched."""
+"""Resolving dataset specs to files, folders, globs, built-in datasets or hub ids, without the network."""
 
 import glob
 import os
@@ -9,27 +9,28 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from components.data import catalogue
-from components.data.hubs.subsets import files_of_rows, front_matter, select
-from components.data.memo import remember
-from components.data.readers import KINDS, kind_of
+from components.data.readers import kind_of, suffixes
 from components.data.sources import Source, Spec, hub_key, parse, split_spec
+from components.data.subsets import files_of_rows, front_matter, select
+from components.data.value_cache import cached_value
 from components.errors import ConfigError, did_you_mean
 from components.files import sha256, sha256_of
+from components.hub import is_commit
 
 if TYPE_CHECKING:
-    from components.data.catalogue import Entry
+    from components.data.entry import Entry
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
+_HUB_NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 _FOREIGN_SUFFIXES = (".gz", ".zst", ".bz2", ".xz", ".tar", ".xlsx", ".yaml", ".md", ".pkl", ".npy")
-MOST_ROWS = 1_000_000_000
-_MEMO_FROM_BYTES = 16 << 20
+MAX_ROWS = 1_000_000_000
+_CACHED_HASH_MIN_BYTES = 16 << 20
+"""Size from which on a file's hash is kept: a smaller file is hashed as quickly as looked up."""
 
 
 @dataclass(frozen=True)
-class _Where:
-    """What names are looked up in."""
+class _Lookup:
+    """Where names are looked up: the arguments of `resolve`."""
 
     workspace: Path
     use_hf: bool
@@ -49,34 +50,34 @@ def resolve(
     memo: Path | None,
     custom: Sequence[Path] = (),
 ) -> list[Source]:
-    """Say for every spec where it is and which version of it.
+    """Return the source of each spec, with its version.
 
     A local path has priority over a hub's id, and a path of that very name over one with a subset or a `#`.
 
     Args:
-        recorded: hub ids that were looked up before (`modelscope:owner/name`) and the commit they then had. They keep
-            it, as in a lock file, so that the same parameters give the same rows.
-        memo: file that remembers the hashes of large files; with None nothing is hashed, and versions say nothing.
-        custom: `dataset_info.json` files whose names are known too.
+        recorded: commits of hub ids (`modelscope:owner/name`) that were looked up before. As in a lock file, an id
+            keeps its commit, so that equal parameters give equal rows.
+        memo: file that keeps the hashes of large files; with None nothing is hashed, and versions are empty.
+        custom: `dataset_info.json` files, whose datasets are looked up first.
 
     Raises:
         ConfigError: a file that is missing, of an unknown kind, or a link out of its folder; a folder without rows; a
             row count of zero; or neither a path nor a hub id.
     """
-    lookup = _Where(workspace, use_hf, recorded, memo, custom)
-    found: list[Source] = []
+    lookup = _Lookup(workspace, use_hf, recorded, memo, custom)
+    sources: list[Source] = []
     for spec in specs:
         try:
-            found.append(_resolve(spec, lookup))
+            sources.append(_resolve(spec, lookup))
         except OSError as error:
             raise ConfigError(f"dataset '{spec[:100]}': {error.strerror}") from error
-    return found
+    return sources
 
 
-def _resolve(spec: str, lookup: _Where) -> Source:
+def _resolve(spec: str, lookup: _Lookup) -> Source:
     name, rows = (spec, None) if lookup.path(spec).exists() else split_spec(spec)
-    if rows is not None and not 1 <= rows <= MOST_ROWS:
-        raise ConfigError(f"dataset '{spec}': the number after # is how many rows to take, 1 to {MOST_ROWS:,}")
+    if rows is not None and not 1 <= rows <= MAX_ROWS:
+        raise ConfigError(f"dataset '{spec}': the number after # is how many rows to take, 1 to {MAX_ROWS:,}")
     if name.strip() and _is_local(name, lookup):
         return _local(Source(spec, name, rows, None, None), name, lookup)
     parsed = parse(spec)
@@ -95,11 +96,11 @@ def _resolve(spec: str, lookup: _Where) -> Source:
     return _on_hub(spec, parsed, parsed.name, lookup)
 
 
-def _is_local(name: str, lookup: _Where) -> bool:
+def _is_local(name: str, lookup: _Lookup) -> bool:
     return lookup.path(name).exists() or bool(_matches(name, lookup.workspace))
 
 
-def _built_in(spec: str, parsed: Spec, entry: "Entry", lookup: _Where) -> Source:
+def _built_in(spec: str, parsed: Spec, entry: "Entry", lookup: _Lookup) -> Source:
     parts = tuple(entry.parts(parsed.subsets))
     rows = parsed.rows or entry.samples
     if entry.file:
@@ -109,23 +110,23 @@ def _built_in(spec: str, parsed: Spec, entry: "Entry", lookup: _Where) -> Source
     hub_id = {"huggingface": entry.huggingface, "modelscope": entry.modelscope}[hub]
     if not hub_id:
         (other,) = {"hf", "ms"} - {"hf" if hub == "huggingface" else "ms"}
-        raise ConfigError(f"dataset '{parsed.name}' is not on {_NAMES[hub]}; write {other}::{entry.name}")
+        raise ConfigError(f"dataset '{parsed.name}' is not on {_HUB_NAMES[hub]}; write {other}::{entry.name}")
     subsets = tuple(name for part in parts for name in part.subsets)
     return replace(_on_hub(spec, parsed, hub_id, lookup), rows=rows, subsets=subsets, parts=parts)
 
 
-def _hub(parsed: Spec, lookup: _Where) -> str:
+def _hub(parsed: Spec, lookup: _Lookup) -> str:
     return parsed.hub or ("huggingface" if lookup.use_hf else "modelscope")
 
 
-def _on_hub(spec: str, parsed: Spec, name: str, lookup: _Where) -> Source:
-    hub, asked = _hub(parsed, lookup), parsed.revision
-    commit = asked if asked and _COMMIT.fullmatch(asked) else lookup.recorded.get(hub_key(hub, name, asked))
-    return Source(spec, name, parsed.rows, hub, commit, subsets=parsed.subsets, asked=asked)
+def _on_hub(spec: str, parsed: Spec, name: str, lookup: _Lookup) -> Source:
+    hub, revision = _hub(parsed, lookup), parsed.revision
+    commit = revision if is_commit(revision) else lookup.recorded.get(hub_key(hub, name, revision))
+    return Source(spec, name, parsed.rows, hub, commit, subsets=parsed.subsets, revision=revision)
 
 
-def _local(source: Source, name: str, lookup: _Where) -> Source:
-    """The files at a path, with the hash of their bytes."""
+def _local(source: Source, name: str, lookup: _Lookup) -> Source:
+    """Return a source with the files at a path, and the hash of their bytes."""
     path = lookup.path(name)
     if path.is_dir():
         names = _names_below(path, name)
@@ -142,35 +143,35 @@ def _local(source: Source, name: str, lookup: _Where) -> Source:
         files = {name: path} if path.is_file() else _matches(name, lookup.workspace)
         for known_as in files:
             if not kind_of(known_as):
-                raise ConfigError(f"dataset '{known_as}': not a kind of file that is read ({', '.join(KINDS)})")
+                raise ConfigError(f"dataset '{known_as}': not a kind of file that is read ({', '.join(suffixes())})")
     hashes = [_file_sha256(file, lookup.memo) for file in files.values()]
     version = hashes[0] if path.is_file() else sha256_of(list(zip(files, hashes, strict=True)))
     return replace(source, version=version, files=tuple((file, known_as) for known_as, file in files.items()))
 
 
 def _refuse_other_kinds(names: list[str], chosen: list[str], name: str) -> None:
-    """A folder is read as one kind of file; whether another kind holds the same rows, only its owner knows."""
-    if left := [other for other in files_of_rows(names) if kind_of(other) != kind_of(chosen[0])]:
+    """Refuse a folder with files of several kinds, which may hold the same rows twice."""
+    if others := [other for other in files_of_rows(names) if kind_of(other) != kind_of(chosen[0])]:
         raise ConfigError(
-            f"dataset '{name}': holds files of several kinds, {chosen[0]} and {left[0]}, which may be the same rows "
-            f"twice; name those that are meant, such as '{name.rstrip('/')}/*{PurePath(chosen[0]).suffix}'"
+            f"dataset '{name}': holds files of several kinds, {chosen[0]} and {others[0]}, which may be the same rows "
+            f"twice; name the files of one kind, such as '{name.rstrip('/')}/*{PurePath(chosen[0]).suffix}'"
         )
 
 
 def _names_below(folder: Path, name: str) -> list[str]:
-    """The relative names of the files in a folder and its subfolders, hidden ones aside."""
+    """Return the relative names of the files in a folder and its subfolders, hidden ones aside."""
     names: list[str] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [inner for inner in folders if not inner.startswith(".")]
-        found = [Path(parent) / inner for inner in files if not inner.startswith(".")]
-        for path in [*found, *(Path(parent) / inner for inner in folders)]:
+        paths = [Path(parent) / inner for inner in files if not inner.startswith(".")]
+        for path in [*paths, *(Path(parent) / inner for inner in folders)]:
             _refuse_link_out(path, folder, name)
-        names += [path.relative_to(folder).as_posix() for path in found]
+        names += [path.relative_to(folder).as_posix() for path in paths]
     return names
 
 
 def _matches(pattern: str, workspace: Path) -> dict[str, Path]:
-    """The files that a glob matches, by name; none when it is not a glob."""
+    """Return the files that a glob matches, by name; none where the pattern is no glob."""
     fixed = Path(re.split(r"[*?\[]", pattern)[0] + "_").parent
     if not glob.has_magic(pattern):
         return {}
@@ -189,13 +190,13 @@ def _refuse_link_out(path: Path, folder: Path, name: str) -> None:
 
 
 def _nearest(path: Path) -> str:
-    """The name that may have been meant, at the first folder on the way that does not exist."""
+    """Return the name nearest to the first folder on the way that does not exist, as `did_you_mean`."""
     while not path.parent.is_dir():
         path = path.parent
     return did_you_mean(path.name, (sibling.name for sibling in path.parent.iterdir()))
 
 
-def _looks_like_a_path(name: str, lookup: _Where) -> bool:
+def _looks_like_a_path(name: str, lookup: _Lookup) -> bool:
     suffixed = kind_of(name) is not None or Path(name.lower()).suffix in _FOREIGN_SUFFIXES
     below = "/" in name and lookup.path(name).parent.is_dir()
     return suffixed or below or name.startswith((".", "/", "~")) or ("://" not in name and glob.has_magic(name))
@@ -205,6 +206,6 @@ def _file_sha256(path: Path, memo: Path | None) -> str:
     if memo is None:
         return ""
     state = path.stat()
-    if state.st_size < _MEMO_FROM_BYTES:
+    if state.st_size < _CACHED_HASH_MIN_BYTES:
         return sha256(path)
-    return remember(memo, f"file {path.resolve()}", [state.st_size, state.st_mtime_ns], lambda: sha256(path))
+    return cached_value(memo, f"file {path.resolve()}", [state.st_size, state.st_mtime_ns], lambda: sha256(path))

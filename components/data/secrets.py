@@ -36,12 +36,12 @@ SAFE = re.compile(r"@(?:[a-z0-9-]+\.)*(?:example|test|invalid|localhost)(?:\.(?:
 """Addresses that RFC 2606 keeps for examples."""
 
 
-def found(text: str) -> Iterator[tuple[str, str]]:
+def find_secrets(text: str) -> Iterator[tuple[str, str]]:
     """Every secret in a text, as its kind and itself."""
     return ((_kind(match), match[0]) for match in _PATTERN.finditer(text) if _is_secret(match))
 
 
-def masked(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """The text with every secret made unreadable."""
     if not _SUSPECT.search(text):
         return text

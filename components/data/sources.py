@@ -1,4 +1,4 @@
-"""Dataset specs, and what each was found to be: `[hub::]id_or_path[:subset[/subset]][@revision][#rows]`."""
+"""Dataset specs, `[hub::]id_or_path[:subset[/subset]][@revision][#rows]`, and the sources that they stand for."""
 
 import re
 from collections.abc import Iterable
@@ -6,21 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from components.data.readers import KINDS
 from components.errors import ConfigError, did_you_mean
 from components.files import MANIFEST, read_json, sha256, sha256_of
 
 if TYPE_CHECKING:
-    from components.data.catalogue import Entry
+    from components.data.entry import Entry
 
-SUFFIXES = tuple(KINDS)
-"""Kinds of files that are read, the preferred one first where a hub offers the same rows in several."""
 HUBS = {"hf": "huggingface", "huggingface": "huggingface", "ms": "modelscope", "modelscope": "modelscope"}
 _SPEC = re.compile(r"(?:(\w+)::)?([^:@#]+)(?::([^:@#]+))?(?:@([^:@#]+))?(?:#(\d+))?")
 
 
 class Spec(NamedTuple):
-    """A dataset spec taken apart; what it does not say is None or empty."""
+    """The parts of a dataset spec; a part that is not written is None or empty."""
 
     hub: str | None
     name: str
@@ -33,9 +30,11 @@ class Spec(NamedTuple):
 class Source:
     """A dataset spec and the bytes that it stands for.
 
-    `version` is the sha256 of local files or the commit of a hub's repository; None for a hub id not looked up yet.
-    `files` are local files with the names that people know them by, empty for a hub id. `asked` is the branch, tag or
-    commit in the spec. `parts` are the catalogue's entries that say how the rows of each subset are read.
+    Attributes:
+        version: the sha256 of local files, or the commit of a hub's repository; None for a hub id not looked up yet.
+        files: local files with the names that people know them by, empty for a hub id.
+        revision: the branch, tag or commit in the spec.
+        parts: the catalogue's entries that read the rows of each subset.
     """
 
     spec: str
@@ -45,12 +44,12 @@ class Source:
     version: str | None
     files: tuple[tuple[Path, str], ...] = ()
     subsets: tuple[str, ...] = ()
-    asked: str | None = None
+    revision: str | None = None
     parts: "tuple[Entry, ...]" = ()
 
 
 def parse(spec: str) -> Spec | None:
-    """Take a spec apart; None when it is not written like one.
+    """Return the parts of a spec, or None where the text is no spec.
 
     Raises:
         ConfigError: an unknown hub.
@@ -66,35 +65,35 @@ def parse(spec: str) -> Spec | None:
 
 
 def split_spec(spec: str) -> tuple[str, int | None]:
-    """Split `name#500` into its name and number of rows; a `#` that no number follows belongs to the name."""
+    """Return the name and the number of rows of `name#500`; a `#` without a number behind it belongs to the name."""
     name, mark, rows = spec.rpartition("#")
     return (name, int(rows)) if mark and rows.isdecimal() else (spec, None)
 
 
-def where(spec: str, row: int) -> str:
-    """How a person finds a row of a spec: `train.jsonl:17`."""
+def row_location(spec: str, row: int) -> str:
+    """Return the place of a dataset's row for people: `train.jsonl:17`."""
     return f"{split_spec(spec)[0]}:{row}"
 
 
-def hub_key(hub: str, name: str, asked: str | None) -> str:
-    """What a hub id's commit is recorded under."""
-    return f"{hub}:{name}@{asked}" if asked else f"{hub}:{name}"
+def hub_key(hub: str, name: str, revision: str | None) -> str:
+    """Return the key of a hub id's commit among the recorded commits."""
+    return f"{hub}:{name}@{revision}" if revision else f"{hub}:{name}"
 
 
-def recorded_sources(*folders: Path) -> dict[str, str]:
-    """The commits of hub ids that the manifests of earlier outputs name, for `resolve`."""
-    found: dict[str, str] = {}
+def recorded_commits(*folders: Path) -> dict[str, str]:
+    """Return the commits of hub ids in the manifests of earlier outputs, for `resolve`."""
+    commits: dict[str, str] = {}
     for folder in folders:
         try:
             sources = read_json(folder / MANIFEST)["sources"]
         except (OSError, ValueError, KeyError):
             continue
-        found |= {hub_key(s["hub"], s["name"], s["asked"]): s["revision"] for s in sources if s["hub"]}
-    return found
+        commits |= {hub_key(s["hub"], s["name"], s["asked"]): s["revision"] for s in sources if s["hub"]}
+    return commits
 
 
 def inputs_sha256(sources: Iterable[Source], parameters: Any) -> str | None:
-    """Hash of everything that decides the rows: versions, parameters, this code. None while a version is unknown."""
+    """Return the hash of all that decides the rows: versions, parameters, code. None while a version is unknown."""
     versions = [(s.spec, s.hub, s.name, s.version) for s in sources]
     if any(source[-1] is None for source in versions):
         return None

@@ -1,12 +1,16 @@
-"""From the name that a user gives to the one thing that is meant, and back to a folder."""
+"""The identity of a model: from the name that a user gives to a folder's hash or a hub's commit, and to a folder."""
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from components import hub
 from components.errors import ConfigError, did_you_mean
 from components.files import MANIFEST, read_json, sha256, sha256_of, write_json
-from components.models import hub
+
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.md")
+"""Files that are taken from a hub: weights that cannot run code, tokenizers, templates, licence and card."""
 
 MEMO = ".martlet/hashes.json"
 WORTH_REMEMBERING = 1 << 20
@@ -20,7 +24,8 @@ def resolve(model: str, revision: str | None, use_hf: bool, workspace: Path) -> 
     `modelscope` or `huggingface` (then `revision` is a commit).
 
     Raises:
-        ConfigError: there is no such folder, no such model or revision on the hub, or the hub does not answer.
+        ConfigError: there is no such folder, or no such model or revision on the hub.
+        MartletError: the hub does not answer.
     """
     path = workspace / Path(model).expanduser()
     if path.is_dir():
@@ -31,7 +36,8 @@ def resolve(model: str, revision: str | None, use_hf: bool, workspace: Path) -> 
         siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
         raise ConfigError(f"model: no such folder '{model}' in {workspace}{did_you_mean(path.name, siblings)}")
     source = "huggingface" if use_hf else "modelscope"
-    return {"model": model, "source": source, "revision": hub.commit(source, model, revision), "sha256": None}
+    commit = revision if hub.is_commit(revision) else hub.locate(source, "model", model, revision).commit
+    return {"model": model, "source": source, "revision": commit, "sha256": None}
 
 
 def folder(identity: dict[str, Any], workspace: Path) -> Path:
@@ -42,7 +48,9 @@ def folder(identity: dict[str, Any], workspace: Path) -> Path:
         MartletError: the download failed.
     """
     if identity["source"] != "local":
-        return hub.download(identity["source"], identity["model"], identity["revision"])
+        repository = hub.locate(identity["source"], "model", identity["model"], identity["revision"])
+        repository.fetch(name for name in repository.files if any(fnmatchcase(name, each) for each in MODEL_FILES))
+        return repository.folder
     path = workspace / Path(identity["model"]).expanduser()
     if not path.is_dir():
         raise ConfigError(f"model: the folder '{identity['model']}' is gone from {workspace}")

@@ -14,12 +14,13 @@ from components.templates.backend import FastTokenizerDiffersError
 from components.templates.chat import ChatTemplate
 from components.templates.dataset import tokenize
 from components.templates.encoder import Encoded, Encoder, TokenBatch, encode
-from components.templates.loss_scale import strategy
+from components.templates.loss_scale import STRATEGIES, parse, strategy
 from components.templates.refused import Refused
 from components.templates.report import identity
 from components.templates.sample import Sample
 
 __all__ = [
+    "STRATEGIES",
     "ChatTemplate",
     "Encoded",
     "Encoder",
@@ -29,6 +30,7 @@ __all__ = [
     "TokenBatch",
     "encode",
     "identity",
+    "parse",
     "strategy",
     "tokenize",
 ]

@@ -40,7 +40,7 @@ def rows(params: Params, paths: Paths) -> None:
         with _sealing(paths.raw, found, params, paths) as folder:
             for name, picked in found.tables.items():
                 if len(picked):
-                    data.write_picked(folder / f"{name}.parquet", picked)
+                    data.write_raw_rows(folder / f"{name}.parquet", picked)
 
 
 def _check(params: Params) -> None:
@@ -80,7 +80,7 @@ def up_to_date(params: Params, paths: Paths) -> bool:
 
 
 def _sources(params: Params, paths: Paths) -> list[list[data.Source]]:
-    recorded = data.recorded_sources(paths.raw, paths.questions)
+    recorded = data.recorded_commits(paths.raw, paths.questions)
     specs = (params.data.dataset, params.data.val_dataset, params.data.eval_dataset)
     use_hf, custom = params.data.use_hf, custom_files(params, paths)
     return [data.resolve(s, paths.workspace, use_hf, recorded, _memo(paths), custom) for s in specs]
@@ -112,7 +112,7 @@ def identity(params: Params, paths: Paths) -> dict[str, Any]:
         return models.resolve(name, revision, use_hf, paths.workspace)
 
     is_local = (paths.workspace / Path(name).expanduser()).is_dir()
-    return look() if is_local else data.remember(_memo(paths), f"model {name}", [revision, use_hf], look)
+    return look() if is_local else data.cached_value(_memo(paths), f"model {name}", [revision, use_hf], look)
 
 
 def _memo(paths: Paths) -> Path:
@@ -129,7 +129,7 @@ def _is_current(folder: Path, sources: list[data.Source], params: Params, paths:
     return inputs is not None and is_complete(folder) and read_json(folder / MANIFEST)["inputs"] == inputs
 
 
-def _sealing(folder: Path, found: data.Collected, params: Params, paths: Paths):
+def _sealing(folder: Path, found: data.RowTables, params: Params, paths: Paths):
     return replacing_folder(folder, inputs=_inputs(found.sources, params, paths), **found.manifest)
 
 

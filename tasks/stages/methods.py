@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components import models, training, tuners
+from components import models, templates, training, tuners
 from components.config import Params, difference
 from components.errors import ConfigError
 from components.files import sha256
@@ -62,7 +62,7 @@ def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
     if params.quantization.quant_method:
         loading.append((models.QUANTIZATIONS, params.quantization.quant_method))
     return {
-        "template": [method],
+        "template": [method, *((templates.STRATEGIES, name) for name in _strategies(params))],
         "train": [
             method,
             *loading,
@@ -71,6 +71,11 @@ def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
         ],
         "merge": loading,
     }
+
+
+def _strategies(params: Params) -> list[str]:
+    """Return the names of the loss scale's strategies."""
+    return templates.parse(params.template.loss_scale)[1]
 
 
 def _hashes(methods: Sequence[tuple[Kind[Any], str]], files: list[Path]) -> dict[str, str]:

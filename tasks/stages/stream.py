@@ -1,8 +1,8 @@
-"""fetch, validate and template for rows that pass by, in a process beside the one that trains on them.
+"""Streaming: fetch, validate and template in a process of their own, beside the one that trains on what they give.
 
-Nothing lies between these stages but the pipe from one process to the other, which holds back the first. A run folder
-then has `data/model.json`, `data/stream/manifest.json` (the sources, with the commits of hub ids, which a run that goes
-on keeps to) and `reports/stream.json`.
+The rows go through a pipe and never lie on the disk; where training is slower, the pipe holds the data process back. A
+run folder then has `data/model.json`, `data/stream/manifest.json` (the sources with the commits of hub ids, to which a
+run that goes on keeps) and `reports/stream.json`.
 """
 
 import os
@@ -19,70 +19,82 @@ from typing import Any
 
 from components import cache, data, models, templates, training
 from components.config import Params
-from components.errors import ConfigError, DataGateError, MartletError
+from components.errors import ERRORS, MartletError
 from components.files import MANIFEST, read_json, write_json
 from tasks.stages import fetch, runner, template
 from tasks.stages.paths import Paths
 
 STAGE = "stream"
-KINDS = {kind.exit_code: kind for kind in (ConfigError, DataGateError)}
+STREAMED_METHODS = ("sft", "pt")
 
 
 def problems(params: Params) -> list[str]:
-    """What the parameters ask for that a stream cannot do, and what to do instead."""
-    asked, train = params.data, params.train
-    found = {
-        "max_steps is needed: a stream has no end, and num_train_epochs says nothing; give --max_steps":
-            train.max_steps <= 0,
-        "split_dataset_ratio: rows that pass by cannot be held out; name others with --val_dataset":
-            asked.split_dataset_ratio > 0,
-        "eval_dataset: rows that pass by are not compared with it; leave it out":
-            bool(asked.eval_dataset),
-        "group_by_length: the lengths are not known before; leave it out, or use --packing true":
-            train.group_by_length,
-        "dataloader_num_workers: a stream has a process of its own; leave it at 0":
-            train.dataloader_num_workers > 0,
-        f"packing_length: rows of up to {params.template.max_length} tokens do not fit into packs of "
-        f"{train.packing_length}; lower --max_length":
-            train.packing and 0 < (train.packing_length or 0) < params.template.max_length,
-        f"interleave_prob: {len(asked.interleave_prob)} shares for {len(asked.dataset)} datasets; give one for each":
-            bool(asked.interleave_prob) and len(asked.interleave_prob) != len(asked.dataset),
-        "data_docs: expectations are held against all rows at once; leave it out":
-            params.validation.data_docs,
-    }  # fmt: skip
-    return [f"--streaming true: {problem}" for problem, there in found.items() if there]
+    """Return what the parameters ask for that a stream cannot do, and what to do instead, a sentence each."""
+    data_params, train, sentences = params.data, params.train, []
+    datasets, shares = len(data_params.dataset), len(data_params.interleave_prob)
+    if params.method.method not in STREAMED_METHODS:
+        sentences.append(f"method: {params.method.method} needs its rows in a file; leave --streaming out")
+    if params.distributed.nproc_per_node > 1:
+        sentences.append("nproc_per_node: a stream feeds one process; leave it at 1")
+    if train.max_steps <= 0:
+        sentences.append(
+            "max_steps is needed: a stream has no end, and num_train_epochs says nothing; give --max_steps"
+        )
+    if data_params.split_dataset_ratio > 0:
+        sentences.append("split_dataset_ratio: streamed rows cannot be held out; name others with --val_dataset")
+    if data_params.eval_dataset:
+        sentences.append("eval_dataset: streamed rows are not compared with it; leave it out")
+    if train.group_by_length:
+        sentences.append("group_by_length: the lengths are not known before; leave it out, or use --packing true")
+    if train.dataloader_num_workers > 0:
+        sentences.append("dataloader_num_workers: a stream has a process of its own; leave it at 0")
+    if train.packing and 0 < (train.packing_length or 0) < params.template.max_length:
+        sentences.append(
+            f"packing_length: rows of up to {params.template.max_length} tokens do not fit into packs of "
+            f"{train.packing_length}; lower --max_length"
+        )
+    if shares and shares != datasets:
+        sentences.append(f"interleave_prob: {shares} shares for {datasets} datasets; give one for each")
+    if params.validation.data_docs:
+        sentences.append("data_docs: expectations are held against all rows at once; leave it out")
+    return [f"--streaming true: {sentence}" for sentence in sentences]
 
 
-def held_out(params: Params, paths: Paths) -> tuple[Params, Paths]:
-    """What fetch, validate and template are to be run with for the validation rows, which do not pass by."""
-    kept = {"dataset": params.data.val_dataset, "val_dataset": [], "streaming": False, "interleave_prob": [],
-            "dataset_shuffle": params.data.val_dataset_shuffle}  # fmt: skip
-    changed = params.model_copy(update={"data": params.data.model_copy(update=kept)})
+def of_validation(params: Params, paths: Paths) -> tuple[Params, Paths]:
+    """Return the parameters and paths with which fetch, validate and template prepare the validation rows, which lie in
+    files."""
+    update = {"dataset": params.data.val_dataset, "val_dataset": [], "streaming": False, "interleave_prob": [],
+              "dataset_shuffle": params.data.val_dataset_shuffle}  # fmt: skip
+    changed = params.model_copy(update={"data": params.data.model_copy(update=update)})
     return changed, Paths(paths.root / "validation", paths.workspace)
 
 
 class Feed:
-    """The end of the pipe at which chunks of tokens come out."""
+    """The trainer's end of the pipe.
+
+    Attributes:
+        validation: the token file to evaluate on, or None.
+        report: what of the rows so far was left out, for reports/stream.json.
+    """
 
     def __init__(self, process: BaseProcess, pipe: Connection, validation: Path | None) -> None:
         self.process, self.pipe, self.validation = process, pipe, validation
         self.report: dict[str, Any] = {}
-        """What of the rows so far was left out, for reports/stream.json."""
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """Wait for the process to find its sources: `datasets`, as a manifest describes them, `arguments`, which a run
-        that goes on must share, and `made_of`, all that decides the tokens."""
+        """The data process's first message, which comes when its sources are resolved: `datasets`, as a manifest
+        describes them, `arguments`, which a run that goes on must share, and `made_of`, all that decides the tokens."""
         return self._receive()
 
     def chunks(self, state: training.State | None) -> Iterator[training.Chunk]:
-        """The chunks from a state on, for ever.
+        """Yield the chunks from a state on, for ever.
 
         Raises:
-            MartletError: what went wrong in the other process, or that it died.
+            MartletError: what went wrong in the data process, or that it died.
         """
-        assert self.about  # is what comes first
-        with suppress(OSError):  # it has died, as will be seen
+        assert self.about  # the first message has to be taken from the pipe first
+        with suppress(OSError):  # the process has died, which the next message will tell
             self.pipe.send(state)
         while True:
             chunk, self.report = self._receive()
@@ -100,15 +112,15 @@ class Feed:
             ) from None
         if kind == "failed":
             code, words, self.report = message
-            raise KINDS.get(code, MartletError)(words)
+            raise ERRORS[code](words)
         return message[0] if len(message) == 1 else message
 
 
 @contextmanager
 def flowing(params: Params, paths: Paths) -> Generator[Feed]:
-    """Start the process, which must be before threads are; it has ended when the block is left.
+    """Start the data process, before any thread of a library is started; the process has ended when the block is left.
 
-    reports/stream.json then tells of the rows that were trained on, and of those of a gate that has closed.
+    reports/stream.json then tells of the rows that were read, and why rows were left out or the gate closed.
     """
     scratch = paths.root / "data/shards"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -117,7 +129,7 @@ def flowing(params: Params, paths: Paths) -> Generator[Feed]:
     process = context.Process(target=_flow, args=(params, paths, scratch, theirs, ours), daemon=True)
     process.start()
     theirs.close()
-    validation = held_out(params, paths)[1].tokens / "train.arrow" if params.data.val_dataset else None
+    validation = of_validation(params, paths)[1].tokens / "train.arrow" if params.data.val_dataset else None
     feed = Feed(process, ours, validation)
     try:
         yield feed
@@ -130,16 +142,16 @@ def flowing(params: Params, paths: Paths) -> Generator[Feed]:
 
 
 def _flow(params: Params, paths: Paths, scratch: Path, pipe: Connection, other: Connection) -> None:
-    """In the other process, until the pipe is closed; ctrl-C is for the trainer, which writes a checkpoint first."""
+    """The data process: works until the pipe is closed. Ctrl-C is for the trainer, which writes a checkpoint first."""
     other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.environ["RAYON_NUM_THREADS"] = str(params.run.dataset_num_proc or 1)
-    tally = data.Tally()
+    counts = data.GateCounts()
 
     def body(params: Params, paths: Paths) -> runner.Result:
         try:
-            _tokens(params, paths, scratch, pipe, tally)
+            _tokens(params, paths, scratch, pipe, counts)
         except (BrokenPipeError, ConnectionResetError, EOFError):
             os._exit(0)  # the trainer is gone, and a download that is under way is for nobody
         return {}
@@ -148,71 +160,70 @@ def _flow(params: Params, paths: Paths, scratch: Path, pipe: Connection, other: 
         runner.run(STAGE, body, params, paths)
     except MartletError as error:
         with suppress(OSError):
-            pipe.send(("failed", error.exit_code, str(error), tally.saved()))
+            pipe.send(("failed", error.exit_code, str(error), counts.saved()))
 
 
-def _tokens(params: Params, paths: Paths, scratch: Path, pipe: Connection, tally: data.Tally) -> None:
+def _tokens(params: Params, paths: Paths, scratch: Path, pipe: Connection, counts: data.GateCounts) -> None:
     scratch.mkdir(parents=True)
     write_json(paths.model, fetch.identity(params, paths))
-    kept, custom = paths.root / "data/stream", fetch.custom_files(params, paths)
-    recorded = data.recorded_sources(kept)
-    sources = data.resolve(params.data.dataset, paths.workspace, params.data.use_hf, recorded, None, custom)
-    stream = data.Stream(sources, params.data, scratch)
-    write_json(kept / MANIFEST, {"sources": stream.described})
+    folder, custom = paths.root / "data/stream", fetch.custom_files(params, paths)
+    commits = data.recorded_commits(folder)
+    sources = data.resolve(params.data.dataset, paths.workspace, params.data.use_hf, commits, None, custom)
+    stream = data.RowStream(sources, params.data, scratch)
+    write_json(folder / MANIFEST, {"sources": stream.described})
     model = models.folder(read_json(paths.model), paths.workspace)
-    sieve = data.Sieve(params.validation, model)
+    gate = data.StreamingGate(params.validation, model)
     encode = _Encoding(params, paths)
     pipe.send(("about", _about(params, paths, stream)))
 
-    state: dict[str, Any] = pipe.recv() or {"position": None, "tally": tally.saved(), "number": 0, "fast": True}
-    tally.restore(state["tally"])
+    state: dict[str, Any] = pipe.recv() or {"position": None, "tally": counts.saved(), "number": 0, "fast": True}
+    counts.restore(state["tally"])
     encode.fast, number = state["fast"], state["number"]
-    start = data.Position(*state["position"]) if state["position"] else None
-    for position, items, ends in stream.chunks(start):
-        state = {"position": list(position), "tally": tally.saved(), "number": number, "fast": encode.fast}
-        tokens = encode(sieve(items, tally), tally)
-        tally.hold(params.validation.max_dropped, ends)
-        offsets = tokens["input_ids"].offsets.to_numpy()
-        ids, labels, weights = (tokens[name].values.to_numpy() for name in ("input_ids", "labels", "loss_scale"))
-        chunk = training.Chunk(ids, labels, weights, offsets, number, position.epoch, state)
-        pipe.send(("chunk", chunk, tally.saved()))
+    start = data.StreamPosition(*state["position"]) if state["position"] else None
+    for position, rows, pass_ends in stream.chunks(start):
+        state = {"position": list(position), "tally": counts.saved(), "number": number, "fast": encode.fast}
+        tokens = encode(gate(rows, counts), counts)
+        counts.check_limits(params.validation.max_dropped, pass_ends)
+        chunk = training.Chunk(tokens, number, position.epoch, state)
+        pipe.send(("chunk", chunk, counts.saved()))
         number += 1
 
 
 class _Encoding:
-    """Rows to tokens; `fast` is whether the fast tokenizer still agrees with the exact one."""
+    """Encodes the rows that the gate lets pass; `fast` says whether fastokens still agrees with the tokenizer."""
 
     def __init__(self, params: Params, paths: Paths) -> None:
-        self.chat, self.asked = template.chat_template(params, paths), params.template
+        self.chat, self.settings = template.chat_template(params, paths), params.template
+        self.shape = template.shape(params, paths)
         self.fast, self.encoder = True, None
 
-    def __call__(self, rows: list[tuple[data.Item, dict[str, Any]]], tally: data.Tally) -> Any:
+    def __call__(self, rows: list[tuple[data.RawRow, dict[str, Any]]], counts: data.GateCounts) -> Any:
         if self.encoder is None:
-            asked = self.asked
-            settings = (template.SHAPE, asked.max_length, asked.truncation_strategy, self.fast)
-            self.encoder = templates.Encoder(self.chat, *settings, weighted=True)
+            limits = self.settings.max_length, self.settings.truncation_strategy
+            self.encoder = templates.Encoder(self.chat, self.shape, *limits, self.fast, weighted=True)
         self.encoder.distrust()
         try:
-            items = [item for item, _ in rows]
-            batch = self.encoder([row for _, row in rows], [i.source for i in items], [i.number for i in items])
+            raw = [item for item, _ in rows]
+            batch = self.encoder([row for _, row in rows], [r.source for r in raw], [r.number for r in raw])
         except templates.FastTokenizerDiffersError:
             self.fast, self.encoder = False, None
-            return self(rows, tally)
-        for index, refused in sorted(batch.refused.items()):
-            words = f"{refused.reason} ({refused.detail})" if refused.detail else refused.reason
-            tally.leave_out(f"template: {refused.reason}", rows[index][0], words)
-        tally.samples += len(batch.owners)
+            return self(rows, counts)
+        for index, refusal in sorted(batch.refused.items()):
+            words = f"{refusal.reason} ({refusal.detail})" if refusal.detail else refusal.reason
+            counts.leave_out(f"template: {refusal.reason}", rows[index][0], words)
+        counts.samples += len(batch.owners)
         return batch.tokens
 
 
-def _about(params: Params, paths: Paths, stream: data.Stream) -> dict[str, Any]:
-    """A local file is known by its size and time: to hash what fits on no disk would take hours."""
+def _about(params: Params, paths: Paths, stream: data.RowStream) -> dict[str, Any]:
+    """Return the message of `Feed.about`. A local file goes by its size and time: hashing what fits on no disk would
+    take hours."""
     names = ("dataset", "data_seed", "dataset_shuffle", "shuffle_buffer_size", "interleave_prob", "stopping_strategy")
     arguments = {name: getattr(params.data, name) for name in names}
     arguments["revisions"] = [source.version if source.hub else None for source in stream.sources]
     files = [(name, path.stat()) for source in stream.sources for path, name in source.files]
     made_of = {
-        "files": [(name, found.st_size, found.st_mtime_ns) for name, found in files],
+        "files": [(name, status.st_size, status.st_mtime_ns) for name, status in files],
         "data": params.data.model_dump(),
         "validation": params.validation.model_dump(),
         "template": template.recipe(params, paths),

@@ -1,17 +1,14 @@
 """Tokens of the clean rows, with labels on what the model has to generate."""
 
-from pathlib import Path
 from typing import Any
 
-from components import cache, models, templates
+from components import cache, models, templates, training
 from components.config import Params
 from components.files import read_json, replacing_folder, sha256, write_json
 from components.tokens import ShapeName
+from tasks.stages import methods
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main, progress
-
-SHAPE: ShapeName = "sft"
-"""The shape of the tokens."""
 
 
 def run(params: Params, paths: Paths) -> Result:
@@ -23,7 +20,7 @@ def run(params: Params, paths: Paths) -> Result:
             paths.clean,
             tokens,
             chat,
-            SHAPE,
+            shape(params, paths),
             params.template.max_length,
             params.template.truncation_strategy,
             progress(paths, "template"),
@@ -36,13 +33,22 @@ def run(params: Params, paths: Paths) -> Result:
     }
 
 
+def shape(params: Params, paths: Paths) -> ShapeName:
+    """Return the shape of tokens that the training method learns from."""
+    return training.METHODS.load(params.method.method, methods.external(params, paths.workspace)).SHAPE
+
+
 def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
     """Return the chat template of the model in data/model.json with the settings of the parameters."""
     settings = params.template
-    loss_scale = templates.strategy(settings.loss_scale, _plugins(params, paths))
+    loss_scale = templates.strategy(settings.loss_scale, methods.external(params, paths.workspace))
     tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
     return templates.ChatTemplate(
-        tokenizer, settings.system, loss_scale, settings.enable_thinking, settings.use_chat_template
+        tokenizer,
+        settings.system,
+        loss_scale,
+        settings.enable_thinking,
+        settings.use_chat_template and shape(params, paths) != "text",
     )
 
 
@@ -56,17 +62,13 @@ def recipe(params: Params, paths: Paths) -> dict[str, Any]:
     """Return all that decides which tokens a row becomes, by name."""
     code = [f"components.{name}" for name in ("plugins", "rows", "templates", "tokens")]
     return {
-        "shape": SHAPE,
+        "shape": shape(params, paths),
         **templates.identity(models.folder(read_json(paths.model), paths.workspace)),
         **params.template.model_dump(),
-        "external_plugins": {file.name: sha256(file) for file in _plugins(params, paths)},
+        "methods": methods.used(params, paths.workspace)["template"]["files"],
         "code": cache.code(*code, "tasks.stages.template"),
         "libraries": cache.versions("transformers", "tokenizers", "jinja2"),
     }
-
-
-def _plugins(params: Params, paths: Paths) -> list[Path]:
-    return [paths.workspace / Path(name).expanduser() for name in params.template.external_plugins]
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ def run(params: Params, paths: Paths) -> Result:
     spool.mkdir(parents=True)
     try:
         questions = data.read_questions(paths.questions)
-        verdict = data.inspect(
+        verdict = data.run_gate(
             paths.raw, spool, questions, params.validation, _model_folder(params, paths), params.run.dataset_num_proc
         )
         if params.validation.data_docs:
-            data.hold_expectations(verdict, paths.log("validate") / "data_docs")
+            data.check_expectations(verdict, paths.log("validate") / "data_docs")
         data.write_report(paths.reports, verdict)
         if verdict.closed:
             raise DataGateError(

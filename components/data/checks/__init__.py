@@ -1,44 +1,42 @@
-"""What rows must hold to be learned from: one file a check, found by its name in `validation.on_<name>`.
+"""Checks on single rows: one file each, named by `validation.on_<name>`.
 
-The first line of a check's docstring is what the report says of it. A check on single rows is a function
+The first line of a check's docstring is what the report says of it. A check is a module that fulfils `RowCheck`, ours
+or a user's:
 
-    look(batch, context) -> failures                    batch: `Batch`, some thousand rows as flat columns
+    ROW_CHECKS.load("empty")                                        # components/data/checks/empty.py
+    ROW_CHECKS.load("apology", external=[Path("apology.py")])       # a user's file
 
-A check on all rows together sees them twice, and keeps a few bytes of each:
-
-    KEPT                                                a NumPy type: what is kept of a row
-    keep(batch, context) -> an array of KEPT            appended to a file
-    judge(file, roster, context) -> failures            afterwards, over all rows that the checks before it left
-
-A million rows are never in memory together, nor is anything of Python's for each of them.
+Checks on all rows together are in `components.data.set_checks`.
 """
 
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from components.config.groups.validation import Validation
-from components.data.checks.batch import Batch
-from components.data.checks.roster import Roster
+from components.data.checks._batch import Batch
+from components.plugins import Kind
 
-__all__ = ["ALL", "Batch", "Context", "Failure", "Failures", "Roster", "checks", "promise"]
+__all__ = ["ALL", "ROW_CHECKS", "Batch", "Context", "Failure", "Failures", "RowCheck"]
 
 ALL = -1
-"""The index of a failure of all rows together, which nothing can drop."""
+"""The index of a failure of all rows together, which no check can drop."""
 
 
 class Failure(NamedTuple):
-    """A row that fails, by its index in the batch or in the roster (`ALL`: no row alone is at fault), and why.
+    """A row that fails a check.
 
-    `bit` is the offending piece of the row's text, which the report marks. `mild` is never more than a warning.
+    Attributes:
+        row: the row's index in the batch, in a set check its index among all rows; `ALL` where no single row is at
+            fault.
+        reason: why the row fails, for people.
+        excerpt: the offending piece of the row's text, which the report marks.
+        mild: never more than a warning.
     """
 
     row: int
     reason: str
-    bit: str = ""
+    excerpt: str = ""
     mild: bool = False
 
 
@@ -47,9 +45,13 @@ Failures = Iterable[Failure]
 
 @dataclass(frozen=True)
 class Context:
-    """What checks compare rows with: the parameters, the queries of each question set, the tokenizer's special tokens.
+    """What checks compare rows with.
 
-    `has_val` is whether there are validation rows.
+    Attributes:
+        validation: the parameters.
+        questions: the queries of each question set, by its name.
+        special: the tokenizer's special tokens.
+        has_val: there are validation rows.
     """
 
     validation: Validation
@@ -58,25 +60,20 @@ class Context:
     has_val: bool = False
 
     def action(self, check: str) -> str:
-        """What happens to a row that fails `check`."""
+        """Return what happens to a row that fails `check`: ignore, warn, drop or block."""
         return getattr(self.validation, f"on_{check}")
 
     def changed(self, **actions: str) -> "Context":
-        """The same with other parameters."""
+        """Return the same context with other parameters."""
         return replace(self, validation=self.validation.model_copy(update=actions))
 
 
-@cache
-def checks() -> dict[str, ModuleType]:
-    """Every check by name, in the order in which they run: those on single rows, then those on all together.
+class RowCheck(Protocol):
+    """A check on single rows."""
 
-    A row is named by the first that leaves it out.
-    """
-    names = [name.removeprefix("on_") for name in Validation.model_fields if name.startswith("on_")]
-    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
-    return dict(sorted(modules.items(), key=lambda item: hasattr(item[1], "judge")))
+    def check_rows(self, batch: Batch, context: Context) -> Failures:
+        """Return the rows of a batch (some thousand, as flat columns) that fail."""
+        ...
 
 
-def promise(check: ModuleType) -> str:
-    """What holds of rows that pass, in a sentence."""
-    return (check.__doc__ or "").partition("\n")[0]
+ROW_CHECKS = Kind("row check", "validation", "components.data.checks", RowCheck)

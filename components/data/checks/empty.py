@@ -7,7 +7,7 @@ from components.data.checks import Batch, Context, Failure
 NAMES = {"user": "question", "assistant": "answer", None: "text"}
 
 
-def look(batch: Batch, _: Context) -> Iterator[Failure]:
+def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     """A call of a tool needs no words."""
     import polars as pl
 

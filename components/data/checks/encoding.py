@@ -11,7 +11,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffd-\uffff]"
 _GARBLED = re.compile("[ÂÃâð][\x80-\xbfŒœŠšŸŽžƒˆ˜–—‘’‚“”„†‡•…‰‹›€™]+")
 
 
-def look(batch: Batch, _: Context) -> Iterator[Failure]:
+def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     """One regular expression finds what may be damage, a closer look what is."""
     import polars as pl
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from components.data.checks import Batch, Context, Failure
 
 
-def look(batch: Batch, context: Context) -> Iterator[Failure]:
+def check_rows(batch: Batch, context: Context) -> Iterator[Failure]:
     """All messages count, the system's too."""
     import numpy as np
 

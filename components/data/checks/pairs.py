@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from components.data.checks import Batch, Context, Failure
-from components.data.checks.hashes import hashed, placed, squeezed, sums
+from components.data.checks._hashes import hashed, placed, squeezed, sums
 from components.rows import CONVERSATIONS
 
 SHORT = 20
 """Characters that are added to both lengths, so that "Yes." and "No, never." are alike."""
 
 
-def look(batch: Batch, context: Context) -> Iterator[Failure]:
+def check_rows(batch: Batch, context: Context) -> Iterator[Failure]:
     """Answers of several turns are compared as a whole; runs of white space aside."""
     import numpy as np
     import polars as pl

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 
 from components.data.checks import Batch, Context, Failure
-from components.data.secrets import SUSPECT, found, mask
+from components.data.secrets import SUSPECT, find_secrets, mask
 
 
-def look(batch: Batch, _: Context) -> Iterator[Failure]:
+def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     """The kinds that a row holds, each shown masked."""
     import polars as pl
 
     secrets: dict[int, dict[str, str]] = {}
     for row, text in batch.strings.filter(pl.col("string").str.contains(SUSPECT)).iter_rows():
-        for kind, secret in found(text):
+        for kind, secret in find_secrets(text):
             secrets.setdefault(row, {}).setdefault(kind, secret)
     for row, held in sorted(secrets.items()):
         told = " and ".join(f"{kind} ({mask(secret)})" for kind, secret in held.items())

@@ -19,7 +19,7 @@ NEXT = {"": "su", "s": "u", "u": "ac", "a": "u", "c": "t", "t": "tac"}
 WORDS = {"s": "system", "u": "user", "a": "assistant", "c": "assistant", "t": "tool"}
 
 
-def look(batch: Batch, _: Context) -> Iterator[Failure]:
+def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     """One regular expression over the roles of a row, written as letters."""
     told: set[int] = set()
     for name, letters in batch.roles.items():

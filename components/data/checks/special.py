@@ -11,7 +11,7 @@ PLACEHOLDERS = {"<image>", "<video>", "<audio>"}
 """Where a row's images, videos and sounds stand in its text."""
 
 
-def look(batch: Batch, context: Context) -> Iterator[Failure]:
+def check_rows(batch: Batch, context: Context) -> Iterator[Failure]:
     """All tokens are looked for at once (Aho and Corasick)."""
     import polars as pl
 

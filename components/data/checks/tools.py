@@ -16,7 +16,7 @@ TYPES: dict[str, Any] = {
 }
 
 
-def look(batch: Batch, _: Context) -> Iterator[Failure]:
+def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     """A call where no tools are declared is a warning at most: an agent's log may come without them."""
     import polars as pl
 

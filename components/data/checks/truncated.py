@@ -20,7 +20,7 @@ END = rf"(?:[,;(\[{{，、；（]|\b(?:{OPEN}))\s*$"
 JUDGED = [CONVERSATIONS.index(name) for name in ("messages", "chosen", "completion")]
 
 
-def look(batch: Batch, _: Context) -> Iterator[Failure]:
+def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     """The last turn of each answer; a rejected one may be as bad as it likes."""
     import polars as pl
 

@@ -1,26 +1,47 @@
-"""The shapes a row may come in, one file each, recognised by themselves.
+"""Formats: the shapes that a row may come in, one file each, recognised by their columns.
 
-A format is a module with `ACCEPTS` (how its rows look, for people), `readings(columns)`, which gives the groups of
-columns that it could read together, and `read(raw, columns)`, which gives the canonical row from one such group and
-raises ValueError with what is wrong with a value.
-
-A reading that takes in all the columns of another, and more, is the better one: `prompt`, `chosen` and `rejected` are a
-preference, not a prompt. Where two readings each take in a column that the other leaves, the row is ambiguous.
+A format is a module that fulfils `Format`. A reading is a group of columns that a format reads together. A reading with
+all the columns of another, and more, is the better one: `prompt`, `chosen` and `rejected` are a preference, not a
+prompt. Where two readings each have a column that the other lacks, the row is ambiguous.
 """
 
-import importlib
-import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache, lru_cache
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from components import rows
-from components.data.turns import CARRIED, carry, found, named
+from components.data.formats._columns import Columns
+from components.data.normalize import CARRIED, carry, describe, key_list
+from components.plugins import Kind
 
-__all__ = ["to_row"]
+__all__ = ["FORMATS", "Format", "to_row"]
 
 _ANSWERLESS = ("prompt", "text")
+
+
+class Format(Protocol):
+    """A format of rows.
+
+    Attributes:
+        ACCEPTS: the columns of its rows, for people.
+    """
+
+    ACCEPTS: str
+
+    def readings(self, columns: Collection[str]) -> list[Columns]:
+        """Return the groups of columns that could be read together."""
+        ...
+
+    def read(self, raw: dict[str, Any], columns: Columns) -> rows.Row:
+        """Return the canonical row of a raw row, from one group of its columns.
+
+        Raises:
+            ValueError: a value is wrong; says which and why.
+        """
+        ...
+
+
+FORMATS = Kind("format", "columns", "components.data.formats", Format)
 
 
 class _Reading(NamedTuple):
@@ -31,22 +52,21 @@ class _Reading(NamedTuple):
 
 
 @cache
-def formats() -> dict[str, ModuleType]:
-    """Every format by name."""
-    names = (info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
-    return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+def formats() -> dict[str, Format]:
+    """Return every format by name."""
+    return {name: FORMATS.load(name) for name in FORMATS.names()}
 
 
 def to_row(raw: dict[str, Any]) -> rows.Row:
-    """The canonical row of a raw one in any known format; it may share its parts with the raw one.
+    """Return the canonical row of a raw row in any known format; both may share parts.
 
     A null or empty column counts as absent, save where it is the answer to a question.
 
     Raises:
-        ValueError: no format fits, several do, or a value is of the wrong type; says what was found and where.
+        ValueError: no format fits, several do, or a value is of the wrong type; says which and where.
     """
     if not isinstance(raw, dict):
-        raise ValueError(f"a row must be an object, not {found(raw)}")
+        raise ValueError(f"a row must be an object, not {describe(raw)}")
     filled = tuple([name for name, value in raw.items() if value or value == 0])
     present = filled if len(filled) == len(raw) else tuple([name for name in raw if raw[name] is not None])
     reading = _best(filled, present)
@@ -55,13 +75,18 @@ def to_row(raw: dict[str, Any]) -> rows.Row:
         if reading.carried:
             carry(raw, reading.carried, row)
     except UnicodeEncodeError as error:
-        raise ValueError(f"holds a lone surrogate, half of a character: {found(error.object)}") from None
+        raise ValueError(f"holds a lone surrogate, half of a character: {describe(error.object)}") from None
     return row
 
 
 @lru_cache(4096)
 def _best(filled: tuple[str, ...], present: tuple[str, ...]) -> _Reading:
-    """The reading of a row by its columns: those that say something, and those that are there at all."""
+    """Return the best reading of a row.
+
+    Args:
+        filled: columns with a value that is not empty.
+        present: columns whose value is not null.
+    """
     readings = _readings(filled)
     if filled != present and not any(reading.answers for reading in readings):
         wider = _readings(present)
@@ -76,19 +101,19 @@ def _best(filled: tuple[str, ...], present: tuple[str, ...]) -> _Reading:
         ways = " or as ".join(" + ".join(reading.columns) for reading in readings)
         raise ValueError(f"can be read as {ways}: leave all but one out, by renaming the others to _ with --columns")
     accepted = ", ".join(module.ACCEPTS for module in formats().values())
-    raise ValueError(f"no known format: its keys with a value are {named(present)}; accepted are {accepted}")
+    raise ValueError(f"no known format: its keys with a value are {key_list(present)}; accepted are {accepted}")
 
 
 def _readings(columns: tuple[str, ...]) -> list[_Reading]:
-    """What the formats see in these columns, without what another sees more of."""
-    fitting = [
+    """Return the readings of these columns, without those that another reading contains."""
+    candidates = [
         _Reading(module.read, group, answers=name not in _ANSWERLESS)
         for name, module in formats().items()
         for group in module.readings(frozenset(columns))
     ]
-    return [one for one in fitting if not any({*one.columns} < {*other.columns} for other in fitting)]
+    return [one for one in candidates if not any({*one.columns} < {*other.columns} for other in candidates)]
 
 
 def _read_lowered(raw: dict[str, Any], _: tuple[str, ...]) -> rows.Row:
-    """ms-swift knows columns whatever their case."""
+    """Return the canonical row of a raw row whose columns are in other cases, as ms-swift does."""
     return to_row({name.lower(): value for name, value in raw.items() if value is not None})

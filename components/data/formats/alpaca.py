@@ -6,7 +6,7 @@ from typing import Any
 from components import rows
 from components.data.formats._columns import Columns, answers
 from components.data.formats.query_response import answer
-from components.data.turns import asked, text
+from components.data.normalize import question_messages, text
 
 ACCEPTS = "instruction (+ input) + output"
 
@@ -24,4 +24,4 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     """Instruction and input are one question, a line each."""
     parts = [text(raw, "instruction"), text(raw, "input")]
     question = "\n".join(part for part in parts if part)
-    return {"messages": [*asked(raw, question), answer(raw, columns[1])]}
+    return {"messages": [*question_messages(raw, question), answer(raw, columns[1])]}

@@ -8,7 +8,7 @@ from typing import Any
 
 from components import rows
 from components.data.formats._columns import CONVERSATIONS, Columns, is_complete, single_turn
-from components.data.turns import Media, extra, messages_of, system_of
+from components.data.normalize import Media, extra, messages_of, system_of
 
 ACCEPTS = "messages or conversations of {role, content}, {from, value} or {human, assistant}"
 

@@ -9,7 +9,7 @@ from typing import Any
 from components import rows
 from components.data.formats._columns import CONVERSATIONS, Columns, prompts
 from components.data.formats.prompt import prompt_of
-from components.data.turns import Media, asked, messages_of, split_pair, system_of, text
+from components.data.normalize import Media, messages_of, question_messages, split_pair, system_of, text
 
 ACCEPTS = "(prompt or conversations +) chosen + rejected"
 _INSTRUCTION = ("instruction", "input")
@@ -66,5 +66,5 @@ def _prompt(raw: dict[str, Any], column: str, media: Media) -> list[rows.Message
         messages = messages_of(raw[column], column, media)
         return messages if messages[0]["role"] == "system" else [*system_of(raw), *messages]
     if column in _INSTRUCTION:
-        return asked(raw, "\n".join(part for name in _INSTRUCTION if (part := text(raw, name))))
+        return question_messages(raw, "\n".join(part for name in _INSTRUCTION if (part := text(raw, name))))
     return prompt_of(raw, column, media)

@@ -6,7 +6,7 @@ from typing import Any
 from components import rows
 from components.data.formats import _columns
 from components.data.formats._columns import Columns
-from components.data.turns import Media, asked, extra, messages_of, system_of, text
+from components.data.normalize import Media, extra, messages_of, question_messages, system_of, text
 
 ACCEPTS = "prompt or query alone"
 
@@ -25,6 +25,6 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
 def prompt_of(raw: dict[str, Any], column: str, media: Media) -> list[rows.Message]:
     """The messages of a prompt: its own list, or system prompt, history and one question."""
     if not isinstance(raw[column], list):
-        return asked(raw, text(raw, column))
+        return question_messages(raw, text(raw, column))
     messages = messages_of(raw[column], column, media)
     return messages if messages[0]["role"] == "system" else [*system_of(raw), *messages]

@@ -7,7 +7,7 @@ from components import rows
 from components.data.formats._columns import Columns
 from components.data.formats.preference import answer
 from components.data.formats.prompt import prompt_of
-from components.data.turns import Media
+from components.data.normalize import Media
 
 ACCEPTS = "prompt + completion"
 

@@ -6,7 +6,7 @@ from typing import Any
 from components import rows
 from components.data.formats import _columns, prompt
 from components.data.formats._columns import Columns
-from components.data.turns import asked, text
+from components.data.normalize import question_messages, text
 
 ACCEPTS = "query or question + response or answer"
 
@@ -24,7 +24,7 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     """
     if isinstance(raw[columns[0]], list):
         return prompt.read(raw, columns[:1])
-    return {"messages": [*asked(raw, text(raw, columns[0])), answer(raw, columns[1])]}
+    return {"messages": [*question_messages(raw, text(raw, columns[0])), answer(raw, columns[1])]}
 
 
 def answer(raw: dict[str, Any], column: str) -> rows.Message:

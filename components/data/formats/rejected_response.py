@@ -7,7 +7,7 @@ from components import rows
 from components.data.formats import _answered
 from components.data.formats._columns import Columns
 from components.data.formats.preference import answer
-from components.data.turns import Media, messages_of, split_answer, split_pair
+from components.data.normalize import Media, messages_of, split_answer, split_pair
 
 ACCEPTS = "any of these + rejected_response or rejected_messages"
 

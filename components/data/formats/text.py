@@ -5,7 +5,7 @@ from typing import Any
 
 from components import rows
 from components.data.formats._columns import CONVERSATIONS, Columns, single_turn
-from components.data.turns import text
+from components.data.normalize import text
 
 ACCEPTS = "text alone"
 _NAMES = ("text", "content", "response")

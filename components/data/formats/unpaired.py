@@ -6,7 +6,7 @@ from typing import Any
 from components import rows
 from components.data.formats import _answered
 from components.data.formats._columns import Columns
-from components.data.turns import found, split_answer
+from components.data.normalize import describe, split_answer
 
 ACCEPTS = "any of these + label"
 _LABELS = {"true": True, "1": True, "false": False, "0": False}
@@ -29,5 +29,5 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
 def _label(value: Any, column: str) -> bool:
     label = _LABELS.get(value.strip().lower()) if isinstance(value, str) else value
     if label not in (True, False):
-        raise ValueError(f"'{column}' must be true or false, whether the answer is a good one, not {found(value)}")
+        raise ValueError(f"'{column}' must be true or false, whether the answer is a good one, not {describe(value)}")
     return bool(label)

@@ -1,57 +1,82 @@
-"""Files of rows: one module for each kind, all giving `(number, row, written)`.
+"""Readers: one file for each kind of data file.
 
-A module has `rows(file, faults)`: the rows of an open binary file, one at a time in memory. `number` is what a person
-looks for: the line in JSONL, CSV and text (the header of a CSV is line 1), the record, from 1, elsewhere. `written` is
-the row as it stands in the file where that is JSON, else None. What is wrong with a file is said in one message: the
-first fault with its place, and how many more there are.
+A reader is a module that fulfils `Reader`: rows of an open binary file, one at a time in memory. A row comes with its
+number, which is what a person looks for: the line in JSONL, CSV and text (the header of a CSV is line 1), the record,
+from 1, elsewhere. The faults of a file are one message: the first with its place, and how many more there are.
 """
 
-import importlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from components.data.readers._faults import Faults
 from components.data.readers._files import COMPRESSIONS, opened
+from components.plugins import Kind
 
-Numbered = tuple[int, dict[str, Any], bytes | None]
+NumberedRow = tuple[int, dict[str, Any], bytes | None]
+"""A row's number, the row, and its text in the file where that is JSON."""
 
-KINDS = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".txt": "txt",
-    ".zip": "zip",
-}
-"""The module of each kind of file, the preferred one first where the same rows are offered in several."""
+
+class Reader(Protocol):
+    """A reader of one kind of file.
+
+    Attributes:
+        SUFFIXES: the endings of such files' names.
+    """
+
+    SUFFIXES: tuple[str, ...]
+
+    def rows(self, file: BinaryIO, faults: Faults) -> Iterator[NumberedRow]:
+        """Yield the rows of an open file; malformed rows go to `faults`.
+
+        Raises:
+            DataGateError: the file cannot be read on.
+        """
+        ...
+
+
+READERS = Kind("reader", "dataset", "components.data.readers", Reader)
+_PREFERRED = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".csv", ".tsv", ".txt", ".zip")
+
+
+@cache
+def _readers() -> dict[str, Reader]:
+    """Return the reader of each suffix, the preferred one first where the same rows come in several kinds of files."""
+    readers = [READERS.load(name) for name in READERS.names()]
+    by_suffix = {suffix: reader for reader in readers for suffix in reader.SUFFIXES}
+    return {suffix: by_suffix[suffix] for suffix in (*_PREFERRED, *(by_suffix.keys() - {*_PREFERRED}))}
+
+
+def suffixes() -> list[str]:
+    """Return the suffixes of all files that are read, the preferred one first."""
+    return list(_readers())
 
 
 def kind_of(name: str) -> str | None:
-    """The suffix in `KINDS` that says how a file is read, compression aside (`.jsonl` of `a.jsonl.gz`); or None."""
+    """Return the suffix that decides how a file is read, compression aside (`.jsonl` of `a.jsonl.gz`), or None."""
     path = PurePath(name.lower())
     suffix = PurePath(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
-    return suffix if suffix in KINDS else None
+    return suffix if suffix in _readers() else None
 
 
-def read(path: Path, name: str, tell: Callable[[int, str], None] | None = None) -> Iterator[Numbered]:
-    """Yield the numbered rows of a file; `name` is what the user calls it.
+def read(path: Path, name: str, on_fault: Callable[[int, str], None] | None = None) -> Iterator[NumberedRow]:
+    """Yield the numbered rows of a file.
 
-    A malformed row is told with its number and the reason, if `tell` is given, and passed over.
+    Args:
+        name: what the user calls the file.
+        on_fault: called with the number and the reason of each malformed row, which is then skipped; without it, a
+            malformed row is an error.
 
     Raises:
         DataGateError: not UTF-8, malformed, a row that is no object or too long, an archive that is damaged or expands
-            beyond measure; some after the last good row has been given.
+            beyond measure; possibly after good rows.
     """
     with opened(path, name) as file:
-        yield from rows_of(file, path.name, Faults(name, tell))
+        yield from rows_of(file, path.name, Faults(name, on_fault))
 
 
-def rows_of(file: BinaryIO, file_name: str, faults: Faults) -> Iterator[Numbered]:
-    """The rows of an open file, read as its name says."""
-    module = importlib.import_module(f"{__name__}.{KINDS[kind_of(file_name) or '.jsonl']}")
-    yield from module.rows(file, faults)
+def rows_of(file: BinaryIO, file_name: str, faults: Faults) -> Iterator[NumberedRow]:
+    """Yield the rows of an open file, read by the kind that its name says."""
+    yield from _readers()[kind_of(file_name) or ".jsonl"].rows(file, faults)
     faults.stop()

@@ -10,12 +10,11 @@ from components.data.readers._faults import Faults
 from components.errors import DataGateError
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-MAX_ROW = 32 << 20
-"""Bytes that one row may have."""
-MAX_EXPANDED = 1 << 30
-MAX_RATIO = 200
-"""A compressed file may expand to MAX_EXPANDED bytes, or to MAX_RATIO times its size if that is more."""
-BUFFER = 1 << 20
+ROW_MAX_BYTES = 32 << 20
+EXPANDED_MAX_BYTES = 1 << 30
+EXPANDED_MAX_RATIO = 200
+"""A compressed file may expand to EXPANDED_MAX_BYTES, or to EXPANDED_MAX_RATIO times its size if that is more."""
+BUFFER_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
 
 
@@ -26,7 +25,7 @@ def opened(path: Path, name: str) -> Generator[BinaryIO]:
     Raises:
         DataGateError: (while reading) a compressed file that is damaged, cut short, or expands beyond measure.
     """
-    with path.open("rb", BUFFER) as file:
+    with path.open("rb", BUFFER_BYTES) as file:
         codec = COMPRESSIONS.get(path.suffix.lower())
         if codec is None:
             yield file
@@ -38,24 +37,29 @@ def opened(path: Path, name: str) -> Generator[BinaryIO]:
 
 
 class Budget:
-    """How many bytes a compressed file may still expand to."""
+    """The bytes that a compressed file may still expand to."""
 
     def __init__(self, name: str, compressed: int) -> None:
         self.name = name
-        self.limit = self.left = max(MAX_EXPANDED, MAX_RATIO * compressed)
+        self.limit = self.remaining = max(EXPANDED_MAX_BYTES, EXPANDED_MAX_RATIO * compressed)
 
     def spend(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
+        """Take `size` bytes from the budget.
+
+        Raises:
+            DataGateError: the file expands beyond measure.
+        """
+        self.remaining -= size
+        if self.remaining < 0:
             raise DataGateError(
-                f"{self.name}: expands to more than {self.limit:,} bytes, over {MAX_RATIO} times its size, as archives "
-                "made to fill a disk do; expand it yourself and name the file if it is sound"
+                f"{self.name}: expands to more than {self.limit:,} bytes, over {EXPANDED_MAX_RATIO} times its size, as "
+                "archives made to fill a disk do; expand it yourself and name the file if it is sound"
             )
 
 
 def expanding(inner: IO[bytes], budget: Budget) -> BinaryIO:
-    """A buffered stream over one that expands, which spends from `budget` and explains what is damaged."""
-    return io.BufferedReader(_Expanding(inner, budget), BUFFER)
+    """Return a buffered stream over an expanding one; it spends from `budget` and explains what is damaged."""
+    return io.BufferedReader(_Expanding(inner, budget), BUFFER_BYTES)
 
 
 class _Expanding(io.RawIOBase):
@@ -81,30 +85,30 @@ class _Expanding(io.RawIOBase):
 
 
 def seekable(file: BinaryIO) -> BinaryIO:
-    """`file`, or an unnamed copy of it on the disk where it can only be read from start to end."""
+    """Return `file`, or an unnamed copy on the disk where the file can only be read from start to end."""
     if file.seekable():
         return file
     import shutil
     import tempfile
 
     copy = tempfile.TemporaryFile()  # noqa: SIM115
-    shutil.copyfileobj(file, copy, BUFFER)
+    shutil.copyfileobj(file, copy, BUFFER_BYTES)
     copy.seek(0)
     return cast(BinaryIO, copy)
 
 
 def lines(file: BinaryIO, faults: Faults, first: int = 1) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file, numbered, their ends included; a byte order mark is left out.
+    """Yield the lines of a file, numbered, their ends included; a byte order mark is left out.
 
     A line ends with LF or CR LF; with CR alone where there is no LF.
 
     Raises:
-        DataGateError: a line is longer than MAX_ROW.
+        DataGateError: a line is longer than ROW_MAX_BYTES.
     """
     number = first
-    while line := file.readline(MAX_ROW + 1):
-        if len(line) > MAX_ROW:
-            faults.refuse(number, f"the line is longer than {MAX_ROW:,} bytes, the most that one row may have")
+    while line := file.readline(ROW_MAX_BYTES + 1):
+        if len(line) > ROW_MAX_BYTES:
+            faults.refuse(number, f"the line is longer than {ROW_MAX_BYTES:,} bytes, the most that one row may have")
         if number == 1:
             line = line.removeprefix(BOM)
         if line.endswith(b"\n") or b"\r" not in line:
@@ -117,10 +121,10 @@ def lines(file: BinaryIO, faults: Faults, first: int = 1) -> Iterator[tuple[int,
 
 
 def texts(file: BinaryIO, faults: Faults) -> Iterator[str]:
-    """The lines of a file as texts.
+    """Yield the lines of a file as texts.
 
     Raises:
-        DataGateError: a line is longer than MAX_ROW, or not UTF-8.
+        DataGateError: a line is longer than ROW_MAX_BYTES, or not UTF-8.
     """
     for number, line in lines(file, faults):
         try:

@@ -8,12 +8,13 @@ from components.data.readers._faults import Faults
 from components.data.readers._files import seekable
 from components.errors import DataGateError
 
-BATCH = 1024
+SUFFIXES = (".arrow",)
+BATCH_ROWS = 1024
 """Rows that are Python objects at a time."""
 
 
 def rows(file: BinaryIO, faults: Faults) -> Iterator[tuple[int, dict[str, Any], None]]:
-    """The records, numbered from 1."""
+    """Yield the records, numbered from 1."""
     with explained(faults, "Arrow"):
         import pyarrow as pa
 
@@ -29,20 +30,20 @@ def rows(file: BinaryIO, faults: Faults) -> Iterator[tuple[int, dict[str, Any], 
 
 
 def numbered(schema: Any, batches: Iterable[Any], faults: Faults) -> Iterator[tuple[int, dict[str, Any], None]]:
-    """The rows of record batches, numbered from 1."""
+    """Yield the rows of record batches, numbered from 1."""
     if len(set(schema.names)) < len(schema.names):
         faults.refuse(1, f"two columns have the same name: {', '.join(schema.names)}")
     number = 0
     for batch in batches:
         batch.validate(full=True)  # a damaged file could else lead outside of its buffers
-        for start in range(0, batch.num_rows, BATCH):
-            for number, row in enumerate(batch.slice(start, BATCH).to_pylist(), number + 1):  # noqa: B020
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            for number, row in enumerate(batch.slice(start, BATCH_ROWS).to_pylist(), number + 1):  # noqa: B020
                 yield number, row, None
 
 
 @contextmanager
 def explained(faults: Faults, kind: str) -> Generator[None]:
-    """Say in one sentence what Arrow's errors mean."""
+    """Turn Arrow's errors into one sentence."""
     import pyarrow as pa
 
     try:

@@ -6,12 +6,14 @@ from typing import BinaryIO
 from components.data.readers import _files
 from components.data.readers._faults import Faults
 
+SUFFIXES = (".csv",)
+
 
 def rows(file: BinaryIO, faults: Faults, delimiter: str = ",") -> Iterator[tuple[int, dict[str, str], None]]:
-    """The records, each by the header's names, numbered by the line on which it begins; every cell is a text."""
+    """Yield the records, each by the header's names, numbered by the line on which it begins; every cell is a text."""
     import csv
 
-    csv.field_size_limit(_files.MAX_ROW)
+    csv.field_size_limit(_files.ROW_MAX_BYTES)
     records = csv.reader(_files.texts(file, faults), strict=True, delimiter=delimiter)
     line = 1
     try:

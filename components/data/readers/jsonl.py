@@ -6,14 +6,16 @@ from typing import Any, BinaryIO
 from components.data.readers._faults import Faults, excerpt
 from components.data.readers._files import lines
 
+SUFFIXES = (".jsonl", ".ndjson")
+
 
 def rows(file: BinaryIO, faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes]]:
-    """The object of each line, and the line."""
+    """Yield the object of each line, and the line."""
     return objects(lines(file, faults), faults)
 
 
 def objects(numbered: Iterable[tuple[int, bytes]], faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes]]:
-    """The object of each of these lines, and the line."""
+    """Yield the object of each numbered line, and the line."""
     import orjson
 
     for number, line in numbered:

@@ -16,9 +16,11 @@ from components.errors import DataGateError
 if TYPE_CHECKING:
     import zipfile
 
+SUFFIXES = (".zip",)
+
 
 def rows(file: BinaryIO, faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes | None]]:
-    """The rows of all members that are of a kind that is read, numbered through from 1."""
+    """Yield the rows of all members of a kind that is read, numbered through from 1."""
     import zipfile
 
     source = seekable(file)
@@ -27,14 +29,14 @@ def rows(file: BinaryIO, faults: Faults) -> Iterator[tuple[int, dict[str, Any], 
         archive = zipfile.ZipFile(source)
         members = [member for member in archive.infolist() if _is_rows(member, faults)]
         if not members:
-            raise DataGateError(f"{faults.name}: holds no file of rows ({', '.join(readers.KINDS)})")
+            raise DataGateError(f"{faults.name}: holds no file of rows ({', '.join(readers.suffixes())})")
         number, budget = 0, Budget(faults.name, size)
         for member in members:
             name = f"{faults.name}/{member.filename}"
             with archive.open(member) as inner:
-                found = readers.rows_of(expanding(inner, budget), member.filename, Faults(name, faults.tell))
-                for number, (_, row, written) in enumerate(found, number + 1):  # noqa: B020
-                    yield number, row, written
+                rows = readers.rows_of(expanding(inner, budget), member.filename, Faults(name, faults.on_fault))
+                for number, (_, row, text) in enumerate(rows, number + 1):  # noqa: B020
+                    yield number, row, text
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataGateError(f"{faults.name}: not a zip archive that can be read: {reason}") from error

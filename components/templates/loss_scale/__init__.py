@@ -68,11 +68,21 @@ def strategy(spec: str, external_plugins: Sequence[str | Path] = ()) -> LossScal
     Raises:
         ConfigError: there is no such strategy, or a plugin is not one.
     """
+    base, names = parse(spec)
+    files = [Path(file) for file in external_plugins]
+    return LossScale(base, tuple(STRATEGIES.load(name, files) for name in names))
+
+
+def parse(spec: str) -> tuple[str, list[str]]:
+    """Return which turns are learned and the names of the strategies: `last_round+hermes` → last_round, [hermes].
+
+    Raises:
+        ConfigError: one of `BASES` does not stand in front.
+    """
     base, *names = spec.split("+") if spec.partition("+")[0] in BASES else ("default", *spec.split("+"))
     if misplaced := set(BASES).intersection(names):
         raise ConfigError(f"loss_scale: {spec}: `{min(misplaced)}` stands once, in front of the others")
-    files = [Path(file) for file in external_plugins]
-    return LossScale(base, tuple(STRATEGIES.load(name, files) for name in names))
+    return base, names
 
 
 def _weigh(strategy: Strategy, response: str, query: str) -> Parts:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.config.groups.validation import Validation
-from components.data import Verdict, inspect
+from components.data import Verdict, run_gate
 from components.rows import ROWS_A_GROUP
 
 
@@ -27,19 +27,20 @@ def judged(
     questions: Mapping[str, list[str]] | None = None,
     model: Path | None = None,
     folder: Path | None = None,
+    group_rows: int = ROWS_A_GROUP,
     **validation: Any,
 ) -> Verdict:
-    """The verdict on these rows. Its files are gone, unless `folder` is given."""
+    """Return the verdict on rows in row groups of `group_rows`. Its files are gone, unless `folder` is given."""
     if folder is None:
         with tempfile.TemporaryDirectory() as made:
-            return judged(train, val, questions, model, Path(made), **validation)
-    raw, spool = folder / "raw", folder / "spool"
+            return judged(train, val, questions, model, Path(made), group_rows, **validation)
+    raw, rows = folder / "raw", folder / "rows"
     raw.mkdir(parents=True)
-    spool.mkdir()
-    for split, rows in (("train", train), ("val", val)):
-        if rows is not None:
-            pq.write_table(rows, raw / f"{split}.parquet", row_group_size=ROWS_A_GROUP)
-    return inspect(raw, spool, questions or {}, Validation(**validation), model)
+    rows.mkdir()
+    for split, table in (("train", train), ("val", val)):
+        if table is not None:
+            pq.write_table(table, raw / f"{split}.parquet", row_group_size=group_rows)
+    return run_gate(raw, rows, questions or {}, Validation(**validation), model)
 
 
 def clean(verdict: Verdict, folder: Path, split: str = "train") -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.data import catalogue
-from components.data.catalogue import Entry, entries, find, names, search, tasks
+from components.data.catalogue import entries, find, names, search, tasks
+from components.data.entry import Entry
 from components.errors import ConfigError
 
 FOLDER = Path(catalogue.__file__).parent

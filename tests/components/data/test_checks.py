@@ -9,11 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.checks import checks, promise
-from components.data.checks.hashes import repeated
+from components.config.groups.validation import Validation
+from components.data.check_list import all_checks, promise
+from components.data.checks import ROW_CHECKS, Batch, Context, Failure
+from components.data.checks._hashes import repeated
 from components.data.checks.special import special_tokens
 from components.data.report import write_report
-from components.data.secrets import masked
+from components.data.secrets import mask_secrets
+from components.data.set_checks import SET_CHECKS
+from components.errors import ConfigError
+from components.rows import to_arrow
 from tests.components.data.gates import chat, judged, pair, table
 
 PARAGRAPH = (
@@ -89,9 +94,9 @@ def gate(model: Path, fault: Any = None, **validation: Any):
 
 
 def test_each_check_is_a_field_a_file_a_promise_and_a_planted_fault(model: Path):
-    files = {file.stem for file in Path(promise.__code__.co_filename).parent.glob("*.py")}
-    assert files - {"__init__", "batch", "hashes", "roster"} == set(checks()) == set(FAULTS) | {"labels"}
-    assert all(promise(check).endswith(".") and len(promise(check)) < 120 for check in checks().values())
+    files = {name.replace("-", "_") for name in (*ROW_CHECKS.names(), *SET_CHECKS.names())}
+    assert files == set(all_checks()) == set(FAULTS) | {"labels"}
+    assert all(promise(check).endswith(".") and len(promise(check)) < 120 for check in all_checks().values())
     assert not gate(model).findings.counts
 
 
@@ -125,7 +130,7 @@ def test_warn_names_the_row_and_ignore_does_not_look(model: Path, check: str):
 
 def found(check: str, *rows: Any, **more: Any) -> dict[int, str]:
     """The rows that one check alone names, and why."""
-    actions: dict[str, Any] = {f"on_{name}": "ignore" for name in checks()} | {f"on_{check}": "warn"}
+    actions: dict[str, Any] = {f"on_{name}": "ignore" for name in all_checks()} | {f"on_{check}": "warn"}
     verdict = judged(table(*rows), **actions | more)
     assert not verdict.findings.of("rejected")
     return {f.row: f.reason for f in verdict.findings.of("warned")}
@@ -300,6 +305,34 @@ def test_languages(language: str):
     assert [f"seems to be in {name}, not {language}" for name in others] == list(told.values())
 
 
+APOLOGY = '''"""No answer begins with an apology."""
+
+import polars as pl
+
+from components.data.checks import Failure
+
+
+def check_rows(batch, context):
+    answers = batch.turns.filter(pl.col("role") == "assistant", pl.col("content").str.starts_with("I'm sorry"))
+    for row in answers["row"].unique(maintain_order=True):
+        yield Failure(row, "the answer begins with an apology", "I'm sorry")
+'''
+
+
+def test_a_check_in_a_users_file_is_loaded_like_ours(tmp_path: Path):
+    file = tmp_path / "apology.py"
+    file.write_text(APOLOGY)
+    check = ROW_CHECKS.load("apology", external=[file])
+    rows = [chat("user", "assistant"), {"messages": [{"role": "assistant", "content": "I'm sorry"}]}]
+    batch = Batch("train", 0, rows, to_arrow(rows, ["a.jsonl"] * 2, [1, 2]))
+    failures = list(check.check_rows(batch, Context(Validation())))
+    assert failures == [Failure(1, "the answer begins with an apology", "I'm sorry")]
+    assert promise(check) == "No answer begins with an apology."
+    assert "apology" in ROW_CHECKS.names([file]) and "apology" not in SET_CHECKS.names([file])
+    with pytest.raises(ConfigError, match="not a complete set check: `RECORD`, `check_set`, `records` missing"):
+        SET_CHECKS.load("apology", external=[file])
+
+
 def test_what_has_no_words_is_in_no_language():
     assert not found("language", pair("1 + 1", "2"), pair("🙂", "…"), languages=["ko"])
 
@@ -324,7 +357,7 @@ def test_personal(kind: str):
     told = found("personal", pair("q", f"It is {secret}, keep it."))
     assert told == {1: f"holds {kind} ({secret[:2]}•••)"}
     written = json.dumps(pair("q", f"It is {secret}, keep it."))
-    assert masked(written) == json.dumps(pair("q", f"It is {secret[:2]}•••, keep it."), ensure_ascii=False)
+    assert mask_secrets(written) == json.dumps(pair("q", f"It is {secret[:2]}•••, keep it."), ensure_ascii=False)
 
 
 def test_numbers_are_not_personal():

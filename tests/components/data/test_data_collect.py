@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config.groups.data import Data
-from components.data import collect_questions, collect_rows, resolve, write_picked, write_questions
-from components.data import spool as spooling
+from components.data import collect_questions, collect_rows, resolve, row_store, write_questions, write_raw_rows
 from components.data.mixing import interleaved, shuffled, split
 from components.data.placeholders import filler
-from components.data.spool import Picked, Spool
+from components.data.row_store import RowStore, StoredRows
 from components.errors import ConfigError, DataGateError
 
 
@@ -40,7 +39,7 @@ SIZES = st.integers(1, 60)
 SEEDS = st.integers(0, 2**32)
 
 
-def numbers(picked: Picked) -> list[int]:
+def numbers(picked: StoredRows) -> list[int]:
     return [row for _, row, _ in picked]
 
 
@@ -152,22 +151,22 @@ def test_a_validation_dataset_takes_the_place_of_a_split(tmp_path: Path):
 )
 def test_rows_come_back_from_the_disk_in_any_order(tmp_path_factory: pytest.TempPathFactory, raws, data):
     folder = tmp_path_factory.getbasetemp()
-    spool = Spool(folder)
+    spool = RowStore(folder)
     for number, raw in enumerate(raws):
         if number % 7 == 0:
             spool.begin(f"s{number}")
         spool.append(number * 10, raw)
     order = data.draw(st.lists(st.integers(0, len(raws) - 1), max_size=40))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spooling, "BYTES_A_GROUP", 50)
-        found = list(Picked(spool, np.array(order, np.int64)))
+        patch.setattr(row_store, "BATCH_MAX_BYTES", 50)
+        found = list(StoredRows(spool, np.array(order, np.int64)))
     assert found == [(f"s{at - at % 7}", at * 10, raws[at].decode()) for at in order]
 
 
 def test_what_is_written_has_equal_bytes_and_small_row_groups(tmp_path: Path):
     numbered(tmp_path, "a.jsonl", 10_000)
     for name in ("one.parquet", "two.parquet"):
-        write_picked(tmp_path / name, collected(tmp_path, "a.jsonl").tables["train"])
+        write_raw_rows(tmp_path / name, collected(tmp_path, "a.jsonl").tables["train"])
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     groups = pq.ParquetFile(tmp_path / "one.parquet").metadata
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [4096, 4096, 1808]

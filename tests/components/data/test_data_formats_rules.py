@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components import rows
 from components.data.formats import formats, to_row
-from components.data.turns.messages import ROLES
+from components.data.normalize.messages import ROLES
 
 COLUMNS = [
     *("messages", "conversations", "conversation", "instruction", "input", "output", "prompt", "completion", "query"),
@@ -130,7 +130,7 @@ def test_a_chat_says_the_same_in_every_dialect(chat: list[dict[str, Any]], diale
 
 def test_every_format_is_found_and_says_what_it_accepts():
     assert {*formats()} == {
-        *("messages", "alpaca", "query_response", "prompt_completion", "prompt", "text"),
-        *("preference", "rejected_response", "unpaired"),
+        *("messages", "alpaca", "query-response", "prompt-completion", "prompt", "text"),
+        *("preference", "rejected-response", "unpaired"),
     }
     assert len({module.ACCEPTS for module in formats().values()}) == len(formats())

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from components import rows as rows_module
 from components.data import canonical
-from components.data.checks import checks
+from components.data.canonical import row_groups
+from components.data.check_list import all_checks
 from components.data.findings import SHOWN
 from tests.components.data.gates import chat, clean, judged, pair, table
 
@@ -79,7 +80,7 @@ def test_secrets_are_never_repeated():
 def test_the_offending_bit_stands_in_its_quote_however_far_it_is():
     fault = pair("q", "ok " * 5000 + "cafÃ©\t" + "ok " * 5000)
     (found,) = judged(table(fault), on_language="ignore").findings.of("warned")
-    assert found.bit == "Ã©" and found.bit in found.quote and len(found.quote) < 200
+    assert found.excerpt == "Ã©" and found.excerpt in found.quote and len(found.quote) < 200
     assert found.quote.startswith("…") and found.quote.endswith("…")
 
 
@@ -92,12 +93,18 @@ def test_more_findings_than_the_page_shows_are_counted_and_on_the_disk(tmp_path:
 
 
 def test_rows_over_several_batches_keep_their_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(
-        canonical, "read_batches", lambda path, columns=None: rows_module.read_batches(path, columns, 7)
-    )
+    sizes: list[int] = []
+
+    def read_batches(path: Path, columns: list[str] | None = None):
+        for batch in rows_module.read_batches(path, columns, 5):
+            sizes.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(canonical, "read_batches", read_batches)
     rows = [pair(f"question {i}") for i in range(40)]
     rows[3], rows[17], rows[25], rows[39] = pair("", "x"), chat("user", "user"), rows[2], rows[30]
-    verdict = judged(table(*rows), table(rows[10], rows[11], source="v.jsonl"), folder=tmp_path)
+    verdict = judged(table(*rows), table(rows[10], rows[11], source="v.jsonl"), folder=tmp_path, group_rows=7)
+    assert [group.start for group in row_groups(tmp_path / "raw")] == [0, 7, 14, 21, 28, 35, 40]
     found = {(f.split, f.row, f.check) for f in verdict.findings.of("rejected")}
     assert found == {
         ("train", 4, "empty"), ("train", 18, "roles"), ("train", 26, "duplicate"), ("train", 40, "duplicate"),
@@ -106,6 +113,9 @@ def test_rows_over_several_batches_keep_their_places(tmp_path: Path, monkeypatch
     kept = clean(verdict, tmp_path)
     assert [row["row"] for row in kept] == [i for i in range(1, 41) if i not in (4, 18, 26, 40, 11, 12)]
     assert kept[3]["messages"][0]["content"] == "question 4"
+    assert len(sizes) > 8 and max(sizes) == 5
+    quotes = {finding.row: finding.quote for finding in verdict.findings.of("rejected") if finding.split == "train"}
+    assert "question 24" not in quotes[26] and rows[25]["query"] in quotes[26]
 
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
@@ -142,7 +152,7 @@ ROWS = st.dictionaries(KEYS, ANYTHING | TEXT | chats().map(lambda row: row["mess
 @given(st.lists(ROWS, max_size=10), st.sampled_from(["ignore", "warn", "drop", "block"]))
 def test_rows_in_are_rows_out_and_rows_named(tmp_path_factory: pytest.TempPathFactory, rows: list[Any], action: str):
     folder = tmp_path_factory.mktemp("gate")
-    actions: dict[str, Any] = {f"on_{name}": action for name in checks()}
+    actions: dict[str, Any] = {f"on_{name}": action for name in all_checks()}
     verdict = judged(table(*rows), folder=folder, **actions)
     named = [json.loads(line)["row"] for line in verdict.findings.lines("rejected")]
     left = [row for batch in verdict.batches("train") for row in batch.column("row").to_pylist()]
@@ -159,9 +169,9 @@ def test_several_processes_come_to_the_same_verdict(tmp_path: Path, monkeypatch:
 import sys
 from pathlib import Path
 from components.config.groups.validation import Validation
-from components.data import inspect, write_report
+from components.data import run_gate, write_report
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
-verdict = inspect(folder / "raw", folder / "spool", {}, Validation(on_schema="drop"), None, count)
+verdict = run_gate(folder / "raw", folder / "spool", {}, Validation(on_schema="drop"), None, count)
 write_report(folder, verdict)
 verdict.write(folder)
 """

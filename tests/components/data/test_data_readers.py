@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.readers import KINDS, _files, kind_of, read
+from components.data.readers import _files, kind_of, read, suffixes
 from components.data.readers import json as json_reader
 
 ROWS = [{"query": "a", "response": "b"}, {"query": "c\n,\"'", "response": "燕 é\t\x00"}, {"query": "", "response": "d"}]
@@ -78,7 +78,7 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str, conte
 
 
 def test_every_kind_is_tried():
-    assert {kind_of(name) for name in FILES} == set(KINDS) - {".txt"}
+    assert {kind_of(name) for name in FILES} == set(suffixes()) - {".txt"}
     assert (kind_of("a.txt"), kind_of("a.md"), kind_of("a.gz"), kind_of("jsonl")) == (".txt", None, None, None)
 
 
@@ -132,7 +132,7 @@ VALUES = st.recursive(
 def test_a_json_list_is_the_same_whatever_the_pieces_it_is_read_in(rows, indent, ascii_only, piece):
     content = json.dumps(rows, indent=indent, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_reader, "PIECE", piece)
+        patch.setattr(json_reader, "PIECE_BYTES", piece)
         found = list(json_reader.rows(io.BytesIO(content), json_reader.Faults("x.json")))
     assert [row for _, row, _ in found] == rows
     assert [number for number, _, _ in found] == list(range(1, len(rows) + 1))
@@ -153,7 +153,7 @@ def test_a_malformed_list_is_refused_at_the_same_place_whatever_the_pieces(rows,
         faults = json_reader.Faults("x.json")
         try:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(json_reader, "PIECE", size)
+                patch.setattr(json_reader, "PIECE_BYTES", size)
                 found = [row for _, row, _ in json_reader.rows(io.BytesIO(content), faults)]
         except json_reader.DataGateError as error:
             return [], str(error)
@@ -171,8 +171,8 @@ def test_a_malformed_list_is_refused_at_the_same_place_whatever_the_pieces(rows,
 
 
 def test_a_long_row_is_read_and_one_that_is_too_long_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(json_reader, "PIECE", 64)
-    monkeypatch.setattr(_files, "MAX_ROW", 4096)
+    monkeypatch.setattr(json_reader, "PIECE_BYTES", 64)
+    monkeypatch.setattr(_files, "ROW_MAX_BYTES", 4096)
     file = tmp_path / "x.json"
     for size, read_whole in ((3000, True), (20_000, False)):
         file.write_text(json.dumps([{"a": 1}, {"a": "x" * size}, {"a": 2}]))

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config.groups.data import Data
-from components.data import collect_rows, inputs_sha256, load, recorded_sources, resolve
+from components.data import collect_rows, inputs_sha256, load, recorded_commits, resolve
 from components.data.catalogue import find
 from components.data.formats import to_row
-from components.data.hubs import Snapshot
 from components.data.sources import Spec, parse
 from components.errors import ConfigError, DataGateError
 from components.files import write_json
@@ -123,8 +122,8 @@ def test_a_wrong_spec_is_explained(folder: Path, spec: str, told: str | None):
 
 def test_hub_ids(folder: Path):
     plain, other, full = sources(folder, "o/n#5", "hf::o/n:zh/en@v1", f"ms::o/n@{COMMIT}")
-    assert (plain.hub, plain.name, plain.rows, plain.version, plain.asked) == ("modelscope", "o/n", 5, None, None)
-    assert (other.hub, other.subsets, other.asked, other.version) == ("huggingface", ("zh", "en"), "v1", None)
+    assert (plain.hub, plain.name, plain.rows, plain.version, plain.revision) == ("modelscope", "o/n", 5, None, None)
+    assert (other.hub, other.subsets, other.revision, other.version) == ("huggingface", ("zh", "en"), "v1", None)
     assert (full.hub, full.version) == ("modelscope", COMMIT)
     assert sources(folder, "o/n", use_hf=True)[0].hub == "huggingface"
 
@@ -162,9 +161,15 @@ def test_a_built_in_dataset_is_asked_for_by_part_and_what_it_leaves_out_is_count
     written = [{"query": "q", "response": "r"}, {"query": "left out"}, {"query": "q2", "response": "r2"}]
     (folder / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
 
-    def snapshot(hub: str, name: str, revision: str | None, subsets: Any, *, split: str, known: Any) -> Snapshot:
+    class Files:
+        names, commit, licence = ["x.jsonl"], COMMIT, "mit"
+
+        def fetch(self) -> list[Path]:
+            return [folder / "x.jsonl"]
+
+    def locate(hub: str, name: str, revision: str | None, subsets: Any, *, split: str, similar: Any) -> Files:
         calls.append((hub, name, revision, tuple(subsets), split))
-        return Snapshot([folder / "x.jsonl"], COMMIT, "mit")
+        return Files()
 
     class Part:
         subsets, split, licence = ("sub",), "train", None
@@ -172,7 +177,7 @@ def test_a_built_in_dataset_is_asked_for_by_part_and_what_it_leaves_out_is_count
         def convert(self, raw: dict[str, Any]) -> dict[str, Any] | None:
             return raw if "response" in raw else None
 
-    monkeypatch.setattr(load, "snapshot", snapshot)
+    monkeypatch.setattr(load, "locate_files", locate)
     (source,) = sources(folder, "o/n@v1")
     source = type(source)(**vars(source) | {"parts": (Part(), Part())})
     found = collect_rows([source], [], Data(dataset_shuffle=False), folder)
@@ -188,8 +193,8 @@ def test_a_built_in_dataset_is_asked_for_by_part_and_what_it_leaves_out_is_count
         "licence": "mit",
     }
     write_json(folder / "raw/manifest.json", found.manifest)
-    assert sources(folder, "o/n@v1", **recorded_sources(folder / "raw"))[0].version == COMMIT
-    assert sources(folder, "o/n", **recorded_sources(folder / "raw"))[0].version is None
+    assert sources(folder, "o/n@v1", **recorded_commits(folder / "raw"))[0].version == COMMIT
+    assert sources(folder, "o/n", **recorded_commits(folder / "raw"))[0].version is None
 
     class Nothing(Part):
         def convert(self, raw: dict[str, Any]) -> dict[str, Any] | None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.catalogue import Entry, find
+from components.data.catalogue import find
 from components.data.dataset_info import find_in
+from components.data.entry import Entry
 from components.data.formats import to_row
 from components.errors import ConfigError
 

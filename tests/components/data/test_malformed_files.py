@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config.groups.data import Data
-from components.data import collect_rows, readers, resolve, write_picked
+from components.data import collect_rows, readers, resolve, write_raw_rows
 from components.data.readers import _files
 from components.errors import ConfigError, DataGateError, MartletError
 from tests.components.data.test_data_readers import COMPRESSED, FILES, ROWS, ipc, parquet, zipped
@@ -40,7 +40,7 @@ def fetched(folder: Path, spec: str, **settings: Any) -> list[Any]:
     sources = resolve([spec], folder, False, {}, folder / ".memo.json")
     found = collect_rows(sources, [], Data(dataset_shuffle=False, **settings), folder)
     out.mkdir()
-    write_picked(out / "train.parquet", found.tables["train"])
+    write_raw_rows(out / "train.parquet", found.tables["train"])
     table = pq.read_table(out / "train.parquet")
     (described,) = found.manifest["sources"]
     assert described["rows"] == table.num_rows + described["left_out"]
@@ -368,8 +368,8 @@ def test_there_are_enough_of_them():
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that a test reaches quickly."""
-    monkeypatch.setattr(_files, "MAX_ROW", 1 << 16)
-    monkeypatch.setattr(_files, "MAX_EXPANDED", 1 << 20)
+    monkeypatch.setattr(_files, "ROW_MAX_BYTES", 1 << 16)
+    monkeypatch.setattr(_files, "EXPANDED_MAX_BYTES", 1 << 20)
 
 
 LONG = b'{"a": "' + b"x" * (1 << 17) + b'"}'
@@ -410,7 +410,7 @@ def test_well_compressed_rows_are_no_bomb(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.txt"])
 def test_a_gigabyte_on_one_line_is_refused_in_little_memory(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_files, "MAX_ROW", 4 << 20)
+    monkeypatch.setattr(_files, "ROW_MAX_BYTES", 4 << 20)
     with (tmp_path / name).open("wb") as file:
         file.write(b'[{"a": "')
         file.truncate(1 << 30)  # a hole: it takes no room on the disk
@@ -504,7 +504,8 @@ def test_a_damaged_file_gives_rows_or_one_sentence(tmp_path_factory: pytest.Temp
 
 @settings(max_examples=200, deadline=None)
 @given(
-    content=st.binary(max_size=200), name=st.sampled_from([f"any{suffix}" for suffix in readers.KINDS] + ["any.csv.gz"])
+    content=st.binary(max_size=200),
+    name=st.sampled_from([*(f"any{suffix}" for suffix in readers.suffixes()), "any.csv.gz"]),
 )
 def test_any_bytes_give_rows_or_one_sentence(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str):
     path = tmp_path_factory.getbasetemp() / name

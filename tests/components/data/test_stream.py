@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from components.config.groups.data import Data
 from components.config.groups.validation import Validation
-from components.data import Item, Position, Sieve, Stream, Tally, resolve
+from components.data import GateCounts, RawRow, RowStream, StreamingGate, StreamPosition, resolve
 from components.data import stream as streaming
 from components.data.collect import collect_rows
 from components.errors import ConfigError, DataGateError
-from tests.components.data.hub_server import COMMIT, State, serve
-from tests.components.data.test_data_hubs import HOMES, HUBS, QUICK
+from tests.components.hub.hub_server import COMMIT, State, serve
+from tests.components.hub.test_hub_datasets import HOMES, HUBS, QUICK
 
-Chunk = tuple[Position, list[Item], bool]
+Chunk = tuple[StreamPosition, list[RawRow], bool]
 
 
 def write(folder: Path, name: str, size: int) -> str:
@@ -33,11 +33,11 @@ def write(folder: Path, name: str, size: int) -> str:
     return name
 
 
-def stream(folder: Path, *specs: str, **data: Any) -> Stream:
-    return Stream(resolve(specs, folder, False, {}, None), Data(**data), folder)
+def stream(folder: Path, *specs: str, **data: Any) -> RowStream:
+    return RowStream(resolve(specs, folder, False, {}, None), Data(**data), folder)
 
 
-def some(made: Stream, rows: int, start: Position | None = None) -> list[Chunk]:
+def some(made: RowStream, rows: int, start: StreamPosition | None = None) -> list[Chunk]:
     """The chunks up to that with the row of this number."""
     found: list[Chunk] = []
     for chunk in made.chunks(start):
@@ -126,7 +126,7 @@ def test_from_every_position_the_rest_is_the_same(
         patch.setattr(streaming, "CHUNK_BYTES", bytes_)
         whole = some(stream(folder, *specs, **data), 3 * sum(sizes))
         for number, (position, _, _) in enumerate(whole):
-            written = Position(*json.loads(json.dumps(list(position))))
+            written = StreamPosition(*json.loads(json.dumps(list(position))))
             assert list(islice(stream(folder, *specs, **data).chunks(written), len(whole) - number)) == whole[number:]
 
 
@@ -142,21 +142,21 @@ def test_a_dataset_without_rows_and_a_column_that_is_not_there_are_told(tmp_path
 
 
 @pytest.fixture
-def sieve(tiny_model: Path) -> Sieve:
-    return Sieve(Validation(), tiny_model)
+def sieve(tiny_model: Path) -> StreamingGate:
+    return StreamingGate(Validation(), tiny_model)
 
 
-def test_rows_that_cannot_be_learned_from_are_counted_and_the_first_is_named(tmp_path: Path, sieve: Sieve):
+def test_rows_that_cannot_be_learned_from_are_counted_and_the_first_is_named(tmp_path: Path, sieve: StreamingGate):
     lines = ['{"text": "good"}', '{"text": ', '{"foo": 1}', '{"text": " "}', '{"text": "a <|im_end|> b"}', "[]"]
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
     [(_, items, ends)] = some(stream(tmp_path, "a.jsonl", dataset_shuffle=False), 6)
-    tally = Tally()
+    tally = GateCounts()
     assert [row for _, row in sieve(items, tally)] == [{"text": "good"}]
     assert ends and tally.rows == 6
     assert tally.left_out == Counter(schema=3, empty=1, special=1)
     assert tally.first["schema"].startswith("a.jsonl:2: not JSON")
     assert tally.first["special"] == "a.jsonl:5: holds the special token <|im_end|> as text"
-    again = Tally()
+    again = GateCounts()
     again.restore(json.loads(json.dumps(tally.saved())))
     assert again == tally
 
@@ -168,34 +168,34 @@ def test_what_is_in_the_place_of_a_file_that_breaks_off_is_told_and_ends_the_str
             some(stream(tmp_path, name), 2)
 
 
-def test_the_gate_closes_on_too_many_when_there_were_enough_to_tell(sieve: Sieve):
-    def items(good: int, bad: int) -> list[Item]:
-        return [Item("a.jsonl", n, b'{"text": "x"}' if n < good else b'{"foo": 1}') for n in range(good + bad)]
+def test_the_gate_closes_on_too_many_when_there_were_enough_to_tell(sieve: StreamingGate):
+    def items(good: int, bad: int) -> list[RawRow]:
+        return [RawRow("a.jsonl", n, b'{"text": "x"}' if n < good else b'{"foo": 1}') for n in range(good + bad)]
 
-    tally = Tally()
+    tally = GateCounts()
     sieve(items(400, 500), tally)
     tally.samples = 1
-    tally.hold(0.5, ends=False)
+    tally.check_limits(0.5, ends=False)
     with pytest.raises(DataGateError, match=r"500 of the first 900 rows left out.*500 x schema, first a\.jsonl:400"):
-        tally.hold(0.5, ends=True)
+        tally.check_limits(0.5, ends=True)
     sieve(items(100, 0), tally)
-    tally.hold(0.5, ends=True)
+    tally.check_limits(0.5, ends=True)
     sieve(items(0, 1), tally)
     with pytest.raises(DataGateError, match="501 of the first 1,001"):
-        tally.hold(0.5, ends=False)
-    nothing = Tally()
+        tally.check_limits(0.5, ends=False)
+    nothing = GateCounts()
     sieve(items(0, 3), nothing)
     with pytest.raises(DataGateError, match="none of the 3 rows can be learned from"):
-        nothing.hold(1.0, ends=True)
+        nothing.check_limits(1.0, ends=True)
 
 
 def test_a_check_that_blocks_closes_it_at_once_and_one_that_warns_never(tiny_model: Path):
-    items = [Item("a.jsonl", 1, b'{"text": "write to jane.doe@firma.de"}'), Item("a.jsonl", 2, b'{"text": " "}')]
-    tally = Tally()
-    assert len(Sieve(Validation(on_empty="ignore"), tiny_model)(items, tally)) == 2
+    items = [RawRow("a.jsonl", 1, b'{"text": "write to jane.doe@firma.de"}'), RawRow("a.jsonl", 2, b'{"text": " "}')]
+    tally = GateCounts()
+    assert len(StreamingGate(Validation(on_empty="ignore"), tiny_model)(items, tally)) == 2
     assert tally.warned == Counter(personal=1)
     with pytest.raises(DataGateError, match=r"empty: a\.jsonl:2: the text is empty"):
-        Sieve(Validation(on_empty="block"), tiny_model)(items, tally)
+        StreamingGate(Validation(on_empty="block"), tiny_model)(items, tally)
 
 
 # A hub
@@ -205,9 +205,9 @@ import json, sys, threading, time
 from contextlib import suppress
 from pathlib import Path
 from components.config.groups.data import Data
-from components.data import Position, Stream, resolve
+from components.data import StreamPosition, RowStream, resolve
 folder, at = Path(sys.argv[1]), json.loads(sys.argv[3])
-made = Stream(resolve([sys.argv[2]], folder, False, {}, None), Data(shuffle_buffer_size=10), folder / "shards")
+made = RowStream(resolve([sys.argv[2]], folder, False, {}, None), Data(shuffle_buffer_size=10), folder / "shards")
 rows, most, positions = [], 0, []
 
 def count():
@@ -221,7 +221,7 @@ def watch():
         time.sleep(0.0005)
 
 threading.Thread(target=watch, daemon=True).start()
-for position, items, ends in made.chunks(Position(*at) if at else None):
+for position, items, ends in made.chunks(StreamPosition(*at) if at else None):
     count()
     positions.append(list(position))
     rows += [[item.number, json.loads(item.raw)["text"]] for item in items]

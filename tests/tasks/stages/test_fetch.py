@@ -14,7 +14,7 @@ from components.config import Params
 from components.errors import ConfigError, MartletError
 from tasks.stages import fetch, runner
 from tasks.stages.paths import Paths
-from tests.components.data.hub_server import COMMIT, hub
+from tests.components.hub.hub_server import COMMIT, hub
 
 
 @pytest.fixture

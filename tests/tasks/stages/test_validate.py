@@ -203,9 +203,9 @@ def test_expectations_hold_on_clean_rows_and_name_each_check(tmp_path: Path):
 def test_a_failed_expectation_closes_the_gate(tmp_path: Path):
     put(tmp_path, [*GOOD, {"query": "", "response": "x"}, GOOD[0]], VAL)
     (tmp_path / "spool").mkdir()
-    verdict = data.inspect(tmp_path / "data/raw", tmp_path / "spool", {}, Params().validation)
+    verdict = data.run_gate(tmp_path / "data/raw", tmp_path / "spool", {}, Params().validation)
     verdict.roster.alive[:] = True  # as if the gate had let them through
-    data.hold_expectations(verdict, tmp_path / "docs")
+    data.check_expectations(verdict, tmp_path / "docs")
     (reason,) = verdict.reasons
     assert reason.count("does not hold") == 2 and "'empty: No question" in reason and "'duplicate: " in reason
     assert "1 of 9 rows differ, such as 'the question is empty'" in reason

@@ -1,0 +1,23 @@
+"""What the formats share: values with their types checked, messages in any dialect, questions, carried columns."""
+
+from components.data.normalize.carried import CARRIED, carry, extra
+from components.data.normalize.exchange import SYSTEMS, question_messages, split_answer, split_pair, system_of
+from components.data.normalize.messages import Media, messages_of
+from components.data.normalize.values import describe, from_json, key_list, text
+
+__all__ = [
+    "CARRIED",
+    "SYSTEMS",
+    "Media",
+    "carry",
+    "describe",
+    "extra",
+    "from_json",
+    "key_list",
+    "messages_of",
+    "question_messages",
+    "split_answer",
+    "split_pair",
+    "system_of",
+    "text",
+]

@@ -1,0 +1,83 @@
+"""A question with what stands before it, and conversations taken apart at their last answer."""
+
+from typing import Any
+
+from components import rows
+from components.data.normalize.messages import messages_of
+from components.data.normalize.parts import content_of
+from components.data.normalize.values import describe, from_json, text
+
+SYSTEMS = ("system", "system_prompt")
+
+
+def system_of(raw: dict[str, Any]) -> list[rows.Message]:
+    """The row's own system prompt as a message, or none: a text, or Anthropic's list of text parts."""
+    key = next((key for key in SYSTEMS if raw.get(key)), None)
+    if key is None:
+        return []
+    said = content_of(raw[key], f"'{key}'", {}).text if isinstance(raw[key], list) else text(raw, key)
+    return [{"role": "system", "content": said}] if said else []
+
+
+def question_messages(raw: dict[str, Any], question: str) -> list[rows.Message]:
+    """The system prompt and the history of a row, both optional, then the question.
+
+    Raises:
+        ValueError: `system` is no text, or `history` no list of [question, answer].
+    """
+    before = system_of(raw)
+    if raw.get("history"):
+        before += _history(raw["history"])
+    return [*before, {"role": "user", "content": question}]
+
+
+def _history(value: Any) -> list[rows.Message]:
+    pairs = from_json(value, "'history'")
+    if isinstance(pairs, list) and pairs and all(isinstance(pair, dict) for pair in pairs):
+        return messages_of(pairs, "history", {})
+    if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
+        raise ValueError(f"'history' must be a list of [question, answer], not {describe(value)}")
+    turns = [turn for pair in pairs for turn in zip(("user", "assistant"), pair, strict=True)]
+    return [{"role": role, "content": text({"history": said}, "history")} for role, said in turns if said is not None]
+
+
+def _is_pair(pair: Any) -> bool:
+    parts = pair if isinstance(pair, list | tuple) and len(pair) == 2 else [0]
+    return all(said is None or isinstance(said, str) for said in parts)
+
+
+def split_answer(messages: list[rows.Message]) -> tuple[list[rows.Message], list[rows.Message]]:
+    """What was asked, and all that answers the last of it, calls and what tools gave included.
+
+    Raises:
+        ValueError: nothing is asked, or nothing answers.
+    """
+    start = next((i for i in range(len(messages), 0, -1) if messages[i - 1]["role"] in ("user", "system")), 0)
+    if not start:
+        raise ValueError("holds an answer but no question: no message is the user's")
+    if start == len(messages):
+        raise ValueError(f"the last message is the {messages[-1]['role']}'s: an answer must follow it")
+    if messages[start]["role"] != "assistant":
+        raise ValueError(f"the {messages[start]['role']} answers the last question, not the assistant")
+    return _unweighted(messages[:start]), messages[start:]
+
+
+def split_pair(
+    chosen: list[rows.Message], rejected: list[rows.Message]
+) -> tuple[list[rows.Message], list[rows.Message], list[rows.Message]]:
+    """Two whole conversations as prompt, chosen and rejected: the prompt is what they share (TRL's implicit prompt).
+
+    Raises:
+        ValueError: they share no beginning after which both answer.
+    """
+    shortest = min(len(chosen), len(rejected))
+    same = next((i for i in range(shortest) if chosen[i] != rejected[i]), shortest)
+    for i in range(min(same, shortest - 1), 0, -1):
+        if chosen[i]["role"] == rejected[i]["role"] == "assistant":
+            return _unweighted(chosen[:i]), chosen[i:], rejected[i:]
+    raise ValueError("chosen and rejected are whole conversations that do not begin with the same question")
+
+
+def _unweighted(messages: list[rows.Message]) -> list[rows.Message]:
+    """A prompt is not learned from: weights say nothing there."""
+    return [{k: v for k, v in m.items() if k != "loss_scale"} if "loss_scale" in m else m for m in messages]

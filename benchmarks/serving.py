@@ -30,13 +30,15 @@ def main() -> None:
         return
 
     started = time.perf_counter()
-    from components.inference import load_engine, serving
+    from pathlib import Path
 
-    engine = load_engine(arguments.folder)
-    with serving(engine, arguments.model) as url:
+    from components.inference import ENGINES, ServeSettings
+    from tasks.loading import load
+
+    engine = ENGINES.load("transformers")
+    with engine.served(Path(arguments.folder), [], ServeSettings(load, [arguments.model])) as url:
         print(f"up after {time.perf_counter() - started:.1f} s")
         subprocess.run([sys.executable, __file__, "--url", url, "--tokens", str(arguments.tokens)], check=True)
-    engine.close()
 
 
 async def measure(arguments: argparse.Namespace, clients: int, stream: bool, rounds: int = 4) -> dict[str, object]:

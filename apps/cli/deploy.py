@@ -7,9 +7,12 @@
 
 import argparse
 import os
+import signal
+import threading
+from contextlib import suppress
 from typing import Any
 
-from apps.cli import target
+from tasks import target
 
 PARAMETERS = (*target.PARAMETERS, "serve")
 
@@ -19,18 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
-    from components.inference import bind, engine_for, serve
+    from tasks import serving
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     api_key = os.environ.get("MARTLET_API_KEY")
-    meant = target.find(given)
-    params = meant.params
-    listening = bind(params.serve.host, params.serve.port, api_key)  # a taken port is told before the model is loaded
-    meant = target.merged(meant)
-    engine = engine_for(params.generation.infer_backend)(
-        meant.model, meant.adapter, params.train.torch_dtype, params.train.attn_impl,
-        params.generation.max_batch_size, params.generation.max_model_len,
-    )  # fmt: skip
-    name = params.serve.served_model_name or params.registry.registered_model_name
-    address = f"http://{params.serve.host}:{listening.getsockname()[1]}/v1"
-    print(f"serving {meant.adapter or meant.model} as '{name}' at {address}", flush=True)
-    serve(engine, served_model_name=name, api_key=api_key, listening=listening)
+    model = target.find(given)
+    serving.require_address(model.params, api_key)
+    model = target.merged(model, print)
+    with serving.deployed(model, api_key) as url:
+        name = serving.served_name(model.params)
+        print(f"serving {model.adapter or model.model} as '{name}' at {url}", flush=True)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()

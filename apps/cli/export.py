@@ -8,13 +8,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from apps.cli import target
 from components.errors import ConfigError
-from components.files import replacing_folder
+from tasks import target
 
 PARAMETERS = ("run.adapters", "run.merge_lora", "model", "data.use_hf", "merge")
 VARIANTS = {("bnb", 8): "bnb-int8", ("bnb", 4): "bnb-nf4"}
-CHAT = [{"role": "user", "content": "Who are you?"}]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,21 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
     if not arguments.quant_method and "merge_lora" not in given:
         raise ConfigError("export what? --merge_lora true merges an adapter, --quant_method bnb quantizes a model")
-    meant = target.merged(target.find(given))
+    model = target.merged(target.find(given), print)
     if arguments.quant_method:
-        if meant.adapter:
+        if model.adapter:
             raise ConfigError("an adapter is not quantized by itself: add --merge_lora true")
-        _quantize(meant.model, VARIANTS[arguments.quant_method, arguments.quant_bits], arguments.output_dir)
-
-
-def _quantize(model: Path, variant: str, output: Path | None) -> None:
-    from components import models
-    from tasks.stages.quantize import quantize_into
-
-    folder = (output or model.with_name(f"{model.name}-{variant}")).resolve()
-    if folder.exists():
-        raise ConfigError(f"{folder} is there already: remove it, or name another with --output_dir")
-    ids: Any = models.load_tokenizer(model).apply_chat_template(CHAT, return_dict=False)
-    with replacing_folder(folder) as written:
-        report = quantize_into(written, model, [ids], variant)
-    print(f"{variant} in {folder}: {report['bytes_before']:,} bytes became {report['bytes_after']:,}")
+        variant = VARIANTS[arguments.quant_method, arguments.quant_bits]
+        folder, report = target.quantized(model.model, variant, arguments.output_dir)
+        print(f"{variant} in {folder}: {report['bytes_before']:,} bytes became {report['bytes_after']:,}")

@@ -1,4 +1,4 @@
-"""The README.md of a model: what it was made from, and how. Equal runs give equal cards."""
+"""Model cards: base, tuner, training, data and results of a merged model. Equal runs give equal cards."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,44 +29,44 @@ DATA = ("rows", "samples", "learnable_tokens", "system", "max_length", "template
 METRICS = ("steps", "epochs", "tokens", "first_loss", "loss", "eval_loss", "best_eval_loss")
 
 
-def model_card(identity: Table, trained: Table, data: Table, data_sha256: str, metrics: Table, proof: Table) -> str:
-    """A model card in Hugging Face's format.
+def model_card(identity: Table, arguments: Table, data: Table, data_sha256: str, metrics: Table, proof: Table) -> str:
+    """Return a model card in Hugging Face's format.
 
     Args:
-        identity: of the base, as in data/model.json.
-        trained: the arguments of the training, as in the adapter's args.json.
+        identity: the base, as in data/model.json.
+        arguments: the arguments of the training, as in the adapter's args.json.
         data: the report of the stage `template`.
-        data_sha256: of the tokens that were trained on.
-        metrics: the report of the training, or nothing.
-        proof: how the merged model's logits compare.
+        data_sha256: hash of the training's token file.
+        metrics: the report of the training, or an empty table.
+        proof: the differences of the merged model's logits.
     """
-    # The field means a model of the Hugging Face hub; any other base is none.
-    field = f"\nbase_model: {identity['model']}" if identity["source"] == "huggingface" else ""
+    # `base_model` names a model of the Hugging Face hub; a base from elsewhere leaves the field out.
+    base_field = f"\nbase_model: {identity['model']}" if identity["source"] == "huggingface" else ""
     name = str(identity["model"]).rstrip("/").rpartition("/")[2]
     sections = {
         "Base": identity,
-        "Tuner": trained["tuner"],
-        "Training": trained["train"],
+        "Tuner": arguments["tuner"],
+        "Training": arguments["train"],
         "Data": {"sha256": data_sha256, **{key: data[key] for key in DATA}},
         "Results": {key: metrics.get(key) for key in METRICS},
         "Merging, in logits": proof,
     }
-    head = HEAD.format(base_field=field, name=name, model=identity["model"])
+    head = HEAD.format(base_field=base_field, name=name, model=identity["model"])
     return "\n".join([head, *(_section(title, table) for title, table in sections.items())])
 
 
 def _section(title: str, table: Table) -> str:
-    rows = [f"| {key} | {_shown(value)} |" for key, value in table.items() if value not in (None, [], {})]
+    rows = [f"| {key} | {_cell(value)} |" for key, value in table.items() if value not in (None, [], {})]
     return "\n".join([f"## {title}", "", "| | |", "|---|---|", *rows, ""]) if rows else ""
 
 
-def _shown(value: Any) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return ", ".join(_shown(item) for item in value)
+        return ", ".join(_cell(item) for item in value)
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value).replace("|", "\\|").replace("\n", " ")

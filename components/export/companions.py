@@ -1,4 +1,4 @@
-"""What has to lie beside the weights: the tokenizer as it was, the chat template, and when an answer ends."""
+"""The files beside the weights: tokenizer, chat template, generation settings; and the token that ends an answer."""
 
 import shutil
 from pathlib import Path
@@ -14,10 +14,10 @@ COMPANIONS = (
 
 
 def copy_companions(source: Path, folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
-    """Copy the tokenizer's files byte by byte, so that the ids stay those that were trained on.
+    """Copy the companion files of `source` byte by byte, so that token ids stay those of the training.
 
-    Files that are there already are kept. A chat template that stands inside of tokenizer_config.json is written to
-    chat_template.jinja as well, where engines look for it.
+    Existing files of `folder` are kept. A chat template inside tokenizer_config.json is also written to
+    chat_template.jinja, where engines look for it.
     """
     for name in COMPANIONS:
         if (source / name).is_file() and not (folder / name).exists():
@@ -28,11 +28,11 @@ def copy_companions(source: Path, folder: Path, tokenizer: "PreTrainedTokenizerB
 
 
 def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int | None:
-    """The token that the chat template writes after an answer, or None when it writes none (or is not there)."""
-    mark = "\ue000"
-    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": mark}]
+    """Return the special token that the chat template writes after an answer, or None without such a token."""
     if not tokenizer.chat_template:
         return None
+    sentinel = "\ue000"
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": sentinel}]
     text = str(tokenizer.apply_chat_template(messages, tokenize=False))
-    after = tokenizer.encode(text.rpartition(mark)[2], add_special_tokens=False)
-    return next((token for token in after if token in tokenizer.added_tokens_decoder), None)
+    suffix = tokenizer.encode(text.rpartition(sentinel)[2], add_special_tokens=False)
+    return next((token for token in suffix if token in tokenizer.added_tokens_decoder), None)

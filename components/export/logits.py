@@ -1,4 +1,4 @@
-"""What a model says, token by token, and how far two models are apart."""
+"""Logits of a model on a few rows, and the difference between two models."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def logits(model: "PreTrainedModel", rows: list[list[int]]) -> "list[torch.Tensor]":
-    """Logits [tokens, vocabulary] in float32 on the CPU, one tensor per row; rows are never padded."""
+    """Return the logits [tokens, vocabulary] of each row, in float32 on the CPU; rows are never padded."""
     import torch
 
     model.eval()
@@ -20,40 +20,40 @@ def logits(model: "PreTrainedModel", rows: list[list[int]]) -> "list[torch.Tenso
         ]
 
 
-def compare(expected: "list[torch.Tensor]", found: "list[torch.Tensor]") -> dict[str, Any]:
-    """Largest and mean absolute difference of the logits, and the share of positions whose likeliest token agrees.
+def compare(expected: "list[torch.Tensor]", actual: "list[torch.Tensor]") -> dict[str, Any]:
+    """Return the largest and mean absolute difference, and the share of positions with the same likeliest token.
 
     Raises:
         MartletError: a logit is not a finite number, or the vocabularies differ in size.
     """
     import torch
 
-    one, other = torch.cat(expected), torch.cat(found)
-    if one.shape != other.shape:
-        raise MartletError(f"the logits have other shapes: {tuple(one.shape)} and {tuple(other.shape)}")
-    if not (one.isfinite().all() and other.isfinite().all()):
+    before, after = torch.cat(expected), torch.cat(actual)
+    if before.shape != after.shape:
+        raise MartletError(f"the logits have different shapes: {tuple(before.shape)} and {tuple(after.shape)}")
+    if not (before.isfinite().all() and after.isfinite().all()):
         raise MartletError("some logits are not finite numbers; the weights overflow in this precision")
-    difference = (one - other).abs()
+    difference = (before - after).abs()
     return {
-        "tokens": len(one),
+        "tokens": len(before),
         "max_abs_difference": float(f"{difference.max().item():.4g}"),
         "mean_abs_difference": float(f"{difference.mean().item():.4g}"),
-        "argmax_agreement": round((one.argmax(-1) == other.argmax(-1)).double().mean().item(), 6),
+        "argmax_agreement": round((before.argmax(-1) == after.argmax(-1)).double().mean().item(), 6),
     }
 
 
 def require_close(
-    what: str, expected: "list[torch.Tensor]", found: "list[torch.Tensor]", tolerance: float
+    name: str, expected: "list[torch.Tensor]", actual: "list[torch.Tensor]", tolerance: float
 ) -> dict[str, Any]:
-    """Compare, and return the figures.
+    """Return the figures of `compare`.
 
     Raises:
-        MartletError: the largest difference is above `tolerance`; `what` begins the message.
+        MartletError: the largest difference is above `tolerance`; the message begins with `name`.
     """
-    figures = compare(expected, found)
+    figures = compare(expected, actual)
     if figures["max_abs_difference"] > tolerance:
         raise MartletError(
-            f"{what}: the logits differ by up to {figures['max_abs_difference']:.3g} over {figures['tokens']} tokens "
+            f"{name}: the logits differ by up to {figures['max_abs_difference']:.3g} over {figures['tokens']} tokens "
             f"(mean {figures['mean_abs_difference']:.3g}), and merge_tolerance allows {tolerance:g}"
         )
     return figures

@@ -1,9 +1,9 @@
-"""A merged model as a folder that plain transformers, and every engine, loads."""
+"""A merged model as a folder that plain transformers and every engine load."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import MartletError
+from components.errors import ConfigError, MartletError
 from components.export.companions import copy_companions, end_of_turn
 from components.files import read_json
 
@@ -12,8 +12,18 @@ if TYPE_CHECKING:
 
 
 def stored_dtype(folder: Path) -> str:
-    """The precision that a model folder's weights are stored in, as config.json says: `bfloat16`, `float32`…"""
-    config = read_json(folder / "config.json")
+    """Return the precision of a model folder's weights, as its config.json says: `bfloat16`, `float32`…
+
+    Raises:
+        ConfigError: there is no config.json, or it is not a JSON object.
+    """
+    file = folder / "config.json"
+    try:
+        config = read_json(file)
+    except FileNotFoundError:
+        raise ConfigError(f"{folder}: not a model folder: there is no config.json") from None
+    except ValueError as error:
+        raise ConfigError(f"{file}: not a model's configuration: {error}") from None
     return config.get("dtype") or config.get("torch_dtype") or "float32"
 
 
@@ -26,15 +36,17 @@ def save_merged(
 ) -> None:
     """Save weights, configuration, tokenizer, chat template and generation settings of a merged model into `folder`.
 
-    The weights are stored in the base's own precision; `model` is left in float32 with the weights rounded to it. The
-    tokenizer's files are the base's. Generation ends at the base's end tokens, at the tokenizer's, and at the tag that
-    the chat template writes after an answer.
+    The weights are stored in the precision of the base; afterwards `model` holds the rounded weights in float32. The
+    tokenizer's files are those of the base. Generation ends at the end tokens of the base and of the tokenizer, and at
+    the tag that the chat template writes after an answer.
 
     Raises:
-        MartletError: tensors of the adapter are left in the model, so that it was not merged.
+        MartletError: the model is not merged: it has tensors of an adapter.
     """
-    if left := [name for name in model.state_dict() if "lora_" in name or ".base_layer." in name]:
-        raise MartletError(f"the model is not merged: {len(left)} tensors of the adapter are left ({left[0]})")
+    if adapter_tensors := [name for name in model.state_dict() if "lora_" in name or ".base_layer." in name]:
+        raise MartletError(
+            f"the model is not merged: {len(adapter_tensors)} tensors of the adapter are left ({adapter_tensors[0]})"
+        )
     ends = [model.generation_config.eos_token_id, tokenizer.eos_token_id, end_of_turn(tokenizer)]
     model.generation_config.eos_token_id = _one_or_list(ends)
     _cast(model, stored_dtype(base))
@@ -44,7 +56,7 @@ def save_merged(
 
 
 def _cast(model: "PreTrainedModel", dtype: str) -> None:
-    """Cast the weights only: `model.to` would round buffers too, such as the rotary frequencies."""
+    """Cast the weights only: `model.to` would also round buffers, such as the rotary frequencies."""
     import torch
 
     for weight in model.parameters():
@@ -52,7 +64,7 @@ def _cast(model: "PreTrainedModel", dtype: str) -> None:
 
 
 def _one_or_list(ends: list[Any]) -> int | list[int] | None:
-    """All token ids among `ends` (ids, lists of ids, None), once each, in order."""
+    """Return the distinct token ids in `ends` (ids, lists of ids, None), in order: a list, one id, or None."""
     flat = [i for end in ends for i in (end if isinstance(end, list) else [end]) if i is not None]
     unique = list(dict.fromkeys(flat))
     return unique if len(unique) > 1 else next(iter(unique), None)

@@ -1,4 +1,4 @@
-"""Whether a quantized model is one."""
+"""The check that a quantized model is quantized, and smaller."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +10,25 @@ if TYPE_CHECKING:
 
 
 def require_smaller(source: Path, folder: Path, model: "PreTrainedModel", layer_class: str) -> dict[str, Any]:
-    """Return the bytes of weights before and after, and how many layers of the loaded `model` are quantized.
+    """Return the bytes of weights before and after, and the number of quantized layers.
 
     Args:
-        layer_class: name of the class that a quantized layer has.
+        source: the model folder before quantization.
+        folder: the quantized model folder.
+        model: the model loaded from `folder`.
+        layer_class: class name of a quantized layer.
 
     Raises:
-        MartletError: no layer is quantized, or the weights take no less space on the disk.
+        MartletError: no layer is quantized, or the weights are not smaller on the disk.
     """
     layers = sum(type(module).__name__ == layer_class for module in model.modules())
-    before, after = (sum(file.stat().st_size for file in f.glob("*.safetensors")) for f in (source, folder))
+    before, after = _weight_bytes(source), _weight_bytes(folder)
     if not layers:
         raise MartletError(f"{folder.name}: no layer of the model is a {layer_class}: it would not run quantized")
     if after >= before:
         raise MartletError(f"{folder.name}: the weights take {after:,} bytes, and took {before:,} before")
     return {"quantized_layers": layers, "bytes_before": before, "bytes_after": after}
+
+
+def _weight_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))

@@ -1,49 +1,67 @@
-"""Answers to a whole data set."""
+"""Batch inference: the answers to a dataset."""
 
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, NamedTuple
 
-from components.inference.engine import Engine, GenerationConfig, Message, RequestError
+from components.inference.api import GenerationConfig, LocalEngine, Message, RequestError
 
-AHEAD = 64  # requests in the engine's queue: enough for several batches, and memory stays flat over any data set
+MAX_QUEUED_REQUESTS = 64
+"""Enough for several batches; memory does not grow with the dataset."""
+
+
+class _Queued(NamedTuple):
+    prompt: list[Message]
+    labels: Any
+    completion: Future
 
 
 def infer_dataset(
-    engine: Engine, rows: Iterable[list[Message]], generation: GenerationConfig | None = None, **template_kwargs: Any
+    engine: LocalEngine,
+    conversations: Iterable[list[Message]],
+    generation: GenerationConfig | None = None,
+    **template_kwargs: Any,
 ) -> Iterator[dict[str, Any]]:
     """Yield one result per conversation, in order: `messages` (answer included), `response`, `labels`.
 
-    A last assistant message is the reference: it is not shown to the model and comes back as `labels` (else None).
-    Raises RequestError, with the row's number from 0, for a conversation that cannot be answered.
+    A last assistant message is the reference: the model does not see it, and `labels` holds it (else None).
+
+    Raises:
+        RequestError: a conversation cannot be answered; the message names its number, from 0.
     """
     generation = generation or GenerationConfig()
-    numbered = enumerate(rows)
-    ahead: deque[tuple[list[Message], Any, Any]] = deque()
+    numbered = enumerate(conversations)
+    queued: deque[_Queued] = deque()
     try:
         while True:
-            for number, messages in itertools.islice(numbered, AHEAD - len(ahead)):
-                ahead.append(_submit(engine, number, messages, generation, template_kwargs))
-            if not ahead:
+            for number, messages in itertools.islice(numbered, MAX_QUEUED_REQUESTS - len(queued)):
+                queued.append(_submit(engine, number, messages, generation, template_kwargs))
+            if not queued:
                 return
-            prompt, labels, future = ahead.popleft()
-            response = future.result().text
+            prompt, labels, completion = queued.popleft()
+            response = completion.result().text
             answer = {"role": "assistant", "content": response}
             yield {"messages": [*prompt, answer], "response": response, "labels": labels}
     finally:
-        for *_, future in ahead:
-            future.cancel()
+        for request in queued:
+            request.completion.cancel()
 
 
 def _submit(
-    engine: Engine, number: int, messages: list[Message], generation: GenerationConfig, template_kwargs: dict[str, Any]
-) -> tuple[list[Message], Any, Any]:
+    engine: LocalEngine,
+    number: int,
+    messages: list[Message],
+    generation: GenerationConfig,
+    template_kwargs: dict[str, Any],
+) -> _Queued:
     labels = None
     if messages and messages[-1]["role"] == "assistant":
-        *messages, last = messages
-        labels = last.get("content")
+        *messages, reference = messages
+        labels = reference.get("content")
     try:
-        return messages, labels, engine.submit(engine.encode_chat(messages, **template_kwargs), generation)
+        prompt_ids = engine.encode_chat(messages, **template_kwargs)
+        return _Queued(messages, labels, engine.submit(prompt_ids, generation))
     except RequestError as error:
         raise RequestError(f"row {number}: {error}", error.code) from error

@@ -1,4 +1,4 @@
-"""The terminal chat: a conversation at a terminal, or one query per line from a pipe."""
+"""The chat: a conversation at a terminal, or one query per line from a pipe."""
 
 import importlib
 import sys
@@ -8,45 +8,45 @@ from dataclasses import replace
 from typing import Any, TextIO, get_args, get_type_hints
 
 from components.errors import ConfigError, did_you_mean
-from components.inference.engine import Engine, GenerationConfig, Message, RequestError, stream_text
+from components.inference.api import GenerationConfig, LocalEngine, Message, RequestError, stream_text
 
 PROMPT = "<<< "
 COMMANDS = {
-    "/clear": "forget the conversation",
+    "/clear": "clear the conversation",
     "/retry": "answer the last question again",
-    "/undo": "take the last question and answer back",
-    "/system": "/system TEXT sets the system message and starts afresh (without TEXT: none)",
+    "/undo": "remove the last question and its answer",
+    "/system": "/system TEXT sets the system message and clears the conversation (without TEXT: no system message)",
     "/set": "/set temperature 0.7, or another generation setting",
-    "/help": "this list",
-    "/exit": "end (so do /quit and ctrl-D)",
+    "/help": "list the commands",
+    "/exit": "end the chat, as /quit and ctrl-D do",
 }
-ENDS = ("/exit", "/quit")
+EXIT_COMMANDS = ("/exit", "/quit")
 
 
 class Chat:
-    """The state of one conversation: what was said, the system message, the settings."""
+    """One conversation: its messages, the system message, and the generation settings."""
 
-    def __init__(self, engine: Engine, system: str | None, generation: GenerationConfig, **template_kwargs: Any):
+    def __init__(self, engine: LocalEngine, system: str | None, generation: GenerationConfig, **template_kwargs: Any):
         self.engine, self.system, self.generation, self.template_kwargs = engine, system, generation, template_kwargs
         self.history: list[Message] = []
 
     def answer(self, question: str) -> Generator[str, None, None]:
-        """Yield the answer's pieces; what was said goes into the history, an interrupted answer as far as it came."""
-        head = [{"role": "system", "content": self.system}] if self.system else []
-        asked = {"role": "user", "content": question}
-        prompt_ids = self.engine.encode_chat([*head, *self.history, asked], **self.template_kwargs)
-        self.engine.resolve(prompt_ids, self.generation)
-        said: list[str] = []
+        """Yield the pieces of the answer. The history keeps the question and the answer, whole or interrupted."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        query = {"role": "user", "content": question}
+        prompt_ids = self.engine.encode_chat([*system, *self.history, query], **self.template_kwargs)
+        self.engine.resolve(prompt_ids, self.generation)  # a prompt that is too long stays out of the history
+        answer: list[str] = []
         try:
             with closing(stream_text(self.engine, prompt_ids, self.generation)) as pieces:
                 for piece in pieces:
-                    said.append(piece)
+                    answer.append(piece)
                     yield piece
         finally:
-            self.history += [asked, {"role": "assistant", "content": "".join(said)}]
+            self.history += [query, {"role": "assistant", "content": "".join(answer)}]
 
     def undo(self) -> str | None:
-        """Forget the last turn and return its question."""
+        """Remove the last question and answer; return the question, or None when there is none."""
         if not self.history:
             return None
         question = self.history[-2]["content"]
@@ -54,46 +54,52 @@ class Chat:
         return question
 
     def command(self, line: str) -> str:
-        """Carry out one line that begins with a slash and return what to say about it. Raises ConfigError."""
+        """Execute a line that begins with a slash and return the message for the user.
+
+        Raises:
+            ConfigError: an unknown command, or a wrong argument.
+        """
         name, _, argument = line.partition(" ")
         argument = argument.strip()
         match name:
             case "/clear":
                 self.history.clear()
-                return "the conversation is forgotten"
+                return "the conversation is cleared"
             case "/undo":
-                return "nothing to undo" if self.undo() is None else "the last turn is forgotten"
+                return "nothing to undo" if self.undo() is None else "the last question and answer are removed"
             case "/system":
                 self.system = argument or None
                 self.history.clear()
-                return f"system message: {self.system or 'none'}; the conversation starts afresh"
+                return f"system message: {self.system or 'none'}; the conversation is cleared"
             case "/set":
                 return self.set(*argument.partition(" ")[::2])
             case "/help":
                 return "\n".join(f"{name:10}{help_}" for name, help_ in COMMANDS.items())
             case _:
-                raise ConfigError(f"unknown command {name}{did_you_mean(name, [*COMMANDS, *ENDS])}; /help lists them")
+                raise ConfigError(
+                    f"unknown command {name}{did_you_mean(name, [*COMMANDS, *EXIT_COMMANDS])}; /help lists the commands"
+                )
 
     def set(self, name: str, text: str) -> str:
-        """Change one generation setting from its text, or list all of them when there is no name."""
-        kinds = get_type_hints(GenerationConfig)
-        del kinds["stream"]
+        """Set a generation setting to the value in `text`, or list all settings when `name` is empty."""
+        types = get_type_hints(GenerationConfig)
+        del types["stream"]
         if not name:
-            return "\n".join(f"{key} = {getattr(self.generation, key)}" for key in kinds)
-        if name not in kinds:
-            raise ConfigError(f"unknown setting '{name}'{did_you_mean(name, kinds)}; there are: {', '.join(kinds)}")
-        number = next((kind for kind in get_args(kinds[name]) if kind in (int, float)), None)
+            return "\n".join(f"{key} = {getattr(self.generation, key)}" for key in types)
+        if name not in types:
+            raise ConfigError(f"unknown setting '{name}'{did_you_mean(name, types)}; there are: {', '.join(types)}")
+        number_type = next((type_ for type_ in get_args(types[name]) if type_ in (int, float)), None)
         try:
-            value: Any = number(text) if number else text.split()
+            value: Any = number_type(text) if number_type else text.split()
         except ValueError:
-            wanted = "a whole number" if number is int else "a number"
-            raise ConfigError(f"{name} takes {wanted}, not '{text}'") from None
+            expected = "a whole number" if number_type is int else "a number"
+            raise ConfigError(f"{name} takes {expected}, not '{text}'") from None
         self.generation = replace(self.generation, **{name: value})
         return f"{name} = {value}"
 
 
 def chat(
-    engine: Engine,
+    engine: LocalEngine,
     system: str | None = None,
     generation: GenerationConfig | None = None,
     stream: bool | None = None,
@@ -101,47 +107,50 @@ def chat(
     stdout: TextIO | None = None,
     **template_kwargs: Any,
 ) -> None:
-    """Talk to the model until the input ends.
+    """Answer the lines of `stdin` until it ends.
 
-    At a terminal: a prompt, a conversation over several turns, the commands of `/help`; ctrl-C stops an answer, ctrl-D
-    ends. From a pipe: every line is a conversation of its own, and an answer is followed by an empty line. What is not
-    an answer goes to standard error there. `stream` None is the setting in `generation`. `template_kwargs` (such as
-    `enable_thinking`) go to the chat template.
+    At a terminal: a conversation over several turns, with the commands of `/help`; ctrl-C stops an answer, ctrl-D ends
+    the chat. From a pipe: every line is a conversation of its own, each answer is followed by an empty line, and all
+    other messages go to standard error.
+
+    Args:
+        stream: print an answer while it is generated; None is the setting in `generation`.
+        template_kwargs: arguments of the chat template, such as `enable_thinking`.
     """
     source: TextIO = stdin or sys.stdin
     out: TextIO = stdout or sys.stdout
     interactive = source.isatty()
-    notes = out if interactive else sys.stderr
+    messages = out if interactive else sys.stderr
     generation = generation or GenerationConfig(stream=True)
     stream = generation.stream if stream is None else stream
-    talk = Chat(engine, system, generation, **template_kwargs)
+    conversation = Chat(engine, system, generation, **template_kwargs)
     while (line := _read(source, out, interactive)) is not None:
         line = line.strip()
-        if line in ENDS:
+        if line in EXIT_COMMANDS:
             return
         if not line:
             continue
         try:
             if line == "/retry":
-                line = talk.undo() or ""
+                line = conversation.undo() or ""
                 if not line:
                     raise ConfigError("nothing to retry")
             elif line.startswith("/"):
-                print(talk.command(line), file=notes, flush=True)
+                print(conversation.command(line), file=messages, flush=True)
                 continue
-            _say(talk.answer(line), stream, out, interactive)
+            _print_answer(conversation.answer(line), stream, out, interactive)
         except (ConfigError, RequestError) as error:
-            print(f"{error}{' (/clear forgets the conversation)' if talk.history else ''}", file=notes, flush=True)
+            hint = " (/clear clears the conversation)" if conversation.history else ""
+            print(f"{error}{hint}", file=messages, flush=True)
         if not interactive:
-            talk.history.clear()
+            conversation.history.clear()
 
 
 def _read(stdin: TextIO, stdout: TextIO, interactive: bool) -> str | None:
-    """The next line, or None at the end. Standard input at a terminal gets line editing and a history."""
+    """Return the next line, or None at the end of the input. A terminal gets line editing and a history."""
     try:
         if interactive and stdin is sys.stdin and stdout is sys.stdout:
-            importlib.import_module("readline")  # input() uses it once it is imported
-
+            importlib.import_module("readline")  # once imported, input() edits lines with readline
             return input(PROMPT)
         if interactive:
             print(PROMPT, end="", file=stdout, flush=True)
@@ -152,11 +161,11 @@ def _read(stdin: TextIO, stdout: TextIO, interactive: bool) -> str | None:
     except KeyboardInterrupt:
         if not interactive:
             raise
-        print("\n(ctrl-D or /exit ends)", file=stdout, flush=True)
+        print("\n(ctrl-D or /exit ends the chat)", file=stdout, flush=True)
         return ""
 
 
-def _say(pieces: Generator[str, None, None], stream: bool, stdout: TextIO, interactive: bool) -> None:
+def _print_answer(pieces: Generator[str, None, None], stream: bool, stdout: TextIO, interactive: bool) -> None:
     try:
         with closing(pieces):
             if stream:

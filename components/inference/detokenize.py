@@ -1,20 +1,21 @@
-"""Token ids to text as they come: no half characters, no stop words."""
+"""Incremental detokenization: whole characters only, and never a part of a stop word."""
 
 from collections.abc import Callable
 
-from components.inference.engine import OnText
+from components.inference.api import OnText
 
 UNFINISHED = "\ufffd"
+"""What a decoder writes for the bytes of an incomplete character."""
 
 
 class TextStream:
     """The text of one growing answer.
 
-    Bytes of a character that is not complete yet are held back, and so is an ending that may become a stop word.
-    Joined, the pieces given to `emit` are what `close` returns; streaming and not streaming give the same text.
+    The bytes of an incomplete character are held back, and so is an ending that may become a stop word. The pieces
+    given to `emit`, joined, are what `close` returns: streaming does not change the text.
 
-    A piece is the difference of two decodings that begin at the same, already complete token (the method of Hugging
-    Face's text-generation-inference), so it is right for byte-level and for SentencePiece vocabularies.
+    A piece is the difference of two decodings that begin at the same complete token (the method of Hugging Face's
+    text-generation-inference), which is right for byte-level and for SentencePiece vocabularies.
     """
 
     def __init__(self, decode: Callable[[list[int]], str], stop_words: list[str], emit: OnText | None = None):
@@ -22,44 +23,44 @@ class TextStream:
         self.tokens: list[int] = []
         self.text = ""
         self.stopped = False
-        self._start = self._read = 0  # decode from _start; what lies before _read was taken
+        self._context_start = self._decoded_end = 0  # token offsets: where decoding begins, what is in the text already
         self._held = ""
 
     def push(self, token: int) -> bool:
-        """Take one token; True when a stop word is complete."""
+        """Add one token; return True when a stop word is complete."""
         self.tokens.append(token)
         if self.stop_words or self.emit:
-            new = self._unread()
-            if new and not new.endswith(UNFINISHED):
-                self._start, self._read = self._read, len(self.tokens)
-                self._take(new)
+            new_text = self._new_text()
+            if new_text and not new_text.endswith(UNFINISHED):
+                self._context_start, self._decoded_end = self._decoded_end, len(self.tokens)
+                self._add(new_text)
         return self.stopped
 
     def close(self) -> str:
-        """Let go of what was held back, except half a character, and return the whole text."""
+        """Emit the text held back, except an incomplete character, and return the whole text."""
         if not self.stopped:
-            self._take(self._unread().rstrip(UNFINISHED))
+            self._add(self._new_text().rstrip(UNFINISHED))
         if not self.stopped:
-            self._give(self._held)
+            self._emit(self._held)
         return self.text
 
-    def _unread(self) -> str:
-        taken = self.decode(self.tokens[self._start : self._read]) if self._read else ""
-        return self.decode(self.tokens[self._start :])[len(taken) :]
+    def _new_text(self) -> str:
+        context = self.decode(self.tokens[self._context_start : self._decoded_end]) if self._decoded_end else ""
+        return self.decode(self.tokens[self._context_start :])[len(context) :]
 
-    def _take(self, new: str) -> None:
-        text = self._held + new
-        found = [at for word in self.stop_words if (at := text.find(word)) >= 0]
-        self.stopped = bool(found)
-        keep = min(found) if found else len(text) - self._may_become_stop(text)
-        self._held = text[keep:]
-        self._give(text[:keep])
+    def _add(self, new_text: str) -> None:
+        text = self._held + new_text
+        stop_offsets = [offset for word in self.stop_words if (offset := text.find(word)) >= 0]
+        self.stopped = bool(stop_offsets)
+        end = min(stop_offsets) if stop_offsets else len(text) - self._stop_prefix_length(text)
+        self._held = text[end:]
+        self._emit(text[:end])
 
-    def _may_become_stop(self, text: str) -> int:
-        """Length of the longest ending of `text` that begins a stop word."""
+    def _stop_prefix_length(self, text: str) -> int:
+        """Return the length of the longest ending of `text` that begins a stop word."""
         return max((n for word in self.stop_words for n in range(1, len(word)) if text.endswith(word[:n])), default=0)
 
-    def _give(self, text: str) -> None:
+    def _emit(self, text: str) -> None:
         self.text += text
         if text and self.emit:
             self.emit(text)

@@ -1,4 +1,4 @@
-"""What stands before the application: the key, the host name, the size of a body."""
+"""Access checks in front of the server: the API key, the host name, the size of a body."""
 
 import secrets
 
@@ -15,8 +15,9 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 class Guard:
     """ASGI middleware that refuses a request before its body is read.
 
-    With a key, every path but /health asks for `Authorization: Bearer KEY`. Without one the server is on loopback, and
-    a Host header must name loopback, so that a web page in the user's browser cannot reach it by DNS rebinding.
+    With a key, every path but /health needs `Authorization: Bearer KEY`. Without a key the server is on loopback, and
+    the Host header must name loopback, so that a web page in the user's browser cannot reach the server by DNS
+    rebinding.
     """
 
     def __init__(self, app: ASGIApp, api_key: str | None):
@@ -30,7 +31,7 @@ class Guard:
         if self.api_key is None:
             host = headers.get("host", "")
             if host.removesuffix(f":{host.rpartition(':')[2]}") not in LOOPBACK_NAMES:
-                return error_response(403, f"this server answers on loopback only, not as '{host}'")
+                return error_response(403, f"this server answers under loopback names only, not as '{host}'")
         elif path != "/health":
             scheme, _, key = headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not secrets.compare_digest(key.encode(), self.api_key.encode()):

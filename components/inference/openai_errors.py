@@ -1,4 +1,4 @@
-"""Every error in OpenAI's shape: what is wrong with a request, and nothing of the server's inside."""
+"""Error responses in OpenAI's shape; an error of the server itself is never shown to a client."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 
 def error_body(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, object]:
-    """An error in OpenAI's shape."""
+    """Return an error in OpenAI's shape."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
@@ -21,24 +21,27 @@ def error_response(
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """An error response in OpenAI's shape."""
+    """Return an error response in OpenAI's shape."""
     return JSONResponse(error_body(status, message, param, code), status_code=status, headers=headers)
 
 
 async def bad_request(_: Request, error: Exception) -> JSONResponse:
+    """Return status 400 with the first problem of the request."""
     if not isinstance(error, RequestValidationError):
         return error_response(400, str(error), code=getattr(error, "code", None))
-    first = max(error.errors(), key=lambda problem: len(problem["loc"]))  # the branch of a union that came furthest
-    if first["type"] == "json_invalid":
-        return error_response(400, f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}")
-    path = ".".join(str(part) for part in first["loc"][1:] if "[" not in str(part))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
+    # A union reports every branch; the longest path is the branch that fits best.
+    problem = max(error.errors(), key=lambda problem: len(problem["loc"]))
+    if problem["type"] == "json_invalid":
+        return error_response(400, f"the body is not JSON: {problem['ctx']['error']} at character {problem['loc'][-1]}")
+    path = ".".join(str(part) for part in problem["loc"][1:] if "[" not in str(part))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
         message = "this server does not know this field"
     return error_response(400, f"{path}: {message}" if path else message, param=path or None)
 
 
 async def http_error(request: Request, error: Any) -> JSONResponse:
+    """Return the error with its own status; an unknown path or method is named."""
     message, code = str(error.detail), None
     if error.status_code == 404:
         code = "model_not_found" if message.startswith("the model") else None
@@ -49,4 +52,5 @@ async def http_error(request: Request, error: Any) -> JSONResponse:
 
 
 async def server_error(_: Request, __: Exception) -> JSONResponse:
+    """Return status 500 without the reason, which uvicorn logs."""
     return error_response(500, "the server failed to answer; its log says why")

@@ -1,13 +1,12 @@
-"""The requests of the OpenAI API that the server understands, checked strictly: nothing is ignored in silence."""
+"""Request types of OpenAI's API, validated strictly: no field is ignored silently."""
 
 import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from components.inference.engine import GenerationConfig, Message
+from components.inference.api import GenerationConfig, Message
 
-# Fields that change an answer and are not implemented, with the values that ask for nothing.
 NOT_IMPLEMENTED: dict[str, tuple[Any, ...]] = {
     "logprobs": (None, False),
     "top_logprobs": (None, 0),
@@ -27,10 +26,11 @@ NOT_IMPLEMENTED: dict[str, tuple[Any, ...]] = {
     "ignore_eos": (None, False),
     "skip_special_tokens": (None, True),
 }
-# Fields that do not change an answer.
+"""Fields that change an answer and are not implemented, with the values that have no effect."""
 WITHOUT_EFFECT = (
     "metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user",
 )  # fmt: skip
+"""Fields that do not change an answer."""
 
 MAX_CHOICES = 64
 
@@ -44,7 +44,7 @@ class StreamOptions(Strict):
 
 
 class TemplateSettings(Strict):
-    """What a request may pass into the chat template."""
+    """Arguments of the chat template that a request may set."""
 
     enable_thinking: bool | None = None
 
@@ -55,7 +55,7 @@ class TextPart(Strict):
 
 
 class ChatMessage(BaseModel):
-    """One message. Fields without meaning to a template (a client sends back what it got) are left out."""
+    """One message. Unknown fields are dropped: a client sends back whole messages of earlier answers."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -67,7 +67,7 @@ class ChatMessage(BaseModel):
     tool_calls: list[dict[str, Any]] | None = None
 
     def for_template(self) -> Message:
-        """The message as chat templates expect it: text content, tool arguments as objects, `developer` as `system`."""
+        """Return the message for a chat template: content as text, tool arguments as objects, no role `developer`."""
         message = self.model_dump(exclude_none=True)
         parts = self.content if isinstance(self.content, list) else [TextPart(type="text", text=self.content or "")]
         message["content"] = "".join(part.text for part in parts)
@@ -84,11 +84,11 @@ def _json_object(text: str) -> Any:
     try:
         return json.loads(text or "{}")
     except json.JSONDecodeError:
-        return text  # a model wrote it, and its template may take a string
+        return text  # written by a model, whose template may take text
 
 
 class Conversation(Strict):
-    """What is rendered by the chat template."""
+    """The input of the chat template."""
 
     messages: list[ChatMessage] = Field(min_length=1)
     tools: list[dict[str, Any]] | None = None
@@ -100,7 +100,7 @@ class Conversation(Strict):
 
 
 class Generation(Strict):
-    """What chat and text completions have in common."""
+    """The generation settings of chat and text completions."""
 
     model: str | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -116,17 +116,21 @@ class Generation(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def refuse_what_is_not_implemented(cls, request: Any) -> Any:
+    def refuse_unimplemented_fields(cls, request: Any) -> Any:
         if not isinstance(request, dict):
             return request
-        for name, neutral in NOT_IMPLEMENTED.items():
-            if name in request and name not in cls.model_fields and request[name] not in neutral:
+        for name, neutral_values in NOT_IMPLEMENTED.items():
+            if name in request and name not in cls.model_fields and request[name] not in neutral_values:
                 raise ValueError(f"{name} is not implemented by this server; leave it out")
-        aside = {*NOT_IMPLEMENTED, *WITHOUT_EFFECT} - set(cls.model_fields)
-        return {name: value for name, value in request.items() if name not in aside}
+        ignored = {*NOT_IMPLEMENTED, *WITHOUT_EFFECT} - set(cls.model_fields)
+        return {name: value for name, value in request.items() if name not in ignored}
 
     def generation(self, choice: int = 0) -> GenerationConfig:
-        """The settings of one choice; each has a seed of its own. Raises ConfigError for a value out of range."""
+        """Return the settings of choice number `choice`; each choice has a seed of its own.
+
+        Raises:
+            ConfigError: a value is out of range.
+        """
         return GenerationConfig(
             max_new_tokens=self.max_tokens,
             temperature=self.temperature,
@@ -146,7 +150,7 @@ class ChatRequest(Conversation, Generation):
     tool_choice: Literal["auto", "none"] | None = None
 
     @model_validator(mode="after")
-    def one_name_each(self) -> "ChatRequest":
+    def merge_aliases(self) -> "ChatRequest":
         self.max_tokens = self.max_completion_tokens or self.max_tokens
         if self.tool_choice == "none":
             self.tools = None
@@ -160,7 +164,7 @@ class CompletionRequest(Generation):
 
 
 class TokenizeRequest(Strict):
-    """POST /tokenize, in vLLM's shape: `prompt`, or `messages` with what the template takes."""
+    """POST /tokenize, in vLLM's shape: `prompt`, or `messages` with the other input of the chat template."""
 
     model: str | None = None
     prompt: str | None = None
@@ -170,7 +174,7 @@ class TokenizeRequest(Strict):
     add_generation_prompt: bool = True
 
     @model_validator(mode="after")
-    def one_of_both(self) -> "TokenizeRequest":
+    def require_prompt_or_messages(self) -> "TokenizeRequest":
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("give either prompt or messages")
         return self

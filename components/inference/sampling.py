@@ -1,10 +1,9 @@
-"""Sampling with each row's own settings and its own seed, inside one batched `generate`."""
+"""Sampling of one request, with its own settings and its own seed."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import (
-    LogitsProcessor,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -12,18 +11,15 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from components.inference.engine import GenerationConfig
-
-if TYPE_CHECKING:
-    from components.inference.rows import Row
+from components.inference.api import GenerationConfig
 
 
 class Sampler:
-    """Rewrites one row's scores so that their argmax is a draw from the row's distribution.
+    """Rewrites the scores of one request so that their argmax is a draw from its distribution.
 
     Transformers' own processors shape the distribution. The draw is the Gumbel-max trick: the argmax of p / e, with e
-    exponential noise from the row's own generator, has distribution p. So greedy and sampled rows share one batch, and
-    a seed gives the same draw in any batch.
+    exponential noise from the request's own generator, has distribution p. So greedy and sampled requests share one
+    batch, and a seed gives the same draw in any batch.
     """
 
     def __init__(self, generation: GenerationConfig, device: torch.device):
@@ -45,22 +41,9 @@ class Sampler:
             self.generator.manual_seed(generation.seed)
 
     def __call__(self, ids: Any, scores: Any) -> torch.Tensor:
-        """`ids` (1, tokens so far) and `scores` (1, vocabulary) give new scores of the same shape."""
+        """Return the new scores [1, vocabulary] for `ids` [1, tokens so far] and `scores` [1, vocabulary]."""
         scores = self.processors(ids, scores)
         if self.generator is None:
             return scores
         noise = torch.empty_like(scores).exponential_(generator=self.generator)
         return scores.log_softmax(-1) - noise.log()
-
-
-class RowSampler(LogitsProcessor):
-    """Applies each row's sampler to that row; greedy rows and finished ones are left alone."""
-
-    def __init__(self, rows: "list[Row]", padding: list[int]):
-        self.rows, self.padding = rows, padding
-
-    def __call__(self, input_ids: Any, scores: Any) -> torch.Tensor:
-        for i, (row, pad) in enumerate(zip(self.rows, self.padding, strict=True)):
-            if row.sampler and not row.finished:
-                scores[i : i + 1] = row.sampler(input_ids[i : i + 1, pad:], scores[i : i + 1])
-        return scores

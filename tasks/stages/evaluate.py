@@ -1,20 +1,23 @@
-"""Ask every candidate (the base, the merged model, each quantized variant) the same questions, through EvalScope."""
+"""Stage `evaluate`: the answers of the base, the merged model and each quantized variant to the same questions."""
 
 import gc
 import shutil
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from components import models
 from components.config import Params
 from components.evaluation import Record, ask, write_report
 from components.files import read_json, write_json, write_text
-from components.inference import load_engine, serving
+from components.inference import ENGINES, ServeSettings
+from tasks.loading import load
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main, progress
 
 
 def run(params: Params, paths: Paths) -> Result:
-    """Write a report per candidate, `metrics.json` and `eval.csv`; with no question sets all of them are empty."""
+    """Write a report per candidate, `metrics.json` and `eval.csv`; all are empty without question sets."""
     candidates = {
         "base": models.folder(read_json(paths.model), paths.workspace),
         "merged": paths.merged,
@@ -40,15 +43,22 @@ def run(params: Params, paths: Paths) -> Result:
     return {"sets": len(questions), "questions": len(answers["base"]), "accuracy": metrics}
 
 
-def evaluate_model(folder: Path, name: str, questions: dict[str, Path], params: Params, paths: Paths) -> list[Record]:
-    """Serve the model in `folder` on loopback under `name`, ask it the question files, and release its memory."""
-    import torch
+def evaluate_model(
+    folder: Path,
+    name: str,
+    questions: dict[str, Path],
+    params: Params,
+    paths: Paths,
+    external: Sequence[Path] = (),
+) -> list[Record]:
+    """Serve a model folder under `name` with the engine of `infer_backend`; return its answers to the question files.
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))  # one core for the server and EvalScope's clients: else all wait for all
-    engine = load_engine(folder, max_batch_size=params.evaluate.eval_num_proc)
+    `external` are a user's files with engines.
+    """
+    engine = ENGINES.load(params.generation.infer_backend, external)
+    settings = ServeSettings(load, names=[name], max_batch_size=params.evaluate.eval_num_proc)
     try:
-        with serving(engine, name) as url:
+        with _a_core_for_the_clients(), engine.served(folder, [], settings) as url:
             return ask(
                 url,
                 name,
@@ -60,9 +70,19 @@ def evaluate_model(folder: Path, name: str, questions: dict[str, Path], params: 
                 on_progress=progress(paths, "evaluate"),
             )
     finally:
-        engine.close()
-        del engine
-        gc.collect()
+        gc.collect()  # the next candidate needs the memory of this one
+
+
+@contextmanager
+def _a_core_for_the_clients() -> Generator[None]:
+    """Leave one core to the server and EvalScope's clients: with none, the model's threads wait for theirs."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
         torch.set_num_threads(threads)
 
 

@@ -1,42 +1,59 @@
-"""Put the adapter into the base's weights, prove by the logits that nothing changed, and write a plain model."""
+"""Stage `merge`: the adapter merged into the base as a plain model, with its logits compared to adapter on base.
 
+The rule for quantized bases: an adapter that was trained on weights quantized while they were loaded is merged into the
+weights as they are stored, and merge.json says how far the two bases are apart. A base whose folder is quantized cannot
+take an adapter: rounding the sum would lose most of what was learned.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from components import export, models, tuners
 from components.config import Params
 from components.config.groups.merge import Merge
+from components.config.groups.quantization import Quantization
+from components.errors import ConfigError
 from components.files import MANIFEST, read_json, replacing_folder, write_json, write_text
+from tasks.loading import load
+from tasks.stages import methods
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
-    """Read models/adapter, data/model.json, the base and a few rows of data/tokens; write models/merged."""
-    trained, identity = read_json(paths.adapter / "args.json"), read_json(paths.model)
+    """Write models/merged from models/adapter, the base of data/model.json and a few rows of data/tokens."""
+    arguments, identity = read_json(paths.adapter / "args.json"), read_json(paths.model)
     rows = export.token_rows(paths.tokens / "train.arrow")
+    files, base = methods.external(params, paths.workspace), models.folder(identity, paths.workspace)
     with replacing_folder(paths.merged) as folder:
-        proof = merge_into(folder, models.folder(identity, paths.workspace), paths.adapter, rows, params.merge)
+        proof = merge_into(folder, base, paths.adapter, rows, params.merge, files)
         data, manifest = (read_json(paths.tokens / name) for name in ("template.json", MANIFEST))
-        results = paths.reports / "train.json"
-        metrics = read_json(results) if results.is_file() else {}
+        training_report = paths.reports / "train.json"
+        metrics = read_json(training_report) if training_report.is_file() else {}
         sha256 = manifest["files"]["train.arrow"]["sha256"]
         write_json(folder / "merge.json", {**proof, "base": identity})
-        write_text(folder / "README.md", export.model_card(identity, trained, data, sha256, metrics, proof))
+        write_text(folder / "README.md", export.model_card(identity, arguments, data, sha256, metrics, proof))
     return {"max_abs_difference": proof["merged"]["max_abs_difference"]}
 
 
-def merge_into(folder: Path, base: Path, adapter: Path, rows: list[list[int]], merge: Merge) -> dict[str, Any]:
-    """Write the merged model into `folder`; return what comparing logits on `rows` showed.
+def merge_into(
+    folder: Path, base: Path, adapter: Path, rows: list[list[int]], merge: Merge, external: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Write the merged model into `folder`; return the differences of the logits on `rows` of token ids.
 
     Raises:
+        ConfigError: the base is a folder of quantized weights.
         MartletError: the adapter does not fit the base, or the logits differ by more than the tolerance.
     """
-    method = tuners.tuner(read_json(adapter / "args.json")["tuner"]["train_type"])
-    tokenizer = models.load_tokenizer(base)
-    adapted = method.load(models.load_model(base, "float32"), adapter)
+    if method := models.stored_quantization(base):
+        raise ConfigError(
+            f"merge: {base} holds weights quantized by {method}, which an adapter cannot be added to; train on the "
+            "unquantized model (with --quant_method, if memory is short), or serve the adapter on its base"
+        )
+    adapted, tokenizer = load(base, adapter, "float32", external=external)
     expected = export.logits(adapted, rows)
-    model = method.merge(adapted)
+    model = tuners.tuner_of(adapter, external).merge(adapted)
     merged = export.require_close(
         "merged against adapter on base", expected, export.logits(model, rows), merge.merge_tolerance
     )
@@ -50,7 +67,19 @@ def merge_into(folder: Path, base: Path, adapter: Path, rows: list[list[int]], m
         "merged": merged,
         "read_back": export.require_close("read back against merged", stored, read_back, merge.merge_tolerance),
         f"stored_in_{export.stored_dtype(folder)}": export.compare(expected, read_back),
+        **_against_quantized(base, adapter, rows, read_back, external),
     }
+
+
+def _against_quantized(
+    base: Path, adapter: Path, rows: list[list[int]], merged: list[Any], external: Sequence[Path]
+) -> dict[str, Any]:
+    """Return how far the merged model is from what was trained, where the base was quantized while it was loaded."""
+    quantization = Quantization.model_validate(read_json(adapter / "args.json").get("quantization") or {})
+    if not quantization.quant_method:
+        return {}
+    trained, _ = load(base, adapter, quantization=quantization, external=external)
+    return {f"trained_on_{quantization.quant_method}": export.compare(export.logits(trained, rows), merged)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make one quantized variant of the merged model, and measure what that costs."""
+"""Stage `quantize`: one quantized variant of the merged model, with its logits compared to the merged model's."""
 
 import sys
 from functools import partial
@@ -12,9 +12,9 @@ from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
 
-def run(params: Params, paths: Paths, variant: str) -> Result:  # noqa: ARG001  # every stage is called alike
-    """Read models/merged and a few rows of data/clean; write models/quantized/VARIANT."""
-    export.quantizer(variant)  # an unknown one is told before anything is loaded
+def run(params: Params, paths: Paths, variant: str) -> Result:  # noqa: ARG001  # the signature of every stage
+    """Write models/quantized/VARIANT from models/merged and a few rows of data/clean."""
+    export.QUANTIZERS.load(variant)  # an unknown variant is an error before anything is loaded
     rows = export.chat_rows(paths.clean / "train.parquet", models.load_tokenizer(paths.merged))
     with replacing_folder(paths.quantized / variant) as folder:
         report = quantize_into(folder, paths.merged, rows, variant)
@@ -22,24 +22,23 @@ def run(params: Params, paths: Paths, variant: str) -> Result:  # noqa: ARG001  
 
 
 def quantize_into(folder: Path, source: Path, rows: list[list[int]], variant: str) -> dict[str, Any]:
-    """Write a quantized variant of the model in `source` into `folder`; return what comparing them on `rows` showed.
+    """Write a quantized variant of the model folder `source` into `folder`; return the report on `rows` of token ids.
 
     Raises:
         ConfigError: there is no such variant.
-        MartletError: nothing of the model was quantized, or it did not become smaller.
+        MartletError: no layer was quantized, or the weights are not smaller.
     """
-    method = export.quantizer(variant)
+    quantizer = export.QUANTIZERS.load(variant)
     expected = export.logits(models.load_model(source), rows)
-    method.quantize(source, folder, rows)
+    quantizer.quantize(source, folder, rows)
     export.copy_companions(source, folder, models.load_tokenizer(source))
     model = models.load_model(folder)
-    cost = export.compare(expected, export.logits(model, rows))
     report = {
         "variant": variant,
         "config": read_json(folder / "config.json")["quantization_config"],
         "rows": len(rows),
-        **export.require_smaller(source, folder, model, method.LAYER),
-        "against_merged": cost,
+        **export.require_smaller(source, folder, model, quantizer.LAYER),
+        "against_merged": export.compare(expected, export.logits(model, rows)),
     }
     write_json(folder / "quantize.json", report)
     return report

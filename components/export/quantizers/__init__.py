@@ -1,30 +1,25 @@
-"""Quantizers: one file per variant, found by its name (`bnb-int8` is bnb_int8.py).
+"""Quantizers: one file per variant (`bnb-int8` is bnb_int8.py), named in `quantize.variants`."""
 
-A file has `quantize(source, folder, rows)`, which writes weights and config.json of the quantized model of the folder
-`source` into `folder` (`rows` of token ids are there to calibrate on), and `LAYER`, the name of the class that a
-quantized layer has once the folder is loaded.
-"""
-
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Protocol
 
-from components.errors import ConfigError, did_you_mean
-
-
-def names() -> list[str]:
-    """The variants that can be made."""
-    files = (file.stem for file in Path(__file__).parent.glob("*.py"))
-    return sorted(stem.replace("_", "-") for stem in files if not stem.startswith("_"))
+from components.plugins import Kind
 
 
-def quantizer(variant: str) -> ModuleType:
-    """Return the module of a variant.
+class Quantizer(Protocol):
+    """What a quantizer's file defines. `LAYER` is the class name of a quantized layer in the loaded model."""
 
-    Raises:
-        ConfigError: there is no such variant; the message lists those that exist.
-    """
-    if variant not in names():
-        nearest = did_you_mean(variant, names())
-        raise ConfigError(f"quantize: there is no variant '{variant}'{nearest}; there are {', '.join(names())}")
-    return import_module(f"{__name__}.{variant.replace('-', '_')}")
+    LAYER: str
+
+    def quantize(self, source: Path, folder: Path, rows: list[list[int]]) -> None:
+        """Write weights and config.json of the quantized model.
+
+        Args:
+            source: the model folder to quantize.
+            folder: the folder to write into.
+            rows: token ids to calibrate on.
+        """
+        ...
+
+
+QUANTIZERS = Kind("quantizer", "quantize.variants", "components.export.quantizers", Quantizer)

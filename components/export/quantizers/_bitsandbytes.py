@@ -1,4 +1,4 @@
-"""What the variants of bitsandbytes share: quantized while it is loaded, by transformers' own integration."""
+"""The variants of bitsandbytes: transformers' own integration quantizes a model while it is loaded."""
 
 import logging
 from pathlib import Path
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def save_quantized(source: Path, folder: Path, config: "BitsAndBytesConfig") -> None:
-    """Load `source` with its linear layers quantized as `config` says, and save that."""
+    """Load the model folder `source` with its linear layers quantized by `config`, and save the model to `folder`."""
     import transformers
 
-    # It warns at every call of every layer that float32 is cast to float16, as LLM.int8() has it.
+    # LLM.int8() casts float32 to float16 by design, and bitsandbytes warns of the cast at every call of every layer.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     model_class = getattr(transformers, read_json(source / "config.json")["architectures"][0])
     model = model_class.from_pretrained(

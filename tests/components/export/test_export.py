@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
 import pytest
 import torch
 
 from components.errors import ConfigError, MartletError
-from components.export import compare, end_of_turn, model_card, quantizer, require_close, token_rows
+from components.export import QUANTIZERS, chat_rows, compare, end_of_turn, model_card, require_close, token_rows
 from components.export.merged import save_merged
+from components.rows import Row, rows_writer, to_arrow
+from components.tokens import Ragged, to_batch, tokens_writer
 from tests.components.templates.styles import STYLES, tokenizer
 
 
@@ -32,7 +34,7 @@ def test_a_difference_that_is_no_number_never_passes(bad: float) -> None:
 
 
 def test_other_vocabularies_are_not_compared() -> None:
-    with pytest.raises(MartletError, match="other shapes"):
+    with pytest.raises(MartletError, match="different shapes"):
         compare([torch.zeros(2, 3)], [torch.zeros(2, 4)])
 
 
@@ -49,15 +51,90 @@ def test_no_template_names_no_end() -> None:
     assert end_of_turn(tokenizer(None)) is None
 
 
-@pytest.mark.parametrize("rows", [0, 1, 5, 100])
+def token_file(file: Path, shape: str, columns: dict[str, list[list[int]]]) -> Path:
+    """A token file with these lists in its columns."""
+    ragged = {
+        name: Ragged(np.concatenate([[], *lists]), np.cumsum([0, *map(len, lists)])) for name, lists in columns.items()
+    }
+    count = len(next(iter(columns.values())))
+    batch = to_batch(shape, ragged, ["rows.jsonl"] * count, list(range(count)))
+    with tokens_writer(file, batch.schema) as writer:
+        writer.write_batch(batch)
+    return file
+
+
+@pytest.mark.parametrize("rows", [1, 5, 100])
 def test_rows_are_spread_over_the_file_and_cut(tmp_path: Path, rows: int) -> None:
-    file = tmp_path / "train.arrow"
-    table = pa.table({"input_ids": pa.array([[n] * 300 for n in range(rows)], pa.list_(pa.int32()))})
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    found = token_rows(file, count=5, longest=7)
-    expected = {0: [], 1: [0], 5: [0, 1, 2, 3, 4], 100: [0, 20, 40, 60, 80]}[rows]
-    assert found == [[n] * 7 for n in expected]
+    ids = [[n] * 300 for n in range(rows)]
+    file = token_file(tmp_path / "train.arrow", "sft", {"input_ids": ids, "labels": ids})
+    expected = {1: [0], 5: [0, 1, 2, 3, 4], 100: [0, 20, 40, 60, 80]}[rows]
+    assert token_rows(file, count=5, max_tokens=7) == [[n] * 7 for n in expected]
+
+
+def test_a_token_file_without_rows_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MartletError, match="no rows"):
+        token_rows(token_file(tmp_path / "train.arrow", "sft", {"input_ids": [], "labels": []}))
+
+
+def test_a_preference_is_compared_on_its_prompt_and_chosen_answer(tmp_path: Path) -> None:
+    columns = {"prompt_ids": [[1, 2]], "chosen_ids": [[3]], "chosen_labels": [[3]]}
+    columns |= {"rejected_ids": [[4, 5]], "rejected_labels": [[4, 5]]}
+    assert token_rows(token_file(tmp_path / "train.arrow", "preference", columns)) == [[1, 2, 3]]
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+QUESTION = {"role": "user", "content": "Rain?"}
+CLEAN_ROWS: dict[str, tuple[Row, str]] = {
+    "tools": (
+        {"messages": [QUESTION, {"role": "assistant", "content": "", "tool_calls": [CALL]}], "tools": TOOLS},
+        "weather|user:Rain?|assistant:Oslo|",
+    ),
+    "preference": (
+        {
+            "prompt": [QUESTION],
+            "chosen": [{"role": "assistant", "content": "No"}],
+            "rejected": [{"role": "assistant", "content": "Yes"}],
+        },
+        "user:Rain?|assistant:No|",
+    ),
+    "judged": (
+        {"prompt": [QUESTION], "completion": [{"role": "assistant", "content": "No"}], "label": True},
+        "user:Rain?|assistant:No|",
+    ),
+    "prompt": ({"prompt": [QUESTION]}, "user:Rain?|"),
+    "text": ({"text": "It rains."}, "It rains."),
+}
+TEMPLATE = (
+    "{% for tool in tools or [] %}{{ tool.function.name }}|{% endfor %}"
+    "{% for message in messages %}{{ message.role }}:{{ message.content }}"
+    "{% for call in message.tool_calls or [] %}{{ call.function.arguments.city }}{% endfor %}|{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("kind", CLEAN_ROWS)
+def test_clean_rows_of_every_kind_are_rendered(tmp_path: Path, tiny_model: Path, kind: str) -> None:
+    from transformers import AutoTokenizer
+
+    row, expected = CLEAN_ROWS[kind]
+    with rows_writer(tmp_path / "train.parquet") as writer:
+        writer.write_batch(to_arrow([row], ["rows.jsonl"], [0]))
+    tok = AutoTokenizer.from_pretrained(tiny_model)
+    tok.chat_template = TEMPLATE
+    assert [tok.decode(ids) for ids in chat_rows(tmp_path / "train.parquet", tok)] == [expected]
+
+
+def test_clean_rows_are_spread_over_the_batches(tmp_path: Path, tiny_model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    rows: list[Row] = [{"text": str(n)} for n in range(100)]
+    with rows_writer(tmp_path / "train.parquet") as writer:
+        for start in (0, 30, 90):
+            part = rows[start : {0: 30, 30: 90, 90: 100}[start]]
+            writer.write_batch(to_arrow(part, ["rows.jsonl"] * len(part), list(range(len(part)))))
+    tok = AutoTokenizer.from_pretrained(tiny_model)
+    texts = [tok.decode(ids) for ids in chat_rows(tmp_path / "train.parquet", tok, count=5)]
+    assert texts == ["0", "20", "40", "60", "80"]
 
 
 def test_a_model_that_still_carries_its_adapter_is_not_saved(tmp_path: Path, tiny_model: Path) -> None:
@@ -71,9 +148,9 @@ def test_a_model_that_still_carries_its_adapter_is_not_saved(tmp_path: Path, tin
 
 
 def test_quantizers_are_files() -> None:
-    assert quantizer("bnb-nf4").LAYER == "Linear4bit"
-    with pytest.raises(ConfigError, match="there are bnb-int8, bnb-nf4"):
-        quantizer("_bitsandbytes")
+    assert QUANTIZERS.load("bnb-nf4").LAYER == "Linear4bit"
+    with pytest.raises(ConfigError, match="choose one of bnb-int8, bnb-nf4"):
+        QUANTIZERS.load("_bitsandbytes")
 
 
 def test_the_card_names_a_base_only_where_the_hub_knows_it() -> None:

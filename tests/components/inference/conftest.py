@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.inference import Engine, load_engine, serving
+from components.inference import LocalEngine, serving
+from tests.components.inference.local import local_engine
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +25,14 @@ def lively_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def engine(lively_model: Path) -> Iterator[Engine]:
-    engine = load_engine(lively_model)
+def engine(lively_model: Path) -> Iterator[LocalEngine]:
+    engine = local_engine(lively_model)
     yield engine
     engine.close()
 
 
 @pytest.fixture(scope="session")
-def url(engine: Engine) -> Iterator[str]:
+def url(engine: LocalEngine) -> Iterator[str]:
     with serving(engine, ["lively", "again"]) as url:
         yield url
 

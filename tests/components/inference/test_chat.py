@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from components.errors import ConfigError
-from components.inference import GenerationConfig, chat, infer_dataset
+from components.inference import GenerationConfig, RequestError, chat, infer_dataset
 from components.inference.chat import Chat
-from components.inference.engine import RequestError
-from tests.components.inference.messages import user
+from tests.components.inference.local import user
 
 GREEDY = GenerationConfig(max_new_tokens=12, temperature=0, stream=True)
 
@@ -38,7 +37,7 @@ def test_piped_mistakes_go_to_standard_error(engine: Any, capsys: pytest.Capture
     chat(engine, None, GREEDY, stdin=io.StringIO("/cleer\n" + "long " * 2000 + "\n/retry\n"), stdout=out)
     errors = capsys.readouterr().err.splitlines()
     assert out.getvalue() == ""
-    assert errors[0] == "unknown command /cleer (did you mean '/clear'?); /help lists them"
+    assert errors[0] == "unknown command /cleer (did you mean '/clear'?); /help lists the commands"
     assert "the model's context is 1024 tokens" in errors[1]
     assert errors[2] == "nothing to retry"
 
@@ -51,7 +50,7 @@ def test_a_conversation_remembers_and_forgets(engine: Any) -> None:
     assert second == answer(engine, [*user("hello"), {"role": "assistant", "content": first}, *user("what")])
     assert talk.undo() == "what"
     assert talk.history == [*user("hello"), {"role": "assistant", "content": first}]
-    assert talk.command("/system You are kind") == "system message: You are kind; the conversation starts afresh"
+    assert talk.command("/system You are kind") == "system message: You are kind; the conversation is cleared"
     assert talk.history == []
     assert "".join(talk.answer("hello")) == answer(
         engine, [{"role": "system", "content": "You are kind"}, *user("hello")]
@@ -112,8 +111,10 @@ class Terminal:
 @pytest.fixture
 def terminal(lively_model: Path) -> Iterator[Terminal]:
     terminal = Terminal(
-        "from components.inference import *\n"
-        f"engine = load_engine({str(lively_model)!r})\n"
+        "from pathlib import Path\n"
+        "from components.inference import GenerationConfig, chat\n"
+        "from tests.components.inference.local import local_engine\n"
+        f"engine = local_engine(Path({str(lively_model)!r}))\n"
         "chat(engine, None, GenerationConfig(temperature=0, stream=True, stop_words=['\\n\\n\\n\\n']))\n"
         "engine.close(); print('the end')"
     )
@@ -132,13 +133,14 @@ def test_at_a_terminal(terminal: Terminal) -> None:
     assert len(terminal.until("(stopped)")) > 10
     terminal.until("<<< ")
     terminal.type("/undo\n")
-    terminal.until("the last turn is forgotten")
+    terminal.until("the last question and answer are removed")
     terminal.until("<<< ")
     terminal.type("/hlep\n")
     terminal.until("unknown command /hlep (did you mean '/help'?)")
     terminal.until("<<< ")
+    time.sleep(0.3)  # readline misses a signal between printing the prompt and waiting for input
     terminal.program.send_signal(signal.SIGINT)
-    terminal.until("(ctrl-D or /exit ends)")
+    terminal.until("(ctrl-D or /exit ends the chat)")
     terminal.until("<<< ")
     terminal.type("\x04")
     terminal.until("the end")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from components.errors import ConfigError, MartletError
-from components.inference import GenerationConfig, RequestError, engine_for, load_engine, stream_text
-from tests.components.inference.messages import user
+from components.inference import GenerationConfig, RequestError, stream_text
+from tests.components.inference.local import local_engine, user
 
 GREEDY = GenerationConfig(max_new_tokens=24, temperature=0)
 
@@ -137,7 +137,7 @@ def test_the_end_of_turn_token_ends_the_answer(engine: Any, lively_model: Path, 
     settings = json.loads((folder / "generation_config.json").read_text())
     settings |= {"eos_token_id": [tokens[10]], "do_sample": True, "temperature": 0.7, "top_k": 20, "top_p": 0.8}
     (folder / "generation_config.json").write_text(json.dumps(settings))
-    other = load_engine(folder, max_model_len=512)
+    other = local_engine(folder, max_model_len=512)
     answer = other.submit(ids, GREEDY).result(60)
     assert answer.finish_reason == "stop"
     assert answer.token_ids == tokens[: tokens.index(tokens[10]) + 1]
@@ -161,7 +161,7 @@ def test_streaming_gives_the_same_text_and_can_be_left(engine: Any) -> None:
 
 
 def test_a_closed_engine_leaves_nobody_waiting(lively_model: Path) -> None:
-    engine = load_engine(lively_model, max_batch_size=1)
+    engine = local_engine(lively_model, max_batch_size=1)
     ids = engine.encode("What is your name?")
     futures = [engine.submit(ids, GenerationConfig(temperature=0)) for _ in range(3)]
     engine.close()
@@ -175,7 +175,7 @@ def test_no_chat_template_is_said(engine: Any, lively_model: Path, tmp_path: Pat
     folder = shutil.copytree(lively_model, tmp_path / "model")
     for file in folder.glob("*template*"):
         file.unlink()
-    other = load_engine(folder)
+    other = local_engine(folder)
     with pytest.raises(RequestError, match="no chat template"):
         other.encode_chat(user("hello"))
     other.close()
@@ -184,31 +184,10 @@ def test_no_chat_template_is_said(engine: Any, lively_model: Path, tmp_path: Pat
 def test_what_a_template_refuses_is_said(lively_model: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(lively_model, tmp_path / "model")
     (folder / "chat_template.jinja").write_text("{{ raise_exception('roles must alternate') }}")
-    other = load_engine(folder)
+    other = local_engine(folder)
     with pytest.raises(RequestError, match="refuses these messages: roles must alternate"):
         other.encode_chat(user("hello"))
     other.close()
-
-
-def test_folders_that_do_not_load(lively_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(MartletError, match=r"config\.json is missing"):
-        load_engine(tmp_path)
-    folder = shutil.copytree(lively_model, tmp_path / "model")
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(MartletError, match="no model loads from"):
-        load_engine(folder)
-    for file in folder.glob("tokenizer*"):
-        file.unlink()
-    with pytest.raises(MartletError, match="has no tokenizer"):
-        load_engine(folder)
-
-
-def test_engines_by_name() -> None:
-    assert engine_for("transformers") is engine_for("pt")
-    with pytest.raises(ConfigError, match=r"uv pip install --python \.venvs/vllm vllm"):
-        engine_for("vllm")
-    with pytest.raises(ConfigError, match="did you mean 'transformers'"):
-        engine_for("transformer")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,6 @@
 import asyncio
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +11,9 @@ import openai
 import pytest
 
 from components.errors import ConfigError
-from components.inference import GenerationConfig, bind, create_app, load_engine, serving
+from components.inference import GenerationConfig, bind, serving
 from components.inference.guard import MAX_BODY_BYTES
-from tests.components.inference.messages import user
+from tests.components.inference.local import local_engine, user
 
 CHAT: dict[str, Any] = {"messages": user("What is your name?"), "max_tokens": 20, "temperature": 0}
 
@@ -244,7 +240,7 @@ def test_a_failing_engine_is_a_500_without_a_traceback(engine: Any) -> None:
         def submit(self, *_: Any) -> Any:
             raise ZeroDivisionError("the inside of the engine")
 
-    with serving(Failing(), "failing") as url:  # type: ignore[arg-type]
+    with serving(Failing(), ["failing"]) as url:  # type: ignore[arg-type]
         answer = httpx.post(f"{url}/chat/completions", json=CHAT)
         assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
         assert "inside" not in answer.text and "Traceback" not in answer.text
@@ -253,7 +249,7 @@ def test_a_failing_engine_is_a_500_without_a_traceback(engine: Any) -> None:
 
 
 def test_with_a_key(engine: Any) -> None:
-    with serving(engine, "lively", api_key="sesame") as url:
+    with serving(engine, ["lively"], api_key="sesame") as url:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic sesame"}):
             for path in ("/models", "/nothing"):
                 answer = httpx.get(url + path, headers=headers)
@@ -274,7 +270,7 @@ def test_without_a_key_a_foreign_host_name_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_goes_away_frees_its_place(lively_model: Path, stream: bool) -> None:
-    engine = load_engine(lively_model, max_batch_size=1)
+    engine = local_engine(lively_model, max_batch_size=1)
     body = CHAT | {"max_tokens": 1000, "stream": stream, "stop": ["\n\n\n\n"]}
 
     async def leave(url: str) -> None:
@@ -284,7 +280,7 @@ def test_a_client_that_goes_away_frees_its_place(lively_model: Path, stream: boo
             assert not asking.done()
             asking.cancel()
 
-    with serving(engine, "lively") as url:
+    with serving(engine, ["lively"]) as url:
         asyncio.run(leave(url))
         begun = time.perf_counter()
         direct(engine, "What is your name?", max_new_tokens=1)
@@ -312,28 +308,7 @@ def test_the_network_needs_a_key() -> None:
 
 
 def test_the_pages_that_load_scripts_from_elsewhere_are_off(engine: Any) -> None:
-    paths = {getattr(route, "path", "") for route in create_app(engine, "m").routes}
+    from components.inference.openai_api import create_app
+
+    paths = {getattr(route, "path", "") for route in create_app(engine, ["m"]).routes}
     assert not paths & {"/docs", "/redoc"}
-
-
-def test_ctrl_c_stops_a_busy_server_quickly(lively_model: Path) -> None:
-    code = f"""
-from components.inference import bind, load_engine, serve
-engine = load_engine({str(lively_model)!r})
-listening = bind(port=0)
-print(listening.getsockname()[1], flush=True)
-serve(engine, listening=listening)
-print("closed", flush=True)
-"""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
-    assert server.stdout
-    port = int(server.stdout.readline())
-    body = CHAT | {"max_tokens": 1000, "stream": True}
-    with httpx.stream("POST", f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=30) as answer:
-        next(answer.iter_lines())
-        begun = time.perf_counter()
-        server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 0
-    assert time.perf_counter() - begun < 8
-    assert server.stdout.read() == "closed\n"

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from components.errors import ConfigError, MartletError
-from components.export import names
+from components.export import QUANTIZERS
 from tasks.stages import merge, quantize
 from tests.tasks.stages.runs import Run, finished_training
 
@@ -27,7 +27,7 @@ def merged(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("variant", names())
+@pytest.mark.parametrize("variant", QUANTIZERS.names())
 def test_a_variant_loads_with_plain_transformers_and_runs_quantized(merged: Run, variant: str) -> None:
     result = quantize.run(merged.params, merged.paths, variant)
     folder = merged.paths.quantized / variant
@@ -54,7 +54,7 @@ def test_a_variant_loads_with_plain_transformers_and_runs_quantized(merged: Run,
     assert 0 < figures["max_abs_difference"] < 2
 
 
-@pytest.mark.parametrize("variant", names())
+@pytest.mark.parametrize("variant", QUANTIZERS.names())
 def test_the_tokenizer_goes_along_and_equal_inputs_give_equal_bytes(merged: Run, variant: str) -> None:
     folder = merged.paths.quantized / variant
     quantize.run(merged.params, merged.paths, variant)
@@ -73,8 +73,8 @@ def test_an_unknown_variant_is_refused_before_any_work(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    message = "there is no variant 'bnb-int9' (did you mean 'bnb-int8'?); there are bnb-int8, bnb-nf4"
-    assert f"martlet: quantize: {message}" in done.stderr
+    message = "there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?); choose one of bnb-int8, bnb-nf4"
+    assert f"martlet: quantize.variants: {message}" in done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
     assert imported.isdisjoint({"torch", "transformers", "bitsandbytes"})
     assert json.loads((tmp_path / "logs/quantize@bnb-int9/result.json").read_text())["exit_code"] == 2

@@ -1,0 +1,123 @@
+"""The types of inference: messages, generation settings, completions, and an engine in this process."""
+
+import queue
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from components.errors import ConfigError, MartletError
+
+Message = dict[str, Any]
+OnText = Callable[[str], object]
+
+
+class RequestError(MartletError):
+    """One request cannot be answered: too long, or refused by the chat template. The engine goes on."""
+
+    def __init__(self, message: str, code: str | None = None):
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """Generation settings under ms-swift's names. `None` means the value of the model's `generation_config.json`.
+
+    Temperature 0 is greedy, and so is a model whose own settings do not sample. `top_k` 0 or -1 is off.
+    `max_new_tokens` is cut to the free part of the context. With `seed`, a sampled answer depends on the prompt and the
+    seed only, not on the other requests of the batch.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+    stop_words: list[str] = field(default_factory=list)
+    seed: int | None = None
+    stream: bool = False
+
+    def __post_init__(self) -> None:
+        self._require("max_new_tokens", "at least 1", lambda value: value >= 1)
+        self._require("temperature", "between 0 and 100", lambda value: 0 <= value <= 100)
+        self._require("top_k", "0 or -1 (off), or at least 1", lambda value: value >= -1)
+        self._require("top_p", "above 0 and at most 1", lambda value: 0 < value <= 1)
+        self._require("repetition_penalty", "above 0 and at most 100", lambda value: 0 < value <= 100)
+        self._require("seed", "between 0 and 2**63 - 1", lambda value: 0 <= value < 2**63)
+        if not all(self.stop_words):
+            raise ConfigError("stop_words must not hold an empty string")
+
+    def _require(self, name: str, valid_range: str, is_valid: Callable[[Any], bool]) -> None:
+        value = getattr(self, name)
+        if value is not None and not is_valid(value):
+            raise ConfigError(f"{name} must be {valid_range}, not {value}")
+
+    def over(self, defaults: "GenerationConfig") -> "GenerationConfig":
+        """Return these settings with each `None` replaced by the value in `defaults`."""
+        return replace(self, **{name: getattr(defaults, name) for name, value in vars(self).items() if value is None})
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer. `token_ids` are all generated tokens, the end-of-turn token included."""
+
+    text: str
+    token_ids: list[int]
+    prompt_tokens: int
+    finish_reason: Literal["stop", "length"]
+
+
+class LocalEngine(Protocol):
+    """An engine in this process, as the server, the chat and the batch run use it.
+
+    Cancelling a future of `submit` frees the request's place in the batch.
+    """
+
+    max_model_len: int
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of plain text."""
+        ...
+
+    def encode_chat(self, messages: list[Message], **template_kwargs: Any) -> list[int]:
+        """Return the token ids of a conversation and of the generation prompt, by the tokenizer's chat template.
+
+        Raises:
+            RequestError: the tokenizer has no chat template, or the template refuses the messages.
+        """
+        ...
+
+    def resolve(self, prompt_ids: list[int], generation: GenerationConfig) -> GenerationConfig:
+        """Return the settings without any `None`, with `max_new_tokens` cut to the free part of the context.
+
+        Raises:
+            RequestError: the prompt is empty or fills the context.
+        """
+        ...
+
+    def submit(self, prompt_ids: list[int], generation: GenerationConfig, on_text: OnText | None = None) -> Future:
+        """Queue a prompt and return a future of its Completion; another thread calls `on_text` with pieces of text."""
+        ...
+
+    def close(self) -> None:
+        """Stop the engine and cancel its requests."""
+        ...
+
+
+def stream_text(engine: LocalEngine, prompt_ids: list[int], generation: GenerationConfig) -> Generator[str, None, None]:
+    """Yield the pieces of an answer. Closing the generator early stops the generation."""
+    pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    future = engine.submit(prompt_ids, generation, pieces.put)
+    future.add_done_callback(lambda _: pieces.put(None))
+    try:
+        while (piece := pieces.get()) is not None:
+            yield piece
+        future.result()
+    except CancelledError:
+        raise MartletError("the engine was closed before the answer was finished") from None
+    finally:
+        future.cancel()

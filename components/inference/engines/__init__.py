@@ -1,0 +1,59 @@
+"""Engines: programs that serve a model with OpenAI's API, one file per engine, named by `infer_backend`.
+
+    engine = ENGINES.load("transformers")
+    with engine.served(Path("models/merged"), [], ServeSettings(load=load, names=["martlet"])) as url:
+        ...                                       # url is http://127.0.0.1:PORT/v1
+
+A user's engine is a file with the one function `served`.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from components.plugins import Kind
+
+Loader = Callable[[Path, Path | None], tuple[Any, Any]]
+"""From a model folder and an adapter folder, or None, to the model and the tokenizer in this process."""
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How a model is served.
+
+    Attributes:
+        load: loads the model, for an engine that runs in this process.
+        names: names under which clients ask for the model.
+        port: 0 takes a free port.
+        api_key: the key that clients must send, or None.
+        max_batch_size: requests generated together.
+        max_model_len: tokens of prompt and answer; None is the model's own limit.
+    """
+
+    load: Loader
+    names: list[str]
+    host: str = "127.0.0.1"
+    port: int = 0
+    api_key: str | None = None
+    max_batch_size: int = 16
+    max_model_len: int | None = None
+
+
+class Engine(Protocol):
+    """What an engine's file defines."""
+
+    def served(self, model: Path, adapters: list[Path], settings: ServeSettings) -> AbstractContextManager[str]:
+        """Serve the model folder with the adapter folders on it; enter with the base URL, `http://HOST:PORT/v1`.
+
+        The server has answered one completion on entry, and is gone on exit.
+
+        Raises:
+            ConfigError: the engine cannot serve this.
+            MartletError: the model does not load, or the server does not answer.
+        """
+        ...
+
+
+ENGINES = Kind("engine", "infer_backend", "components.inference.engines", Engine)

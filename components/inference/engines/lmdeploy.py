@@ -1,0 +1,5 @@
+"""LMDeploy: not built in yet."""
+
+from components.inference.engines._elsewhere import refused
+
+served = refused("lmdeploy")

@@ -1,0 +1,5 @@
+"""ms-swift's older name of the engine `transformers`."""
+
+from components.inference.engines.transformers import served
+
+__all__ = ["served"]

@@ -1,0 +1,84 @@
+"""Answers of a command's model in this process: the engine for a chat, and the answers to a file of questions."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.config import Params
+from components.errors import ConfigError, DataGateError
+from components.files import replacing
+from components.inference import GenerationConfig, LocalEngine, infer_dataset
+from tasks.loading import load
+from tasks.target import Target
+
+LOCAL_BACKENDS = ("transformers", "pt")
+
+
+def local_engine(target: Target) -> LocalEngine:
+    """Load the model into the built-in engine, in this process.
+
+    Raises:
+        ConfigError: `infer_backend` names another engine.
+    """
+    generation, train = target.params.generation, target.params.train
+    if generation.infer_backend not in LOCAL_BACKENDS:
+        raise ConfigError(
+            f"infer_backend '{generation.infer_backend}' does not run in this process: use --infer_backend transformers"
+            f" here, or serve the model with `martlet deploy --infer_backend {generation.infer_backend}`"
+        )
+    from components.inference.transformers_engine import TransformersEngine
+
+    model, tokenizer = load(target.model, target.adapter, train.torch_dtype, train.attn_impl)
+    return TransformersEngine(model, tokenizer, generation.max_batch_size, generation.max_model_len)
+
+
+def generation_config(params: Params) -> GenerationConfig:
+    """Return the generation settings among the parameters."""
+    settings = params.generation.model_dump(exclude={"infer_backend", "max_batch_size", "max_model_len"})
+    return GenerationConfig(**settings)
+
+
+def answer_files(engine: LocalEngine, params: Params, on_progress: Callable[[int], None]) -> tuple[int, Path]:
+    """Answer the rows of `--val_dataset` into `--result_path`; return the number of answers and the file.
+
+    `on_progress` gets the number of answers so far.
+    """
+    import orjson
+
+    result, count = Path(params.run.result_path or "result.jsonl"), 0
+    with replacing(result) as temporary, temporary.open("wb") as stream:
+        answers = infer_dataset(engine, conversations(params), generation_config(params))
+        for count, answer in enumerate(answers, 1):
+            stream.write(orjson.dumps(answer) + b"\n")
+            on_progress(count)
+    return count, result
+
+
+def conversations(params: Params) -> list[list[dict[str, Any]]]:
+    """Return the messages of each row of `--val_dataset`, in order, with the system prompt where a row has none.
+
+    Raises:
+        DataGateError: a row is in no known format, has media, or has no messages.
+    """
+    import orjson
+
+    from components import data
+
+    settings = params.data.model_copy(update={"dataset_shuffle": False, "split_dataset_ratio": 0.0})
+    sources = data.resolve(params.data.val_dataset, Path.cwd(), params.data.use_hf, {}, Path(".martlet/fetch.json"))
+    collection = data.collect_rows(sources, [], settings, Path(tempfile.gettempdir()))
+    system = [{"role": "system", "content": params.template.system}] if params.template.system else []
+    rows: list[list[dict[str, Any]]] = []
+    for source, number, raw in collection.tables["train"]:
+        try:
+            row = data.to_row(orjson.loads(raw))
+        except ValueError as error:
+            raise DataGateError(f"{data.where(source, number)}: {error}") from error
+        messages = row.get("messages") or row.get("prompt")
+        if media := {"images", "videos", "audios"} & row.keys():
+            raise DataGateError(f"{data.where(source, number)}: its {min(media)} would not be shown to the model")
+        if not messages:
+            raise DataGateError(f"{data.where(source, number)}: asks nothing; a row needs messages or a query")
+        rows.append(messages if messages[0]["role"] == "system" else [*system, *messages])
+    return rows

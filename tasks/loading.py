@@ -1,0 +1,39 @@
+"""Loading a model folder with an adapter on it, strictly: for serving, evaluation and merging."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components import export, models, tuners
+from components.config.groups.quantization import Quantization
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def load(
+    model: Path,
+    adapter: Path | None = None,
+    torch_dtype: str | None = None,
+    attn_impl: str | None = None,
+    quantization: Quantization | None = None,
+    external: Sequence[Path] = (),
+) -> "tuple[Any, PreTrainedTokenizerBase]":
+    """Return a model, with the adapter applied but not merged, and its tokenizer.
+
+    Args:
+        adapter: a checkpoint folder of any tuner. Its tokenizer, where the folder holds one, is preferred.
+        torch_dtype: precision of the weights; None keeps the stored one.
+        attn_impl: attention implementation; None is transformers' choice.
+        quantization: of the weights while they are loaded, as the adapter was trained.
+        external: the user's plugin files.
+
+    Raises:
+        ConfigError: a folder lacks its configuration, its tokenizer or its adapter.
+        MartletError: a tensor of the model or of the adapter is missing, unexpected, or of another shape.
+    """
+    has_own_tokenizer = adapter and (adapter / "tokenizer_config.json").is_file()
+    tokenizer = models.load_tokenizer(adapter if adapter and has_own_tokenizer else model)
+    dtype = torch_dtype or export.stored_dtype(model)
+    loaded: Any = models.load_model(model, dtype, attn_impl, quantization, external)
+    return tuners.load(loaded, adapter, external) if adapter else loaded, tokenizer

@@ -1,0 +1,44 @@
+"""A command's model behind an engine: the address is checked early, the server lasts as long as the block."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from components.config import Params
+from components.inference import ENGINES, ServeSettings, bind
+from tasks.loading import load
+from tasks.target import Target
+
+
+def require_address(params: Params, api_key: str | None) -> None:
+    """Check that the server may listen, before a model is merged or loaded.
+
+    Raises:
+        ConfigError: the port is in use, the address is not of this machine, or is not loopback and there is no key.
+    """
+    bind(params.serve.host, params.serve.port, api_key).close()
+
+
+def served_name(params: Params) -> str:
+    """Return the name under which clients ask for the model."""
+    return params.serve.served_model_name or params.registry.registered_model_name
+
+
+def deployed(target: Target, api_key: str | None, external: Sequence[Path] = ()) -> AbstractContextManager[str]:
+    """Serve a model with the engine that `infer_backend` names; enter with the base URL.
+
+    `external` are a user's files with engines.
+    """
+    params = target.params
+    settings = ServeSettings(
+        load=partial(load, torch_dtype=params.train.torch_dtype, attn_impl=params.train.attn_impl),
+        names=[served_name(params)],
+        host=params.serve.host,
+        port=params.serve.port,
+        api_key=api_key,
+        max_batch_size=params.generation.max_batch_size,
+        max_model_len=params.generation.max_model_len,
+    )
+    adapters = [target.adapter] if target.adapter else []
+    return ENGINES.load(params.generation.infer_backend, external).served(target.model, adapters, settings)

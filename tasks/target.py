@@ -1,0 +1,158 @@
+"""The model that a command means: `--adapters`, `--model`, or the champion of the workspace."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components.config import Layer, Params, read_flags, read_mapping, read_yaml, resolve
+from components.errors import ConfigError, did_you_mean
+from components.files import is_complete, read_json, replacing_folder, write_json
+
+PARAMETERS = (
+    "generation", "run.adapters", "run.merge_lora", "model", "data.use_hf",
+    "template.system", "train.torch_dtype", "train.attn_impl",
+)  # fmt: skip
+"""The flags of a command that runs a model."""
+PROBE_CHAT = [{"role": "user", "content": "Who are you?"}]
+"""The input on which logits are compared where the rows of the training are gone."""
+
+
+class Target(NamedTuple):
+    """A model folder, the adapter folder to apply to it or None, and the parameters: flags over saved arguments."""
+
+    model: Path
+    adapter: Path | None
+    params: Params
+
+
+def find(flags: dict[str, Any]) -> Target:
+    """Return the model that `flags` name, with the parameters that hold for it.
+
+    Raises:
+        ConfigError: no model is named and there is no champion, or a folder does not exist.
+    """
+    from components import models
+
+    adapters = flags.get("adapters", [])
+    if len(adapters) > 1:
+        raise ConfigError(f"--adapters: one folder at a time, not {len(adapters)}")
+    if adapters:
+        return _with_adapter(Path(adapters[0]), flags)
+    if "model" in flags:
+        params = resolve(read_flags(flags))
+        assert params.model.model
+        identity = models.resolve(params.model.model, params.model.model_revision, params.data.use_hf, Path.cwd())
+        return Target(models.folder(identity, Path.cwd()), None, params)
+    return _champion(flags)
+
+
+def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
+    from components import models
+
+    arguments = adapter / "args.json"
+    if not adapter.is_dir():
+        siblings = [folder.name for folder in adapter.parent.glob("checkpoint-*")]
+        raise ConfigError(f"--adapters {adapter}: no such folder{did_you_mean(adapter.name, siblings)}")
+    if not arguments.is_file():
+        raise ConfigError(f"--adapters {adapter}: no saved arguments (args.json) there; is it a checkpoint folder?")
+    params = resolve(_saved_arguments(arguments), read_flags(flags))
+    if not params.model.model:
+        raise ConfigError(f"{arguments}: no base model is named there; name it with --model")
+    if not (adapter / "adapter_config.json").is_file():  # full training: the checkpoint is the model
+        return Target(adapter, None, params)
+    workspace = _training_workspace(adapter, params.model.model)
+    identity = models.resolve(params.model.model, params.model.model_revision, params.data.use_hf, workspace)
+    return Target(models.folder(identity, workspace), adapter, params)
+
+
+def _saved_arguments(file: Path) -> Layer:
+    try:
+        saved = read_json(file)
+        identity, name = saved["model"], saved["model"]["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file}: not the saved arguments of a run ({error!r}); take another checkpoint") from error
+    return read_mapping(
+        {
+            "model": name,
+            "model_revision": identity.get("revision") or identity.get("model_revision"),
+            "use_hf": identity.get("source") == "huggingface",
+            **{group: saved[group] for group in ("template", "tuner", "train") if group in saved},
+        },
+        str(file),
+    )
+
+
+def _training_workspace(adapter: Path, model: str) -> Path:
+    """Return the folder that a relative model folder is relative to: this one, or a parent of the checkpoint."""
+    folders = [Path.cwd(), *adapter.resolve().parents]
+    return next((folder for folder in folders if (folder / model).is_dir()), Path.cwd())
+
+
+def _champion(flags: dict[str, Any]) -> Target:
+    workspace = Path("params.yaml")
+    if not workspace.is_file():
+        raise ConfigError("which model? name a checkpoint with --adapters, or a model with --model")
+    from components import registry
+
+    params = resolve(read_yaml(workspace), read_flags(flags))
+    name = params.registry.registered_model_name
+    champion = registry.champion(name, Path.cwd())
+    if champion is None:
+        raise ConfigError(f"'{name}' has no champion yet: `martlet run` makes one; or name --adapters or --model")
+    return Target(champion.folder, None, params)
+
+
+def merged(target: Target, report: Callable[[str], None]) -> Target:
+    """Return `target`, or with `--merge_lora true` the folder beside the checkpoint with the adapter merged in.
+
+    `report` gets a line on the merge for the screen.
+    """
+    if not (target.params.run.merge_lora and target.adapter):
+        return target
+    adapter = target.adapter.resolve()
+    folder = adapter.with_name(f"{adapter.name}-merged")
+    if is_complete(folder):
+        report(f"merged before: {folder}")
+    else:
+        difference = _merge(target.model, adapter, folder, target.params)
+        report(f"merged into {folder}: logits differ by at most {difference:.1e}")
+    return Target(folder, None, target.params)
+
+
+def _merge(base: Path, adapter: Path, folder: Path, params: Params) -> float:
+    """Merge `adapter` into `base` as the stage does; return the largest difference of the logits."""
+    from components import export
+    from tasks.stages.merge import merge_into
+
+    tokens = adapter.parent / "data/tokens/train.arrow"
+    rows = export.token_rows(tokens) if tokens.is_file() else [probe_ids(base)]
+    with replacing_folder(folder) as temporary:
+        proof = merge_into(temporary, base, adapter, rows, params.merge)
+        write_json(temporary / "merge.json", proof)
+        shutil.copy2(adapter / "args.json", temporary)
+    return proof["merged"]["max_abs_difference"]
+
+
+def probe_ids(model: Path) -> list[int]:
+    """Return the token ids of PROBE_CHAT, by the model's own chat template."""
+    from components import models
+
+    ids: Any = models.load_tokenizer(model).apply_chat_template(PROBE_CHAT, return_dict=False)
+    return ids
+
+
+def quantized(model: Path, variant: str, output: Path | None) -> tuple[Path, dict[str, Any]]:
+    """Quantize a model folder into `output`, by default beside it; return the new folder and the stage's report.
+
+    Raises:
+        ConfigError: the new folder exists already.
+    """
+    from tasks.stages.quantize import quantize_into
+
+    folder = (output or model.with_name(f"{model.name}-{variant}")).resolve()
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already: remove it, or name another with --output_dir")
+    with replacing_folder(folder) as temporary:
+        report = quantize_into(temporary, model, [probe_ids(model)], variant)
+    return folder, report

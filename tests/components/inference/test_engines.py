@@ -1,0 +1,78 @@
+"""Engines as files: found by name, ready on entry, gone on exit."""
+
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from components.errors import ConfigError, MartletError
+from components.inference import ENGINES, ServeSettings
+from tasks.loading import load
+
+USERS_ENGINE = """
+from contextlib import contextmanager
+
+@contextmanager
+def served(model, adapters, settings):
+    yield f"http://127.0.0.1:1/{model.name}/{settings.names[0]}/v1"
+"""
+
+
+def test_the_built_in_engine_serves_a_folder_until_the_end_of_the_block(lively_model: Path) -> None:
+    settings = ServeSettings(load, ["lively", "again"], api_key="sesame", max_model_len=512)
+    key = {"Authorization": "Bearer sesame"}
+    with ENGINES.load("transformers").served(lively_model, [], settings) as url:
+        models = httpx.get(f"{url}/models", headers=key).json()["data"]
+        assert [(model["id"], model["max_model_len"]) for model in models] == [("lively", 512), ("again", 512)]
+        assert httpx.get(f"{url}/models").status_code == 401
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/models", headers=key)
+
+
+def test_a_model_that_cannot_answer_is_not_ready(lively_model: Path) -> None:
+    def load_broken(model: Path, adapter: Path | None) -> tuple:
+        loaded, tokenizer = load(model, adapter)
+        loaded.generate = partial(loaded.generate, no_such_argument=1)
+        return loaded, tokenizer
+
+    settings = ServeSettings(load_broken, ["broken"])
+    with (
+        pytest.raises(MartletError, match="cannot answer with this model"),
+        ENGINES.load("transformers").served(lively_model, [], settings),
+    ):
+        pass
+
+
+def test_the_built_in_engine_refuses_a_second_adapter(lively_model: Path) -> None:
+    engine = ENGINES.load("transformers").served(lively_model, [Path("a"), Path("b")], ServeSettings(load, ["m"]))
+    with pytest.raises(ConfigError, match="one adapter at a time, not 2"), engine:
+        pass
+
+
+def test_engines_by_name() -> None:
+    assert ENGINES.names() == ["lmdeploy", "pt", "sglang", "transformers", "vllm"]
+    assert ENGINES.load("transformers").served is ENGINES.load("pt").served
+    with pytest.raises(ConfigError, match="did you mean 'transformers'"):
+        ENGINES.load("transformer")
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "lmdeploy"])
+def test_engines_that_are_not_built_in_say_what_to_do(name: str, lively_model: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"'{name}' is not built in[\s\S]*uv pip install --python \.venvs/vllm vllm"):
+        ENGINES.load(name).served(lively_model, [], ServeSettings(load, ["m"]))
+
+
+def test_a_users_file_is_an_engine(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(USERS_ENGINE)
+    assert "mine" in ENGINES.names(external=[file])
+    with ENGINES.load("mine", external=[file]).served(tmp_path, [], ServeSettings(load, ["m"])) as url:
+        assert url == f"http://127.0.0.1:1/{tmp_path.name}/m/v1"
+
+
+def test_a_users_file_that_serves_nothing_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "empty.py"
+    file.write_text("")
+    with pytest.raises(ConfigError, match="not a complete engine: `served` missing"):
+        ENGINES.load("empty", external=[file])

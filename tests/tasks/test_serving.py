@@ -1,0 +1,80 @@
+"""What `martlet deploy` and the evaluation serve: a folder behind an engine, a user's engine included."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from components.config import Params, read_flags, resolve
+from components.errors import ConfigError
+from components.inference import bind
+from tasks import serving
+from tasks.stages.evaluate import evaluate_model
+from tasks.stages.paths import Paths
+from tasks.target import Target
+from tests.tasks.users_engine import ANSWER
+
+USERS_ENGINE = Path(__file__).with_name("users_engine.py")
+CHAT = {"messages": [{"role": "user", "content": "Who are you?"}], "max_tokens": 4, "temperature": 0}
+
+
+def params_of(**flags: object) -> Params:
+    return resolve(read_flags({"port": 0, **flags}))
+
+
+def with_users_engine(params: Params) -> Params:
+    """The parameters as if `--infer_backend users_engine` was given; the schema knows only the built-in names."""
+    generation = params.generation.model_copy(update={"infer_backend": "users_engine"})
+    return params.model_copy(update={"generation": generation})
+
+
+def test_a_deployed_model_answers_under_its_name(tiny_model: Path) -> None:
+    target = Target(tiny_model, None, params_of(served_model_name="mine"))
+    with serving.deployed(target, api_key=None) as url:
+        answer = httpx.post(f"{url}/chat/completions", json={"model": "mine", **CHAT}).json()
+    assert answer["usage"]["completion_tokens"] <= 4
+
+
+def test_a_users_engine_is_deployed(tiny_model: Path) -> None:
+    target = Target(tiny_model, None, with_users_engine(params_of()))
+    with serving.deployed(target, api_key=None, external=[USERS_ENGINE]) as url:
+        answer = httpx.post(f"{url}/chat/completions", json=CHAT).json()
+    assert answer["choices"][0]["message"]["content"] == ANSWER
+
+
+def test_a_users_engine_is_evaluated(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "set.jsonl"
+    rows = [{"query": "Who?", "response": ANSWER}, {"query": "What?", "response": "something else"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    params, paths = with_users_engine(params_of()), Paths(tmp_path, tmp_path)
+    records = evaluate_model(tiny_model, "users", {"set": file}, params, paths, external=[USERS_ENGINE])
+    assert [(record["answer"], record["score"]) for record in records] == [(ANSWER, 1.0), (ANSWER, 0.0)]
+
+
+def test_an_address_is_checked_before_anything_is_loaded() -> None:
+    with bind(port=0) as taken, pytest.raises(ConfigError, match="Address already in use"):
+        serving.require_address(params_of(port=taken.getsockname()[1]), api_key=None)
+    with pytest.raises(ConfigError, match="MARTLET_API_KEY"):
+        serving.require_address(params_of(host="0.0.0.0"), api_key=None)
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_busy_server_quickly(tiny_model: Path, signal_: signal.Signals) -> None:
+    command = [sys.executable, "-m", "apps.cli.main", "deploy", "--model", str(tiny_model), "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert server.stdout
+    url = server.stdout.readline().strip().rpartition(" at ")[2]
+    body = CHAT | {"max_tokens": 1000, "stream": True}
+    with httpx.stream("POST", f"{url}/chat/completions", json=body, timeout=30) as answer:
+        next(answer.iter_lines())
+        begun = time.perf_counter()
+        server.send_signal(signal_)
+        assert server.wait(20) == 0
+    assert time.perf_counter() - begun < 8

@@ -10,6 +10,7 @@ from components.errors import ConfigError, DataGateError
 from components.files import replacing
 from components.inference import GenerationConfig, LocalEngine, infer_dataset
 from tasks.loading import load
+from tasks.stages import methods
 from tasks.target import Target
 
 LOCAL_BACKENDS = ("transformers", "pt")
@@ -29,7 +30,14 @@ def local_engine(target: Target) -> LocalEngine:
         )
     from components.inference.transformers_engine import TransformersEngine
 
-    model, tokenizer = load(target.model, target.adapter, train.torch_dtype, train.attn_impl)
+    model, tokenizer = load(
+        target.model,
+        target.adapter,
+        train.torch_dtype,
+        train.attn_impl,
+        target.params.quantization,
+        methods.external(target.params, Path.cwd()),
+    )
     return TransformersEngine(model, tokenizer, generation.max_batch_size, generation.max_model_len)
 
 
@@ -74,11 +82,13 @@ def conversations(params: Params) -> list[list[dict[str, Any]]]:
         try:
             row = data.to_row(orjson.loads(raw))
         except ValueError as error:
-            raise DataGateError(f"{data.where(source, number)}: {error}") from error
+            raise DataGateError(f"{data.row_location(source, number)}: {error}") from error
         messages = row.get("messages") or row.get("prompt")
         if media := {"images", "videos", "audios"} & row.keys():
-            raise DataGateError(f"{data.where(source, number)}: its {min(media)} would not be shown to the model")
+            raise DataGateError(
+                f"{data.row_location(source, number)}: its {min(media)} would not be shown to the model"
+            )
         if not messages:
-            raise DataGateError(f"{data.where(source, number)}: asks nothing; a row needs messages or a query")
+            raise DataGateError(f"{data.row_location(source, number)}: asks nothing; a row needs messages or a query")
         rows.append(messages if messages[0]["role"] == "system" else [*system, *messages])
     return rows

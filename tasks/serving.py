@@ -1,6 +1,5 @@
 """A command's model behind an engine: the address is checked early, the server lasts as long as the block."""
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from components.config import Params
 from components.inference import ENGINES, ServeSettings, bind
 from tasks.loading import load
+from tasks.stages import methods
 from tasks.target import Target
 
 
@@ -25,14 +25,17 @@ def served_name(params: Params) -> str:
     return params.serve.served_model_name or params.registry.registered_model_name
 
 
-def deployed(target: Target, api_key: str | None, external: Sequence[Path] = ()) -> AbstractContextManager[str]:
-    """Serve a model with the engine that `infer_backend` names; enter with the base URL.
-
-    `external` are a user's files with engines.
-    """
-    params = target.params
+def deployed(target: Target, api_key: str | None) -> AbstractContextManager[str]:
+    """Serve a model with the engine that `infer_backend` names; enter with the base URL."""
+    params, external = target.params, methods.external(target.params, Path.cwd())
     settings = ServeSettings(
-        load=partial(load, torch_dtype=params.train.torch_dtype, attn_impl=params.train.attn_impl),
+        load=partial(
+            load,
+            torch_dtype=params.train.torch_dtype,
+            attn_impl=params.train.attn_impl,
+            quantization=params.quantization,
+            external=external,
+        ),
         names=[served_name(params)],
         host=params.serve.host,
         port=params.serve.port,

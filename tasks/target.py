@@ -11,9 +11,11 @@ from components.files import is_complete, read_json, replacing_folder, write_jso
 
 PARAMETERS = (
     "generation", "run.adapters", "run.merge_lora", "model", "data.use_hf",
-    "template.system", "train.torch_dtype", "train.attn_impl",
+    "template.system", "train.torch_dtype", "train.attn_impl", "quantization", "plugins",
 )  # fmt: skip
 """The flags of a command that runs a model."""
+SAVED_GROUPS = ("method", "template", "quantization", "tuner", "lora", "train", "plugins")
+"""Groups of parameters that a checkpoint's args.json brings along."""
 PROBE_CHAT = [{"role": "user", "content": "Who are you?"}]
 """The input on which logits are compared where the rows of the training are gone."""
 
@@ -59,7 +61,7 @@ def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
     params = resolve(_saved_arguments(arguments), read_flags(flags))
     if not params.model.model:
         raise ConfigError(f"{arguments}: no base model is named there; name it with --model")
-    if not (adapter / "adapter_config.json").is_file():  # full training: the checkpoint is the model
+    if params.tuner.tuner_type == "full":  # the checkpoint is the model
         return Target(adapter, None, params)
     workspace = _training_workspace(adapter, params.model.model)
     identity = models.resolve(params.model.model, params.model.model_revision, params.data.use_hf, workspace)
@@ -77,7 +79,7 @@ def _saved_arguments(file: Path) -> Layer:
             "model": name,
             "model_revision": identity.get("revision") or identity.get("model_revision"),
             "use_hf": identity.get("source") == "huggingface",
-            **{group: saved[group] for group in ("template", "tuner", "train") if group in saved},
+            **{group: saved[group] for group in SAVED_GROUPS if group in saved},
         },
         str(file),
     )
@@ -123,12 +125,13 @@ def merged(target: Target, report: Callable[[str], None]) -> Target:
 def _merge(base: Path, adapter: Path, folder: Path, params: Params) -> float:
     """Merge `adapter` into `base` as the stage does; return the largest difference of the logits."""
     from components import export
+    from tasks.stages import methods
     from tasks.stages.merge import merge_into
 
     tokens = adapter.parent / "data/tokens/train.arrow"
     rows = export.token_rows(tokens) if tokens.is_file() else [probe_ids(base)]
     with replacing_folder(folder) as temporary:
-        proof = merge_into(temporary, base, adapter, rows, params.merge)
+        proof = merge_into(temporary, base, adapter, rows, params.merge, methods.external(params, Path.cwd()))
         write_json(temporary / "merge.json", proof)
         shutil.copy2(adapter / "args.json", temporary)
     return proof["merged"]["max_abs_difference"]

@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from apps.cli.validate import missing_files
 from components.config import Params, read_flags, read_yaml, resolve
 from components.errors import ConfigError
+from tasks import preflight
 
 PARAMETERS = ("data", "validation", "model", "template", "train.per_device_train_batch_size", "run.dataset_num_proc")
 SHOWN = 3
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
     needed = {"model": params.model.model, "dataset": params.data.dataset}
     if missing := [f"--{name} is needed" for name, value in needed.items() if not value]:
         raise ConfigError("; ".join(missing) + "; `martlet data --help` shows examples")
-    if problems := missing_files(params):
+    if problems := preflight.problems(params):
         raise ConfigError("\n".join(problems))
     (_show if arguments.action == "show" else _stats)(arguments, params)
 

@@ -19,6 +19,7 @@ COMMANDS = {
     },
     "single steps, with ms-swift's flags": {
         "sft": "fine-tune a model on chats: data, training, checkpoints in one process",
+        "pt": "continue pre-training on plain text, in the same way",
         "infer": "talk to a model or a checkpoint, or answer a file of questions",
         "export": "merge an adapter into its base, or quantize a model",
         "deploy": "serve a model, a checkpoint or the champion with OpenAI's API",

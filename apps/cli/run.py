@@ -14,9 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from apps.cli.validate import missing_files
 from components.config import Layer, Params, difference, load, read_overrides, read_yaml
 from components.errors import ConfigError, InterruptedRunError, MartletError
+from tasks import preflight
 
 PARAMETERS = ()
 BASE = "models/base"
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
     workspace = workspace_of(Path.cwd())
     recipe, layers = _layers(arguments.words)
     params = load(workspace / "params.yaml", *layers)
-    if problems := missing_files(params, workspace):
+    if problems := preflight.problems(params, workspace):
         raise ConfigError("\n".join(problems))
     if arguments.dry_run:
         _dry_run(params, Pipeline(workspace).plan(changes_of(params, layers)))

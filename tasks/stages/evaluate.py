@@ -2,7 +2,7 @@
 
 import gc
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from components.evaluation import Record, ask, write_report
 from components.files import read_json, write_json, write_text
 from components.inference import ENGINES, ServeSettings
 from tasks.loading import load
+from tasks.stages import methods
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main, progress
 
@@ -49,13 +50,9 @@ def evaluate_model(
     questions: dict[str, Path],
     params: Params,
     paths: Paths,
-    external: Sequence[Path] = (),
 ) -> list[Record]:
-    """Serve a model folder under `name` with the engine of `infer_backend`; return its answers to the question files.
-
-    `external` are a user's files with engines.
-    """
-    engine = ENGINES.load(params.generation.infer_backend, external)
+    """Serve a model folder under `name` with the engine of `infer_backend`; return its answers to the question files."""
+    engine = ENGINES.load(params.generation.infer_backend, methods.external(params, paths.workspace))
     settings = ServeSettings(load, names=[name], max_batch_size=params.evaluate.eval_num_proc)
     try:
         with _a_core_for_the_clients(), engine.served(folder, [], settings) as url:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components import models, templates, training, tuners
+from components import export, inference, models, templates, training, tuners
 from components.config import Params, difference
 from components.errors import ConfigError
 from components.files import sha256
@@ -70,6 +70,8 @@ def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
             *((training.CALLBACKS, name) for name in params.train.callbacks),
         ],
         "merge": loading,
+        "evaluate": [(inference.ENGINES, params.generation.infer_backend)],
+        **{f"quantize {variant}": [(export.QUANTIZERS, variant)] for variant in params.quantize.variants},
     }
 
 

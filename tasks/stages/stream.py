@@ -21,6 +21,7 @@ from components import cache, data, models, templates, training
 from components.config import Params
 from components.errors import ERRORS, MartletError
 from components.files import MANIFEST, read_json, write_json
+from components.tokens import ShapeName
 from tasks.stages import fetch, runner, template
 from tasks.stages.paths import Paths
 
@@ -194,7 +195,7 @@ class _Encoding:
 
     def __init__(self, params: Params, paths: Paths) -> None:
         self.chat, self.settings = template.chat_template(params, paths), params.template
-        self.shape = template.shape(params, paths)
+        self.shape: ShapeName = template.shape(params, paths)
         self.fast, self.encoder = True, None
 
     def __call__(self, rows: list[tuple[data.RawRow, dict[str, Any]]], counts: data.GateCounts) -> Any:

@@ -82,7 +82,7 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
     files = methods.external(params, paths.workspace)
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
     params = training.settled(params, method.LEARNING_RATE)
-    groups = ("method", "template", "quantization", "tuner", "lora", "train")
+    groups = ("method", "template", "quantization", "tuner", "lora", "train", "plugins")
     arguments = {"model": read_json(paths.model), **{name: getattr(params, name).model_dump() for name in groups}}
     if feed:
         arguments["stream"] = feed.about["arguments"]

@@ -1,7 +1,5 @@
 """How text is generated. Read by `infer` and by the server."""
 
-from typing import Literal
-
 from components.config.fields import Group, Names, field
 
 
@@ -15,6 +13,6 @@ class Generation(Group):
     repetition_penalty: float | None = field(None, "above 1 discourages repeating", gt=0)
     stop_words: Names = field([], "strings that end an answer")
     stream: bool = field(True, "show the answer while it is generated")
-    infer_backend: Literal["transformers", "pt", "vllm", "sglang", "lmdeploy"] = field("transformers", "the engine")
+    infer_backend: str = field("transformers", "the engine that serves: transformers, or a plugin's name")
     max_batch_size: int = field(16, "requests generated together", gt=0)
     max_model_len: int | None = field(None, "longest prompt and answer in tokens; by default the model's own", gt=0)

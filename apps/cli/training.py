@@ -1,0 +1,82 @@
+"""The screen of the commands that train, and how to go on after they were stopped."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from apps.cli.live import describe, following
+from apps.cli.words import gate, told
+from components.config import Layer, difference, read_flags, read_mapping, read_yaml, resolve
+from components.errors import MartletError
+from components.files import read_json
+from tasks import direct
+from tasks.stages.paths import Paths
+from tasks.stages.runner import Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that are no parameters."""
+    parser.add_argument("--config", type=Path, help="recipe (YAML) below the flags")
+
+
+def run(config: Path | None, flags: dict[str, Any], **defaults: Any) -> None:
+    """Train as the flags say, over the recipe `config`, over the command's own `defaults`."""
+    recipe: list[Layer] = [read_yaml(config)] if config else []
+    params = resolve(read_mapping(defaults, "this command"), *recipe, read_flags(flags))
+    direct.require(params)
+    folder = direct.run_folder(params)
+    print(f"run folder: {folder}")
+    for name, (_, value) in difference(params).items():
+        print(f"  {name} = {value}")
+    try:
+        direct.train(params, folder, _Screen(), following)
+    except MartletError as error:
+        error.args = (f"{error}{_how_to_go_on(folder)}",)
+        raise
+    if counts := direct.left_out(Paths(folder, Path.cwd())):
+        print(f"data: {counts[0]} of {counts[1]} rows were left out; see {folder / 'reports/stream.json'}")
+
+
+class _Screen:
+    """Prints what a run does, a line for each thing."""
+
+    def prepared(self, results: tuple[Result, Result, Result], paths: Paths) -> None:
+        rows, clean, tokens = results
+        print(f"data: {told(rows)}; after the gate: {told(clean)}")
+        if findings := gate(read_json(paths.reports / "data.json")["checks"]):
+            print(f"  {findings}; {_relative(paths.reports / 'data.html')} shows them")
+        print(f"tokens: {told(tokens)}")
+        for reason, count in read_json(paths.tokens / "template.json")["reasons"].items():
+            print(f"  {count:,} refused: {reason}")
+
+    def streaming(self, datasets: list[dict[str, Any]], validation: Result | None) -> None:
+        if validation:
+            print(f"validation: {told(validation)}")
+        for dataset in datasets:
+            print(f"data: {dataset['spec']} is streamed, files {dataset['files']}")
+
+    def progress(self, entry: dict[str, Any]) -> None:
+        if line := describe(entry):
+            print(line, flush=True)
+
+    def trained(self, result: Result, paths: Paths) -> None:
+        print(f"done: {told(result)}")
+        if checkpoint := direct.newest_checkpoint(paths.root):
+            print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(checkpoint))}")
+
+
+def _how_to_go_on(folder: Path) -> str:
+    checkpoint = direct.newest_checkpoint(folder)
+    if not checkpoint:
+        return ""
+    words = [word for word in sys.argv[1:] if not word.startswith("--resume_from_checkpoint=")]
+    if "--resume_from_checkpoint" in words:
+        at = words.index("--resume_from_checkpoint")
+        del words[at : at + 2]
+    return f"\ngo on with:  {shlex.join(['martlet', *words, '--resume_from_checkpoint', _relative(checkpoint)])}"
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,196 @@
+"""Training without a workspace: fetch, validate, template and train in one process, into a run folder of its own.
+
+What `martlet sft` and `martlet pt` share, and every other command that trains in place.
+"""
+
+import re
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+from components import tracking
+from components.config import Params
+from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
+from components.files import read_json, write_json
+from components.parallel import KILLED, die_with_parent
+from tasks import preflight
+from tasks.stages.paths import Paths
+from tasks.stages.runner import Result, Stage
+
+PARAMETERS = (
+    "data", "validation", "model", "method", "template", "quantization", "tuner", "lora", "train", "loraplus", "galore",
+    "lisa", "distributed", "plugins", "tracking",
+    "run.output_dir", "run.add_version", "run.resume_from_checkpoint", "run.dataset_num_proc",
+)  # fmt: skip
+"""The flags of a command that trains."""
+
+
+class Screen(Protocol):
+    """Who is told what a run does."""
+
+    def prepared(self, results: tuple[Result, Result, Result], paths: Paths) -> None:
+        """The data are ready: the results of fetch, validate and template."""
+        ...
+
+    def streaming(self, datasets: list[dict[str, Any]], validation: Result | None) -> None:
+        """The sources of a stream are resolved."""
+        ...
+
+    def progress(self, entry: dict[str, Any]) -> None:
+        """One line of the training's progress."""
+        ...
+
+    def trained(self, result: Result, paths: Paths) -> None:
+        """The training has ended."""
+        ...
+
+
+def require(params: Params) -> None:
+    """Check what can be checked before anything is written.
+
+    Raises:
+        ConfigError: naming every problem.
+    """
+    required = {"model": params.model.model, "dataset": params.data.dataset}
+    if missing := [f"--{name} is needed" for name, value in required.items() if not value]:
+        raise ConfigError("; ".join(missing) + "; `martlet sft --help` shows an example")
+    problems = preflight.problems(params)
+    if params.data.streaming:
+        from tasks.stages import stream
+
+        problems += stream.problems(params)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def run_folder(params: Params) -> Path:
+    """Return the folder of this run: a new vN-DATE-TIME below --output_dir, or that of the checkpoint to go on from.
+
+    Raises:
+        ConfigError: the checkpoint is not there, or the folder cannot be made.
+    """
+    if params.run.resume_from_checkpoint:
+        checkpoint = Path(params.run.resume_from_checkpoint).resolve()
+        if not checkpoint.is_dir():
+            siblings = [folder.name for folder in checkpoint.parent.glob("checkpoint-*")]
+            raise ConfigError(
+                f"--resume_from_checkpoint {checkpoint}: no such folder{did_you_mean(checkpoint.name, siblings)}"
+            )
+        return checkpoint.parent
+    folder = Path(params.run.output_dir).resolve()
+    if params.run.add_version:
+        numbers = [int(match[1]) for path in folder.glob("v*") if (match := re.match(r"v(\d+)-", path.name))]
+        folder /= f"v{max(numbers, default=-1) + 1}-{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output_dir {params.run.output_dir}: {error.strerror}") from error
+    return folder
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint with the highest step below `folder`, or None."""
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    return checkpoints[-1] if checkpoints else None
+
+
+def train(params: Params, folder: Path, screen: Screen, following: Callable[..., Any]) -> None:
+    """Take the datasets to a trained model in the run folder `folder`, and tell MLflow of it.
+
+    Args:
+        following: `following(file, show)` is a context in which `show` gets each line appended to a progress file.
+
+    Raises:
+        InterruptedRunError: the user stopped the run.
+        MartletError: a stage's own reason.
+    """
+    paths = Paths(root=folder, workspace=Path.cwd(), checkpoints=folder)
+    write_json(folder / "args.json", params.model_dump())
+    tracking.begin(folder, params.model_dump(), folder.name)
+    prepare = _streamed if params.data.streaming else _prepared
+    try:
+        with prepare(params, paths, screen) as body:
+            from tasks.stages import runner
+
+            with following(paths.log("train") / "progress.jsonl", _Following(params, paths, screen)):
+                result = runner.run("train", body, params, paths)
+            screen.trained(result, paths)
+    except (InterruptedRunError, KeyboardInterrupt) as error:
+        reason = str(error) or "interrupted; nothing was trained yet"
+        tracking.end(folder, "interrupted", reason)
+        raise InterruptedRunError(reason) from error
+    except MartletError as error:
+        tracking.end(folder, "failed", str(error))
+        raise
+    tracking.end(folder, "done")
+
+
+@contextmanager
+def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
+    """Make the data ready in a process of their own; importing what trains takes as long, and is done meanwhile."""
+    from components.training import preload
+
+    with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as other:
+        data = other.submit(_data, params, paths)
+        imports = preload()
+        try:
+            results = data.result()
+        except BrokenProcessPool as error:
+            raise MartletError(KILLED) from error
+    screen.prepared(results, paths)
+    imports.join()
+    from tasks.stages import train
+
+    yield train.run
+
+
+@contextmanager
+def _streamed(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
+    """Read and tokenise the data in a process that goes on beside the training."""
+    from components.training import preload
+    from tasks.stages import stream, train
+
+    validation = None
+    if params.data.val_dataset:
+        with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as other:
+            validation = other.submit(_data, *stream.of_validation(params, paths)).result()[2]
+    with stream.flowing(params, paths) as feed:
+        preload()
+        screen.streaming(feed.about["datasets"], validation)
+        yield partial(train.run, feed=feed)
+
+
+def _data(params: Params, paths: Paths) -> tuple[Result, Result, Result]:
+    from tasks.stages import fetch, reuse, runner
+
+    fetched = runner.run("fetch", fetch.run, params, paths)
+    return fetched, reuse.run("validate", params, paths), reuse.run("template", params, paths)
+
+
+class _Following:
+    """Hands each line of progress to the screen; MLflow is told from the first step on, so that the start does not wait
+    for its import."""
+
+    def __init__(self, params: Params, paths: Paths, screen: Screen) -> None:
+        self.paths, self.screen, self.waiting = paths, screen, params.tracking.report_to == "mlflow"
+
+    def __call__(self, entry: dict[str, Any]) -> None:
+        self.screen.progress(entry)
+        if self.waiting and "step" in entry:
+            tracking.follow(self.paths.root, self.paths.workspace)
+            self.waiting = False
+
+
+def left_out(paths: Paths) -> tuple[int, int] | None:
+    """Return how many rows of a stream were left out and how many were read, or None for a run without a stream."""
+    file = paths.reports / "stream.json"
+    if not file.is_file():
+        return None
+    report = read_json(file)
+    return sum(report["left_out"].values()), report["rows"]

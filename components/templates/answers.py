@@ -15,7 +15,7 @@ from components.templates.renderer import Render, render_or_none, render_or_refu
 from components.templates.sentinels import Extent, SentinelMessage
 from components.templates.thoughts import THOUGHT_TAGS
 
-ANOTHER_PROMPT = "the template asks for an answer otherwise than it writes it"
+ANOTHER_PROMPT = "the generation prompt is not how the template begins this answer"
 OPENING_TAG_REACH = 100
 """Characters before an answer in which a generation prompt may have opened its thought."""
 

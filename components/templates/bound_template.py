@@ -46,9 +46,8 @@ class BoundTemplate:
         tools: list[dict[str, Any]] | None,
         variables: dict[str, Any],
     ) -> None:
-        self.renderer, self.dialect, self.reader, self.tools, self.variables = (
-            renderer, dialect, reader, tools, variables,
-        )  # fmt: skip
+        self.renderer, self.dialect, self.reader = renderer, dialect, reader
+        self.tools, self.variables = tools, variables
         self.has_arguments = bool(tools or variables)
         self._layouts: dict[tuple[Shape, ...], TemplateLayout | None] = {}
         self._outside_blocks: dict[tuple[str, ...], set[int]] = {}
@@ -86,8 +85,7 @@ class BoundTemplate:
         outside = self._turns_outside_blocks(roles)
         remaining = [i for i in turns if i not in outside]
         while remaining:
-            count = remaining[-1] + 1
-            head = messages if count == len(messages) else messages[:count]
+            head = messages[: remaining[-1] + 1]
             layout, texts = self._layout_of(head, roles)
             if layout is None:
                 return None

@@ -116,7 +116,7 @@ class ChatTemplate:
         prompt = [{**m, "loss_scale": 0.0} if m["role"] == "assistant" else m for m in row["prompt"]]
         samples = self.samples({**beside, "messages": [*prompt, *row[name]]})
         if len(samples) > 1:
-            raise Refused("the template shows an answer of several turns otherwise than it was to be given")
+            raise Refused("the template changes an earlier turn of the answer once a later one is there")
         return samples[0]
 
     def prompt(self, row: Row) -> Sample:
@@ -210,7 +210,7 @@ class ChatTemplate:
         for i in turns:
             answer = template.reader.read(messages[: i + 1])
             if not text.startswith(answer.text[: answer.end]):
-                raise Refused("the template shows an earlier answer otherwise than it was to be given")
+                raise Refused("the template changes an earlier answer once a later one is there")
             parts.append(((position, answer.start), 1.0))
             parts += self._weighted_spans(messages, i, answer, turn_weights[i])
             position = answer.end

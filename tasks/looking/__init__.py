@@ -1,6 +1,6 @@
-"""Looking at data before anything is trained on it: what a row becomes, token by token; figures; two versions.
+"""Views of data before training: a row token by token, figures on a dataset, the difference between two versions.
 
-Works in a folder of its own that is removed again, and leaves no run behind.
+The stages run in a temporary folder and leave no run behind.
 """
 
 from tasks.looking.difference import Change, Difference, difference

@@ -50,8 +50,8 @@ def stats(params: Params, workspace: Path) -> Stats:
         try:
             checked = reuse.run("validate", params, paths)
         except DataGateError as error:
-            kept = str(shutil.copy(paths.reports / "data.html", workspace / "data-report.html"))
-            error.args = (str(error).replace(str(paths.reports / "data.html"), kept),)
+            report = str(shutil.copy(paths.reports / "data.html", workspace / "data-report.html"))
+            error.args = (str(error).replace(str(paths.reports / "data.html"), report),)
             raise
         tokens = reuse.run("template", params, paths)
         token_rows = TokenRows(paths.tokens / "train.arrow")
@@ -79,6 +79,7 @@ def _by_source(rows: TokenRows) -> dict[str, dict[str, int]]:
 
 
 def _fill(lengths: Any, batch_size: int, capacity: int, seed: int) -> dict[str, float]:
+    """Return the share of a batch that is no padding, by the way in which batches are made."""
     import numpy as np
 
     shuffled = np.random.default_rng(seed).permutation(lengths)

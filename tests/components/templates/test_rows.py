@@ -142,7 +142,7 @@ def test_thinking_is_told_to_the_template_and_a_row_s_own_word_is_the_last() -> 
 def test_a_thought_that_the_prompt_has_closed_is_refused() -> None:
     row = {"messages": [Q1, said("Blue.", reasoning_content="Hm.")]}
     reason = refusal(QWEN3, row, enable_thinking=False).reason
-    assert reason == "the template asks for an answer otherwise than it writes it"
+    assert reason == "the generation prompt is not how the template begins this answer"
 
 
 def test_an_inline_thought_after_the_template_s_own_is_refused() -> None:

@@ -79,7 +79,8 @@ def _conversations(params: Params) -> list[list[dict[str, Any]]]:
             raise DataGateError(f"{data.row_location(source, number)}: {error}") from error
         messages = row.get("messages") or row.get("prompt")
         if media := {"images", "videos", "audios"} & row.keys():
-            raise DataGateError(f"{data.row_location(source, number)}: its {min(media)} would not be shown to the model")
+            place = data.row_location(source, number)
+            raise DataGateError(f"{place}: its {min(media)} would not be shown to the model")
         if not messages:
             raise DataGateError(f"{data.row_location(source, number)}: asks nothing; a row needs messages or a query")
         rows.append(messages if messages[0]["role"] == "system" else [*system, *messages])

@@ -160,7 +160,7 @@ def _tokens(params: Params, paths: Paths, scratch: Path, pipe: Connection, tally
     stream = data.RowStream(sources, params.data, scratch)
     write_json(kept / MANIFEST, {"sources": stream.described})
     model = models.folder(read_json(paths.model), paths.workspace)
-    sieve = data.StreamingGate(params.validation, model)
+    gate = data.StreamingGate(params.validation, model)
     encode = _Encoding(params, paths)
     pipe.send(("about", _about(params, paths, stream)))
 
@@ -170,7 +170,7 @@ def _tokens(params: Params, paths: Paths, scratch: Path, pipe: Connection, tally
     start = data.StreamPosition(*state["position"]) if state["position"] else None
     for position, items, ends in stream.chunks(start):
         state = {"position": list(position), "tally": tally.saved(), "number": number, "fast": encode.fast}
-        samples = encode(sieve(items, tally), tally)
+        samples = encode(gate(items, tally), tally)
         tally.check_limits(params.validation.max_dropped, ends)
         chunk = training.Chunk(
             samples.ids, samples.labels, samples.weights, samples.offsets, number, position.epoch, state

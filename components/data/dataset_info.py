@@ -21,7 +21,7 @@ _KINDS: dict[str, type] = {
     "columns": dict,
     "tags": dict,
 }
-_SAID = {str: "a text", bool: "true or false", int: "a whole number", dict: "an object"}
+_TYPE_NAMES = {str: "a text", bool: "true or false", int: "a whole number", dict: "an object"}
 _FORMATTINGS = ("alpaca", "sharegpt", "openai")
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
 _COLUMNS = (
@@ -41,7 +41,7 @@ _TAG_NAMES = (
 
 @dataclass(frozen=True)
 class _Shape:
-    """How one dataset's rows look."""
+    """The columns and tags of one dataset's rows."""
 
     columns: Mapping[str, str]
     ranking: bool
@@ -52,15 +52,15 @@ class _Shape:
 
 
 def find_in(path: Path, name: str) -> Entry | None:
-    """The dataset `name` of a `dataset_info.json`, or of the one in the folder `path`; None when it has no such name.
+    """Return the dataset `name` of a `dataset_info.json`, or of that in the folder `path`; None where there is none.
 
     Raises:
-        ConfigError: the file cannot be read, something in it is not as it should be (all of it is said at once), or
-            the dataset wants code from elsewhere, names no source, or a file that is missing or outside the folder.
+        ConfigError: the file cannot be read, or has mistakes (all are in one message), or the dataset wants code
+            from elsewhere, names no source, or a file that is missing or outside the folder.
     """
     path = path / "dataset_info.json" if path.is_dir() else path
     described = _read(path)
-    problems = [f"{path}: {problem}" for key, said in described.items() for problem in _problems(key, said)]
+    problems = [f"{path}: {problem}" for key, entry in described.items() for problem in _problems(key, entry)]
     if problems:
         raise ConfigError("\n".join(problems))
     return _entry(path, name, described[name]) if name in described else None
@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         described = json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
-        siblings = [str(found) for found in path.parent.glob("*.json")]
+        siblings = [str(file) for file in path.parent.glob("*.json")]
         raise ConfigError(f"no file {path}{did_you_mean(str(path), siblings)}") from error
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
@@ -81,87 +81,87 @@ def _read(path: Path) -> dict[str, Any]:
     return described
 
 
-def _problems(name: str, said: Any) -> list[str]:
-    if not isinstance(said, dict):
+def _problems(name: str, entry: Any) -> list[str]:
+    if not isinstance(entry, dict):
         return [f"'{name}' must be an object that describes the dataset"]
-    found = [f"'{name}': unknown key '{key}'{did_you_mean(key, _KINDS)}" for key in said.keys() - _KINDS.keys()]
+    problems = [f"'{name}': unknown key '{key}'{did_you_mean(key, _KINDS)}" for key in entry.keys() - _KINDS.keys()]
     for key, kind in _KINDS.items():
-        value = said.get(key)
+        value = entry.get(key)
         if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-            found.append(f"'{name}': '{key}' must be {_SAID[kind]}, not {json.dumps(value)[:40]}")
-    formatting = said.get("formatting")
+            problems.append(f"'{name}': '{key}' must be {_TYPE_NAMES[kind]}, not {json.dumps(value)[:40]}")
+    formatting = entry.get("formatting")
     if isinstance(formatting, str) and formatting not in _FORMATTINGS:
         choices = ", ".join(_FORMATTINGS)
-        found.append(f"'{name}': 'formatting' must be one of {choices}{did_you_mean(formatting, _FORMATTINGS)}")
-    if isinstance(said.get("num_samples"), int) and said["num_samples"] < 1:
-        found.append(f"'{name}': 'num_samples' must be at least 1")
+        problems.append(f"'{name}': 'formatting' must be one of {choices}{did_you_mean(formatting, _FORMATTINGS)}")
+    if isinstance(entry.get("num_samples"), int) and entry["num_samples"] < 1:
+        problems.append(f"'{name}': 'num_samples' must be at least 1")
     for group, valid in (("columns", _COLUMNS), ("tags", _TAG_NAMES)):
-        inner = said.get(group)
+        inner = entry.get(group)
         for key, value in inner.items() if isinstance(inner, dict) else ():
             if key not in valid:
-                found.append(f"'{name}': unknown key '{key}' in '{group}'{did_you_mean(key, valid)}")
+                problems.append(f"'{name}': unknown key '{key}' in '{group}'{did_you_mean(key, valid)}")
             elif value is not None and not isinstance(value, str):
-                found.append(f"'{name}': '{key}' in '{group}' must be a text, not {json.dumps(value)[:40]}")
-    return sorted(found)
+                problems.append(f"'{name}': '{key}' in '{group}' must be a text, not {json.dumps(value)[:40]}")
+    return sorted(problems)
 
 
-def _entry(path: Path, name: str, said: dict[str, Any]) -> Entry:
-    on_hub = said.get("hf_hub_url") or said.get("ms_hub_url")
-    file = None if on_hub else _file(path, name, said)
-    formatting = said.get("formatting") or "alpaca"
-    columns = {key: column for key, column in (said.get("columns") or {}).items() if column}
-    if not said.get("columns") and formatting == "alpaca":
+def _entry(path: Path, name: str, entry: dict[str, Any]) -> Entry:
+    on_hub = entry.get("hf_hub_url") or entry.get("ms_hub_url")
+    file = None if on_hub else _file(path, name, entry)
+    formatting = entry.get("formatting") or "alpaca"
+    columns = {key: column for key, column in (entry.get("columns") or {}).items() if column}
+    if not entry.get("columns") and formatting == "alpaca":
         columns = dict(_ALPACA)
     if formatting != "alpaca":
         columns = {"messages": "conversations" if formatting == "sharegpt" else "messages"} | columns
-    if said.get("ranking"):
+    if entry.get("ranking"):
         columns = {"chosen": "chosen", "rejected": "rejected"} | columns
     tags = dict(zip(_TAG_NAMES, _TAGS.get(formatting, _TAGS["sharegpt"]), strict=True))
-    tags |= {key: tag for key, tag in (said.get("tags") or {}).items() if tag}
-    shape = _Shape(columns, bool(said.get("ranking")), path.parent if file else None, tags, formatting)
-    subset = said.get("subset") or said.get("folder")
+    tags |= {key: tag for key, tag in (entry.get("tags") or {}).items() if tag}
+    shape = _Shape(columns, bool(entry.get("ranking")), path.parent if file else None, tags, formatting)
+    subset = entry.get("subset") or entry.get("folder")
     return Entry(
         name,
-        modelscope=said.get("ms_hub_url"),
-        huggingface=said.get("hf_hub_url"),
+        modelscope=entry.get("ms_hub_url"),
+        huggingface=entry.get("hf_hub_url"),
         file=file,
         subsets=(subset,) if subset else (),
-        split=said.get("split") or "train",
-        revision=said.get("revision"),
-        samples=said.get("num_samples"),
-        converter=partial(_alpaca if formatting == "alpaca" else _turns, shape),
+        split=entry.get("split") or "train",
+        revision=entry.get("revision"),
+        samples=entry.get("num_samples"),
+        converter=partial(_alpaca if formatting == "alpaca" else _conversation, shape),
     )
 
 
-def _file(path: Path, name: str, said: dict[str, Any]) -> Path:
-    if said.get("script_url"):
+def _file(path: Path, name: str, entry: dict[str, Any]) -> Path:
+    if entry.get("script_url"):
         raise ConfigError(
             f"{path}: '{name}' is read by a script ('script_url'), and code of a dataset is not run; "
             "name the files that it writes as 'file_name'"
         )
-    if not said.get("file_name"):
+    if not entry.get("file_name"):
         raise ConfigError(f"{path}: '{name}' needs 'ms_hub_url', 'hf_hub_url' or 'file_name'")
-    file, folder = path.parent / said["file_name"], path.parent.resolve()
+    file, folder = path.parent / entry["file_name"], path.parent.resolve()
     if not file.resolve().is_relative_to(folder):
-        raise ConfigError(f"{path}: '{name}': 'file_name' lies outside the folder of {path.name}: {said['file_name']}")
+        raise ConfigError(f"{path}: '{name}': 'file_name' lies outside the folder of {path.name}: {entry['file_name']}")
     if not file.exists():
-        siblings = [found.name for found in path.parent.glob("*")]
+        siblings = [file.name for file in path.parent.glob("*")]
         raise ConfigError(
-            f"{path}: '{name}': no file '{said['file_name']}' beside it{did_you_mean(said['file_name'], siblings)}"
+            f"{path}: '{name}': no file '{entry['file_name']}' beside it{did_you_mean(entry['file_name'], siblings)}"
         )
     return file
 
 
 def _alpaca(shape: _Shape, raw: Raw) -> Raw:
-    """Prompt and query are one question, a line each; what the other columns hold says what the row teaches."""
+    """Return an alpaca row in a known format; prompt and query are one question, a line each."""
     value: dict[str, Any] = {key: raw.get(column) for key, column in shape.columns.items()}
     if not shape.ranking and set(shape.columns) == {"prompt"}:
         return {"text": value["prompt"]}
-    asked = "\n".join(part for part in (value.get("prompt"), value.get("query")) if part)
+    last_question = "\n".join(part for part in (value.get("prompt"), value.get("query")) if part)
     prompt = [{"role": "system", "content": value["system"]}] if value.get("system") else []
     for question, answer in value.get("history") or ():
         prompt += [_user(question), _assistant(answer)]
-    prompt.append(_user(asked))
+    prompt.append(_user(last_question))
     beside = _beside(shape, raw)
     if shape.ranking:
         return {"prompt": prompt} | {side: [_assistant(value[side])] for side in ("chosen", "rejected")} | beside
@@ -172,8 +172,8 @@ def _alpaca(shape: _Shape, raw: Raw) -> Raw:
     return {"messages": [*prompt, _assistant(value["response"])]} | beside
 
 
-def _turns(shape: _Shape, raw: Raw) -> Raw:
-    """The turns with the names that the formats know, and what stands beside them."""
+def _conversation(shape: _Shape, raw: Raw) -> Raw:
+    """Return a row of turns with the keys and roles that the formats know, with tools and media."""
     columns = shape.columns
     key = "conversations" if shape.formatting == "sharegpt" else "messages"
     row: Raw = {key: [_turn(shape, turn) for turn in raw[columns["messages"]]]} | _beside(shape, raw)
@@ -195,15 +195,15 @@ def _turn(shape: _Shape, turn: Raw) -> Raw:
 
 
 def _beside(shape: _Shape, raw: Raw) -> Raw:
-    """Tools and media; a file that lies in the dataset's folder is named from there."""
-    found: Raw = {}
+    """Return the tools and media of a row; a media file in the dataset's folder gets its path there."""
+    beside: Raw = {}
     for key in ("tools", "images", "videos", "audios"):
         value = raw.get(shape.columns.get(key, ""))
         if value:
-            found[key] = (
+            beside[key] = (
                 value if key == "tools" else _media(value if isinstance(value, list) else [value], shape.folder)
             )
-    return found
+    return beside
 
 
 def _media(files: list[Any], folder: Path | None) -> list[Any]:

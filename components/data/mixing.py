@@ -49,10 +49,10 @@ def interleaved(parts: "Sequence[np.ndarray]", shares: Sequence[float], seed: in
     drawing = draws_of(shares, seed)
     sizes = np.array([len(part) for part in parts])
     blocks: list[np.ndarray] = []
-    drawn = np.zeros(len(parts), np.int64)
-    while not (all if all_exhausted else any)(drawn >= sizes):
+    counts = np.zeros(len(parts), np.int64)
+    while not (all if all_exhausted else any)(counts >= sizes):
         blocks.append(next(drawing))
-        drawn += np.bincount(blocks[-1], minlength=len(parts))
+        counts += np.bincount(blocks[-1], minlength=len(parts))
     draws = np.concatenate(blocks)
     turns = [np.flatnonzero(draws == number) for number in range(len(parts))]
     ends = [turn[size - 1] if len(turn) >= size else len(draws) for turn, size in zip(turns, sizes, strict=True)]

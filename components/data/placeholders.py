@@ -43,5 +43,5 @@ def filler(model_name: Sequence[str], model_author: Sequence[str]) -> Callable[[
 def _by_language(values: Sequence[str]) -> list[str]:
     """The value for other rows and the one for Chinese rows, escaped as inside a JSON string."""
     ordered = sorted(values, key=lambda value: _CHINESE.search(value) is not None)
-    written = [json.dumps(value, ensure_ascii=False)[1:-1] for value in ordered]
-    return [written[0], written[-1]] if written else []
+    escaped = [json.dumps(value, ensure_ascii=False)[1:-1] for value in ordered]
+    return [escaped[0], escaped[-1]] if escaped else []

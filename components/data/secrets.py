@@ -1,4 +1,4 @@
-"""What must not be repeated of a row: keys and tokens, addresses, numbers of phones, cards and accounts.
+"""Secrets and personal data in texts: keys and tokens, addresses, numbers of phones, cards and accounts.
 
 One regular expression finds what may be one, an exact pattern (and a card's or an account's check digits) what is.
 """
@@ -37,12 +37,12 @@ SAFE = re.compile(r"@(?:[a-z0-9-]+\.)*(?:example|test|invalid|localhost)(?:\.(?:
 
 
 def find_secrets(text: str) -> Iterator[tuple[str, str]]:
-    """Every secret in a text, as its kind and itself."""
+    """Yield every secret in a text: its kind, and the secret."""
     return ((_kind(match), match[0]) for match in _PATTERN.finditer(text) if _is_secret(match))
 
 
 def mask_secrets(text: str) -> str:
-    """The text with every secret made unreadable."""
+    """Return the text with every secret masked."""
     if not _SUSPECT.search(text):
         return text
     return _PATTERN.sub(lambda match: mask(match[0]) if _is_secret(match) else match[0], text)
@@ -53,7 +53,7 @@ def _kind(match: re.Match[str]) -> str:
 
 
 def mask(secret: str) -> str:
-    """What may be shown of a secret."""
+    """Return a secret's first two characters and a mask."""
     return f"{secret[:2]}•••"
 
 

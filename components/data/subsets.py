@@ -15,7 +15,7 @@ from components.files import read_json
 
 
 class _AbsentError(Exception):
-    """What is wanted is not there."""
+    """The wanted files are not there."""
 
 
 _NOT_ROWS = {
@@ -29,70 +29,72 @@ _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(?:-[0-9a-f]{8,})?(\..+)")
 _WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[[^\]/]+\]|.", re.DOTALL)
 
 
-def select(names: Iterable[str], matter: dict[str, Any], subsets: Sequence[str], split: str, repo_id: str) -> list[str]:
-    """The files that hold the rows of `subsets` in their training split.
+def select(
+    names: Iterable[str], metadata: dict[str, Any], subsets: Sequence[str], split: str, repo_id: str
+) -> list[str]:
+    """Return the files that hold the rows of `subsets` in a split.
 
     Raises:
         ConfigError: an unknown subset or split, files that are declared and not there, a missing shard, or no file of
             rows.
     """
-    names, configs = sorted(names), _configs(matter)
+    names, configs = sorted(names), _configs(metadata)
     try:
         parts = [
             training_files(names, split) if name is None else _of_subset(names, configs, name, split)
-            for name in _wanted(configs, subsets)
+            for name in _expanded(configs, subsets)
         ]
-        found = list(dict.fromkeys(name for part in parts for name in part))
-        _check_shards(found)
+        files = list(dict.fromkeys(name for part in parts for name in part))
+        _check_shards(files)
     except _AbsentError as error:
         raise ConfigError(f"dataset '{repo_id}': {error.args[0]}") from None
-    if not found:
+    if not files:
         kinds = ", ".join(sorted(suffixes()))
         raise ConfigError(f"dataset '{repo_id}' holds no file of rows ({kinds}); name another, or a local file")
-    return found
+    return files
 
 
-def _wanted(configs: dict[str, dict[str, Any]], subsets: Sequence[str]) -> list[str | None]:
-    """The subsets to read, of which None is all training files; `all` and `default` are ms-swift's words."""
+def _expanded(configs: dict[str, dict[str, Any]], subsets: Sequence[str]) -> list[str | None]:
+    """Return the subsets to read, with ms-swift's words `all` and `default` expanded; None is all training files."""
     marked = [name for name, config in configs.items() if config.get("default") is True]
-    meant: dict[str, list[str | None]] = {
+    aliases: dict[str, list[str | None]] = {
         "all": [*configs] or [None],
         "default": [*(marked[:1] or (configs if len(configs) == 1 else [None]))],
     }
     return [
         name
         for subset in subsets or ["default"]
-        for name in ([subset] if subset in configs else meant.get(subset, [subset]))
+        for name in ([subset] if subset in configs else aliases.get(subset, [subset]))
     ]
 
 
 def training_files(names: Iterable[str], split: str = "train") -> list[str]:
-    """The files of a repository that hold its training rows: one kind of file, held-out splits left aside."""
+    """Return the files of a repository that hold its training rows: of one kind, without held-out splits."""
     rows = [name for name in sorted(names) if _kind(name)]
     chosen = next((kind for kind in ([n for n in rows if _kind(n) == suffix] for suffix in suffixes()) if kind), [])
     return _of_split(chosen, split)
 
 
 def _of_split(names: Sequence[str], split: str) -> list[str]:
-    """Those of some files, or of the names of splits, that are meant by `split`."""
+    """Return the names, of files or of splits, that belong to `split`."""
     if split in names:
         return [split]
     if split != "train":
-        found = [name for name in names if _holds(name, split)]
-        if names and not found:
+        files = [name for name in names if _holds(name, split)]
+        if names and not files:
             raise _AbsentError(f"has no split '{split}'{did_you_mean(split, names)}; it has {_some(names)}")
-        return found
+        return files
     train = [name for name in names if "train" in _words(name)]
     return train or [name for name in names if not _words(name) & _HELD_OUT] or list(names)
 
 
 def files_of_rows(names: Iterable[str]) -> list[str]:
-    """Those that hold rows of some kind, held-out splits aside."""
+    """Return the files that hold rows of any kind, held-out splits aside."""
     return [name for name in sorted(names) if _kind(name) and not _words(name) & _HELD_OUT]
 
 
 def _kind(name: str) -> str | None:
-    """The suffix of a file of rows, whether it is compressed or not; None for any other file."""
+    """Return the suffix of a file of rows, compression aside, or None for any other file."""
     if name.startswith(".") or "/." in name or name.lower().rpartition("/")[2] in _NOT_ROWS:
         return None
     return kind_of(name)
@@ -112,23 +114,23 @@ def _some(names: Iterable[str]) -> str:
 
 
 def front_matter(card: Path) -> dict[str, Any]:
-    """The licence and the configs in the YAML at the top of a README.md; nothing of what is not there or not YAML."""
+    """Return `license` and `configs` of the YAML at the top of a README.md; {} where that is absent or no YAML."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     text = card.read_text("utf-8", errors="replace") if card.is_file() else ""
     match = re.match(r"\ufeff?---\s*\n(.*?)\n---", text, re.DOTALL)
-    wanted = re.findall(r"^(?:license|configs):.*?(?=^[^\s#-]|\Z)", match[1], re.M | re.DOTALL) if match else []
+    lines = re.findall(r"^(?:license|configs):.*?(?=^[^\s#-]|\Z)", match[1], re.M | re.DOTALL) if match else []
     try:
         # In pure Python what is nested too deep is an error; the parser in C would end the process.
-        matter = YAML(typ="safe", pure=True).load("\n".join(wanted))
+        matter = YAML(typ="safe", pure=True).load("\n".join(lines))
     except (YAMLError, ValueError, RecursionError):  # a date that does not exist is a ValueError
         return {}
     return matter or {}
 
 
 def listed_configs(meta: Path) -> list[dict[str, Any]]:
-    """What ModelScope's own `NAME.json` declares, as the `configs` of a front matter; nothing if it is another file.
+    """Return what ModelScope's own `NAME.json` declares, as the `configs` of a front matter; [] for any other file.
 
     Its form is `{subset: {split: {"meta": FILE}}}`.
     """
@@ -152,12 +154,14 @@ def _of_subset(names: Sequence[str], configs: dict[str, dict[str, Any]], subset:
         return _of_config(names, configs[subset], subset, split)
     rows = [name for name in names if _kind(name)]
     inside = [name for name in rows if subset in name.split("/")[:-1]]
-    found = [] if configs else inside or [name for name in rows if _holds(name.rpartition("/")[2], subset)]
-    if not found:
+    files = [] if configs else inside or [name for name in rows if _holds(name.rpartition("/")[2], subset)]
+    if not files:
         folders = {folder for name in rows for folder in name.split("/")[:-1]}
-        known = list(configs) or sorted(folders or {PurePosixPath(name).name.split(".")[0] for name in rows})
-        raise _AbsentError(f"has no subset '{subset}'{did_you_mean(subset, known)}; it has {_some(known) or 'none'}")
-    return training_files(found, split)
+        choices = list(configs) or sorted(folders or {PurePosixPath(name).name.split(".")[0] for name in rows})
+        raise _AbsentError(
+            f"has no subset '{subset}'{did_you_mean(subset, choices)}; it has {_some(choices) or 'none'}"
+        )
+    return training_files(files, split)
 
 
 def _of_config(names: Sequence[str], config: dict[str, Any], subset: str, split: str) -> list[str]:
@@ -167,18 +171,18 @@ def _of_config(names: Sequence[str], config: dict[str, Any], subset: str, split:
     if not config.get("data_files"):
         return training_files(inside, split)
     patterns = _patterns(config["data_files"])
-    found: list[str] = []
+    files: list[str] = []
     for pattern in (pattern for name in _of_split(list(patterns), split) for pattern in patterns[name]):
         expression = re.compile(_regular(prefix + pattern.removeprefix("./")))
         matching = [name for name in inside if _kind(name) and expression.fullmatch(name)]
         if not matching:
             raise _AbsentError(f"its subset '{subset}' is declared as '{pattern}', and there is no such file of rows")
-        found += matching
-    return found
+        files += matching
+    return files
 
 
 def _patterns(data_files: Any) -> dict[str, list[str]]:
-    """The patterns of each split, whichever way they are written."""
+    """Return the patterns of each split, from any of the ways to write them."""
     if isinstance(data_files, dict):
         data_files = [{"split": split, "path": path} for split, path in data_files.items()]
     splits: dict[str, list[str]] = {}
@@ -189,7 +193,7 @@ def _patterns(data_files: Any) -> dict[str, list[str]]:
 
 
 def _regular(pattern: str) -> str:
-    """A glob as a regular expression: `*` and `?` stay within a folder, `**` does not."""
+    """Return a glob as a regular expression: `*` and `?` stay within a folder, `**` does not."""
     wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
     def translated(match: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ Action = Literal["ignore", "warn", "drop", "block"]
 class Validation(Group):
     """What happens to a row that fails a check: it is not looked for, named in the report, left out, or the run stops.
 
-    A check is a file in `components/data/checks` and its `on_<name>` here; they run in this order.
+    A check is a file in `components/data/checks` or `set_checks` and its `on_<name>` here; they run in this order.
     """
 
     on_schema: Action = field(

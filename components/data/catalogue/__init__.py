@@ -28,15 +28,15 @@ def entries() -> tuple[Entry, ...]:
 
     loader = YAML(typ="safe")  # parses in C: 20 ms for all
     files = sorted(Path(__file__).parent.glob("*.yaml"))
-    built = (_entry(file.stem, said) for file in files for said in loader.load(file))
+    built = (_entry(file.stem, described) for file in files for described in loader.load(file))
     return tuple(sorted(built, key=lambda entry: entry.name.lower()))
 
 
-def _entry(task: str, said: Raw) -> Entry:
-    subsets: Any = said.pop("subsets", ())
+def _entry(task: str, described: Raw) -> Entry:
+    subsets: Any = described.pop("subsets", ())
     differing = {name: what for name, what in subsets.items() if what} if isinstance(subsets, dict) else {}
-    name = said.get("modelscope") or said["huggingface"]
-    values: Raw = {"task": task, **said, **{key: tuple(said.get(key, ())) for key in ("tags", "extra")}}
+    name = described.get("modelscope") or described["huggingface"]
+    values: Raw = {"task": task, **described, **{key: tuple(described.get(key, ())) for key in ("tags", "extra")}}
     return Entry(name=name, subsets=tuple(subsets), differing=differing, **values)
 
 
@@ -75,12 +75,12 @@ def names() -> list[str]:
 
 def search(words: Iterable[str], task: str | None = None) -> list[Entry]:
     """The built-in datasets that have every word in their names, tags or subsets, whatever its case."""
-    wanted = [word.lower() for word in words]
+    lowered = [word.lower() for word in words]
     return [
         entry
         for entry in entries()
         if task in (None, entry.task, *(what.get("task") for what in entry.differing.values()))
-        and all(any(word in text for text in _texts(entry)) for word in wanted)
+        and all(any(word in text for text in _texts(entry)) for word in lowered)
     ]
 
 

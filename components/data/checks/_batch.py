@@ -1,4 +1,4 @@
-"""A batch of canonical rows as flat columns, which checks go over at the speed of a column."""
+"""A batch of canonical rows as flat columns."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +18,10 @@ CODES = {"system": "s", "user": "u", "assistant": "a", "tool": "t"}
 
 @dataclass
 class Batch:
-    """Rows of one split. `start` is the index of the first among all rows; `rows` and `arrow` hold the same rows.
+    """Rows of one split, as Python objects and as Arrow; a row that no format could read is empty.
 
-    A row that no format could read is there, and empty.
+    Attributes:
+        start: the index of the first row among all rows.
     """
 
     split: str
@@ -33,7 +34,7 @@ class Batch:
 
     @cached_property
     def turns(self) -> "pl.DataFrame":
-        """One line a message: its `row` in the batch, its `column`, its `place` there, then the message's own fields.
+        """A data frame with one line for each message: its `row` in the batch, `column`, `place` there, and its fields.
 
         The messages of a column stand together, in order. A plain text is a message of no role.
         """
@@ -110,7 +111,7 @@ class Batch:
         for name, code in CODES.items():
             letter = pl.when((role == name) & ~((role == "assistant") & calls)).then(ord(code)).otherwise(letter)
         letters = self.turns.select(pl.col("column"), letter.cast(pl.UInt8).alias("letter"))
-        found = {}
+        roles = {}
         for number, name in enumerate(CONVERSATIONS):
             column: Any = self.arrow.column(name)
             if column.null_count == len(column):
@@ -119,10 +120,10 @@ class Batch:
             offsets = np.from_dlpack(column.offsets)
             offsets = np.ascontiguousarray(offsets - offsets[0])
             buffers = pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(own))
-            written: Any = pl.from_arrow(pa.StringArray.from_buffers(len(self), *buffers))
+            strings: Any = pl.from_arrow(pa.StringArray.from_buffers(len(self), *buffers))
             present: Any = pl.from_arrow(column.is_valid())
-            found[name] = pl.select(pl.when(present).then(written)).to_series()
-        return found
+            roles[name] = pl.select(pl.when(present).then(strings)).to_series()
+        return roles
 
 
 def _fields(structs: Any) -> dict[str, Any]:

@@ -11,12 +11,12 @@ _PUNCTUATION = r"[\s.,;:?!\"'…“”‘’«»。，、；：？！「」（�
 
 
 def squeezed(texts: "pl.Series") -> "pl.Series":
-    """The texts with each run of white space as one space, and none at the ends."""
+    """Return the texts with each run of white space as one space, and none at the ends."""
     return texts.str.replace_all(_SPACE, " ").str.strip_chars()
 
 
 def loose(texts: "pl.Series") -> "pl.Series":
-    """The texts without case, punctuation and runs of white space; a text of nothing else stays as it is.
+    """Return the texts without case, punctuation and runs of white space; a text of nothing else stays as it is.
 
     Signs that change what is asked, such as those of arithmetic, stay; 3.14 becomes two words, not 314.
     """
@@ -38,17 +38,17 @@ def mixed(values: "np.ndarray") -> "np.ndarray":
 
 
 def hashed(texts: "pl.Series") -> "np.ndarray":
-    """64 bits of each text, the same in this process; 0 for null."""
+    """Return 64 bits of each text, equal within one version of polars; 0 for null."""
     return texts.hash(0).to_numpy() * texts.is_not_null().to_numpy()
 
 
 def placed(hashes: "np.ndarray", places: "np.ndarray") -> "np.ndarray":
-    """Hashes of a text at a place: their sum stands for the texts in this order."""
+    """Return hashes of texts at places, whose sum is a hash of the texts in this order."""
     return mixed(hashes + mixed(places))
 
 
 def sums(hashes: "np.ndarray", rows: "np.ndarray", count: int) -> "np.ndarray":
-    """The sum of the hashes of each of `count` rows, modulo 2⁶⁴."""
+    """Return the sum of the hashes of each of `count` rows, modulo 2⁶⁴."""
     import numpy as np
 
     totals = np.zeros(count, np.uint64)
@@ -57,7 +57,7 @@ def sums(hashes: "np.ndarray", rows: "np.ndarray", count: int) -> "np.ndarray":
 
 
 def repeated(keys: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """The places of keys that stood before, in order, and for each the first place of the same key."""
+    """Return the indices of keys that repeat an earlier key, in order, and for each the first index of that key."""
     import numpy as np
 
     order = np.argsort(keys, kind="stable")

@@ -13,8 +13,8 @@ def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
 
     blank = pl.col("content").str.strip_chars().str.len_bytes() == 0
     spoken = pl.col("role").is_null() | pl.col("role").is_in(["user", "assistant"])
-    found = batch.turns.filter(blank & spoken & pl.col("tool_calls").is_null()).unique(
+    blank_turns = batch.turns.filter(blank & spoken & pl.col("tool_calls").is_null()).unique(
         "row", keep="first", maintain_order=True
     )
-    for row, role in found.select("row", "role").iter_rows():
+    for row, role in blank_turns.select("row", "role").iter_rows():
         yield Failure(row, f"the {NAMES[role]} is empty")

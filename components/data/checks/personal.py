@@ -14,6 +14,6 @@ def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     for row, text in batch.strings.filter(pl.col("string").str.contains(SUSPECT)).iter_rows():
         for kind, secret in find_secrets(text):
             secrets.setdefault(row, {}).setdefault(kind, secret)
-    for row, held in sorted(secrets.items()):
-        told = " and ".join(f"{kind} ({mask(secret)})" for kind, secret in held.items())
-        yield Failure(row, f"holds {told}", next(iter(held.values())))
+    for row, by_kind in sorted(secrets.items()):
+        kinds = " and ".join(f"{kind} ({mask(secret)})" for kind, secret in by_kind.items())
+        yield Failure(row, f"holds {kinds}", next(iter(by_kind.values())))

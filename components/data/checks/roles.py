@@ -21,12 +21,12 @@ WORDS = {"s": "system", "u": "user", "a": "assistant", "c": "assistant", "t": "t
 
 def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     """One regular expression over the roles of a row, written as letters."""
-    told: set[int] = set()
+    reported: set[int] = set()
     for name, letters in batch.roles.items():
         wrong = (~letters.str.contains(RULES[name])).fill_null(False).arg_true().to_list()
         for i in wrong:
-            if i not in told:
-                told.add(i)
+            if i not in reported:
+                reported.add(i)
                 yield Failure(i, _problem(name, letters[i], batch.rows[i]))
 
 

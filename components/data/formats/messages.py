@@ -36,5 +36,5 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     if messages[-1]["role"] == "assistant":
         return {"messages": messages} | media
     answered = any(message["role"] == "assistant" for message in messages)
-    kept = extra(raw, column) if messages[-1]["role"] == "user" else {}
-    return {"messages" if answered else "prompt": messages} | kept | media
+    rewards = extra(raw, column) if messages[-1]["role"] == "user" else {}
+    return {"messages" if answered else "prompt": messages} | rewards | media

@@ -30,5 +30,5 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
 def answer(raw: dict[str, Any], column: str) -> rows.Message:
     """The assistant's message; of a list of answers the first, as ms-swift takes it unless told to choose by chance."""
     value = raw[column]
-    said = text({column: value[0]} if isinstance(value, list) and value else raw, column)
-    return {"role": "assistant", "content": said}
+    content = text({column: value[0]} if isinstance(value, list) and value else raw, column)
+    return {"role": "assistant", "content": content}

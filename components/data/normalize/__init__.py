@@ -1,4 +1,4 @@
-"""What the formats share: values with their types checked, messages in any dialect, questions, carried columns."""
+"""Normalisation that the formats share: typed values, messages of any dialect, questions, carried columns."""
 
 from components.data.normalize.carried import CARRIED, carry, extra
 from components.data.normalize.exchange import SYSTEMS, question_messages, split_answer, split_pair, system_of

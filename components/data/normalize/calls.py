@@ -1,4 +1,4 @@
-"""Tool calls and tool declarations, in OpenAI's shape whichever they came in."""
+"""Tool calls and tool declarations, converted to OpenAI's shape."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _LITERAL = ("default", "const")
 
 
 def call(name: Any, arguments: Any, where: str, identity: Any = None) -> Call:
-    """One call, its arguments an object: they may come as JSON, or be absent.
+    """Return one tool call in OpenAI's shape; its arguments may be an object, JSON, or absent.
 
     Raises:
         ValueError: no name, or arguments that are no object.
@@ -24,23 +24,23 @@ def call(name: Any, arguments: Any, where: str, identity: Any = None) -> Call:
         raise ValueError(f"{where} holds a tool call without a name ({describe(name)})")
     what = f"the call of '{key_list([name])}' in {where}"
     if isinstance(arguments, str):
-        written = arguments
+        raw = arguments
         try:
             arguments = orjson.loads(arguments.strip() or "{}")
-            if _LONG_NUMBER.search(written):  # orjson makes a float of an integer over 64 bits
-                arguments = json.loads(written)
+            if _LONG_NUMBER.search(raw):  # orjson makes a float of an integer over 64 bits
+                arguments = json.loads(raw)
         except ValueError as error:
             raise ValueError(f"the arguments of {what} are not JSON ({error}): {describe(arguments)}") from None
     arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict):
         raise ValueError(f"the arguments of {what} must be an object, not {describe(arguments)}")
     identity = {} if identity is None else {"id": identity}
-    made = {**identity, "type": "function", "function": {"name": name, "arguments": arguments}}
-    return writable(made, what)
+    result = {**identity, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return writable(result, what)
 
 
 def calls(value: Any, where: str) -> list[Call]:
-    """OpenAI's `tool_calls`, or bare objects of name and arguments; at least one, a list of them, or JSON of that.
+    """Return tool calls in OpenAI's shape, from one call or a list of them, bare or in that shape, or from JSON.
 
     Raises:
         ValueError: as `call`, and for anything else.
@@ -49,18 +49,18 @@ def calls(value: Any, where: str) -> list[Call]:
     value = value if isinstance(value, list) else [value]
     if not value:
         raise ValueError(f"{where} holds no tool call in its list of them")
-    made = []
+    result = []
     for one in value:
         function = one.get("function") or one if isinstance(one, dict) else None
         if not isinstance(function, dict):
             raise ValueError(f"a tool call of {where} must be an object with name and arguments, not {describe(one)}")
         arguments = next((function[key] for key in ("arguments", "parameters") if function.get(key) is not None), None)
-        made.append(call(function.get("name"), arguments, where, one.get("id")))
-    return made
+        result.append(call(function.get("name"), arguments, where, one.get("id")))
+    return result
 
 
 def tools(value: Any) -> list[dict[str, Any]]:
-    """Declared tools: a list, one object, or JSON of these; bare and Anthropic's become OpenAI's.
+    """Return declared tools in OpenAI's shape, from a list, one object or JSON; bare or Anthropic's are converted.
 
     Raises:
         ValueError: anything else.

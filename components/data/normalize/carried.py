@@ -1,4 +1,4 @@
-"""Columns that go along with a row whatever its format: tools, media, settings, and what a reward may want."""
+"""Carried columns: tools, media, settings and columns for rewards, which go along with a row of any format."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -51,7 +51,7 @@ def _object(value: Any, name: str) -> dict[str, Any]:
 
 
 def extra(raw: dict[str, Any], column: str) -> rows.Row:
-    """`{"extra": …}` with all other columns of a row that asks and does not answer; {} when there are none."""
+    """Return `{"extra": …}` with the columns for rewards, all that no format reads; {} where there are none."""
     read = (column, "_", "history", *SYSTEMS, *CARRIED)  # _ is the name of what is to be left out
-    kept = {name: value for name, value in raw.items() if value is not None and name not in read}
-    return {"extra": writable(kept, "what goes to the rewards")} if kept else {}
+    others = {name: value for name, value in raw.items() if value is not None and name not in read}
+    return {"extra": writable(others, "what goes to the rewards")} if others else {}

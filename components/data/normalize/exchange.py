@@ -1,4 +1,4 @@
-"""A question with what stands before it, and conversations taken apart at their last answer."""
+"""Questions behind their system prompt and history, and conversations split at their last answer."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ SYSTEMS = ("system", "system_prompt")
 
 
 def system_of(raw: dict[str, Any]) -> list[rows.Message]:
-    """The row's own system prompt as a message, or none: a text, or Anthropic's list of text parts."""
+    """Return the row's system prompt, a text or Anthropic's list of text parts, as one message or none."""
     key = next((key for key in SYSTEMS if raw.get(key)), None)
     if key is None:
         return []
-    said = content_of(raw[key], f"'{key}'", {}).text if isinstance(raw[key], list) else text(raw, key)
-    return [{"role": "system", "content": said}] if said else []
+    content = content_of(raw[key], f"'{key}'", {}).text if isinstance(raw[key], list) else text(raw, key)
+    return [{"role": "system", "content": content}] if content else []
 
 
 def question_messages(raw: dict[str, Any], question: str) -> list[rows.Message]:
-    """The system prompt and the history of a row, both optional, then the question.
+    """Return the messages of a question: system prompt and history of the row, both optional, then the question.
 
     Raises:
         ValueError: `system` is no text, or `history` no list of [question, answer].
@@ -37,17 +37,17 @@ def _history(value: Any) -> list[rows.Message]:
         return messages_of(pairs, "history", {})
     if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
         raise ValueError(f"'history' must be a list of [question, answer], not {describe(value)}")
-    turns = [turn for pair in pairs for turn in zip(("user", "assistant"), pair, strict=True)]
-    return [{"role": role, "content": text({"history": said}, "history")} for role, said in turns if said is not None]
+    turns = [turn for pair in pairs for turn in zip(("user", "assistant"), pair, strict=True) if turn[1] is not None]
+    return [{"role": role, "content": text({"history": content}, "history")} for role, content in turns]
 
 
 def _is_pair(pair: Any) -> bool:
     parts = pair if isinstance(pair, list | tuple) and len(pair) == 2 else [0]
-    return all(said is None or isinstance(said, str) for said in parts)
+    return all(content is None or isinstance(content, str) for content in parts)
 
 
 def split_answer(messages: list[rows.Message]) -> tuple[list[rows.Message], list[rows.Message]]:
-    """What was asked, and all that answers the last of it, calls and what tools gave included.
+    """Return the prompt, up to the last question, and all that answers it, tool calls and results included.
 
     Raises:
         ValueError: nothing is asked, or nothing answers.
@@ -65,7 +65,7 @@ def split_answer(messages: list[rows.Message]) -> tuple[list[rows.Message], list
 def split_pair(
     chosen: list[rows.Message], rejected: list[rows.Message]
 ) -> tuple[list[rows.Message], list[rows.Message], list[rows.Message]]:
-    """Two whole conversations as prompt, chosen and rejected: the prompt is what they share (TRL's implicit prompt).
+    """Return prompt, chosen and rejected of two conversations; the prompt is what both share (TRL's implicit prompt).
 
     Raises:
         ValueError: they share no beginning after which both answer.
@@ -79,5 +79,5 @@ def split_pair(
 
 
 def _unweighted(messages: list[rows.Message]) -> list[rows.Message]:
-    """A prompt is not learned from: weights say nothing there."""
+    """Return the messages without weights, which have no meaning in a prompt."""
     return [{k: v for k, v in m.items() if k != "loss_scale"} if "loss_scale" in m else m for m in messages]

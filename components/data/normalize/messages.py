@@ -1,4 +1,4 @@
-"""Lists of messages in any dialect, as canonical messages: OpenAI, Anthropic, ShareGPT, ms-swift."""
+"""Canonical messages from lists in any dialect: OpenAI, Anthropic, ShareGPT, ms-swift."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ _REASONING = ("reasoning_content", "reasoning", "thinking")
 
 
 def messages_of(value: Any, key: str, media: Media) -> list[rows.Message]:
-    """The canonical messages of a list in any dialect, or of its JSON.
+    """Return the canonical messages of a list in any dialect, or of its JSON.
 
     Args:
         media: gets the addresses of the media that content parts hold, under `images`, `videos` and `audios`.
@@ -39,8 +39,8 @@ def messages_of(value: Any, key: str, media: Media) -> list[rows.Message]:
     messages: list[rows.Message] = []
     for number, message in enumerate(value, 1):
         if type(message) is dict and len(message) == 2:  # by far the most, and so the quickest
-            said, content = message.get("role", message.get("from")), message.get("content", message.get("value"))
-            role = ROLES.get(said) if type(said) is str else None
+            name, content = message.get("role", message.get("from")), message.get("content", message.get("value"))
+            role = ROLES.get(name) if type(name) is str else None
             if type(content) is str and role in _CANONICAL:
                 if not content.isascii():
                     content.encode()
@@ -60,61 +60,61 @@ def _add(messages: list[rows.Message], raw: Any, where: str, media: Media) -> No
         return
     content = raw.get("content", raw.get("value"))
     if role == _CALL:
-        _join(messages, _said("assistant", Content("", "", calls(content, where), []), raw, where))
+        _join(messages, _message("assistant", Content("", "", calls(content, where), []), raw, where))
         return
     if role == "tool" and not _is_content(content):
         content = _json(content, where)
-    said = Content("", "", [], []) if content is None else content_of(content, where, media)
-    message = _said(role, said, raw, where)
+    parts = Content("", "", [], []) if content is None else content_of(content, where, media)
+    message = _message(role, parts, raw, where)
     if content is None and message.keys() <= {"role", "content", "name", "loss_scale"}:
         raise ValueError(f"{where} has no content; its keys are {key_list(raw)}")
-    messages += [{"role": "tool"} | result for result in said.results]
-    if said.text or not said.results:
+    messages += [{"role": "tool"} | result for result in parts.results]
+    if parts.text or not parts.results:
         messages.append(message)
 
 
 def _role(raw: dict[str, Any], where: str) -> str | None:
-    """The canonical role; None where neither `role` nor `from` says one."""
+    """Return the canonical role, or None where the message has neither `role` nor `from`."""
     role = raw.get("role", raw.get("from"))
     if role is None:
         return None
     if not isinstance(role, str):
         raise ValueError(f"the role of {where} must be a text, not {describe(role)}")
-    known = ROLES.get(role) or ROLES.get(role.strip().lower().replace("-", "_"))
-    if known is None:
+    canonical = ROLES.get(role) or ROLES.get(role.strip().lower().replace("-", "_"))
+    if canonical is None:
         raise ValueError(f"{where} has an unknown role, {describe(role)}; known are {', '.join(ROLES)}")
-    return known
+    return canonical
 
 
 def _pair(raw: dict[str, Any], where: str) -> list[rows.Message]:
-    """ShareGPT's other dialect: `{human, assistant}`, a question and its answer in one object."""
-    told = [{"role": ROLES[name], "content": text(raw, name, where)} for name in _PAIR if name in raw]
-    if not told:
+    """Return the messages of `{human, assistant}`, ShareGPT's dialect with a question and its answer in one object."""
+    pair = [{"role": ROLES[name], "content": text(raw, name, where)} for name in _PAIR if name in raw]
+    if not pair:
         raise ValueError(f"{where} needs role and content; its keys are {key_list(raw)}")
-    return told
+    return pair
 
 
-def _said(role: str, said: Content, raw: dict[str, Any], where: str) -> rows.Message:
-    message: rows.Message = {"role": role, "content": said.text}
+def _message(role: str, content: Content, raw: dict[str, Any], where: str) -> rows.Message:
+    message: rows.Message = {"role": role, "content": content.text}
     for key in ("name", "tool_call_id"):
         if raw.get(key) and (key == "name" or role == "tool"):
             message[key] = text(raw, key, where)
-    asked = [raw[key] for key in ("tool_calls", "function_call") if raw.get(key)]
+    raw_calls = [raw[key] for key in ("tool_calls", "function_call") if raw.get(key)]
     if role != "assistant":
-        if asked or said.calls:
+        if raw_calls or content.calls:
             raise ValueError(f"{where} is the {role}'s and holds tool calls: only the assistant calls tools")
         return message
-    reasoning = said.reasoning or next((text(raw, key, where) for key in _REASONING if raw.get(key)), "")
+    reasoning = content.reasoning or next((text(raw, key, where) for key in _REASONING if raw.get(key)), "")
     if reasoning:
         message["reasoning_content"] = reasoning
-    if asked or said.calls:
-        message["tool_calls"] = [*said.calls, *(call for value in asked for call in calls(value, where))]
+    if raw_calls or content.calls:
+        message["tool_calls"] = [*content.calls, *(call for value in raw_calls for call in calls(value, where))]
     scale = _loss_scale(raw, where)
     return message if scale is None else message | {"loss_scale": scale}
 
 
 def _join(messages: list[rows.Message], message: rows.Message) -> None:
-    """Calls that follow each other, or what was said before them, are one turn unless they are learned differently."""
+    """Append a message of calls; behind an assistant's message with the same loss scale, merge both into one turn."""
     last = messages[-1] if messages else {}
     if last.get("role") == "assistant" and last.get("loss_scale") == message.get("loss_scale"):
         messages[-1] = last | {"tool_calls": [*last.get("tool_calls", ()), *message["tool_calls"]]}
@@ -123,7 +123,7 @@ def _join(messages: list[rows.Message], message: rows.Message) -> None:
 
 
 def _loss_scale(raw: dict[str, Any], where: str) -> float | None:
-    """ms-swift's `loss` (learned or not) and `loss_scale` (how much), OpenAI's `weight` (either)."""
+    """Return the weight from ms-swift's `loss` (learned or not) and `loss_scale` (how much) or OpenAI's `weight`."""
     scale, loss = raw.get("loss_scale", raw.get("weight")), raw.get("loss")
     if scale is not None and (isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale < 3e38):
         raise ValueError(f"the loss_scale of {where} must be a number, 0 or more, not {describe(scale)}")
@@ -135,7 +135,7 @@ def _loss_scale(raw: dict[str, Any], where: str) -> float | None:
 
 
 def _is_content(value: Any) -> bool:
-    """Whether a tool's answer is a text or a list of parts; anything else is an object that it returned."""
+    """Return whether a tool's answer is a text or a list of parts; any other value is an object."""
     if isinstance(value, list):
         return bool(value) and all(isinstance(part, dict) and "type" in part for part in value)
     return value is None or isinstance(value, str)

@@ -10,7 +10,7 @@ _TEXTS = ("text", "input_text", "output_text")
 
 
 class Content(NamedTuple):
-    """What a content says. `results` are Anthropic's tool results: `{content, tool_call_id}`, the contents texts."""
+    """The parts of a content; `results` are Anthropic's tool results, `{content, tool_call_id}`, as texts."""
 
     text: str
     reasoning: str
@@ -19,13 +19,13 @@ class Content(NamedTuple):
 
 
 def content_of(value: Any, where: str, media: dict[str, list[Any]]) -> Content:
-    """Read a content; each image, video and audio leaves its placeholder in the text, as ms-swift writes them.
+    """Return the parts of a content; each image, video and audio is a placeholder in the text, as in ms-swift.
 
     Args:
         media: gets the addresses of the media, under `images`, `videos` and `audios`.
 
     Raises:
-        ValueError: naming the part and what was found.
+        ValueError: a part is wrong; says which and why.
     """
     if isinstance(value, str):
         return Content(utf8(value), "", [], [])
@@ -70,7 +70,7 @@ def _plain(value: Any, where: str, media: dict[str, list[Any]]) -> str:
 
 
 def _address(part: dict[str, Any], medium: str, where: str) -> Any:
-    """Where the medium is: a URL, a path, a data URL, frames; None when the row's own columns say it."""
+    """Return the address of a medium: URL, path, data URL or frames; None where the row's own columns have it."""
     names = (medium, f"{medium}_url", f"input_{medium}", "source", "url", "path")
     value = next((part[name] for name in names if part.get(name)), None)
     if isinstance(value, dict) and not value.get("bytes"):

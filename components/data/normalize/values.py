@@ -1,4 +1,4 @@
-"""Single values of a row with their types checked; what is wrong is said in one sentence, and short."""
+"""Values of a row with their types checked; each error is one short sentence."""
 
 import ast
 import reprlib
@@ -10,24 +10,24 @@ _QUOTE.maxlevel, _QUOTE.maxdict, _QUOTE.maxlist, _QUOTE.maxstring, _QUOTE.maxoth
 
 
 def describe(value: Any) -> str:
-    """What a value is, for people: `a number (3)`."""
+    """Return the type and a short quote of a value, for people: `a number (3)`."""
     return "null" if value is None else f"{_KINDS.get(type(value), type(value).__name__)} ({_QUOTE.repr(value)})"
 
 
 def key_list(keys: Any, most: int = 20) -> str:
-    """Keys, for people; those that cannot be printed are escaped."""
-    shown = [key if key.isprintable() and len(key) <= 60 else _QUOTE.repr(key) for key in list(keys)[:most]]
-    return ", ".join([*shown, *(["…"] if len(keys) > most else [])]) or "none"
+    """Return a list of keys, for people; keys that cannot be printed are escaped."""
+    names = [key if key.isprintable() and len(key) <= 60 else _QUOTE.repr(key) for key in list(keys)[:most]]
+    return ", ".join([*names, *(["…"] if len(keys) > most else [])]) or "none"
 
 
 def text(row: dict[str, Any], key: str, where: str = "") -> str:
-    """`row[key]`, which must be a text; absent or null is the empty one.
+    """Return the text `row[key]`; absent or null is the empty text.
 
     Args:
         where: what the key belongs to, when it is not a column.
 
     Raises:
-        ValueError: naming the key and what was found; UnicodeEncodeError, which is one, for a lone surrogate.
+        ValueError: the value is no text, or (UnicodeEncodeError) holds a lone surrogate.
     """
     value = row.get(key)
     if value is None:
@@ -39,17 +39,21 @@ def text(row: dict[str, Any], key: str, where: str = "") -> str:
 
 
 def utf8(value: str) -> str:
-    """The text, which UTF-8 knows: UnicodeEncodeError, a ValueError, says that it holds a lone surrogate."""
+    """Return the text, unless UTF-8 cannot write it.
+
+    Raises:
+        UnicodeEncodeError: (a ValueError) the text holds a lone surrogate.
+    """
     if not value.isascii():
         value.encode()
     return value
 
 
 def from_json(value: Any, name: str) -> Any:
-    """A value that may be written as JSON, or as a Python literal, as tables of texts (CSV) have to.
+    """Return a value that may be JSON or a Python literal in a text, as it is in tables of texts (CSV).
 
     Raises:
-        ValueError: a text that is neither.
+        ValueError: the text is neither.
     """
     import orjson
 
@@ -66,10 +70,10 @@ def from_json(value: Any, name: str) -> Any:
 
 
 def writable(value: Any, name: str) -> Any:
-    """The value, which can be written as JSON: no lone surrogates, no integer over 64 bits, no more than 250 levels.
+    """Return the value, unless JSON cannot hold it: lone surrogates, integers over 64 bits, more than 250 levels.
 
     Raises:
-        ValueError: naming the value.
+        ValueError: JSON cannot hold the value.
     """
     import orjson
 

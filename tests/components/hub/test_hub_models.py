@@ -115,6 +115,25 @@ def test_a_model_is_taken_at_a_commit_without_its_pickles_and_then_needs_no_netw
     assert json.loads(away.stdout) == [identity, files]
 
 
+@pytest.mark.parametrize("cached", ["all of it", "a part", "no listing"])
+def test_a_model_that_another_program_has_downloaded_needs_no_network(cached, hub, tmp_path):
+    patterns = ["config.json"] if cached == "a part" else ["*.json", "*.safetensors"]
+    arguments = f"'{MODEL}', revision='{COMMIT}', allow_patterns={patterns}"
+    code = f"from huggingface_hub import snapshot_download; snapshot_download({arguments})"
+    endpoint = f"http://127.0.0.1:{hub.server_port}"
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    if cached == "no listing":  # as clients before 1.0 left it
+        for listing in tmp_path.glob("hf/hub/*/trees/*.json"):
+            listing.unlink()
+    away = take("huggingface", MODEL, COMMIT, NOBODY, tmp_path)
+    if cached == "a part":
+        assert away.returncode == 1 and "does not answer" in away.stderr
+    else:
+        assert away.returncode == 0, away.stderr
+        assert json.loads(away.stdout)[1] == ["config.json", "model.safetensors"]
+
+
 @pytest.mark.parametrize("source", HUBS)
 def test_an_unknown_model_and_an_unknown_revision_are_configuration_errors(source, hub, tmp_path):
     endpoint = f"http://127.0.0.1:{hub.server_port}"

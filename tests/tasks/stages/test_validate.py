@@ -204,7 +204,7 @@ def test_a_failed_expectation_closes_the_gate(tmp_path: Path):
     put(tmp_path, [*GOOD, {"query": "", "response": "x"}, GOOD[0]], VAL)
     (tmp_path / "spool").mkdir()
     verdict = data.run_gate(tmp_path / "data/raw", tmp_path / "spool", {}, Params().validation)
-    verdict.roster.alive[:] = True  # as if the gate had let them through
+    verdict.row_index.clean[:] = True  # as if the gate had let them through
     data.check_expectations(verdict, tmp_path / "docs")
     (reason,) = verdict.reasons
     assert reason.count("does not hold") == 2 and "'empty: No question" in reason and "'duplicate: " in reason

@@ -149,8 +149,8 @@ COCO, VOC = _COCO.split(","), _VOC.split(",")
 
 def coco_detection(raw: Raw) -> Raw:
     """Every object with its name and box."""
-    found = raw["objects"]
-    objects: dict[str, Any] = {"ref": [COCO[number] for number in found["category"]], "bbox": found["bbox"]}
+    annotations = raw["objects"]
+    objects: dict[str, Any] = {"ref": [COCO[number] for number in annotations["category"]], "bbox": annotations["bbox"]}
     response = "\n".join(["<ref-object><bbox>"] * len(objects["ref"]))
     return chat("Task: Object Detection", response, images=raw["images"], objects=objects)
 
@@ -193,12 +193,12 @@ def egoschema(raw: Raw) -> Raw:
 
 def movie_chat(raw: Raw) -> Raw:
     """The first question on the whole video."""
-    asked = raw["global"][0]
-    return chat(asked["question"], asked["answer"], videos=[f"videos/{raw['info']['video_path']}"])
+    questions = raw["global"][0]
+    return chat(questions["question"], questions["answer"], videos=[f"videos/{raw['info']['video_path']}"])
 
 
 def video_chatgpt(raw: Raw) -> Raw | None:
     """The first question that the row has."""
-    asked = [raw.get(key) for key in ("question", "question_1", "question_2")]
-    query = next((text for text in asked if text and text != "None"), None)
+    questions = [raw.get(key) for key in ("question", "question_1", "question_2")]
+    query = next((text for text in questions if text and text != "None"), None)
     return chat(query, raw["answer"], videos=[f"Test_Videos/{raw['video_name']}.mp4"]) if query else None

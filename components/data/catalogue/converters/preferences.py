@@ -35,9 +35,9 @@ _ROLES = {"human": "user", "user": "user", "assistant": "assistant", "gpt": "ass
 
 def hh_rlhf_cn(raw: Raw) -> Raw:
     """A context and two answers, each a turn of `role` and `text`."""
-    said = lambda turn: {"role": _ROLES[turn["role"]], "content": turn["text"]}  # noqa: E731
-    context = [said(turn) for turn in raw["context"]]
-    return {"prompt": context, "chosen": [said(raw["chosen"])], "rejected": [said(raw["rejected"])]}
+    message = lambda turn: {"role": _ROLES[turn["role"]], "content": turn["text"]}  # noqa: E731
+    context = [message(turn) for turn in raw["context"]]
+    return {"prompt": context, "chosen": [message(raw["chosen"])], "rejected": [message(raw["rejected"])]}
 
 
 def orpo_dpo_mix(raw: Raw) -> Raw | None:

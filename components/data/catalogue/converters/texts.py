@@ -98,10 +98,10 @@ def guanaco(raw: Raw) -> Raw | None:
     """Earlier turns lie in `instruction`, behind labels; rows whose turns do not alternate are left out."""
     _, *parts = _LABEL.split(raw["instruction"] or "")
     labels, turns = parts[::2], [turn.strip() for turn in parts[1::2]]
-    asked = [label == "User" for label in labels]
-    if asked != [True, False] * (len(asked) // 2) or not all(turns):
+    is_user = [label == "User" for label in labels]
+    if is_user != [True, False] * (len(is_user) // 2) or not all(turns):
         return None
-    roles = ["user" if user else "assistant" for user in asked]
+    roles = ["user" if user else "assistant" for user in is_user]
     history = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=True)]
     last = chat(raw["input"].removeprefix("User:").strip(), raw["output"])
     return {"messages": history + last["messages"]}

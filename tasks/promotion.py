@@ -1,4 +1,4 @@
-"""Who becomes champion: the registry's candidate and champion, judged on their answers to the same questions."""
+"""Promotion: candidate and champion of the registry, judged on their answers to the same questions."""
 
 from pathlib import Path
 from typing import Any
@@ -15,29 +15,29 @@ MERGED = "merged"
 
 
 def judge(params: Params, paths: Paths, number: int | None = None) -> Verdict:
-    """Judge a candidate against the champion, or against its base while there is no champion.
+    """Return the verdict on a candidate against the champion, or against its base without a champion.
 
-    The candidate is the merged model that was registered last, or version `number`. Quantized variants that were
-    registered with it are judged against it; that is noted and does not decide about it. Answers that were stored with
-    a version count when they are to today's questions; otherwise the model is asked again. Writes reports/gate.json.
+    The candidate is the merged model registered last, or version `number`. Its quantized variants are judged against
+    the candidate; their verdicts are recorded and do not decide about the candidate. Answers stored with a version are
+    used if they are answers to today's questions; otherwise the model is evaluated again. Writes reports/gate.json.
 
     Raises:
-        ConfigError: nothing has been registered.
+        ConfigError: no candidate is registered.
     """
     candidate, champion = _candidate(params, paths, number), _champion(params, paths)
     today = _questions(_evaluations(paths) / f"{MERGED}.json")
     answers = _answers(candidate, today, params, paths)
-    called = f"version {candidate.number}"
+    title = f"version {candidate.number}"
     if champion is None:
         base = read_records(_evaluations(paths) / "base.parquet")
-        verdict = decide(answers, base, params.gate, (called, "the base model"))
+        verdict = decide(answers, base, params.gate, (title, "the base model"))
     elif champion.number == candidate.number:
-        names = (called, "itself")
+        names = (title, "itself")
         gate = params.gate
         verdict = Verdict("promote", "it is the champion already", names, gate.margin, gate.confidence, (), ())
     else:
-        usual = _answers(champion, today, params, paths)
-        verdict = decide(answers, usual, params.gate, (called, f"champion version {champion.number}"))
+        champion_answers = _answers(champion, today, params, paths)
+        verdict = decide(answers, champion_answers, params.gate, (title, f"champion version {champion.number}"))
     registry.annotate(candidate, paths.workspace, _as_tags(verdict))
     variants = {} if number else _judge_variants(answers, today, params, paths)
     _write(verdict, variants, candidate, champion, params, paths)
@@ -47,41 +47,41 @@ def judge(params: Params, paths: Paths, number: int | None = None) -> Verdict:
 def promote(
     params: Params, paths: Paths, force: bool = False, number: int | None = None, why: str = ""
 ) -> Entry | None:
-    """Make the candidate champion if the gate opens, or by `force`; None when it is champion already.
+    """Make the candidate champion if the gate opens, or by `force`; return the move, or None for the champion itself.
 
-    A verdict in reports/gate.json on the same candidate, champion and rules is taken as it is.
+    A verdict in reports/gate.json on the same candidate, champion and rules is used again.
 
     Raises:
-        EvaluationGateError: the gate stays closed, with its reason.
+        EvaluationGateError: the gate stays closed; the message has the reason.
     """
     candidate, champion = _candidate(params, paths, number), _champion(params, paths)
     if champion and champion.number == candidate.number:
         return None
     if not force:
-        known = _known(candidate, champion, params, paths)
-        if not known:
+        verdict = _earlier_verdict(candidate, champion, params, paths)
+        if not verdict:
             judge(params, paths, number)
-            known = read_json(_file(paths))
-        if known["decision"] != "promote":
+            verdict = read_json(_file(paths))
+        if verdict["decision"] != "promote":
             raise EvaluationGateError(
-                f"{candidate.name} version {candidate.number} is not promoted: {known['decision']}: {known['reason']} "
-                "(`martlet promote --force --why …` overrules the gate)"
+                f"{candidate.name} version {candidate.number} is not promoted: "
+                f"{verdict['decision']}: {verdict['reason']} (`martlet promote --force --why …` overrules the gate)"
             )
-        why = why or f"against {known['names'][1]}: {known['reason']}"
+        why = why or f"against {verdict['names'][1]}: {verdict['reason']}"
     over = champion.number if champion else None
     entry = registry.promote(candidate.name, candidate.number, paths.workspace, why or "forced", over)
-    if _known(candidate, champion, params, paths):
+    if _earlier_verdict(candidate, champion, params, paths):
         write_json(_file(paths), {**read_json(_file(paths)), "promoted": True})
     return entry
 
 
 def rollback(params: Params, paths: Paths, to: int | None = None, why: str = "") -> Entry:
-    """Make the champion before this one champion again, or the former champion `to`."""
+    """Make the champion before the present one, or the former champion `to`, champion again; return the move."""
     return registry.rollback(params.registry.registered_model_name, paths.workspace, to, why)
 
 
 def journal(params: Params, paths: Paths) -> list[Entry]:
-    """All moves of the champion, the oldest first."""
+    """Return all moves of the champion, the oldest first."""
     return registry.history(params.registry.registered_model_name, paths.workspace)
 
 
@@ -97,7 +97,7 @@ def _candidate(params: Params, paths: Paths, number: int | None) -> Version:
 
 
 def _registered(paths: Paths) -> dict[str, str]:
-    """Candidate to the hash of its weights, as the stage `register` left them."""
+    """Return the hash of the weights by candidate, as the stage `register` wrote them."""
     try:
         versions = read_json(paths.reports / "registration.json")["versions"]
     except FileNotFoundError:
@@ -110,20 +110,20 @@ def _evaluations(paths: Paths) -> Path:
 
 
 def _questions(report: Path) -> dict[str, str] | None:
-    """Question set to the hash of its questions."""
+    """Return the hash of the questions by question set, or None without a report."""
     if not report.exists():
         return None
     return {name: entry["questions_sha256"] for name, entry in read_json(report)["sets"].items()}
 
 
 def _answers(version: Version, today: dict[str, str] | None, params: Params, paths: Paths) -> list[Record]:
-    """The answers of a version to today's questions: those stored with it, or new ones, which are then stored."""
+    """Return the answers of a version to today's questions: stored with the version, or new and then stored."""
     variant = version.tags["variant"]
     if _questions(version.reports / f"{variant}.json") != today:
         from tasks.stages.evaluate import evaluate_model
 
-        files = {file.stem: file for file in sorted(paths.questions.glob("*.jsonl"))}
-        records = evaluate_model(version.folder, f"version-{version.number}", files, params, paths)
+        questions = {file.stem: file for file in sorted(paths.questions.glob("*.jsonl"))}
+        records = evaluate_model(version.folder, f"version-{version.number}", questions, params, paths)
         write_report(version.reports, variant, records)
     return read_records(version.reports / f"{variant}.parquet")
 
@@ -169,7 +169,7 @@ def _write(
 
 
 def _subject(candidate: Version, champion: Version | None, params: Params) -> dict[str, Any]:
-    """What a verdict is about; another subject needs another verdict."""
+    """Return the subject of a verdict: candidate, champion and rules."""
     return {
         "version": candidate.number,
         "content_sha256": candidate.content,
@@ -178,9 +178,11 @@ def _subject(candidate: Version, champion: Version | None, params: Params) -> di
     }
 
 
-def _known(candidate: Version, champion: Version | None, params: Params, paths: Paths) -> dict[str, Any] | None:
-    """The verdict in reports/gate.json, if it is on this candidate against this champion by these rules."""
+def _earlier_verdict(
+    candidate: Version, champion: Version | None, params: Params, paths: Paths
+) -> dict[str, Any] | None:
+    """Return the verdict in reports/gate.json if its subject is this candidate, champion and rules; else None."""
     if not _file(paths).exists():
         return None
-    known = read_json(_file(paths))
-    return known if known.items() >= _subject(candidate, champion, params).items() else None
+    verdict = read_json(_file(paths))
+    return verdict if verdict.items() >= _subject(candidate, champion, params).items() else None

@@ -83,7 +83,7 @@ def _ask(address: str, model: str) -> str:
 
 
 def _screen(reports: Path, answer: str, seconds: float) -> None:
-    """What a person wants to see at the end: before and after, scores, the served champion, where to go."""
+    """Print answers before and after, scores, the answer of the served champion, and the next commands."""
     from rich.console import Console
     from rich.table import Table
 
@@ -115,12 +115,12 @@ def _screen(reports: Path, answer: str, seconds: float) -> None:
 
 def _candidates(reports: Path) -> list[str]:
     names = [file.stem for file in reports.glob("*.json")]
-    first = [name for name in ("base", "merged") if name in names]
-    return first + sorted(set(names) - set(first))
+    leading = [name for name in ("base", "merged") if name in names]
+    return leading + sorted(set(names) - set(leading))
 
 
 def _examples(reports: Path) -> list[tuple[str, str, str, str]]:
-    """One question of each set, with the base's answer and the fine-tuned model's; one that changed, if any did."""
+    """Return set, question, and the answers of base and fine-tuned model: per set one question, learned if any was."""
     import pyarrow.parquet as parquet
 
     before, after = (parquet.ParquetFile(reports / f"{name}.parquet").read().to_pylist() for name in ("base", "merged"))

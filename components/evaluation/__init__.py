@@ -1,10 +1,10 @@
-"""Evaluation: asking a model questions through EvalScope, and deciding from the answers whether it may be promoted.
+"""Evaluation: the answers of a served model to question sets, by EvalScope, and the decision on its promotion.
 
     records = ask("http://127.0.0.1:8000/v1", "merged", {"skills": Path("data/eval/skills.jsonl")}, Path("logs/x"))
     summary("merged", records)                                # accuracy with Wilson's interval, per set
-    print(decide(records, champion, params.gate))             # promote, refuse or not enough evidence, with the reasons
+    print(decide(records, champion, params.gate))             # promote, refuse, or not enough evidence
 
-An answer scores 1 when it equals the reference but for case, white space and trailing punctuation. A question that
+An answer scores 1 when it equals the reference up to case, white space and trailing punctuation. A question that
 could not be asked or scored is an error, never a wrong answer. `gate.py` explains the statistics.
 """
 

@@ -1,4 +1,4 @@
-"""Asking a served model the questions of several sets, through EvalScope."""
+"""The answers of a served model to the questions of several sets, by EvalScope."""
 
 import contextlib
 import json
@@ -13,9 +13,9 @@ from typing import Any
 from components.errors import ConfigError, MartletError
 
 Record = dict[str, Any]
-"""One answered question: set, item (0-based place in its set), query, answer, reference, score, answer_tokens."""
+"""One answered question: set, item (index in its set, from 0), query, answer, reference, score, answer_tokens."""
 
-POLL_SECONDS = 1.0
+POLL_S = 1.0
 EVALSCOPE_LOG = "logs/eval_log.log"
 
 
@@ -29,15 +29,15 @@ def ask(
     num_proc: int = 16,
     on_progress: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> list[Record]:
-    """Ask every question of every set and score the answers by exact match after normalisation.
+    """Return the answers to every question of every set, scored by exact match after normalisation.
 
     Args:
         api_url: base URL of a server that speaks the OpenAI API, such as `http://127.0.0.1:8000/v1`.
         model_name: the name under which the server knows the model.
-        questions: set name to a JSONL file with `query` and `response` (and `system` if wanted) in each line.
-        work_dir: EvalScope's own folder: its log, predictions, reviews and HTML report. An old one is replaced.
-        generation_config: EvalScope's names, such as max_tokens and temperature.
-        limit: ask only the first so many questions of each set.
+        questions: set name to a JSONL file with `query`, `response` and optionally `system` in each line.
+        work_dir: the folder of EvalScope's log, predictions, reviews and HTML report; an existing folder is replaced.
+        generation_config: generation settings under EvalScope's names, such as max_tokens and temperature.
+        limit: questions asked of each set, from its beginning; None is all.
         num_proc: requests in flight at once.
 
     Returns:
@@ -45,20 +45,19 @@ def ask(
 
     Raises:
         ConfigError: a question file cannot be read.
-        MartletError: the server failed or refused a question, or a score could not be computed. A question is
-            never counted as wrong for such a reason.
+        MartletError: the server failed or refused a question, or a score could not be computed.
     """
-    asked = {name: read_questions(path)[:limit] for name, path in questions.items()}
-    total = sum(map(len, asked.values()))
+    sets = {name: read_questions(path)[:limit] for name, path in questions.items()}
+    total = sum(map(len, sets.values()))
     shutil.rmtree(work_dir, ignore_errors=True)
-    with _printing_to(work_dir / "console.log"):
+    with _output_to(work_dir / "console.log"):
         plugin = _evalscope()
-        _write_questions(asked, work_dir / "questions", plugin.SPLIT)
-        with _watched(work_dir / "predictions" / model_name, model_name, total, on_progress):
-            _run(api_url, model_name, list(asked), work_dir, dict(generation_config or {}), num_proc, plugin.BENCHMARK)
+        _write_questions(sets, work_dir / "questions", plugin.SPLIT)
+        with _progress_reports(work_dir / "predictions" / model_name, model_name, total, on_progress):
+            _run(api_url, model_name, list(sets), work_dir, dict(generation_config or {}), num_proc, plugin.BENCHMARK)
     records = []
     reviews = work_dir / "reviews" / model_name
-    for name, rows in asked.items():
+    for name, rows in sets.items():
         results = _results(reviews / f"{plugin.BENCHMARK}_{name}.jsonl")
         for item, row in enumerate(rows):
             where = f"evaluation of {model_name}: set '{name}', question {item + 1}"
@@ -69,7 +68,11 @@ def ask(
 
 
 def read_questions(path: Path) -> list[dict[str, Any]]:
-    """The questions of a set. Raises ConfigError naming the line that is no JSON object with query and response."""
+    """Return the questions of a set.
+
+    Raises:
+        ConfigError: a line is not a JSON object with query and response, or there are no lines.
+    """
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -85,7 +88,7 @@ def read_questions(path: Path) -> list[dict[str, Any]]:
 
 
 def _evalscope() -> ModuleType:
-    """Import EvalScope, which takes seconds; its log goes to its file alone, and the root logger stays as it was."""
+    """Import EvalScope, which takes seconds, without its changes to the root logger and its log on the screen."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -97,9 +100,9 @@ def _evalscope() -> ModuleType:
     return question_set
 
 
-def _write_questions(asked: Mapping[str, list[dict[str, Any]]], folder: Path, split: str) -> None:
+def _write_questions(sets: Mapping[str, list[dict[str, Any]]], folder: Path, split: str) -> None:
     folder.mkdir(parents=True)
-    for name, rows in asked.items():
+    for name, rows in sets.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{name}_{split}.jsonl").write_text("".join(lines), encoding="utf-8")
 
@@ -138,7 +141,7 @@ def _run(
 
 
 def _results(path: Path) -> dict[int, dict[str, Any]]:
-    """EvalScope's results of one set by the place of the question; the lines stand in the order of completion."""
+    """Return EvalScope's results of one set by the index of the question; the file is in the order of completion."""
     if not path.exists():
         return {}
     lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
@@ -148,7 +151,7 @@ def _results(path: Path) -> dict[int, dict[str, Any]]:
 def _record(row: dict[str, Any], result: dict[str, Any], metric: str, where: str) -> Record:
     answer = result["messages"][-1]
     score = result["sample_score"]["score"]
-    if answer.get("perf_metrics") is None:  # EvalScope hands an error of the server on as if it were the answer
+    if answer.get("perf_metrics") is None:  # EvalScope returns an error of the server as the answer
         raise MartletError(f"{where} was refused by the server: {answer['content']}")
     if score["status"] != "success" or metric not in score["value"]:
         raise MartletError(f"{where} could not be scored: {score['metadata']}")
@@ -162,8 +165,8 @@ def _record(row: dict[str, Any], result: dict[str, Any], metric: str, where: str
 
 
 @contextlib.contextmanager
-def _printing_to(path: Path) -> Generator[None]:
-    """Send what is printed meanwhile, EvalScope's progress bars above all, to a file."""
+def _output_to(path: Path) -> Generator[None]:
+    """Redirect standard output and error, with EvalScope's progress bars, to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         path.open("w", encoding="utf-8") as stream,
@@ -174,18 +177,18 @@ def _printing_to(path: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _watched(
+def _progress_reports(
     predictions: Path, model_name: str, total: int, on_progress: Callable[[dict[str, Any]], None]
 ) -> Generator[None]:
-    """Report how many questions are answered: at the start, about each second, and at the end."""
-    done = threading.Event()
+    """Report the number of answered questions every POLL_S seconds and at the end."""
+    end = threading.Event()
 
     def report() -> None:
         answered = sum(file.read_bytes().count(b"\n") for file in predictions.glob("*.jsonl"))
         on_progress({"candidate": model_name, "step": answered, "total_steps": total})
 
     def watch() -> None:
-        while not done.wait(POLL_SECONDS):
+        while not end.wait(POLL_S):
             report()
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -194,5 +197,5 @@ def _watched(
         yield
         report()
     finally:
-        done.set()
+        end.set()
         watcher.join()

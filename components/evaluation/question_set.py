@@ -1,6 +1,7 @@
-"""What Martlet adds to EvalScope, through its registries: a metric, and `general_qa` scored with it.
+"""Martlet's benchmark in EvalScope's registries: local questions, scored by normalised exact match.
 
-Importing this file imports EvalScope, whose own `general_qa` computes BLEU and ROUGE and ignores any other metric.
+EvalScope's own `general_qa` computes BLEU and ROUGE and ignores any other metric. Importing this file
+imports EvalScope.
 """
 
 import unicodedata
@@ -13,18 +14,18 @@ from evalscope.benchmarks.general_qa.general_qa_adapter import GeneralQAAdapter
 BENCHMARK = "question_set"
 METRIC = "normalized_exact_match"
 SPLIT = "test"
-TRAILING = ".,;:!? 。、"
+TRAILING_PUNCTUATION = ".,;:!? 。、"
 
 
 def normalize(text: str) -> str:
-    """`text` without case, width of characters, runs of white space and trailing punctuation."""
+    """Return `text` with case, character width and white space normalised, without trailing punctuation."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return folded.rstrip(TRAILING) or folded
+    return folded.rstrip(TRAILING_PUNCTUATION) or folded
 
 
 @register_metric(METRIC)
 class NormalizedExactMatch(Metric):
-    """1 when answer and reference are equal after `normalize`, else 0."""
+    """Score 1 where answer and reference are equal after `normalize`, else 0."""
 
     def apply(self, predictions: list[str], references: list[str]) -> list[float]:  # type: ignore[override]
         return [float(normalize(p) == normalize(r)) for p, r in zip(predictions, references, strict=True)]
@@ -44,6 +45,6 @@ class NormalizedExactMatch(Metric):
     )
 )
 class QuestionSet(GeneralQAAdapter):
-    """Reads what `general_qa` reads; scores with the metrics of the registry."""
+    """The format of `general_qa`, scored with the metrics of the registry."""
 
     match_score = DefaultDataAdapter.match_score

@@ -1,4 +1,4 @@
-"""The answers of one candidate, kept whole: what the gate pairs and what a person reads."""
+"""Evaluation reports of one candidate: every answer in Parquet, and a summary in JSON."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 
 
 def wilson(accuracy: float, items: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Two-sided score interval of a proportion (Wilson 1927); inside [0, 1] and sensible at 0 % and 100 %."""
+    """Return the two-sided score interval of a proportion (Wilson 1927), which lies inside [0, 1]."""
     z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
     centre = (accuracy + z2 / (2 * items)) / (1 + z2 / items)
     half = (z2 * (accuracy * (1 - accuracy) / items + z2 / (4 * items**2))) ** 0.5 / (1 + z2 / items)
@@ -21,7 +21,7 @@ def wilson(accuracy: float, items: int, confidence: float = CONFIDENCE) -> tuple
 
 
 def summary(candidate: str, records: Iterable[Record]) -> dict[str, Any]:
-    """Accuracy with its interval, answer length and a hash of the questions, per set in the order asked."""
+    """Return accuracy with its interval, answer length and a hash of the questions, per set."""
     sets = {}
     for name, group in groupby(records, key=lambda record: record["set"]):
         rows = list(group)
@@ -39,7 +39,7 @@ def summary(candidate: str, records: Iterable[Record]) -> dict[str, Any]:
 
 
 def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[str, Any]:
-    """Write `<candidate>.parquet` with every record and `<candidate>.json` with the summary, which is returned."""
+    """Write `<candidate>.parquet` with every record and `<candidate>.json` with the summary; return the summary."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -62,7 +62,7 @@ def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[st
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a `<candidate>.parquet`."""
+    """Return the records of a `<candidate>.parquet`."""
     import pyarrow.parquet as pq
 
     return pq.read_table(path).to_pylist()

@@ -1,4 +1,4 @@
-"""What the gate found, as a value that prints itself for a terminal, Markdown, a notebook and JSON."""
+"""The gate's verdict, with its forms for a terminal, Markdown, a notebook and JSON."""
 
 import html
 from dataclasses import asdict, dataclass
@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class SetVerdict:
-    """One question set: scores and bounds are shares in [0, 1], differences are candidate minus baseline.
+    """The verdict on one question set. Scores are shares in [0, 1], differences are candidate minus baseline.
 
-    `low` and `high` are one-sided bounds, each at the gate's confidence. `lost` and `gained` count the questions that
-    got a lower and a higher score. `p_value` is McNemar's, adjusted by Holm. `suffices` is about how many questions
-    would decide, or None.
+    Attributes:
+        low, high: one-sided bounds of the difference, each at the gate's confidence.
+        lost, gained: questions with a lower and with a higher score.
+        p_value: McNemar's, adjusted by Holm.
+        suffices: the approximate number of questions that would decide, or None.
     """
 
     name: str
@@ -43,7 +45,7 @@ class SetVerdict:
 
 @dataclass(frozen=True)
 class GuardVerdict:
-    """A limit that a candidate must keep whatever its scores are."""
+    """The verdict on a limit that a candidate must keep, whatever its scores."""
 
     name: str
     passed: bool
@@ -58,7 +60,7 @@ class GuardVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision, one line of reason, and everything it rests on. `names` are the candidate's and the baseline's."""
+    """The decision, its reason in one line, and the figures. `names` are those of the candidate and the baseline."""
 
     decision: Literal["promote", "refuse", "not enough evidence"]
     reason: str
@@ -73,15 +75,17 @@ class Verdict:
         return self.decision == "promote"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def _header(self) -> str:
-        allowed, sure = f"{100 * self.margin:g}", f"{100 * self.confidence:g}"
-        return f"{self.names[0]} against {self.names[1]}: {allowed} points may be lost, {sure} % confidence per bound"
+        margin, confidence = f"{100 * self.margin:g}", f"{100 * self.confidence:g}"
+        return (
+            f"{self.names[0]} against {self.names[1]}: {margin} points may be lost, {confidence} % confidence per bound"
+        )
 
     def _table(self) -> list[list[str]]:
         head = ["set", "questions", self.names[1], self.names[0], "difference", "bounds", "lost", "gained", "verdict"]
@@ -105,14 +109,14 @@ class Verdict:
         return [f"guard {'holds' if guard.passed else 'FAILS'}: {guard.reason}" for guard in self.guards]
 
     def lines(self) -> list[str]:
-        """Lines for a terminal, in fixed-width columns."""
+        """Return lines for a terminal, in fixed-width columns."""
         table = self._table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         rows = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
         return [self._header(), *rows, *self._guard_lines(), f"{self.decision}: {self.reason}"]
 
     def markdown(self) -> str:
-        """The same as Markdown, for an artifact."""
+        """Return the verdict in Markdown."""
         head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in self._table()]
         table = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
         guards = [f"- {line}" for line in self._guard_lines()]

@@ -1,14 +1,15 @@
-"""Models under a name, in MLflow's registry: who is champion, who was, and why.
+"""Model versions in MLflow's registry: the present champion, the former champions, and the reason of each move.
 
     version = register("martlet", Path("models/merged"), workspace, reports=[...], tags={...})
     promote("martlet", version.number, workspace, why="passed the gate", over=None)
     rollback("martlet", workspace, why="answers in the wrong language")
 
-- A version is its content: weights are hard-linked once into `mlruns/models/<content hash>/`, and the same weights are
-  the same version, however often they are registered.
-- The aliases `champion`, `previous` and `challenger` say what is served, what was, and what would like to be.
-- Every move of an alias is first written to a journal, which lives as tags on the registered model. A move that was
-  cut short is finished by the next call.
+- A version is its content: weights are hard-linked once into `mlruns/models/<content hash>/`, and equal weights are one
+  version, however often they are registered.
+- The aliases `champion`, `previous` and `challenger` name the version that is served, the version before, and the
+  newest candidate.
+- Every move of an alias is first written to a journal, in tags of the registered model. The next call finishes a move
+  that was interrupted.
 """
 
 from components.registry.journal import Entry, challenge, champion, history, promote, rollback

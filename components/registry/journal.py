@@ -32,7 +32,14 @@ WHY_LENGTH = 2000
 
 @dataclass(frozen=True)
 class Entry:
-    """One move: `promote`, `rollback` or `outside`; version numbers, None where there was none; the time in UTC."""
+    """One move of the champion.
+
+    Attributes:
+        action: `promote`, `rollback`, or `outside` for a move without Martlet.
+        version: number of the champion after the move, or None.
+        previous: number of the version that a rollback returns to, or None.
+        time: in UTC.
+    """
 
     number: int
     action: str
@@ -49,13 +56,13 @@ class Entry:
 
 
 def history(name: str, workspace: Path) -> list[Entry]:
-    """All moves, the oldest first; empty when the name is unknown."""
+    """Return all moves, the oldest first; no moves for an unknown name."""
     with connected(workspace) as client:
         return _entries(_tags_and_aliases(client, name)[0])
 
 
 def champion(name: str, workspace: Path) -> Version | None:
-    """The version that is champion, or None."""
+    """Return the champion, or None."""
     with writing(workspace) as client:
         number = _healed(client, name)[1]
         return lookup(name, workspace, number=number) if number else None
@@ -69,10 +76,10 @@ def challenge(version: Version, workspace: Path) -> None:
 
 
 def promote(name: str, number: int, workspace: Path, why: str, over: int | None) -> Entry | None:
-    """Make a version champion and the champion `previous`; None when it is champion already.
+    """Make a version champion and the present champion `previous`; return the move, or None for the champion itself.
 
     Args:
-        over: the champion that the version was judged against (None: there was none).
+        over: number of the champion that the version was judged against, or None without a champion.
 
     Raises:
         MartletError: no such version, its weights have changed, or the champion is no longer `over`.
@@ -84,7 +91,7 @@ def promote(name: str, number: int, workspace: Path, why: str, over: int | None)
             return None
         if current != over:
             raise MartletError(
-                f"the champion of {name} has changed from {_called(over)} to {_called(current)} since "
+                f"the champion of {name} has changed from {_title(over)} to {_title(current)} since "
                 f"version {number} was judged; judge it again"
             )
         version.verify()
@@ -92,10 +99,10 @@ def promote(name: str, number: int, workspace: Path, why: str, over: int | None)
 
 
 def rollback(name: str, workspace: Path, to: int | None = None, why: str = "") -> Entry:
-    """Return to the champion before this one, or to the former champion `to`.
+    """Make the champion before the present one, or the former champion `to`, champion again; return the move.
 
     Raises:
-        MartletError: there is none, or `to` has never been champion.
+        MartletError: there is no former champion, or `to` has never been champion.
     """
     with writing(workspace) as client:
         entries, current = _healed(client, name)
@@ -103,12 +110,12 @@ def rollback(name: str, workspace: Path, to: int | None = None, why: str = "") -
         line = [number for number in champions(entries) if number in existing]
         former = {entry.version for entry in entries if entry.version in existing} - {current}
         if to is not None and to not in former:
-            known = ", ".join(map(str, sorted(n for n in former if n))) or "there is none"
-            raise MartletError(f"version {to} of {name} is no former champion; former champions: {known}")
-        below = line[:-1] if line and line[-1] == current else line
-        if to is None and not below:
-            raise MartletError(f"nothing to roll back to: {name} has no champion before {_called(current)}")
-        target = below[-1] if to is None else to
+            choice = ", ".join(map(str, sorted(n for n in former if n))) or "there is none"
+            raise MartletError(f"version {to} of {name} is no former champion; former champions: {choice}")
+        earlier = line[:-1] if line and line[-1] == current else line
+        if to is None and not earlier:
+            raise MartletError(f"nothing to roll back to: {name} has no champion before {_title(current)}")
+        target = earlier[-1] if to is None else to
         lookup(name, workspace, number=target).verify()
         after = champions([*entries, _entry(entries, "rollback", target, None, "")])
         previous = [number for number in after[:-1] if number in existing]
@@ -116,7 +123,7 @@ def rollback(name: str, workspace: Path, to: int | None = None, why: str = "") -
 
 
 def champions(entries: list[Entry]) -> list[int]:
-    """The line of champions that a rollback walks back along, the present one last."""
+    """Return the champions that rollbacks return to one after the other, the present champion last."""
     line: list[int] = []
     for entry in entries:
         if entry.version is None:
@@ -130,12 +137,12 @@ def champions(entries: list[Entry]) -> list[int]:
     return line
 
 
-def _called(number: int | None) -> str:
+def _title(number: int | None) -> str:
     return "none" if number is None else f"version {number}"
 
 
 def _tags_and_aliases(client: "MlflowClient", name: str) -> tuple[dict[str, str], dict[str, int]]:
-    """Of the registered model; both empty when there is none."""
+    """Return tags and aliases of the registered model; both are empty without such a model."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -152,7 +159,7 @@ def _entries(tags: dict[str, str]) -> list[Entry]:
 
 
 def _healed(client: "MlflowClient", name: str) -> tuple[list[Entry], int | None]:
-    """The journal and the champion, after a move that was cut short has been finished."""
+    """Finish an interrupted move, record a move from outside, and return the journal and the champion."""
     tags, aliases = _tags_and_aliases(client, name)
     entries = _entries(tags)
     current = aliases.get("champion")
@@ -187,7 +194,7 @@ def _entry(entries: list[Entry], action: str, version: int | None, previous: int
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user without a name, as in a container
         return str(os.getuid())
 
 
@@ -200,21 +207,25 @@ def _move(
     previous: int | None,
     why: str,
 ) -> Entry:
-    """Write one entry, make the move, and read both back: another machine has no part in this one's file lock."""
+    """Write one entry, make the move, and read both back: the file lock does not stop writers on other machines."""
     entry = _entry(entries, action, version, previous, why)
     client.set_registered_model_tag(name, entry.key, json.dumps(asdict(entry), ensure_ascii=False))
     _check(client, name, entry)
     _apply(client, entry, name)
     aliases = _check(client, name, entry)
     if aliases.get("champion") != version:
-        raise MartletError(f"the champion of {name} was moved by somebody else at the same time; look, and try again")
+        raise MartletError(
+            f"the champion of {name} was moved by somebody else at the same time; check it in MLflow, and try again"
+        )
     return entry
 
 
 def _check(client: "MlflowClient", name: str, entry: Entry) -> dict[str, int]:
     tags, aliases = _tags_and_aliases(client, name)
     if _entries(tags)[-1] != entry:
-        raise MartletError(f"somebody else is moving the champion of {name} at the same time; look, and try again")
+        raise MartletError(
+            f"somebody else is moving the champion of {name} at the same time; check it in MLflow, and try again"
+        )
     return aliases
 
 

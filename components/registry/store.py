@@ -1,4 +1,4 @@
-"""The connection to MLflow's registry, and who may write to it."""
+"""Connections to MLflow's registry, for readers and for one writer at a time."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ def connected(workspace: Path) -> Generator["MlflowClient"]:
     """Yield a client of the workspace's MLflow store.
 
     Raises:
-        MartletError: the server does not answer, within about ten seconds, or refuses what it was asked.
+        MartletError: the server does not answer within about ten seconds, or refuses a request.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
@@ -42,7 +42,7 @@ def connected(workspace: Path) -> Generator["MlflowClient"]:
 
 @contextmanager
 def writing(workspace: Path) -> Generator["MlflowClient"]:
-    """`connected`, one writer at a time."""
+    """Yield a client as `connected`, to one writer at a time."""
     from filelock import FileLock
 
     (workspace / "mlruns").mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Model versions by content: weights are kept once, and found again by their hash."""
+"""Model versions by content: weights are stored once, under their hash."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ MODELS = "mlruns/models"
 
 @dataclass(frozen=True)
 class Version:
-    """One registered model: its number, the folder of its weights, and its lineage as tags."""
+    """A registered model: its number, the folder of its weights, and its lineage as tags."""
 
     name: str
     number: int
@@ -31,22 +31,24 @@ class Version:
 
     @property
     def reports(self) -> Path:
-        """The folder of its evaluation reports."""
+        """The folder of the evaluation reports."""
         return self.folder.parent / "reports"
 
     @property
     def content(self) -> str:
-        """Hex sha256 over its weights folder."""
+        """The hex sha256 of the weights folder."""
         return self.tags["content_sha256"]
 
     def verify(self) -> None:
-        """Read the weights and compare them with the hash they were registered by.
+        """Compare the weights with their registered hash.
 
         Raises:
-            MartletError: they are gone or have changed.
+            MartletError: the weights are gone or have changed.
         """
         if not self.folder.is_dir():
-            raise MartletError(f"{self.name} version {self.number}: its weights are gone from {self.folder}")
+            raise MartletError(
+                f"{self.name} version {self.number}: the weights are gone from {self.folder}; register them again"
+            )
         if sha256_tree(self.folder) != self.content:
             raise MartletError(
                 f"{self.name} version {self.number}: the weights in {self.folder} have changed since they were "
@@ -63,35 +65,35 @@ def register(
     description: str | None = None,
     run_id: str | None = None,
 ) -> Version:
-    """Keep `weights` and `reports` below `mlruns/models/`, and give them a version number under `name`.
+    """Store `weights` and `reports` below `mlruns/models/` and return their version under `name`.
 
-    The weights are hard-linked where the file system allows it. Weights that are registered already keep their number;
-    their reports, tags and description are brought up to date.
+    Weights are hard-linked where the file system allows links. Weights that are registered already keep their number;
+    their reports, tags and description are updated.
     """
     content = sha256_tree(weights)
     home = workspace.resolve() / MODELS / content[:16]
-    described = {**(tags or {}), "content_sha256": content}
+    all_tags = {**(tags or {}), "content_sha256": content}
     with writing(workspace) as client:
-        _keep(weights, home / "model")
+        _store(weights, home / "model")
         for report in reports:
             with replacing(home / "reports" / report.name) as temporary:
                 shutil.copyfile(report, temporary)
-        known = client.search_model_versions(f"name = '{name}' and tags.content_sha256 = '{content}'")
-        if known:
-            number = known[0].version
-            for key, value in described.items():
+        existing = client.search_model_versions(f"name = '{name}' and tags.content_sha256 = '{content}'")
+        if existing:
+            number = existing[0].version
+            for key, value in all_tags.items():
                 client.set_model_version_tag(name, number, key, value)
             if description:
                 client.update_model_version(name, number, description)
         else:
             _create_model(client, name)
             source = _source(workspace, home / "model")
-            number = client.create_model_version(name, source, run_id, tags=described, description=description).version
+            number = client.create_model_version(name, source, run_id, tags=all_tags, description=description).version
         return _version(client.get_model_version(name, number), workspace)
 
 
-def _keep(weights: Path, target: Path) -> None:
-    """Hard-link the files of `weights` to `target`: complete or absent. Another device gets a copy."""
+def _store(weights: Path, target: Path) -> None:
+    """Hard-link the files of `weights` to the folder `target`, complete or absent; across devices, copy them."""
     if target.is_dir():
         return
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -111,7 +113,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _source(workspace: Path, folder: Path) -> str:
-    """A file URI, so that any MLflow client finds the weights. Servers refuse those; a scheme of our own passes."""
+    """Return a file URI, which any MLflow client can open; an MLflow server refuses these, so it gets `martlet:`."""
     uri = folder.as_uri()
     return uri.replace("file:", "martlet:", 1) if tracking_uri(workspace).startswith("http") else uri
 
@@ -127,20 +129,20 @@ def _create_model(client: "MlflowClient", name: str) -> None:
 
 
 def lookup(name: str, workspace: Path, *, number: int | None = None, content: str | None = None) -> Version:
-    """The version with this number, or with this content hash.
+    """Return the version with this number, or with this content hash.
 
     Raises:
-        MartletError: there is none, or its weights lie outside the workspace's `mlruns/models/`.
+        MartletError: there is no such version, or its weights lie outside the workspace's `mlruns/models/`.
     """
     with connected(workspace) as client:
-        wanted = f"and version_number = {number}" if number else f"and tags.content_sha256 = '{content}'"
-        found = client.search_model_versions(f"name = '{name}' {wanted}")
-        if not found:
+        condition = f"version_number = {number}" if number else f"tags.content_sha256 = '{content}'"
+        versions = client.search_model_versions(f"name = '{name}' and {condition}")
+        if not versions:
             numbers = sorted(int(v.version) for v in client.search_model_versions(f"name = '{name}'"))
-            known = f"there are {', '.join(map(str, numbers))}" if numbers else "nothing is registered under that name"
-            what = f"version {number}" if number else f"version with content {str(content)[:16]}"
-            raise MartletError(f"{name} has no {what}; {known}")
-        return _version(found[0], workspace)
+            choice = f"there are {', '.join(map(str, numbers))}" if numbers else "nothing is registered under that name"
+            missing = f"version {number}" if number else f"version with content {str(content)[:16]}"
+            raise MartletError(f"{name} has no {missing}; {choice}")
+        return _version(versions[0], workspace)
 
 
 def _version(entity: Any, workspace: Path) -> Version:

@@ -1,14 +1,14 @@
-"""Runs, remembered in MLflow: a run of the pipeline with a child run per stage.
+"""Tracking in MLflow: a run of the pipeline with a child run per stage.
 
-    begin(root, params.model_dump(), "identity, rank 8")   # whoever starts the work writes logs/run.json
-    sidecar = follow(root, workspace)                      # a process of its own tells MLflow while the work goes on
+    begin(root, params.model_dump(), "identity, rank 8")   # the process that starts the work writes logs/run.json
+    sidecar = follow(root, workspace)                      # a process that updates MLflow during the work
     ...
     end(root, "done")
     finish(sidecar, root)
 
-MLflow is told from the files that stages leave in `logs/` and `reports/`, never by a stage: its import costs more than
-most stages, and a server that is away must not fail or delay a training. `sync` may be called at any time and any
-number of times; what MLflow then holds is the same. Only `sync` imports MLflow.
+`sync` copies the files that stages write to `logs/` and `reports/` into MLflow. Stages never import MLflow: the import
+costs more than most stages, and an unreachable server must not fail or delay a training. `sync` is idempotent, and the
+only function that imports MLflow.
 """
 
 from components.tracking.closing import lineage

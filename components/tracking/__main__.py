@@ -1,16 +1,16 @@
-"""`python -m components.tracking ROOT [--workspace W]`: tell MLflow about the run below ROOT until it ends."""
+"""`python -m components.tracking ROOT [--workspace W]`: keep MLflow up to date with the run below ROOT."""
 
 import argparse
 import signal
 from pathlib import Path
 
-from components.tracking.sidecar import tell
+from components.tracking.sidecar import follow_run
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m components.tracking", description=__doc__)
     parser.add_argument("root", type=Path, help="the workspace, work tree or run folder whose logs/ is followed")
     parser.add_argument("--workspace", type=Path, help="the folder that holds mlruns/; by default ROOT")
     arguments = parser.parse_args()
-    # Ctrl-C is for the run's owner; the sidecar sees the run end and says so to MLflow.
+    # Ctrl-C is for the run's owner; the sidecar then sees the end of the run and records it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tell(arguments.root, arguments.workspace or arguments.root)
+    follow_run(arguments.root, arguments.workspace or arguments.root)

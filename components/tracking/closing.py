@@ -1,4 +1,4 @@
-"""What MLflow is told once, when a run has ended: scores, lineage, reports."""
+"""The end of a run in MLflow: scores, lineage, reports."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "killed": "KILLED"}
 REPORTS = ("*.html", "*.png", "*.csv", "*.json", "eval/*.json")
-LARGEST_REPORT = 5 * 1024**2
-"""Bytes. A larger one stays where it is."""
+MAX_REPORT_BYTES = 5 * 1024**2
+"""A larger report is not copied into MLflow."""
 
 
 def close(client: "MlflowClient", parent: "Run", root: Path, run: dict[str, Any]) -> None:
-    """End the MLflow run `parent`, with what the run below `root` has left; a stage that still runs died with it."""
+    """End the MLflow run `parent` with the results below `root`; a stage without an end was killed with the run."""
     identity, ended = parent.info.run_id, milliseconds(run["ended"])
     children = f"tags.`mlflow.parentRunId` = '{identity}' and status = 'RUNNING'"
     for child in client.search_runs([parent.info.experiment_id], children):
@@ -35,14 +35,16 @@ def close(client: "MlflowClient", parent: "Run", root: Path, run: dict[str, Any]
 
 
 def _reports(root: Path, run: dict[str, Any]) -> list[Path]:
-    """The reports of the run. One that did not get to its end has only those that it wrote; others are older."""
-    found = sorted(report for pattern in REPORTS for report in (root / "reports").glob(pattern))
+    """Return the reports to log: all of a run that is done, else the reports written since the run began."""
+    reports = sorted(report for pattern in REPORTS for report in (root / "reports").glob(pattern))
     since = 0 if run["outcome"] == "done" else run["began"]
-    return [report for report in found if report.stat().st_size <= LARGEST_REPORT and report.stat().st_mtime >= since]
+    return [
+        report for report in reports if report.stat().st_size <= MAX_REPORT_BYTES and report.stat().st_mtime >= since
+    ]
 
 
 def lineage(root: Path) -> dict[str, str]:
-    """What the files below `root` were made from: hashes of data and template, base model, where the weights lie."""
+    """Return the lineage of the files below `root` as tags: base model, hashes of data and template, weight folders."""
     tags: dict[str, Any] = {}
     if (root / "data/model.json").exists():
         base = read_json(root / "data/model.json")

@@ -1,24 +1,24 @@
-"""What a person reads first when opening a run in MLflow."""
+"""The description of a run on its page in MLflow."""
 
 from pathlib import Path
 from typing import Any
 
 from components.files import read_json
 
-MARK = {"done": "✓", "failed": "✗", "running": "…"}
+STATUS_MARKS = {"done": "✓", "failed": "✗", "running": "…"}
 
 
 def describe(root: Path, run: dict[str, Any], stages: list[dict[str, Any]]) -> str:
-    """Markdown: what ran and how it ended, the gate's verdict, the next command, scores, times."""
+    """Return Markdown: base, data and outcome, the gate's verdict, the next command, scores, times."""
     base = run["params"].get("model", {}).get("model") or "no model named"
     datasets = ", ".join(run["params"].get("data", {}).get("dataset", [])) or "no data named"
-    done = run.get("outcome") == "done"
+    is_done = run.get("outcome") == "done"
     parts = [
         f"**{_outcome(run)}**: {base}, on {datasets}, by `{run['command']}`",
         f"> {run['message']}" if run.get("message") else "",
-        _verdict(root) if done else "",
+        _verdict(root) if is_done else "",
         f"Next: `{_next(root, run)}`. Files: `{root.resolve()}`",
-        _scores(root) if done else "",
+        _scores(root) if is_done else "",
         _stages(stages),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -34,7 +34,7 @@ def _stages(stages: list[dict[str, Any]]) -> str:
     if not stages:
         return "No stage had anything to do."
     rows = [
-        f"| {stage['stage']} | {MARK[stage['status']]} {stage['status']} | {stage.get('seconds', 0):.1f} |"
+        f"| {stage['stage']} | {STATUS_MARKS[stage['status']]} {stage['status']} | {stage.get('seconds', 0):.1f} |"
         for stage in stages
     ]
     return "\n".join(["| stage | | seconds |", "|---|---|--:|", *rows])
@@ -53,7 +53,7 @@ def _scores(root: Path) -> str:
 
 
 def _gate(root: Path) -> dict[str, Any] | None:
-    """The gate's verdict on what is registered now; None when it has judged nothing or something else."""
+    """Return the gate's verdict on the versions registered now, or None without such a verdict."""
     try:
         gate, registered = read_json(root / "reports/gate.json"), read_json(root / "reports/registration.json")
     except FileNotFoundError:

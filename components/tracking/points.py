@@ -1,4 +1,4 @@
-"""From the numbers in a run's files to MLflow's metrics."""
+"""MLflow metrics from the numbers in a run's files."""
 
 import json
 import re
@@ -9,13 +9,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-NOT_MEASURED = {"time", "step", "total_steps", "eta"}
-BATCH = 1000
-"""MLflow's own limit for one request."""
+NOT_METRICS = {"time", "step", "total_steps", "eta"}
+MAX_METRICS_PER_REQUEST = 1000
+"""MLflow's limit."""
 
 
 def points(prefix: str, values: dict[str, Any], seconds: float, step: int) -> list["Metric"]:
-    """Metrics of the numbers in nested mappings, by path: `{"a": {"b": 1}}` is `prefix/a/b`; time in seconds."""
+    """Return metrics of the numbers in nested mappings: `{"a": {"b": 1}}` is `prefix/a/b`.
+
+    Args:
+        seconds: time of the numbers, since 1970.
+    """
     from mlflow.entities import Metric
 
     numbers = _numbers(values)
@@ -23,29 +27,29 @@ def points(prefix: str, values: dict[str, Any], seconds: float, step: int) -> li
 
 
 def tail(client: "MlflowClient", file: Path, prefix: str, into: list["Run"]) -> int:
-    """Log the lines of a JSONL `file` that have not been logged, to every run of `into`; return the last step in it.
+    """Log the new lines of a JSONL `file` to every run of `into`; return the last step in the file.
 
-    How far that is stands on the first run of `into` as a tag, which is set last: after a crash in between, points
-    are sent again, and MLflow keeps equal points once.
+    A tag on the first run of `into` holds the offset of the next new line. The tag is set last: after a crash, metrics
+    are sent again, and MLflow keeps equal metrics once.
     """
     key = f"martlet.read.{prefix}"
     owner = into[0]
-    at, step = (int(number) for number in owner.data.tags.get(key, "0 0").split())
-    if not file.exists() or file.stat().st_size <= at:
+    offset, step = (int(number) for number in owner.data.tags.get(key, "0 0").split())
+    if not file.exists() or file.stat().st_size <= offset:
         return step
     with file.open("rb") as stream:
-        stream.seek(at)
+        stream.seek(offset)
         text = stream.read()
     text = text[: text.rfind(b"\n") + 1]
-    found: list[Metric] = []
+    metrics: list[Metric] = []
     for line in text.splitlines():
         entry = json.loads(line)
         step = int(entry.get("step", step))
-        found += points(prefix, {k: v for k, v in entry.items() if k not in NOT_MEASURED}, entry["time"], step)
-    for start in range(0, len(found), BATCH):
+        metrics += points(prefix, {k: v for k, v in entry.items() if k not in NOT_METRICS}, entry["time"], step)
+    for start in range(0, len(metrics), MAX_METRICS_PER_REQUEST):
         for run in into:
-            client.log_batch(run.info.run_id, metrics=found[start : start + BATCH])
-    client.set_tag(owner.info.run_id, key, f"{at + len(text)} {step}")
+            client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_METRICS_PER_REQUEST])
+    client.set_tag(owner.info.run_id, key, f"{offset + len(text)} {step}")
     return step
 
 
@@ -60,7 +64,7 @@ def _numbers(values: dict[str, Any]) -> dict[str, float]:
 
 
 def _metric_name(name: str) -> str:
-    """MLflow allows letters, digits, blanks and `_ - . : /`."""
+    """Replace what MLflow does not allow: other than letters, digits, blanks and `_ - . : /`."""
     return re.sub(r"[^/\w.\- :]", "_", name)
 
 

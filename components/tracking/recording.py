@@ -1,4 +1,4 @@
-"""A run for work that nobody began one for."""
+"""A run in MLflow for a stage that DVC runs alone."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from components.tracking.store import sync
 
 @contextmanager
 def recording(root: Path, workspace: Path, params: dict[str, Any]) -> Generator[str]:
-    """Yield the MLflow run that the work inside belongs to: the one going on below `root`, or one made for it.
+    """Yield the id of the MLflow run for the block: the present run below `root`, or a new run.
 
-    For a stage that is run by DVC alone: the run made for it takes in what DVC's earlier stages left in `logs/`.
+    A new run includes the stages that the same `dvc` command has run before.
     """
     if current(root):
         yield sync(root, workspace)
@@ -33,7 +33,7 @@ def recording(root: Path, workspace: Path, params: dict[str, Any]) -> Generator[
 
 
 def _parent_command() -> tuple[float, str]:
-    """When the `dvc` command above this process was started, and what it says; of this process if there is none."""
+    """Return start time and command line of the `dvc` process above this process, or of this process."""
     import psutil
 
     here = psutil.Process()

@@ -1,4 +1,4 @@
-"""Which run the files below a root belong to: `logs/run.json`. No MLflow here."""
+"""The run that the files below a root belong to, in `logs/run.json`; without MLflow."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ Outcome = Literal["done", "failed", "interrupted", "killed"]
 
 
 def begin(root: Path, params: dict[str, Any], name: str | None = None, began: float | None = None) -> str:
-    """Write `logs/run.json` for a run that this process owns; return its id.
+    """Write `logs/run.json` for a run that this process owns; return the run's id.
 
     Args:
         params: the resolved parameters, in groups.
-        name: how the run is called in MLflow; by default its id.
-        began: seconds since 1970; what stages did before that is not part of the run. By default now.
+        name: the run's name in MLflow; by default its id.
+        began: start of the run in seconds since 1970, by default now; earlier stages are not part of the run.
     """
     import psutil
 
@@ -47,7 +47,7 @@ def begin(root: Path, params: dict[str, Any], name: str | None = None, began: fl
 
 
 def commit(root: Path) -> str | None:
-    """The commit that is checked out around `root`; None outside of git."""
+    """Return the commit checked out at `root`, or None outside of git."""
     return _git(root, "rev-parse", "HEAD")
 
 
@@ -60,13 +60,13 @@ def _git(root: Path, *words: str) -> str | None:
 
 
 def end(root: Path, outcome: Outcome, message: str | None = None) -> None:
-    """Note in `logs/run.json` how the run ended, and why."""
+    """Write the outcome of the run and its reason to `logs/run.json`."""
     run = read_json(root / "logs/run.json")
     write_json(root / "logs/run.json", {**run, "ended": round(time.time(), 3), "outcome": outcome, "message": message})
 
 
 def current(root: Path) -> dict[str, Any] | None:
-    """The run below `root` that is going on, or None: it has ended, or its process is gone."""
+    """Return the present run below `root`, or None: the run has ended, or its process is gone."""
     try:
         run = read_json(root / "logs/run.json")
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def current(root: Path) -> dict[str, Any] | None:
 
 
 def owner_lives(run: dict[str, Any]) -> bool:
-    """True while the process that began the run lives. Process numbers repeat, so its start is compared too."""
+    """Return whether the run's process lives. Process ids repeat, so start times are compared too."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""From a run's files to MLflow, any number of times."""
+"""The sync of a run's files into MLflow, idempotent."""
 
 import json
 import logging
@@ -68,7 +68,7 @@ def _connected(workspace: Path) -> Generator["MlflowClient"]:
 
 
 def _parent(client: "MlflowClient", run: dict[str, Any], root: Path, workspace: Path) -> "Run":
-    """The MLflow run of `run`, made if need be, with its parameters."""
+    """Return the MLflow run of `run` with its parameters; create what is missing."""
     from mlflow.entities import Param
 
     experiment = _experiment(client, workspace, run["params"]["tracking"]["experiment_name"])
@@ -121,13 +121,13 @@ def _create(client: "MlflowClient", experiment: str, run: dict[str, Any], root: 
 
 
 def _logs(root: Path, began: float) -> list[Path]:
-    """Log folders of the stages that this run ran, in the order in which they began."""
+    """Return the log folders of the stages of this run, in the order of their start."""
     attempts = [(_attempt(log), log) for log in (root / "logs").iterdir() if log.is_dir()]
     return [log for attempt, log in sorted(attempts) if attempt >= began]
 
 
 def _attempt(log: Path) -> float:
-    """When the stage began in seconds since 1970, by the first thing that it wrote; 0 when it has written nothing."""
+    """Return the start of a stage in seconds since 1970, by the first line of its log, or 0 without a log."""
     try:
         with (log / "progress.jsonl").open(encoding="utf-8") as lines:
             return json.loads(lines.readline())["time"]
@@ -172,7 +172,7 @@ def _stage(client: "MlflowClient", parent: "Run", children: list["Run"], log: Pa
 def _finish(
     client: "MlflowClient", parent: "Run", child: "Run", result: dict[str, Any], prefix: str, step: int
 ) -> None:
-    """Log a stage's result and end it; its parent is told how long it took."""
+    """Log a stage's result, end its child run, and log its duration to the parent."""
     began, seconds = result["began"], result["seconds"]
     client.log_batch(parent.info.run_id, points(prefix, {"seconds": seconds}, began + seconds, 0))
     metrics = {**result.get("metrics", {}), "seconds": seconds}

@@ -1,4 +1,4 @@
-"""How busy the machine is. The names are those that MLflow's page of system metrics shows."""
+"""Samples of the machine's load, under the names of MLflow's page of system metrics."""
 
 import shutil
 import subprocess
@@ -35,7 +35,7 @@ def sampling(file: Path, interval: float = 5.0) -> Generator[None]:
 
 
 def sample() -> dict[str, float]:
-    """CPU and memory of the machine in percent and MB, and of each NVIDIA GPU."""
+    """Return the load and memory of CPU and NVIDIA GPUs, in percent and MB."""
     import psutil
 
     memory = psutil.virtual_memory()

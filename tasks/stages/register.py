@@ -1,4 +1,4 @@
-"""Give the evaluated candidates version numbers in the registry, with where they come from."""
+"""Stage `register`: the evaluated candidates as versions in the registry, with their lineage."""
 
 import json
 from contextlib import nullcontext
@@ -16,11 +16,11 @@ def run(params: Params, paths: Paths) -> Result:
     name, reports = params.registry.registered_model_name, paths.reports / "eval"
     variants = sorted(file.stem for file in reports.glob("*.json") if (paths.quantized / file.stem).is_dir())
     folders = {"merged": paths.merged, **{variant: paths.quantized / variant for variant in variants}}
-    changed = {key: new for key, (_, new) in difference(params).items()}
-    origin = {
+    changed_params = {key: new for key, (_, new) in difference(params).items()}
+    lineage = {
         **tracking.lineage(paths.root),
         "commit": tracking.commit(paths.workspace) or "not in git",
-        "params": json.dumps(changed, ensure_ascii=False),
+        "params": json.dumps(changed_params, ensure_ascii=False),
     }
     with _recording(params, paths) as run_id:
         versions = {}
@@ -32,8 +32,8 @@ def run(params: Params, paths: Paths) -> Result:
                 folder,
                 paths.workspace,
                 reports=[reports / f"{candidate}.json", reports / f"{candidate}.parquet"],
-                tags={**origin, **scores, "variant": candidate},
-                description=_description(candidate, sets, origin),
+                tags={**lineage, **scores, "variant": candidate},
+                description=_description(candidate, sets, lineage),
                 run_id=run_id,
             )
         registry.challenge(versions["merged"], paths.workspace)
@@ -46,16 +46,16 @@ def run(params: Params, paths: Paths) -> Result:
 
 
 def _recording(params: Params, paths: Paths) -> Any:
-    """The MLflow run that the versions belong to; run by DVC alone, the pipeline gets one here."""
+    """Return a context of the MLflow run that the versions belong to; None as its value without tracking."""
     if params.tracking.report_to == "none":
         return nullcontext()
     return tracking.recording(paths.root, paths.workspace, params.model_dump(mode="json"))
 
 
-def _description(candidate: str, sets: dict[str, Any], origin: dict[str, str]) -> str:
-    """Markdown for MLflow's page of the version."""
+def _description(candidate: str, sets: dict[str, Any], lineage: dict[str, str]) -> str:
+    """Return Markdown for the page of the version in MLflow."""
     scores = ", ".join(f"{name} {entry['accuracy']:.1%}" for name, entry in sets.items()) or "not evaluated"
-    return f"**{candidate}**, fine-tuned from {origin.get('base_model', 'an unnamed base')}: {scores}"
+    return f"**{candidate}**, fine-tuned from {lineage.get('base_model', 'an unnamed base')}: {scores}"
 
 
 if __name__ == "__main__":

@@ -43,11 +43,12 @@ def test_loads_with_the_auto_classes_and_generates_from_its_own_config(built: Pa
     assert len(tokenizer) == model.config.vocab_size <= 1024
 
 
-def test_full_size_is_what_the_card_says() -> None:
-    settings = Settings()
-    tokenizer = base._train_tokenizer(list(base._chats(QUICK)), settings)
-    model = base._new_model(tokenizer, settings)
+def test_full_size_is_what_the_card_says(built: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(built)  # fewer steps than the full base, of the same size
     assert 1.5e6 < model.num_parameters() < 2.5e6
+    assert f"{model.num_parameters() / 1e6:.1f} million" in (built / "README.md").read_text()
     config = model.config
     for width in (config.hidden_size, config.intermediate_size, config.num_attention_heads * config.head_dim):
         assert width % 64 == 0

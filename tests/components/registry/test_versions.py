@@ -106,11 +106,19 @@ def test_changed_weights_are_not_promoted(name: str, workspace: Path, tmp_path: 
 def test_a_link_that_cannot_be_made_is_a_copy(
     name: str, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    refusals: list[object] = []
+
+    def refuse(source: object, *_: object) -> None:
+        refusals.append(source)
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    (version,) = some(name, workspace, tmp_path, 1)
+    source = weights(tmp_path / "merged", name)
+    version = register(name, source, workspace)
+    assert len(refusals) == len(list(source.iterdir())) == 2
+    copy = version.folder / "model.safetensors"
+    assert copy.read_text() == name
+    assert copy.stat().st_ino != (source / "model.safetensors").stat().st_ino
     version.verify()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from components.errors import ConfigError, MartletError
 from components.export import QUANTIZERS
+from components.rows import Row, rows_writer, to_arrow
 from tasks.stages import merge, quantize
 from tests.tasks.stages.runs import Run, finished_training
 
@@ -94,3 +96,31 @@ def test_a_variant_that_does_not_quantize_is_an_error(merged: Run, monkeypatch: 
 def test_without_a_merged_model_it_is_one_sentence(tmp_path: Path, merged: Run) -> None:
     with pytest.raises(ConfigError, match="no tokenizer"):
         quantize.run(merged.params, merged.at(tmp_path).paths, "bnb-nf4")
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+OTHER_ROWS: dict[str, Row] = {
+    "preference": {
+        "prompt": [{"role": "user", "content": "Rain?"}],
+        "chosen": [{"role": "assistant", "content": "No"}],
+        "rejected": [{"role": "assistant", "content": "Yes"}],
+    },
+    "tool calls": {
+        "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [CALL]}],
+        "tools": TOOLS,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_ROWS)
+def test_rows_of_every_kind_are_calibrated_on(merged: Run, tmp_path: Path, kind: str) -> None:
+    run = merged.at(tmp_path)
+    shutil.copytree(merged.paths.merged, run.paths.merged)
+    run.paths.clean.mkdir(parents=True)
+    with rows_writer(run.paths.clean / "train.parquet") as writer:
+        writer.write_batch(to_arrow([OTHER_ROWS[kind]] * 3, ["rows.jsonl"] * 3, [0, 1, 2]))
+    quantize.run(run.params, run.paths, "bnb-int8")
+    report = json.loads((run.paths.quantized / "bnb-int8/quantize.json").read_text())
+    assert report["rows"] == 3
+    assert report["against_merged"]["tokens"] > 3

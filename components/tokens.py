@@ -19,12 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from components.errors import MartletError
+from components.files import sha256, sha256_of
 from components.rows import numbers, texts
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "tokenizer.model",
+)  # fmt: skip
+"""Files of a model folder that decide its token ids."""
 IGNORED = -100
 """The label of a token that is not learned: PyTorch's cross entropy leaves it out."""
 
@@ -209,3 +215,8 @@ def _learned(labels: "pa.ListArray") -> "np.ndarray":
     lengths = labels.value_lengths().to_numpy()
     ends = np.cumsum(lengths)
     return before[ends] - before[ends - lengths]
+
+
+def tokenizer_sha256(folder: Path) -> str:
+    """Return one hash over the tokenizer's files, on which training, merging and serving must agree."""
+    return sha256_of({name: sha256(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file()})

@@ -10,7 +10,7 @@ from components.errors import ConfigError, DataGateError
 from components.files import replacing
 from components.inference import GenerationConfig, LocalEngine, infer_dataset
 from tasks.loading import load
-from tasks.stages import methods
+from tasks.stages.paths import plugin_files
 from tasks.target import Target
 
 LOCAL_BACKENDS = ("transformers", "pt")
@@ -36,7 +36,7 @@ def local_engine(target: Target) -> LocalEngine:
         train.torch_dtype,
         train.attn_impl,
         target.params.quantization,
-        methods.external(target.params, Path.cwd()),
+        plugin_files(target.params, Path.cwd()),
     )
     return TransformersEngine(model, tokenizer, generation.max_batch_size, generation.max_model_len)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from components.config import Params
 from components.inference import ENGINES, ServeSettings, bind
 from tasks.loading import load
-from tasks.stages import methods
+from tasks.stages.paths import plugin_files
 from tasks.target import Target
 
 
@@ -27,7 +27,7 @@ def served_name(params: Params) -> str:
 
 def deployed(target: Target, api_key: str | None) -> AbstractContextManager[str]:
     """Serve a model with the engine that `infer_backend` names; enter with the base URL."""
-    params, external = target.params, methods.external(target.params, Path.cwd())
+    params, external = target.params, plugin_files(target.params, Path.cwd())
     settings = ServeSettings(
         load=partial(
             load,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from components.config import Layer, Params, read_flags, read_mapping, read_yaml, resolve
 from components.errors import ConfigError, did_you_mean
 from components.files import is_complete, read_json, replacing_folder, write_json
+from tasks.stages.paths import plugin_files
 
 PARAMETERS = (
     "generation", "run.adapters", "run.merge_lora", "model", "data.use_hf",
@@ -125,13 +126,12 @@ def merged(target: Target, report: Callable[[str], None]) -> Target:
 def _merge(base: Path, adapter: Path, folder: Path, params: Params) -> float:
     """Merge `adapter` into `base` as the stage does; return the largest difference of the logits."""
     from components import export
-    from tasks.stages import methods
     from tasks.stages.merge import merge_into
 
     tokens = adapter.parent / "data/tokens/train.arrow"
     rows = export.token_rows(tokens) if tokens.is_file() else [probe_ids(base)]
     with replacing_folder(folder) as temporary:
-        proof = merge_into(temporary, base, adapter, rows, params.merge, methods.external(params, Path.cwd()))
+        proof = merge_into(temporary, base, adapter, rows, params.merge, plugin_files(params, Path.cwd()))
         write_json(temporary / "merge.json", proof)
         shutil.copy2(adapter / "args.json", temporary)
     return proof["merged"]["max_abs_difference"]

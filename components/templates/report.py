@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.files import read_json, sha256, sha256_of
 from components.templates.chat import ChatTemplate
+from components.tokens import tokenizer_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt", "tokenizer.model",
-)  # fmt: skip
 
 
 class Part(NamedTuple):
@@ -121,8 +117,3 @@ def _template_sha256(folder: Path) -> str:
         return sha256_of(hashes)
     config = folder / "tokenizer_config.json"
     return sha256_of(read_json(config).get("chat_template") if config.is_file() else None)
-
-
-def tokenizer_sha256(folder: Path) -> str:
-    """Return one hash over the tokenizer's files, on which training, merging and serving must agree."""
-    return sha256_of({name: sha256(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file()})

@@ -12,8 +12,7 @@ from components.evaluation import Record, ask, write_report
 from components.files import read_json, write_json, write_text
 from components.inference import ENGINES, ServeSettings
 from tasks.loading import load
-from tasks.stages import methods
-from tasks.stages.paths import Paths
+from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
 
 
@@ -51,8 +50,8 @@ def evaluate_model(
     params: Params,
     paths: Paths,
 ) -> list[Record]:
-    """Serve a model folder under `name` with the engine of `infer_backend`; return its answers to the question files."""
-    engine = ENGINES.load(params.generation.infer_backend, methods.external(params, paths.workspace))
+    """Serve a model folder under `name` with the engine of `infer_backend`; return its answers to the questions."""
+    engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, paths.workspace))
     settings = ServeSettings(load, names=[name], max_batch_size=params.evaluate.eval_num_proc)
     try:
         with _a_core_for_the_clients(), engine.served(folder, [], settings) as url:

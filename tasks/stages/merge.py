@@ -16,8 +16,7 @@ from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.files import MANIFEST, read_json, replacing_folder, write_json, write_text
 from tasks.loading import load
-from tasks.stages import methods
-from tasks.stages.paths import Paths
+from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main
 
 
@@ -25,7 +24,7 @@ def run(params: Params, paths: Paths) -> Result:
     """Write models/merged from models/adapter, the base of data/model.json and a few rows of data/tokens."""
     arguments, identity = read_json(paths.adapter / "args.json"), read_json(paths.model)
     rows = export.token_rows(paths.tokens / "train.arrow")
-    files, base = methods.external(params, paths.workspace), models.folder(identity, paths.workspace)
+    files, base = plugin_files(params, paths.workspace), models.folder(identity, paths.workspace)
     with replacing_folder(paths.merged) as folder:
         proof = merge_into(folder, base, paths.adapter, rows, params.merge, files)
         data, manifest = (read_json(paths.tokens / name) for name in ("template.json", MANIFEST))

@@ -13,37 +13,30 @@ from components.config import Params, difference
 from components.errors import ConfigError
 from components.files import sha256
 from components.plugins import Kind
+from tasks.stages.paths import plugin_files
 
 FAMILIES = ("lora", "loraplus", "galore", "lisa", "quantization", "distributed")
 """Groups of parameters that belong to methods of training."""
 
 
-def external(params: Params, workspace: Path) -> list[Path]:
-    """Return the user's plugin files."""
-    return [workspace / Path(name).expanduser() for name in params.plugins.external_plugins]
-
-
 def used(params: Params, workspace: Path) -> dict[str, Any]:
-    """Return by stage what its methods are made of: `files` (name to sha256), and the families' `parameters` that are
-    not the defaults.
+    """Return by stage what its methods are made of: `files` (name to sha256); for `train` also the `parameters` of the
+    methods' families that are not the defaults, for `template` the `shape` of tokens that training learns from.
 
     Raises:
         ConfigError: there is no such method.
     """
-    files = external(params, workspace)
+    files = plugin_files(params, workspace)
     stages: dict[str, Any] = {stage: {"files": _hashes(pairs, files)} for stage, pairs in _methods(params).items()}
-    stages["train"]["parameters"] = family_parameters(params)
+    changed = difference(params).items()
+    stages["train"]["parameters"] = {name: new for name, (_, new) in changed if name.partition(".")[0] in FAMILIES}
+    stages["template"]["shape"] = training.METHODS.load(params.method.method, files).SHAPE
     return stages
-
-
-def family_parameters(params: Params) -> dict[str, Any]:
-    """Return the parameters of methods' families that are not the defaults: `{"lora.lora_rank": 16}`."""
-    return {name: new for name, (_, new) in difference(params).items() if name.partition(".")[0] in FAMILIES}
 
 
 def problems(params: Params, workspace: Path) -> list[str]:
     """Return what is wrong with the names of methods and the user's files, a sentence each; ours are not imported."""
-    files, sentences = external(params, workspace), []
+    files, sentences = plugin_files(params, workspace), []
     sentences += [f"plugins.external_plugins: '{file}': no such file" for file in files if not file.is_file()]
     files = [file for file in files if file.is_file()]
     for kind, name in dict.fromkeys(pair for pairs in _methods(params).values() for pair in pairs):

@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from components.config import Params
+
 WORKSPACE = "MARTLET_WORKSPACE"
 """Set for stages that run in a work tree of their own: the workspace that relative names and checkpoints belong to."""
+
+
+def plugin_files(params: Params, workspace: Path) -> list[Path]:
+    """Return the user's files of `--external_plugins`, looked up from the workspace."""
+    return [workspace / Path(name).expanduser() for name in params.plugins.external_plugins]
 
 
 @dataclass(frozen=True)

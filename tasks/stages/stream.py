@@ -22,7 +22,7 @@ from components.config import Params
 from components.errors import ERRORS, MartletError
 from components.files import MANIFEST, read_json, write_json
 from components.tokens import ShapeName
-from tasks.stages import fetch, runner, template
+from tasks.stages import fetch, methods, runner, template
 from tasks.stages.paths import Paths
 
 STAGE = "stream"
@@ -167,6 +167,7 @@ def _flow(params: Params, paths: Paths, scratch: Path, pipe: Connection, other: 
 def _tokens(params: Params, paths: Paths, scratch: Path, pipe: Connection, counts: data.GateCounts) -> None:
     scratch.mkdir(parents=True)
     write_json(paths.model, fetch.identity(params, paths))
+    write_json(paths.methods, methods.used(params, paths.workspace))
     folder, custom = paths.root / "data/stream", fetch.custom_files(params, paths)
     commits = data.recorded_commits(folder)
     sources = data.resolve(params.data.dataset, paths.workspace, params.data.use_hf, commits, None, custom)
@@ -195,7 +196,7 @@ class _Encoding:
 
     def __init__(self, params: Params, paths: Paths) -> None:
         self.chat, self.settings = template.chat_template(params, paths), params.template
-        self.shape: ShapeName = template.shape(params, paths)
+        self.shape: ShapeName = template.shape(paths)
         self.fast, self.encoder = True, None
 
     def __call__(self, rows: list[tuple[data.RawRow, dict[str, Any]]], counts: data.GateCounts) -> Any:

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from components import cache, models, templates, training
+from components import cache, models, templates
 from components.config import Params
 from components.files import read_json, replacing_folder, sha256, write_json
 from components.tokens import ShapeName
-from tasks.stages import methods
-from tasks.stages.paths import Paths
+from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
 
 
@@ -20,7 +19,7 @@ def run(params: Params, paths: Paths) -> Result:
             paths.clean,
             tokens,
             chat,
-            shape(params, paths),
+            shape(paths),
             params.template.max_length,
             params.template.truncation_strategy,
             progress(paths, "template"),
@@ -33,22 +32,22 @@ def run(params: Params, paths: Paths) -> Result:
     }
 
 
-def shape(params: Params, paths: Paths) -> ShapeName:
-    """Return the shape of tokens that the training method learns from."""
-    return training.METHODS.load(params.method.method, methods.external(params, paths.workspace)).SHAPE
+def shape(paths: Paths) -> ShapeName:
+    """Return the shape of tokens that the training method learns from, as data/methods.json says."""
+    return read_json(paths.methods)["template"]["shape"]
 
 
 def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
     """Return the chat template of the model in data/model.json with the settings of the parameters."""
     settings = params.template
-    loss_scale = templates.strategy(settings.loss_scale, methods.external(params, paths.workspace))
+    loss_scale = templates.strategy(settings.loss_scale, plugin_files(params, paths.workspace))
     tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
     return templates.ChatTemplate(
         tokenizer,
         settings.system,
         loss_scale,
         settings.enable_thinking,
-        settings.use_chat_template and shape(params, paths) != "text",
+        settings.use_chat_template and shape(paths) != "text",
     )
 
 
@@ -62,10 +61,10 @@ def recipe(params: Params, paths: Paths) -> dict[str, Any]:
     """Return all that decides which tokens a row becomes, by name."""
     code = [f"components.{name}" for name in ("plugins", "rows", "templates", "tokens")]
     return {
-        "shape": shape(params, paths),
+        "shape": shape(paths),
         **templates.identity(models.folder(read_json(paths.model), paths.workspace)),
         **params.template.model_dump(),
-        "methods": methods.used(params, paths.workspace)["template"]["files"],
+        "methods": read_json(paths.methods)["template"]["files"],
         "code": cache.code(*code, "tasks.stages.template"),
         "libraries": cache.versions("transformers", "tokenizers", "jinja2"),
     }

@@ -1,5 +1,6 @@
 """Train an adapter (or all weights) on the tokens; goes on from where it was stopped."""
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,8 @@ from components.errors import ConfigError
 from components.files import read_json, replacing_folder, write_json
 from components.tokens import TokenRows
 from components.training import ranks
-from tasks.stages import methods
-from tasks.stages.paths import Paths
+from tasks.stages import workers
+from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ CODE = (
     "components/training/*.py", "components/training/*/_*.py",
 )  # fmt: skip
 """Files that decide the weights, beside those of the methods in use."""
+IN_METHODS = ("lora", "quantization", "plugins")
+"""Groups of which data/methods.json says what differs from the defaults."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
@@ -68,9 +71,7 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
         )
         if params.distributed.nproc_per_node == 1:
             return work(setup, start)
-        from tasks.stages import workers
-
-        return workers.launch(params, paths, start)
+        return workers.launch("tasks.stages.train", params, paths, start)
 
 
 def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
@@ -79,17 +80,18 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
     Raises:
         ConfigError: there is no such tuner or method, or the tokens are of another shape than the method learns from.
     """
-    files = methods.external(params, paths.workspace)
+    files = plugin_files(params, paths.workspace)
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
     params = training.settled(params, method.LEARNING_RATE)
     groups = ("method", "template", "quantization", "tuner", "lora", "train", "plugins")
     arguments = {"model": read_json(paths.model), **{name: getattr(params, name).model_dump() for name in groups}}
+    methods = read_json(paths.methods)["train"]
     if feed:
         arguments["stream"] = feed.about["arguments"]
     made_of = {
-        **{name: arguments[name] for name in arguments if name not in methods.FAMILIES},
-        "parameters": methods.family_parameters(params),
-        "methods": methods.used(params, paths.workspace)["train"]["files"],
+        **{name: values for name, values in arguments.items() if name not in IN_METHODS},
+        "parameters": methods["parameters"],
+        "methods": methods["files"],
         "data": feed.about["made_of"] if feed else {"tokens": training.tokens_hash(paths.tokens)},
         "code": cache.code_files(*CODE),
         "libraries": cache.versions(*LIBRARIES),
@@ -101,7 +103,7 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
 def work(setup: Setup, start: Path | None) -> Result:
     """Load, train, save: what each process does. The first one writes; the others return an empty result."""
     params, paths = setup.params, setup.paths
-    files = methods.external(params, paths.workspace)
+    files = plugin_files(params, paths.workspace)
     identity = setup.arguments["model"]
     ranks.take_device()
     base = models.folder(identity, paths.workspace)
@@ -154,7 +156,7 @@ def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
     else:
         val = paths.tokens / "val.arrow"
         rows = TokenRows(paths.tokens / "train.arrow")
-        shape = training.METHODS.load(params.method.method, methods.external(params, paths.workspace)).SHAPE
+        shape = training.METHODS.load(params.method.method, plugin_files(params, paths.workspace)).SHAPE
         if rows.shape != shape:
             raise ConfigError(f"method: {params.method.method} learns from {shape} tokens, and these are {rows.shape}")
         if params.train.packing:
@@ -171,4 +173,7 @@ def _probes(rows: Any) -> list[Any]:
 
 
 if __name__ == "__main__":
-    main("train", run)
+    if len(sys.argv) > 1:
+        workers.work(lambda params, paths, start: work(set_up(params, paths), start))
+    else:
+        main("train", run)

@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from components import cache, data, models, templates
+from components import cache, data, models
 from components.config import Params
 from components.errors import DataGateError
 from components.files import MANIFEST, read_json, replacing_folder, sha256, write_json
+from components.tokens import tokenizer_sha256
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
@@ -51,7 +52,7 @@ def made_of(params: Params, paths: Paths) -> dict[str, Any]:
     return {
         "rows": _hashes(paths.raw),
         "questions": _hashes(paths.questions),
-        "special tokens": templates.identity(model)["tokenizer"] if model else None,
+        "special tokens": tokenizer_sha256(model) if model else None,
         **params.validation.model_dump(),
         "code": cache.code("components.data", "components.rows", "tasks.stages.validate"),
     }

@@ -1,6 +1,6 @@
 """Several processes that train together: torchrun starts them, and the stage waits for them and tells why they failed.
 
-`python -m tasks.stages.workers JOB.json` is one of them.
+A process is the stage's own module with a job file as its argument: `python -m tasks.stages.train JOB.json`.
 """
 
 import json
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from components.files import read_json, write_json
 from components.parallel import die_with_parent
 from components.training import ranks
 from tasks import leash
-from tasks.stages import train
 from tasks.stages.environment import prepare_environment
 from tasks.stages.paths import Paths
 
@@ -27,8 +27,9 @@ GRACE_S = 30
 """Seconds that processes have for a checkpoint when the run is stopped."""
 
 
-def launch(params: Params, paths: Paths, start: Path | None) -> dict[str, Any]:
-    """Train in `nproc_per_node` processes of this machine, from the checkpoint `start`; return the first one's result.
+def launch(module: str, params: Params, paths: Paths, start: Path | None) -> dict[str, Any]:
+    """Run `module` in `nproc_per_node` processes of this machine, to train from the checkpoint `start`; return the first
+    process's result.
 
     Raises:
         MartletError: of the process that failed first, with its exit code; or that one died without a word.
@@ -41,7 +42,7 @@ def launch(params: Params, paths: Paths, start: Path | None) -> dict[str, Any]:
     write_json(job, {"params": params.model_dump(mode="json"), "paths": _texts(places), **_texts({"start": start})})
     count = params.distributed.nproc_per_node
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
-    command = [sys.executable, *torchrun, "-m", __name__, str(job)]
+    command = [sys.executable, *torchrun, "-m", module, str(job)]
     with (log / "workers.log").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", leash.__file__, str(GRACE_S), *command],
@@ -87,17 +88,16 @@ def _failure(log: Path, code: int, stopped: bool) -> MartletError:
     return MartletError(f"train: a process died and left no reason (exit code {code}; see {log / 'workers.log'})")
 
 
-def main() -> None:
-    """Train as one of the processes; leave the result, or the reason of a failure, in the stage's log folder."""
+def work(body: Callable[[Params, Paths, Path | None], dict[str, Any]]) -> None:
+    """Be one of the processes: run `body` on the job file, and leave the result of the first process, or the reason of
+    a failure, in the stage's log folder."""
     die_with_parent()
     prepare_environment()
     job = json.loads(Path(sys.argv[1]).read_text())
     paths = Paths(**_paths(job["paths"]))
     log, code = paths.log("train"), 0
     try:
-        result = train.work(
-            train.set_up(Params.model_validate(job["params"]), paths), **_paths({"start": job["start"]})
-        )
+        result = body(Params.model_validate(job["params"]), paths, _paths({"start": job["start"]})["start"])
         if ranks.is_writer():
             write_json(log / "summary.json", result)
     except MartletError as error:
@@ -114,7 +114,3 @@ def _texts(paths: dict[str, Path | None]) -> dict[str, str | None]:
 
 def _paths(texts: dict[str, str | None]) -> dict[str, Any]:
     return {name: Path(text) if text else None for name, text in texts.items()}
-
-
-if __name__ == "__main__":
-    main()

@@ -28,8 +28,9 @@ GRACE_S = 30
 
 
 def launch(module: str, params: Params, paths: Paths, start: Path | None) -> dict[str, Any]:
-    """Run `module` in `nproc_per_node` processes of this machine, to train from the checkpoint `start`; return the first
-    process's result.
+    """Run `module` in `nproc_per_node` processes of this machine, to train from the checkpoint `start`.
+
+    Returns the first process's result.
 
     Raises:
         MartletError: of the process that failed first, with its exit code; or that one died without a word.

@@ -44,6 +44,7 @@ def training_arguments(job: Job) -> dict[str, Any]:
         "dataloader_num_workers": train.dataloader_num_workers,
         "dataloader_pin_memory": accelerated,
         "use_cpu": not accelerated,
+        "ddp_find_unused_parameters": bool(train.callbacks),  # a callback may freeze layers
         "remove_unused_columns": False,
         "label_names": ["labels"],
         "include_num_input_tokens_seen": "non_padding",

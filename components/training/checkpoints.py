@@ -44,7 +44,9 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if old.get(name) != new.get(name):
             part = name.partition(".")[2] if name.startswith(PARTS_BY_NAME) else name
             hashed = _is_hash(old.get(name)) or _is_hash(new.get(name))
-            sentences.append(f"{part} changed" if hashed else f"{part} {old.get(name)} → {new.get(name)}")
+            sentences.append(
+                f"{part} changed" if hashed else f"{part} {old.get(name, 'default')} → {new.get(name, 'default')}"
+            )
     return sentences
 
 
@@ -92,11 +94,12 @@ def choose_start(
     arguments: dict[str, Any],
     resume_from: Path | None,
     say: Callable[[str], None],
+    runs: Path | None = None,
 ) -> Path | None:
     """Return the checkpoint to go on from: `resume_from`, or the newest whole one of this run in `folder`, or None.
 
-    Later checkpoints, and those that are not whole, are removed and said. Where a run that was interrupted beside this
-    one was made of something else, what changed is said.
+    Later checkpoints, and those that are not whole, are removed and said. Where a run of the folder `runs` was
+    interrupted and was made of something else, what changed is said.
 
     Raises:
         ConfigError: `resume_from` is incomplete or of another run, or `folder` holds checkpoints of another run.
@@ -107,7 +110,7 @@ def choose_start(
     if start:
         say(f"going on from {start.name}")
         drop_later(folder, start, say)
-    elif other := _interrupted(folder):
+    elif runs and (other := _interrupted(runs)):
         changed = changes(read_json(other / MANIFEST).get("made_of", {}), made_of)
         say(f"{other.name} of an interrupted run is not used, because {listed(changed)}: training starts anew")
     return start
@@ -134,13 +137,13 @@ def newest_intact(folder: Path, made_of: dict[str, Any], say: Callable[[str], No
     return None
 
 
-def _interrupted(folder: Path) -> Path | None:
-    """Return the newest checkpoint of a run that did not finish, among the folders beside `folder`."""
+def _interrupted(runs: Path) -> Path | None:
+    """Return the newest checkpoint of a run that did not finish, among the folders in `runs`."""
     unfinished = [
         checkpoint
-        for other in folder.parent.glob("*")
-        if other != folder and not (other / FINISHED).exists()
-        for checkpoint in all_in(other)[-1:]
+        for run in runs.glob("*")
+        if not (run / FINISHED).exists()
+        for checkpoint in all_in(run)[-1:]
         if is_complete(checkpoint)
     ]
     return max(unfinished, key=lambda checkpoint: (checkpoint / MANIFEST).stat().st_mtime, default=None)

@@ -58,8 +58,9 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
     resume_from = params.run.resume_from_checkpoint
 
     def say(message: str) -> None:
-        print(message, flush=True)
         progress(paths, "train")({"message": message})
+        if not paths.checkpoints:  # a direct command shows the progress itself
+            print(message, flush=True)
 
     with training.held(setup.checkpoints):
         start = training.choose_start(
@@ -68,6 +69,7 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
             setup.arguments,
             paths.workspace / resume_from if resume_from else None,
             say,
+            None if paths.checkpoints else setup.checkpoints.parent,
         )
         if params.distributed.nproc_per_node == 1:
             return work(setup, start)

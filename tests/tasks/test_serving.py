@@ -28,10 +28,7 @@ def params_of(**flags: object) -> Params:
     return resolve(read_flags({"port": 0, **flags}))
 
 
-def with_users_engine(params: Params) -> Params:
-    """The parameters as if `--infer_backend users_engine` was given; the schema knows only the built-in names."""
-    generation = params.generation.model_copy(update={"infer_backend": "users_engine"})
-    return params.model_copy(update={"generation": generation})
+WITH_USERS_ENGINE = {"infer_backend": "users_engine", "external_plugins": [str(USERS_ENGINE)]}
 
 
 def test_a_deployed_model_answers_under_its_name(tiny_model: Path) -> None:
@@ -42,8 +39,8 @@ def test_a_deployed_model_answers_under_its_name(tiny_model: Path) -> None:
 
 
 def test_a_users_engine_is_deployed(tiny_model: Path) -> None:
-    target = Target(tiny_model, None, with_users_engine(params_of()))
-    with serving.deployed(target, api_key=None, external=[USERS_ENGINE]) as url:
+    target = Target(tiny_model, None, params_of(**WITH_USERS_ENGINE))
+    with serving.deployed(target, api_key=None) as url:
         answer = httpx.post(f"{url}/chat/completions", json=CHAT).json()
     assert answer["choices"][0]["message"]["content"] == ANSWER
 
@@ -52,8 +49,8 @@ def test_a_users_engine_is_evaluated(tiny_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "set.jsonl"
     rows = [{"query": "Who?", "response": ANSWER}, {"query": "What?", "response": "something else"}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    params, paths = with_users_engine(params_of()), Paths(tmp_path, tmp_path)
-    records = evaluate_model(tiny_model, "users", {"set": file}, params, paths, external=[USERS_ENGINE])
+    params, paths = params_of(**WITH_USERS_ENGINE), Paths(tmp_path, tmp_path)
+    records = evaluate_model(tiny_model, "users", {"set": file}, params, paths)
     assert [(record["answer"], record["score"]) for record in records] == [(ANSWER, 1.0), (ANSWER, 0.0)]
 
 

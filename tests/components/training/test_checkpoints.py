@@ -158,11 +158,11 @@ def test_what_changed_since_an_interrupted_run_is_said(whole, tmp_path):
     interrupted = tmp_path / "older"
     shutil.copytree(whole / "checkpoints/checkpoint-4", interrupted / "checkpoint-4")
     messages: list[str] = []
-    assert store.choose_start(tmp_path / "mine", {"run": "b"}, {}, None, messages.append) is None
+    assert store.choose_start(tmp_path / "mine", {"run": "b"}, {}, None, messages.append, tmp_path) is None
     assert messages == ["checkpoint-4 of an interrupted run is not used, because run a → b: training starts anew"]
     tidy(interrupted, [])
     messages.clear()
-    assert store.choose_start(tmp_path / "mine", {"run": "b"}, {}, None, messages.append) is None
+    assert store.choose_start(tmp_path / "mine", {"run": "b"}, {}, None, messages.append, tmp_path) is None
     assert messages == []
 
 

@@ -1,0 +1,113 @@
+"""The examples of docs/plugins, each a file that adds a method with no other file edited, used by the commands."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from components.config import read_flags, resolve
+from components.errors import ConfigError
+from components.files import read_json
+from components.tuners import TUNERS
+from tasks import preflight
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ROOT / "docs/plugins"
+SHORT = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1", "--report_to", "none",
+         "--logging_steps", "1", "--add_version", "false", "--output_dir", "run"]  # fmt: skip
+
+
+def martlet(folder: Path, *words: object, code: int = 0, text: str | None = None) -> str:
+    process = subprocess.run(
+        [sys.executable, "-m", "apps.cli.main", *map(str, words)],
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, input=text, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert process.returncode == code, process.stderr
+    assert "Traceback" not in process.stderr
+    return process.stdout if code == 0 else process.stderr
+
+
+def write_rows(file: Path, rows: list[dict[str, object]]) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_a_tuner_an_optimizer_and_a_callback_of_ones_own(tiny_model: Path, tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", [{"query": f"{n}?", "response": f"it is {n}"} for n in range(44)])
+    files = [PLUGINS / f"{name}.py" for name in ("norms", "signsgd", "countdown")]
+    output = martlet(
+        tmp_path, "sft", "--model", tiny_model, "--dataset", data, "--num_train_epochs", 1, *SHORT,
+        "--external_plugins", *files, "--tuner_type", "norms", "--optimizer", "signsgd", "--callbacks", "countdown",
+    )  # fmt: skip
+    assert "1 steps left" in output
+    report = read_json(tmp_path / "run/reports/train.json")
+    assert report["trainable_parameters"] == 64 * 5 + 2 * 2 * 16
+    assert report["loss"] < report["first_loss"]
+    base, trained = (
+        load_file(tiny_model / "model.safetensors"),
+        load_file(tmp_path / "run/models/adapter/norms.safetensors"),
+    )
+    steps = {round(float(step) * 1e3, 3) for n in trained for step in ((trained[n] - base[n]).abs() / 1e-3).unique()}
+    assert steps != {0.0}  # every weight moved by a sum of steps of one size
+    answer = martlet(
+        tmp_path, "infer", "--adapters", "run/checkpoint-11", "--external_plugins", PLUGINS / "norms.py",
+        "--max_new_tokens", 4, "--temperature", 0, text="7?\n",
+    )  # fmt: skip
+    assert answer.strip()
+
+
+def test_a_method_and_a_quantized_base_of_ones_own(tiny_model: Path, tmp_path: Path) -> None:
+    """DPO by TRL's trainer on our pairs: the first loss is log 2, and the chosen answers win in the end."""
+    data = write_rows(
+        tmp_path / "pairs.jsonl",
+        [{"prompt": [{"role": "user", "content": f"number {n}?"}], "chosen": [{"role": "assistant", "content": "yes"}],
+          "rejected": [{"role": "assistant", "content": "no, never"}]} for n in range(40)],
+    )  # fmt: skip
+    martlet(
+        tmp_path, "sft", "--model", tiny_model, "--dataset", data, "--num_train_epochs", 2, "--learning_rate", 5e-3,
+        "--split_dataset_ratio", 0.1, "--lora_dropout", 0, "--save_steps", 9, *SHORT, "--method", "dpo",
+        "--quant_method", "fp4", "--external_plugins", PLUGINS / "dpo.py", PLUGINS / "fp4.py",
+    )  # fmt: skip
+    history = [json.loads(line) for line in (tmp_path / "run/logs/train/progress.jsonl").read_text().splitlines()]
+    steps = [line for line in history if "loss" in line and "step" in line]
+    assert steps[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
+    assert steps[-1]["loss"] < 0.3
+    assert steps[-1]["rewards/accuracies"] == 1.0
+    assert any("eval_loss" in line for line in history)
+    template = read_json(tmp_path / "run/data/tokens/template.json")
+    assert template["shape"] == "preference"
+    saved = read_json(tmp_path / "run/checkpoint-18/args.json")
+    assert (saved["method"]["method"], saved["quantization"]["quant_method"]) == ("dpo", "fp4")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nothing_of_this_name", r"broken\.py:1: ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("LEARNING_RATE = 1\nx = 1 / 0", r"broken\.py:2: ZeroDivisionError"),
+        ("def wrap(:", r"broken\.py:1: SyntaxError"),
+        ("LEARNING_RATE = 1", r"broken\.py: not a complete tuner: `load`, `merge`, `restore`, `save`, `wrap` missing"),
+        (None, r"broken\.py: no such file"),
+    ],
+)
+def test_a_broken_plugin_is_one_sentence_with_file_and_line(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "broken.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        TUNERS.load("broken", [file])
+
+
+def test_names_of_methods_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    flags = {"tuner_type": "lorra", "optimizer": "adamv", "callbacks": ["lissa"], "method": "sftt", "variants": ["x"],
+             "quant_method": "bmb", "loss_scale": "hermess", "external_plugins": ["nowhere.py"]}  # fmt: skip
+    sentences = preflight.problems(resolve(read_flags(flags)), tmp_path)
+    text = "\n".join(sentences)
+    for word in ("lora", "adamw", "lisa", "sft", "bnb", "hermes"):
+        assert f"did you mean '{word}'?" in text
+    assert "nowhere.py': no such file" in text
+    assert len(sentences) == 8

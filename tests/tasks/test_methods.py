@@ -1,0 +1,65 @@
+"""What a run's methods are made of: their files and parameters, as the stages and the plan see them."""
+
+from pathlib import Path
+
+import pytest
+
+from components.config import read_flags, resolve
+from components.files import write_json
+from tasks.plan import Pipeline
+from tasks.stages import methods
+from tests.flows.toy import make
+
+PIPELINE = """\
+stages:
+  train:
+    cmd: mkdir -p models && echo trained > models/adapter
+    params: [tuner, {data/methods.json: [train]}]
+    outs: [models/adapter]
+"""
+
+
+def used(workspace: Path, **flags: object) -> dict:
+    return methods.used(resolve(read_flags({"model": "m", **flags})), workspace)
+
+
+def test_a_file_that_is_edited_changes_the_stages_that_use_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def weigh(response, query):\n    return [(response, 1.0)]\n")
+    flags = {"external_plugins": ["mine.py"], "loss_scale": "mine"}
+    before = used(tmp_path, **flags)
+    file.write_text("def weigh(response, query):\n    return [(response, 2.0)]\n")
+    after = used(tmp_path, **flags)
+    assert {stage for stage in before if before[stage] != after[stage]} == {"template"}
+    assert set(after["template"]["files"]) == {"training method sft", "loss scale mine"}
+
+
+def test_a_method_that_is_not_used_is_not_there(tmp_path: Path) -> None:
+    assert set(used(tmp_path)["train"]["files"]) == {"training method sft", "tuner lora", "optimizer adamw"}
+    flags = {"tuner_type": "full", "optimizer": "galore", "callbacks": ["lisa"], "galore_rank": 4, "method": "pt"}
+    full = used(tmp_path, **flags)
+    assert set(full["train"]["files"]) == {"training method pt", "tuner full", "optimizer galore", "callback lisa"}
+    assert full["train"]["parameters"] == {"galore.galore_rank": 4}
+    assert full["template"]["shape"] == "text"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    root = make(tmp_path / "toy")
+    (root / "dvc.yaml").write_text(PIPELINE)
+    (root / "params.yaml").write_text("tuner: {tuner_type: lora}\nlora: {lora_rank: 8}\n")
+    return root
+
+
+def test_the_plan_names_methods_and_their_parameters(workspace: Path) -> None:
+    from dvc.repo import Repo
+
+    write_json(workspace / "data/methods.json", used(workspace))
+    with Repo(str(workspace)) as repo:
+        repo.reproduce()
+    assert Pipeline(workspace).plan()[0].why == ()
+    rank = Pipeline(workspace).plan({"lora": {"lora_rank": 16}})[0]
+    assert rank.why == ("lora.lora_rank default → 16",)
+    tuner = Pipeline(workspace).plan({"tuner": {"tuner_type": "ia3"}})[0]
+    assert "params.yaml: tuner.tuner_type lora → ia3" in tuner.why
+    assert "tuner ia3 changed" in tuner.why

@@ -11,7 +11,7 @@ import pytest
 
 from apps.cli.main import COMMANDS
 from apps.cli.main import _Parser as Parser
-from components.config import add_flags, load, parse, read_yaml, resolve
+from components.config import add_flags, load, parse, read_flags, read_yaml, resolve
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
@@ -50,7 +50,8 @@ def test_commands_parse(where: str, words: list[str]) -> None:
     command.add_arguments(parser)
     add_flags(parser, getattr(command, "PARAMETERS", ()))
     if "--help" not in rest:
-        parse(parser, rest)
+        _, values = parse(parser, rest)
+        resolve(read_flags(values))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.config import CANONICAL, LEAVES, Layer, Params
+from components.config import CANONICAL, GROUPS, LEAVES, Layer, Params
 from components.errors import ConfigError, EvaluationGateError, MartletError
 from tasks.claim import claim, private
 from tasks.plan import Changes, Pipeline
@@ -121,9 +121,9 @@ def _change(file: Path, changes: Changes) -> None:
     document = (yaml.load(file) if file.is_file() else None) or {}
     for group, values in changes.items():
         section = document[group] = document.get(group) or {}
-        for mapping in (document, section):
+        for mapping in (document, *(other for name, other in document.items() if name in GROUPS and other)):
             for key in [key for key in mapping if CANONICAL.get(key) in values]:
-                if mapping is document or key not in values:  # written outside its group, or by another of its names
+                if mapping is not section or key not in values:  # outside of its group, or by another of its names
                     del mapping[key]
         section.update(values)
     with file.open("w", encoding="utf-8") as stream:

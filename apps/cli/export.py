@@ -14,13 +14,13 @@ from tasks import target
 
 PARAMETERS = (
     "run.adapters", "run.merge_lora", "model", "data.use_hf", "merge", "plugins",
-    "quantization.quant_method", "quantization.quant_bits",
+    "quantization.quant_method", "quantization.quant_bits", "run.output_dir",
 )  # fmt: skip
 VARIANTS: dict[tuple[str | None, int], str] = {("bnb", 8): "bnb-int8", ("bnb", 4): "bnb-nf4"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output_dir", type=Path, help="the new folder; by default beside the old one")
+    pass
 
 
 def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
@@ -34,5 +34,7 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
     if variant:
         if model.adapter:
             raise ConfigError("an adapter is not quantized by itself: add --merge_lora true")
-        folder, report = target.quantized(model.model, variant, arguments.output_dir)
+        folder, report = target.quantized(
+            model.model, variant, Path(given["output_dir"]) if "output_dir" in given else None
+        )
         print(f"{variant} in {folder}: {report['bytes_before']:,} bytes became {report['bytes_after']:,}")

@@ -114,6 +114,7 @@ def work(setup: Setup, start: Path | None) -> Result:
     )
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
     model = method.wrap(models.prepared(load(), params.quantization, files), params, params.train.seed)
+    save = partial(method.save, base=identity["model"])
     rows, val_rows = _datasets(setup)
     job = training.Job(
         params=params,
@@ -122,7 +123,7 @@ def work(setup: Setup, start: Path | None) -> Result:
         rows=rows,
         val_rows=val_rows,
         checkpoints=setup.checkpoints,
-        save=partial(method.save, base=identity["model"]),
+        save=save,
         restore=method.restore,
         arguments=setup.arguments,
         report=progress(paths, "train"),
@@ -134,7 +135,7 @@ def work(setup: Setup, start: Path | None) -> Result:
     if not ranks.is_writer():
         return {}
     with replacing_folder(paths.adapter) as folder:
-        job.save(model, folder)
+        save(model, folder)
         job.tokenizer.save_pretrained(folder)
         write_json(folder / "args.json", setup.arguments)
         if outcome.parameters <= MAX_CHECKED_PARAMETERS:

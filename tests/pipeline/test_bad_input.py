@@ -255,7 +255,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pa
 @pytest.mark.parametrize(
     ("name", "content", "code", "expected"),
     [
-        ("adapter_model.safetensors", b"cut", 1, "the adapter does not fit the model"),
+        ("adapter_model.safetensors", b"cut", 1, "was the file copied whole?"),
         ("adapter_model.safetensors", None, 2, "there is no adapter_model.safetensors"),
         ("adapter_config.json", b"{", 1, "copy"),
         ("args.json", b"{", 2, "args.json: not the saved arguments of a run"),

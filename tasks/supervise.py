@@ -127,7 +127,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _failure(stage: str, log: Path) -> MartletError:
-    """Return the error in the stage's result.json, or else one made from its output; DVC's exit code has no meaning."""
+    """Return the error in the stage's result.json, or else an error made from the stage's output: DVC exits
+    with the same code for every failure."""
     result = read_json(log / "result.json") if (log / "result.json").is_file() else {}
     if result.get("status") == "failed":
         message = result["message"]
@@ -145,4 +146,4 @@ def _failure(stage: str, log: Path) -> MartletError:
     if number > 0 and stage_lines and (signal.strsignal(number) or "") in stage_lines[-1]:
         stage_lines.pop()  # some shells print the name of the signal
     last = f"; the last line of its log: {stage_lines[-1]}" if stage_lines else ""
-    return MartletError(f"{stage}: {end} and left no reason{last} (see {log / 'output.log'})")
+    return MartletError(f"{stage}: {end} without an error message{last} (see {log / 'output.log'})")

@@ -56,7 +56,7 @@ def in_worktree(workspace: Path, name: str, who: str, changes: Changes) -> Gener
     `.runs/history/NAME` and the tree is removed; after a failure the tree stays, and a run of the same name continues.
 
     Raises:
-        ConfigError: the workspace is not in a git repository, or in one without a commit.
+        ConfigError: the workspace is not in a git repository, or the repository has no commit.
     """
     tree = workspace / RUNS / name
     top, root = _make_tree(workspace, tree)

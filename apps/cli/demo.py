@@ -120,8 +120,8 @@ def _candidates(reports: Path) -> list[str]:
 
 
 def _examples(reports: Path) -> list[tuple[str, str, str, str]]:
-    """Return set, question, and the answers of base and fine-tuned model, for one question of each set: one that only
-    the fine-tuned model answers well, where there is one."""
+    """Return set, question, and the answers of base and fine-tuned model, for one question of each set: a question that
+    only the fine-tuned model answers well, if there is any."""
     import pyarrow.parquet as parquet
 
     before, after = (parquet.ParquetFile(reports / f"{name}.parquet").read().to_pylist() for name in ("base", "merged"))

@@ -59,7 +59,7 @@ def _findings() -> list[tuple[bool | None, str, str]]:
         except PackageNotFoundError:
             findings.append((False, package, "not installed: run `make setup`"))
     findings.append(
-        (shutil.which("git") is not None, "git", shutil.which("git") or "not found: runs with overrides need it")
+        (shutil.which("git") is not None, "git", shutil.which("git") or "not found: runs in worktrees need git")
     )
     workspace = Path("dvc.yaml").is_file() and Path("params.yaml").is_file()
     findings.append(

@@ -48,9 +48,8 @@ def _usage() -> str:
     lines = ["usage: martlet COMMAND …   (martlet COMMAND --help shows its flags)", ""]
     for title, commands in COMMANDS.items():
         lines += [f"{title}:", *(f"  {name:<12} {text}" for name, text in commands.items()), ""]
-    return (
-        "\n".join(lines) + "exit codes: 0 done, 1 failed, 2 configuration, 3 data gate, 4 evaluation gate, 130 stopped"
-    )
+    lines.append("exit codes: 0 done, 1 failed, 2 configuration, 3 data gate, 4 evaluation gate, 130 stopped")
+    return "\n".join(lines)
 
 
 def main() -> None:

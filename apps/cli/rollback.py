@@ -1,4 +1,4 @@
-"""Make the previous champion champion again. A second rollback in a row goes back one more.
+"""Make the previous champion champion again. A second rollback in a row goes back to the champion before.
 
 martlet rollback                         the previous champion
 martlet rollback --to 3 --why "…"        any former champion, by its version number

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tasks.looking import Looked, Sample
 
 MAX_TOKENS_PER_CHARACTER = 4
-"""UTF-8 has at most four bytes a character, and a token at least one."""
+"""UTF-8 has at most four bytes in a character, and a token has at least one byte."""
 
 
 class Piece(NamedTuple):

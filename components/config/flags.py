@@ -64,7 +64,7 @@ def parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.N
     namespace, unknown = parser.parse_known_intermixed_args([_underscored(word) for word in words])
     values = {name: getattr(namespace, name) for name in LEAVES if hasattr(namespace, name)}
     if unknown:
-        # Private in argparse up to Python 3.14, which has no public list of a parser's flags.
+        # Private: argparse has no public list of a parser's flags, as of Python 3.14.
         valid = [option.lstrip("-") for option in parser._option_string_actions]
         names = [word[2:].partition("=")[0] for word in unknown if word.startswith("--")]
         problems = [f"unknown flag --{name}{did_you_mean(name, valid)}" for name in names]

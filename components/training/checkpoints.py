@@ -1,4 +1,4 @@
-"""Checkpoints of a run: which one to resume from, which ones to remove.
+"""Checkpoints of a run: the choice of the checkpoint to resume from, and the removal of others.
 
 A checkpoint is sealed with a manifest as its last file. A checkpoint without a manifest, or with files that differ from
 the manifest, was interrupted while it was written.

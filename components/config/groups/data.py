@@ -34,5 +34,5 @@ class Data(Group):
     shuffle_buffer_size: int = field(1000, "rows of a stream among which the next row is drawn", gt=0)
     columns: Mapping = field({}, 'new names of columns, as JSON: {"text1": "query", "text2": "response"}')
     model_name: Names = field([], "name that replaces {{NAME}} in rows; a second name is for Chinese rows")
-    model_author: Names = field([], "maker that replaces {{AUTHOR}} in rows; a second one is for Chinese rows")
+    model_author: Names = field([], "maker that replaces {{AUTHOR}} in rows; a second maker is for Chinese rows")
     use_hf: bool = field(False, "resolve hub ids on Hugging Face, not on ModelScope")

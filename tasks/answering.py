@@ -8,7 +8,7 @@ from typing import Any
 from components.config import Params
 from components.errors import ConfigError, DataGateError
 from components.files import replacing
-from components.inference import GenerationConfig, LocalEngine, infer_dataset
+from components.inference import ENGINES, GenerationConfig, LocalEngine, infer_dataset
 from tasks.loading import load
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
@@ -20,9 +20,10 @@ def local_engine(target: Target) -> LocalEngine:
     """Load the model into the built-in engine, in this process.
 
     Raises:
-        ConfigError: `infer_backend` names another engine.
+        ConfigError: `infer_backend` names another engine, or none.
     """
     generation, train = target.params.generation, target.params.train
+    ENGINES.file(generation.infer_backend, plugin_files(target.params, Path.cwd()))  # a misspelt name is an error
     if generation.infer_backend not in LOCAL_BACKENDS:
         raise ConfigError(
             f"infer_backend '{generation.infer_backend}' does not run in this process: use --infer_backend transformers"

@@ -151,11 +151,12 @@ def quantized(model: Path, variant: str, output: Path | None) -> tuple[Path, dic
     Raises:
         ConfigError: the new folder exists already.
     """
+    from components import export
     from tasks.stages.quantize import quantize_into
 
     folder = (output or model.with_name(f"{model.name}-{variant}")).resolve()
     if folder.exists():
         raise ConfigError(f"{folder} is there already: remove it, or name another with --output_dir")
     with replacing_folder(folder) as temporary:
-        report = quantize_into(temporary, model, [probe_ids(model)], variant)
+        report = quantize_into(temporary, model, [probe_ids(model)], variant, export.QUANTIZERS.load(variant))
     return folder, report

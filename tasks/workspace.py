@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.config import CANONICAL, LEAVES, Layer, Params
+from components.config import CANONICAL, GROUPS, LEAVES, Layer, Params
 from components.errors import ConfigError, EvaluationGateError, MartletError
 from tasks.claim import claim, git_ignored
 from tasks.plan import Changes, Pipeline
@@ -121,10 +121,15 @@ def _write_changes(file: Path, changes: Changes) -> None:
     yaml.preserve_quotes = True
     document = (yaml.load(file) if file.is_file() else None) or {}
     for group, values in changes.items():
-        section = document[group] = document.get(group) or {}
-        for mapping in (document, section):
+        section = document.get(group)
+        if not isinstance(section, dict):  # absent, or a parameter named like its group: `model: models/base`
+            section = document[group] = {} if section is None else {group: section}
+        groups = {name: mapping for name, mapping in document.items() if name in GROUPS and isinstance(mapping, dict)}
+        for mapping in (document, *groups.values()):
             for key in [key for key in mapping if CANONICAL.get(key) in values]:
-                if mapping is document or key not in values:  # the parameter stands outside its group, or as an alias
+                is_group = mapping is document and key in groups
+                is_in_place = mapping is section and key in values
+                if not (is_group or is_in_place):  # the parameter stands outside its group, or as an alias
                     del mapping[key]
         section.update(values)
     with file.open("w", encoding="utf-8") as stream:

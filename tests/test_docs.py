@@ -1,4 +1,4 @@
-"""Documents do not lie: every recipe validates, every command parses, every link leads somewhere.
+"""Documents do not lie: recipes and YAML validate, commands parse, links lead somewhere, paths and names of code exist.
 
 What the commands do is held by `tests/pipeline`, which runs the tutorial.
 """
@@ -11,7 +11,7 @@ import pytest
 
 from apps.cli.main import COMMANDS
 from apps.cli.main import _Parser as Parser
-from components.config import add_flags, load, parse, read_yaml, resolve
+from components.config import add_flags, load, parse, read_flags, read_yaml, resolve
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
@@ -50,7 +50,8 @@ def test_commands_parse(where: str, words: list[str]) -> None:
     command.add_arguments(parser)
     add_flags(parser, getattr(command, "PARAMETERS", ()))
     if "--help" not in rest:
-        parse(parser, rest)
+        _, values = parse(parser, rest)
+        resolve(read_flags(values))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
@@ -68,5 +69,39 @@ def test_the_default_parameters_validate() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-        assert (document.parent / target).exists(), target
+    for target, heading in re.findall(r"\]\(([^)#:]*)(?:#([\w-]+))?\)", document.read_text()):
+        file = document.parent / target if target else document
+        assert file.exists(), target
+        assert not heading or heading in headings(file.read_text()), f"{target}#{heading}"
+
+
+def headings(text: str) -> set[str]:
+    """The headings of a page, as links name them."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_parameters_in_yaml_validate(document: Path, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    for block in re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL):
+        if not block.startswith("-"):  # an entry of the catalogue, which tests of its own check
+            file.write_text(block)
+            load(file)
+
+
+def code_names(text: str) -> set[tuple[str, str]]:
+    """The paths of the repository in back-quotes, each with the name behind a colon: `tasks/plan.py:Pipeline`."""
+    folders = "apps|benchmarks|components|docs|examples|flows|recipes|tasks|tests"
+    return set(re.findall(rf"`((?:{folders})/[\w./-]*)(?::([\w.]+))?`", text))
+
+
+NAMES = sorted({(d.name, *pair) for d in DOCUMENTS for pair in code_names(d.read_text())})
+
+
+@pytest.mark.parametrize(("where", "path", "name"), NAMES, ids=[f"{w}: {p}:{n}" for w, p, n in NAMES])
+def test_paths_and_names_of_code_exist(where: str, path: str, name: str) -> None:
+    assert (ROOT / path).exists()
+    if name:
+        defined = re.compile(rf"^(?:(?:def|class) {name}\b|{name}\b.* = )", re.MULTILINE)
+        assert defined.search((ROOT / path).read_text()), f"{path} defines no {name}"

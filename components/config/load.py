@@ -74,15 +74,21 @@ def _add(layer: Layer, key: Any, value: Any, where: str, group: str | None = Non
     leaf = CANONICAL.get(str(key))
     full = f"{group}.{key}" if group else str(key)
     if leaf is None:
-        valid = [n for n in CANONICAL if group is None or LEAVES[CANONICAL[n]].group == group]
+        valid = [n for n in CANONICAL if group is None or group in _groups_of(CANONICAL[n])]
         guess = did_you_mean(str(key), valid) or did_you_mean(str(key), [*CANONICAL, *GROUPS])
         layer.problems.append(f"{where}: unknown parameter '{full}'{guess}")
-    elif group and group not in (LEAVES[leaf].group, FORMER_GROUPS.get(LEAVES[leaf].group)):
+    elif group and group not in _groups_of(leaf):
         layer.problems.append(f"{where}: '{key}' does not belong to '{group}' but to '{LEAVES[leaf].group}'")
     elif leaf in layer.values:
         layer.problems.append(f"{where}: '{full}' is given twice, first at {layer.values[leaf].where}")
     else:
         layer.values[leaf] = Setting(value, where)
+
+
+def _groups_of(leaf: str) -> tuple[str | None, ...]:
+    """Return the group of a parameter, and its former group or None."""
+    group = LEAVES[leaf].group
+    return group, FORMER_GROUPS.get(group)
 
 
 def read_flags(values: Mapping[str, Any]) -> Layer:

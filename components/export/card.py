@@ -45,7 +45,7 @@ def model_card(identity: Table, arguments: Table, data: Table, data_sha256: str,
     name = str(identity["model"]).rstrip("/").rpartition("/")[2]
     sections = {
         "Base": identity,
-        "Tuner": arguments["tuner"],
+        "Tuner": {**arguments["tuner"], **arguments.get("lora", {})},
         "Training": arguments["train"],
         "Data": {"sha256": data_sha256, **{key: data[key] for key in DATA}},
         "Results": {key: metrics.get(key) for key in METRICS},

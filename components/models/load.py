@@ -91,7 +91,20 @@ def load_model(
     except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise MartletError(f"{folder}: the weights cannot be loaded: {_first_line(error)}") from error
     _check_fit(folder, report)
+    if quantized:
+        _keep_precision(model)
     return model
+
+
+def _keep_precision(model: "PreTrainedModel") -> None:
+    """Keep bitsandbytes from packing 4-bit weights on a CPU with AVX512-BF16.
+
+    Its first forward pass in evaluation rounds their scales to bfloat16 for good (bitsandbytes 0.50, `Linear4bit`),
+    so that a run with an evaluation would learn otherwise than one without. Goes when packing leaves the weights alone.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def prepared(model: "PreTrainedModel", quantization: Quantization, external: Sequence[Path] = ()) -> "PreTrainedModel":

@@ -7,7 +7,7 @@ the manifest, was interrupted while it was written.
 import fcntl
 import shutil
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,21 @@ def held(folder: Path) -> Generator[None]:
         MartletError: another process trains into the same folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
+    lock = folder / ".lock"
+    with lock.open("w") as stream:
         try:
             # A record lock: the workers of a data loader would inherit any other, and may outlive a killed process.
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise MartletError(f"{folder}: another process trains with the same inputs; wait, or stop it") from None
-        yield
+        try:
+            yield
+        finally:
+            if all(file == lock for file in folder.iterdir()):  # nothing was trained
+                lock.unlink()
+                folder.rmdir()
+                with suppress(OSError):  # other runs have checkpoints there
+                    folder.parent.rmdir()
 
 
 def step_of(folder: Path) -> int:

@@ -87,8 +87,8 @@ def train(job: Job) -> Outcome:
 
 def _sizes(model: Any) -> tuple[int, int]:
     """Return how many parameters the model has, and how many of them are trained."""
-    weights = list(model.parameters())
-    return sum(w.numel() for w in weights), sum(w.numel() for w in weights if w.requires_grad)
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return whole.num_parameters(), whole.num_parameters(only_trainable=True)
 
 
 def _follow_stream(job: Job, stream: Stream) -> None:

@@ -33,7 +33,11 @@ class JobTrainer:
     def __init__(self, job: Job, **kwargs: Any) -> None:
         self.job, self.progress = job, Progress(job)
         callbacks = [CALLBACKS.load(name, job.external).callback(job) for name in job.train.callbacks]
+        dtypes = {name: weight.dtype for name, weight in job.model.named_parameters() if weight.requires_grad}
         super().__init__(model=job.model, callbacks=[self.progress, *callbacks], **kwargs)  # type: ignore[call-arg]
+        for name, dtype in dtypes.items():  # TRL 1.16 rounds the adapters of 4-bit models to bfloat16
+            weight = job.model.get_parameter(name)
+            weight.data = weight.data.to(dtype)
         trainer: Any = self
         trainer.remove_callback(PrinterCallback)
 

@@ -38,7 +38,7 @@ def save(model: "PeftModel", folder: Path, base: str | None = None) -> None:
     if getattr(config, "feedforward_modules", None):
         config.feedforward_modules = sorted(config.feedforward_modules)
     # By default peft asks the hub whether the vocabulary was resized.
-    model.save_pretrained(str(folder), save_embedding_layers=False)
+    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components import export, inference, models, templates, training, tuners
+from components import export, inference, models, training, tuners
 from components.config import Params, difference
 from components.errors import ConfigError
 from components.files import sha256
@@ -55,7 +55,7 @@ def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
     if params.quantization.quant_method:
         loading.append((models.QUANTIZATIONS, params.quantization.quant_method))
     return {
-        "template": [method, *((templates.STRATEGIES, name) for name in _strategies(params))],
+        "template": [method, *_strategies(params)],
         "train": [
             method,
             *loading,
@@ -68,9 +68,15 @@ def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
     }
 
 
-def _strategies(params: Params) -> list[str]:
-    """Return the names of the loss scale's strategies."""
-    return templates.parse(params.template.loss_scale)[1]
+def _strategies(params: Params) -> list[tuple[Kind[Any], str]]:
+    """Return the strategies of the loss scale."""
+    if params.template.loss_scale == "default":
+        return []
+    from components import (
+        templates,
+    )  # which imports NumPy, and whoever asks whether work is to do need not wait for that
+
+    return [(templates.STRATEGIES, name) for name in templates.parse(params.template.loss_scale)[1]]
 
 
 def _hashes(methods: Sequence[tuple[Kind[Any], str]], files: list[Path]) -> dict[str, str]:

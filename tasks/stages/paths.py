@@ -13,7 +13,7 @@ WORKSPACE = "MARTLET_WORKSPACE"
 
 def plugin_files(params: Params, workspace: Path) -> list[Path]:
     """Return the user's files of `--external_plugins`, looked up from the workspace."""
-    return [workspace / Path(name).expanduser() for name in params.plugins.external_plugins]
+    return [(workspace / Path(name).expanduser()).resolve() for name in params.plugins.external_plugins]
 
 
 @dataclass(frozen=True)

@@ -8,27 +8,27 @@ from typing import Any
 from components import export, models
 from components.config import Params
 from components.files import read_json, replacing_folder, write_json
-from tasks.stages.paths import Paths
+from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main
 
 
-def run(params: Params, paths: Paths, variant: str) -> Result:  # noqa: ARG001  # the signature of every stage
+def run(params: Params, paths: Paths, variant: str) -> Result:
     """Write models/quantized/VARIANT from models/merged and a few rows of data/clean."""
-    export.QUANTIZERS.load(variant)  # an unknown variant is an error before anything is loaded
+    quantizer = export.QUANTIZERS.load(variant, plugin_files(params, paths.workspace))
     rows = export.chat_rows(paths.clean / "train.parquet", models.load_tokenizer(paths.merged))
     with replacing_folder(paths.quantized / variant) as folder:
-        report = quantize_into(folder, paths.merged, rows, variant)
+        report = quantize_into(folder, paths.merged, rows, variant, quantizer)
     return {key: report[key] for key in ("quantized_layers", "bytes_before", "bytes_after")} | report["against_merged"]
 
 
-def quantize_into(folder: Path, source: Path, rows: list[list[int]], variant: str) -> dict[str, Any]:
+def quantize_into(
+    folder: Path, source: Path, rows: list[list[int]], variant: str, quantizer: export.Quantizer
+) -> dict[str, Any]:
     """Write a quantized variant of the model folder `source` into `folder`; return the report on `rows` of token ids.
 
     Raises:
-        ConfigError: there is no such variant.
         MartletError: no layer was quantized, or the weights are not smaller.
     """
-    quantizer = export.QUANTIZERS.load(variant)
     expected = export.logits(models.load_model(source), rows)
     quantizer.quantize(source, folder, rows)
     export.copy_companions(source, folder, models.load_tokenizer(source))

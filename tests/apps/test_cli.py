@@ -64,7 +64,7 @@ def test_sft_help_shows_every_parameter_in_groups() -> None:
         (["validate", "recipes/absent.yaml"], 2, "recipes/absent.yaml: no such file"),
         (["infer", "--adapters", "nowhere"], 2, "--adapters nowhere: no such folder"),
         (["infer", "--adapters", "a", "b"], 2, "one folder at a time"),
-        (["infer", "--model", "models/base", "--infer_backend", "vlm"], 2, "did you mean 'vllm'?"),
+        (["infer", "--model", "models/base", "--infer_backend", "vlm"], 2, "no engine 'vlm' (did you mean 'vllm'?)"),
     ],
 )
 def test_mistakes_are_answered_in_words(words: list[str], code: int, expected: str) -> None:
@@ -81,7 +81,10 @@ def test_validate_names_every_missing_file_and_unknown_tuner(tmp_path: Path) -> 
     assert answer.returncode == 2
     assert "data.dataset: dataset 'absent.jsonl': no such file" in answer.stderr
     assert "data.dataset: dataset 'b.parquet': no such file" in answer.stderr
-    assert "tuner.train_type must be one of full, lora, not 'loar' (did you mean 'lora'?)" in answer.stderr
+    assert (
+        "tuner_type: there is no tuner 'loar' (did you mean 'lora'?); choose one of dora, full, ia3, lora"
+        in answer.stderr
+    )
 
 
 def test_doctor_reports_and_changes_nothing(tmp_path: Path) -> None:

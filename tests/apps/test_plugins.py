@@ -17,6 +17,7 @@ from tasks import preflight
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "docs/plugins"
+TRAINED = "run/models/adapter/norms.safetensors"
 SHORT = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1", "--report_to", "none",
          "--logging_steps", "1", "--add_version", "false", "--output_dir", "run"]  # fmt: skip
 
@@ -40,24 +41,19 @@ def test_a_tuner_an_optimizer_and_a_callback_of_ones_own(tiny_model: Path, tmp_p
     data = write_rows(tmp_path / "rows.jsonl", [{"query": f"{n}?", "response": f"it is {n}"} for n in range(44)])
     files = [PLUGINS / f"{name}.py" for name in ("norms", "signsgd", "countdown")]
     output = martlet(
-        tmp_path, "sft", "--model", tiny_model, "--dataset", data, "--num_train_epochs", 1, *SHORT,
+        tmp_path, "sft", "--model", tiny_model, "--dataset", data, "--learning_rate", 0.02, *SHORT,
         "--external_plugins", *files, "--tuner_type", "norms", "--optimizer", "signsgd", "--callbacks", "countdown",
     )  # fmt: skip
-    assert "1 steps left" in output
+    assert "23 steps left" in output
     report = read_json(tmp_path / "run/reports/train.json")
     assert report["trainable_parameters"] == 64 * 5 + 2 * 2 * 16
     assert report["loss"] < report["first_loss"]
-    base, trained = (
-        load_file(tiny_model / "model.safetensors"),
-        load_file(tmp_path / "run/models/adapter/norms.safetensors"),
-    )
-    steps = {round(float(step) * 1e3, 3) for n in trained for step in ((trained[n] - base[n]).abs() / 1e-3).unique()}
-    assert steps != {0.0}  # every weight moved by a sum of steps of one size
-    answer = martlet(
-        tmp_path, "infer", "--adapters", "run/checkpoint-11", "--external_plugins", PLUGINS / "norms.py",
+    base, trained = (load_file(file) for file in (tiny_model / "model.safetensors", tmp_path / TRAINED))
+    assert all(not (trained[name] - base[name]).abs().lt(1e-3).all() for name in trained)
+    martlet(
+        tmp_path, "infer", "--adapters", "run/checkpoint-33", "--external_plugins", PLUGINS / "norms.py",
         "--max_new_tokens", 4, "--temperature", 0, text="7?\n",
     )  # fmt: skip
-    assert answer.strip()
 
 
 def test_a_method_and_a_quantized_base_of_ones_own(tiny_model: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_stage_is_tried_again_as_often_as_it_asks_and_its_limit_is_made(
 
 def test_runs_with_other_parameters_go_on_side_by_side(server: Server, workspace: Path) -> None:
     before = (workspace / "params.yaml").read_bytes()
-    (workspace / "recipe.yaml").write_text("tuner: {lora_rank: 32}\n")
+    (workspace / "recipe.yaml").write_text("lora: {lora_rank: 32}\n")
     errors: list[BaseException] = []
 
     def one(*args: Any) -> None:
@@ -116,7 +116,7 @@ def test_runs_with_other_parameters_go_on_side_by_side(server: Server, workspace
         except BaseException as error:
             errors.append(error)
 
-    runs = [threading.Thread(target=one, args=({"tuner": {"lora_rank": 16}},))]
+    runs = [threading.Thread(target=one, args=({"lora": {"lora_rank": 16}},))]
     runs.append(threading.Thread(target=one, args=({}, "recipe.yaml")))
     for run in runs:
         run.start()
@@ -131,8 +131,8 @@ def test_runs_with_other_parameters_go_on_side_by_side(server: Server, workspace
 
 
 def test_a_misspelt_parameter_stops_the_run_before_it_starts(server: Server, workspace: Path) -> None:
-    with pytest.raises(ConfigError, match=r"tuner\.lora_rnk.*lora_rank"):
-        finetune({"tuner": {"lora_rnk": 16}})
+    with pytest.raises(ConfigError, match=r"lora\.lora_rnk.*lora_rank"):
+        finetune({"lora": {"lora_rnk": 16}})
     assert not (workspace / ".runs").exists()
 
 

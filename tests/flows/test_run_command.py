@@ -63,9 +63,9 @@ def test_a_dry_run_names_parameters_stages_and_reasons_and_touches_nothing(works
     shown = martlet("run", "--dry-run", "lora_rank=16")
     assert shown.returncode == 0, shown.stderr
     for expected in (
-        "tuner.lora_rank",
+        "lora.lora_rank",
         "16  (default 8)",
-        "params.yaml: tuner.lora_rank 8 → 16",
+        "params.yaml: lora.lora_rank 8 → 16",
         "fetch              reused",
     ):
         assert expected in shown.stdout

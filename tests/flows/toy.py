@@ -40,7 +40,7 @@ for out in outs:
 """
 PARAMS = """\
 # what a newcomer changes
-tuner:
+lora:
   lora_rank: 8  # the rank
 merge: {merge_tolerance: 0.01}
 evaluate: {}
@@ -55,7 +55,7 @@ stages:
   train:
     cmd: python stage.py train models/adapter
     deps: [data/raw]
-    params: [tuner]
+    params: [lora]
     outs: [models/adapter]
   merge:
     cmd: python stage.py merge models/merged

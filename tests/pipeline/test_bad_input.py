@@ -90,7 +90,7 @@ def assert_told(answer: subprocess.CompletedProcess[str], code: int, *expected: 
     ("words", "expected"),
     [
         ("--dataset good.jsonl --lora_rnk 3", ["unknown flag --lora_rnk (did you mean 'lora_rank'?)"]),
-        ("--dataset good.jsonl --lora_rank x", ["--lora_rank: tuner.lora_rank", "valid integer", "not 'x'"]),
+        ("--dataset good.jsonl --lora_rank x", ["--lora_rank: lora.lora_rank", "valid integer", "not 'x'"]),
         ("--dataset good.jsonl --lerning_rate 1 --seed x", ["2 problems", "'learning_rate'", "--seed: train.seed"]),
         (
             "--dataset god.jsonl --train_type lorra",
@@ -291,8 +291,8 @@ def test_a_folder_that_is_no_workspace(tmp_path: Path, command: str) -> None:
     ("words", "expected"),
     [
         ("lora_rnk=3 seed=x", ["2 problems", "did you mean 'lora_rank'?"]),
-        ("train_type=loraa", ["must be one of full, lora, not 'loraa' (did you mean 'lora'?)"]),
-        ("variants=[bnb-int9]", ["must be one of bnb-int8, bnb-nf4, not 'bnb-int9'"]),
+        ("train_type=loraa", ["there is no tuner 'loraa' (did you mean 'lora'?)"]),
+        ("variants=[bnb-int9]", ["there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?)"]),
         ("recipes/absent.yaml", ["recipes/absent.yaml: no such file"]),
     ],
 )

@@ -73,14 +73,14 @@ def test_dvc_commands_work(command: str, workspace: Workspace, demo: Ran) -> Non
 
 
 def test_a_dry_run_tells_what_one_parameter_would_run(workspace: Workspace, demo: Ran) -> None:
-    answer = workspace.run("martlet run --dry-run tuner.lora_rank=16")
+    answer = workspace.run("martlet run --dry-run lora.lora_rank=16")
     assert answer.returncode == 0, answer.stderr
     lines = {line.split()[0]: line for line in answer.stdout.splitlines() if line.strip()}
     for stage in ("fetch", "validate", "template"):
         assert "reused" in lines[stage], answer.stdout
     for stage in ("train", "merge", "quantize@bnb-int8", "evaluate", "register"):
         assert "run" in lines[stage], answer.stdout
-    assert "params.yaml: tuner.lora_rank 8 → 16" in answer.stdout
+    assert "lora.lora_rank 8 → 16" in answer.stdout
 
 
 def test_broken_data_stop_the_run_and_leave_the_champion(workspace: Workspace, demo: Ran) -> None:

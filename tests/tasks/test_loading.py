@@ -26,7 +26,7 @@ def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
     folder = tmp_path_factory.mktemp("adapter") / "adapter"
     get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), config).save_pretrained(folder)
-    arguments = {"model": {"model": str(tiny_model)}, "tuner": {"train_type": "lora"}}
+    arguments = {"model": {"model": str(tiny_model)}, "tuner": {"tuner_type": "lora"}}
     (folder / "args.json").write_text(json.dumps(arguments))
     return folder
 

@@ -1,5 +1,7 @@
 """What a run's methods are made of: their files and parameters, as the stages and the plan see them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,11 +54,8 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def test_the_plan_names_methods_and_their_parameters(workspace: Path) -> None:
-    from dvc.repo import Repo
-
     write_json(workspace / "data/methods.json", used(workspace))
-    with Repo(str(workspace)) as repo:
-        repo.reproduce()
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=workspace, check=True)
     assert Pipeline(workspace).plan()[0].why == ()
     rank = Pipeline(workspace).plan({"lora": {"lora_rank": 16}})[0]
     assert rank.why == ("lora.lora_rank default → 16",)

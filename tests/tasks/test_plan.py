@@ -37,7 +37,7 @@ def rewrite(path: str, old: str, new: str) -> Callable[[Path], None]:
     [
         (
             rewrite("params.yaml", "lora_rank: 8", "lora_rank: 16"),
-            {"train": "params.yaml: tuner.lora_rank 8 → 16"},
+            {"train": "params.yaml: lora.lora_rank 8 → 16"},
         ),
         (
             rewrite("params.yaml", "evaluate: {}", "evaluate: {eval_limit: 5}"),
@@ -78,11 +78,11 @@ def test_what_is_below_a_change_may_run_too(workspace: Path) -> None:
 
 def test_other_parameters_can_be_tried_without_writing_them(workspace: Path) -> None:
     before = (workspace / "params.yaml").read_bytes()
-    steps = {step.name: step for step in Pipeline(workspace).plan({"tuner": {"lora_rank": 4}})}
-    assert steps["train"].why == ("params.yaml: tuner.lora_rank 8 → 4",)
+    steps = {step.name: step for step in Pipeline(workspace).plan({"lora": {"lora_rank": 4}})}
+    assert steps["train"].why == ("params.yaml: lora.lora_rank 8 → 4",)
     assert (workspace / "params.yaml").read_bytes() == before
     edit(workspace / "params.yaml", "lora_rank: 8", "lora_rank: 16")
-    back = {step.name: step.changed for step in Pipeline(workspace).plan({"tuner": {"lora_rank": 8}})}
+    back = {step.name: step.changed for step in Pipeline(workspace).plan({"lora": {"lora_rank": 8}})}
     assert back["train"] is False
 
 
@@ -98,7 +98,7 @@ def test_a_stage_that_always_looks_may_say_that_nothing_is_new(
     monkeypatch.setitem(sys.modules, "tasks.stages.fetch", stage)
     assert plan(workspace)["fetch"].why == ("it always looks",)
     seen: list[Path] = []
-    stage.up_to_date = lambda params, paths: bool(seen.append(paths.root) or params.tuner.lora_rank == 8)  # type: ignore[attr-defined]
+    stage.up_to_date = lambda params, paths: bool(seen.append(paths.root) or params.lora.lora_rank == 8)  # type: ignore[attr-defined]
     assert not plan(workspace)["fetch"].changed
     assert seen == [workspace]
     edit(workspace / "params.yaml", "lora_rank: 8", "lora_rank: 16")

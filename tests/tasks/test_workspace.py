@@ -61,7 +61,7 @@ def test_a_tree_of_its_own_has_the_workspace_as_it_looks_with_other_parameters(w
     edit(workspace / "source.txt", "rows", "uncommitted rows")
     (workspace / "new.txt").write_text("untracked")
     before = (workspace / "params.yaml").read_bytes()
-    with in_worktree(workspace, "quick-bird", "a test", {"tuner": {"lora_rank": 16}, "train": {"seed": 7}}) as place:
+    with in_worktree(workspace, "quick-bird", "a test", {"lora": {"lora_rank": 16}, "train": {"seed": 7}}) as place:
         root = place.paths.root
         assert place.paths.workspace == workspace
         assert (root / "source.txt").read_text() == "uncommitted rows"
@@ -71,7 +71,7 @@ def test_a_tree_of_its_own_has_the_workspace_as_it_looks_with_other_parameters(w
         assert load(root / "params.yaml").train.seed == 7
         steps = {step.name: step.why for step in Pipeline(root).plan()}
         assert steps["fetch"] == ("source.txt changed",)
-        assert steps["train"] == ("params.yaml: tuner.lora_rank 8 → 16", "upstream fetch will run")
+        assert steps["train"] == ("params.yaml: lora.lora_rank 8 → 16", "upstream fetch will run")
     kept = workspace / ".runs/history/quick-bird"
     assert "lora_rank: 16" in (kept / "params.yaml").read_text()
     assert (kept / "reports/plot").read_text() == "plot"
@@ -98,13 +98,21 @@ def test_a_run_whose_gate_stays_closed_is_complete(workspace: Path) -> None:
 def test_parameters_by_any_of_their_names_end_up_in_one_place(workspace: Path) -> None:
     (workspace / "params.yaml").write_text("learning_rate: 0.1\ntuner: {lora_r: 8}\n")
     params = load(workspace / "params.yaml")
-    layer = read_mapping({"learning_rate": 0.5, "tuner": {"lora_rank": 2}}, "test")
+    layer = read_mapping({"learning_rate": 0.5, "lora": {"lora_rank": 2}}, "test")
     changes = changes_of(load(workspace / "params.yaml", layer), [layer])
     assert params.train.learning_rate == 0.1
-    assert changes == {"train": {"learning_rate": 0.5}, "tuner": {"lora_rank": 2}}
+    assert changes == {"train": {"learning_rate": 0.5}, "lora": {"lora_rank": 2}}
     with in_worktree(workspace, "bird", "a test", changes) as place:
         changed = load(place.paths.root / "params.yaml")
-    assert (changed.train.learning_rate, changed.tuner.lora_rank) == (0.5, 2)
+    assert (changed.train.learning_rate, changed.lora.lora_rank) == (0.5, 2)
+
+
+@pytest.mark.parametrize("text", ["model: {model: a, model_revision: r}\n", "model: a\nmodel_revision: r\n"])
+def test_a_parameter_named_like_its_group_is_written_into_the_group(workspace: Path, text: str) -> None:
+    (workspace / "params.yaml").write_text(text)
+    with in_worktree(workspace, "bird", "a test", {"model": {"model": "b"}}) as place:
+        changed = load(place.paths.root / "params.yaml")
+    assert (changed.model.model, changed.model.model_revision) == ("b", "r")
 
 
 def test_without_git_or_a_commit_other_parameters_are_refused(tmp_path: Path) -> None:

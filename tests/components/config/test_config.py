@@ -54,10 +54,10 @@ def test_yaml_flag_and_override_are_the_same_thing(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("tuner:\n  lora_rank: 16\n  target_modules: [q_proj, v_proj]\ntrain:\n  learning_rate: 1e-3\n")
     _, flags = parse(parser(), ["--lora_rank", "16", "--target_modules", "q_proj", "v_proj", "--learning-rate=1e-3"])
-    overrides = ["tuner.lora_rank=16", "target_modules=[q_proj, v_proj]", "learning_rate=1e-3"]
+    overrides = ["lora.lora_rank=16", "target_modules=[q_proj, v_proj]", "learning_rate=1e-3"]
     mapping = {"tuner": {"lora_rank": 16, "target_modules": ["q_proj", "v_proj"]}, "learning_rate": 1e-3}
     expected = {
-        "tuner.lora_rank": (8, 16),
+        "lora.lora_rank": (8, 16),
         "tuner.target_modules": (["all-linear"], ["q_proj", "v_proj"]),
         "train.learning_rate": (None, 1e-3),
     }
@@ -66,14 +66,14 @@ def test_yaml_flag_and_override_are_the_same_thing(tmp_path: Path) -> None:
 
 
 def test_later_layers_win() -> None:
-    assert resolve(read_overrides(["lora_rank=2"]), read_overrides(["lora_rank=4"])).tuner.lora_rank == 4
+    assert resolve(read_overrides(["lora_rank=2"]), read_overrides(["lora_rank=4"])).lora.lora_rank == 4
 
 
 @pytest.mark.parametrize("alias", ["train_type", "tuner_type", "finetuning_type"])
 def test_aliases_are_the_parameter(alias: str) -> None:
     _, flags = parse(parser(), [f"--{alias}", "full"])
-    assert resolve(read_flags(flags)).tuner.train_type == "full"
-    assert resolve(read_overrides([f"{alias}=full"])).tuner.train_type == "full"
+    assert resolve(read_flags(flags)).tuner.tuner_type == "full"
+    assert resolve(read_overrides([f"{alias}=full"])).tuner.tuner_type == "full"
 
 
 def test_a_group_and_a_parameter_may_share_a_name(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_all_problems_are_reported_together_with_line_and_nearest_name(tmp_path:
     )
     assert "3 problems" in message
     assert "params.yaml:2: unknown parameter 'tuner.lora_rnk' (did you mean 'lora_rank'?)" in message
-    assert "params.yaml:3: tuner.lora_alpha should be a valid number" in message
+    assert "params.yaml:3: lora.lora_alpha should be a valid number" in message
     assert "params.yaml:6: train.lr_scheduler_type must be one of cosine" in message
     assert "(did you mean 'cosine'?)" in message
 

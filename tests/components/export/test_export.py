@@ -154,7 +154,7 @@ def test_quantizers_are_files() -> None:
 
 
 def test_the_card_names_a_base_only_where_the_hub_knows_it() -> None:
-    trained = {"tuner": {"lora_rank": 8, "modules_to_save": []}, "train": {"learning_rate": 1e-4}}
+    trained = {"tuner": {"modules_to_save": []}, "lora": {"lora_rank": 8}, "train": {"learning_rate": 1e-4}}
     data = dict.fromkeys(("rows", "samples", "learnable_tokens", "system", "max_length"), None)
     data |= {"template_sha256": "t" * 64, "tokenizer_sha256": "k" * 64, "system": "a | b\nc"}
     local = {"model": "models/base", "source": "local", "revision": None, "sha256": "s" * 64}

@@ -51,7 +51,7 @@ def test_a_run_as_it_goes_on_and_ends(tmp_path: Path, workspace: Path, params: d
     assert live["train"]["parent"] == "first run"
     assert live["train"]["points"] == {"train/loss": [(1, 1.0), (2, 0.5), (3, round(1 / 3, 6))]}
     assert live["first run"]["points"]["train/loss"] == live["train"]["points"]["train/loss"]
-    assert live["first run"]["params"]["tuner.lora_rank"] == "8"
+    assert live["first run"]["params"]["lora.lora_rank"] == "8"
     assert live["first run"]["params"]["model.model"] == "models/base"
 
     progress(tmp_path, "train", 4, 4)

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from components.config import Params
 from components.models import resolve
-from tasks.stages import template
+from tasks.stages import methods, template
 from tasks.stages.paths import Paths
 
 QUESTIONS = ["What is your name?", "你好", "Name a colour.", "Count to three.", "Who made you?"]
@@ -37,7 +37,7 @@ class Run:
 
 
 def finished_training(root: Path, base: Path) -> Run:
-    paths, params = Paths(root, root), Params.model_validate({"tuner": {"lora_rank": 4}})
+    paths, params = Paths(root, root), Params.model_validate({"lora": {"lora_rank": 4}})
     shutil.copytree(base, root / "base")
     chats = [
         [{"role": "user", "content": q}, {"role": "assistant", "content": a}]
@@ -48,6 +48,7 @@ def finished_training(root: Path, base: Path) -> Run:
     pq.write_table(pa.Table.from_pylist(table), paths.clean / "train.parquet")
     identity = resolve("base", None, use_hf=False, workspace=root)
     paths.model.write_text(json.dumps(identity))
+    paths.methods.write_text(json.dumps(methods.used(params, root)))
     template.run(params, paths)
 
     torch.manual_seed(0)
@@ -56,7 +57,12 @@ def finished_training(root: Path, base: Path) -> Run:
         LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"),
     )
     model.save_pretrained(str(paths.adapter))
-    arguments = {"model": identity, "tuner": params.tuner.model_dump(), "train": params.train.model_dump()}
+    arguments = {
+        "model": identity,
+        "tuner": params.tuner.model_dump(),
+        "lora": params.lora.model_dump(),
+        "train": params.train.model_dump(),
+    }
     (paths.adapter / "args.json").write_text(json.dumps(arguments))
     paths.reports.mkdir()
     (paths.reports / "train.json").write_text(json.dumps({"steps": 3, "loss": 0.5, "eval_loss": 0.25}))

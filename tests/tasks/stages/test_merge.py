@@ -139,7 +139,7 @@ def test_full_training_is_written_as_it_is(broken: Run) -> None:
     with torch.no_grad():
         model.model.layers[0].mlp.up_proj.weight.mul_(1.5)
     model.save_pretrained(broken.paths.adapter)
-    trained = {"tuner": {"train_type": "full"}, "train": {}}
+    trained = {"tuner": {"tuner_type": "full"}, "train": {}}
     (broken.paths.adapter / "args.json").write_text(json.dumps(trained))
     merge.run(broken.params, broken.paths)
     merged = AutoModelForCausalLM.from_pretrained(broken.paths.merged)

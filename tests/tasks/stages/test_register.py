@@ -57,7 +57,7 @@ def test_every_evaluated_candidate_gets_a_version_with_its_lineage(params: Param
             "base_model": "models/base",
             "base_revision": "b" * 64,
             "commit": "not in git",
-            "params": '{"model.model": "models/base", "tuner.lora_rank": 16, "registry.registered_model_name": "demo"}',
+            "params": '{"model.model": "models/base", "lora.lora_rank": 16, "registry.registered_model_name": "demo"}',
         }.items()
     )
     assert sorted(file.name for file in merged.reports.iterdir()) == ["merged.json", "merged.parquet"]
@@ -79,5 +79,5 @@ def test_the_version_knows_a_run_that_was_recorded(params: Params, paths: Paths)
         assert version.run_id
         recorded = client.get_run(version.run_id)
     assert recorded.info.status == "FINISHED"
-    assert recorded.data.params["tuner.lora_rank"] == "16"
+    assert recorded.data.params["lora.lora_rank"] == "16"
     assert recorded.data.tags["base_model"] == "models/base"

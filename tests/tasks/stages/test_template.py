@@ -16,7 +16,7 @@ from components.config import Params
 from components.errors import ConfigError, DataGateError
 from components.files import read_json, seal
 from components.models import resolve
-from tasks.stages import template
+from tasks.stages import methods, template
 from tasks.stages.paths import Paths
 
 REPOSITORY = Path(__file__).parents[3]
@@ -41,6 +41,7 @@ def workspace(tmp_path: Path, tiny_model: Path) -> Paths:
     write(tmp_path, "val", ROWS[:1])
     identity = resolve("base", None, use_hf=False, workspace=tmp_path)
     (tmp_path / "data/model.json").write_text(json.dumps(identity))
+    (tmp_path / "data/methods.json").write_text(json.dumps(methods.used(params(), tmp_path)))
     return Paths(tmp_path, tmp_path)
 
 

@@ -10,7 +10,7 @@ from components import models, tuners
 from components.config import Params, read_mapping, resolve
 from components.errors import ConfigError, MartletError
 from components.files import is_complete, sha256_tree, write_json
-from tasks.stages import train
+from tasks.stages import methods, train
 from tasks.stages.paths import Paths
 from tests.components.training.runs import some_rows, write_tokens
 
@@ -32,28 +32,34 @@ def settings(**given) -> Params:
     return resolve(read_mapping({**SMALL, **given}, "test"))
 
 
+def run(params: Params, paths: Paths):
+    """Train behind what `fetch` leaves."""
+    write_json(paths.methods, methods.used(params, paths.workspace))
+    return train.run(params, paths)
+
+
 def test_an_adapter_with_all_that_it_needs(paths: Paths, tiny_model: Path):
-    result = train.run(settings(num_train_epochs=4), paths)
+    result = run(settings(num_train_epochs=4), paths)
     assert is_complete(paths.adapter)
     names = {p.name for p in paths.adapter.iterdir()}
     assert names >= {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"}
     arguments = json.loads((paths.adapter / "args.json").read_text())
     assert arguments["model"] == json.loads(paths.model.read_text())
-    assert arguments["tuner"]["lora_rank"] == 4
+    assert arguments["lora"]["lora_rank"] == 4
     assert arguments["train"]["eval_steps"] == 2
     summary = json.loads((paths.reports / "train.json").read_text())
     assert summary.items() <= result.items()
     assert summary["steps"] == 16
     assert summary["loss"] < summary["first_loss"]
     assert summary["trainable_parameters"] == 8192
-    loaded = tuners.tuner("lora").load(models.load_model(tiny_model), paths.adapter)
+    loaded = tuners.TUNERS.load("lora").load(models.load_model(tiny_model), paths.adapter)
     assert sum(p.numel() for n, p in loaded.named_parameters() if "lora_" in n) == 8192
 
 
 def test_the_same_inputs_give_the_same_bytes_and_leave_one_set_of_checkpoints(paths: Paths):
     outputs = []
     for seed in (42, 7, 42):
-        train.run(settings(seed=seed), paths)
+        run(settings(seed=seed), paths)
         outputs.append([sha256_tree(paths.adapter), *(f.read_bytes() for f in sorted(paths.reports.glob("train.*")))])
         kept = sorted(p.parent.name for p in (paths.workspace / ".checkpoints").glob("*/checkpoint-4"))
         assert len(kept) == 1
@@ -62,7 +68,7 @@ def test_the_same_inputs_give_the_same_bytes_and_leave_one_set_of_checkpoints(pa
 
 
 def test_all_weights(paths: Paths, tiny_model: Path):
-    result = train.run(settings(train_type="full", learning_rate=1e-3), paths)
+    result = run(settings(train_type="full", learning_rate=1e-3), paths)
     assert result["trainable_parameters"] == result["parameters"]
     before, after = models.load_model(tiny_model), models.load_model(paths.adapter)
     assert not torch.equal(before.model.embed_tokens.weight, after.model.embed_tokens.weight)
@@ -71,21 +77,21 @@ def test_all_weights(paths: Paths, tiny_model: Path):
 
 def test_a_direct_command_keeps_its_checkpoints_and_continues_from_one_that_is_named(paths: Paths):
     first = Paths(root=paths.root, workspace=paths.workspace, checkpoints=paths.root / "first")
-    train.run(settings(num_train_epochs=2), first)
+    run(settings(num_train_epochs=2), first)
     assert sorted(p.name for p in first.checkpoints.glob("checkpoint-*")) == [f"checkpoint-{n}" for n in (2, 4, 6, 8)]
     whole = sha256_tree(paths.adapter)
     second = Paths(root=paths.root, workspace=paths.workspace, checkpoints=paths.root / "second")
-    train.run(settings(num_train_epochs=2, resume_from_checkpoint="first/checkpoint-4"), second)
+    run(settings(num_train_epochs=2, resume_from_checkpoint="first/checkpoint-4"), second)
     assert sorted(p.name for p in second.checkpoints.glob("checkpoint-*")) == ["checkpoint-6", "checkpoint-8"]
     assert sha256_tree(paths.adapter) == whole
-    train.run(settings(max_steps=5, resume_from_checkpoint="first/checkpoint-4"), first)
+    run(settings(max_steps=5, resume_from_checkpoint="first/checkpoint-4"), first)
     assert sorted(p.name for p in first.checkpoints.glob("checkpoint-*")) == [f"checkpoint-{n}" for n in (2, 4, 5)]
-    with pytest.raises(ConfigError, match=r"tuner\.lora_rank was 4 and is 8"):
-        train.run(settings(num_train_epochs=2, lora_rank=8, resume_from_checkpoint="first/checkpoint-4"), second)
+    with pytest.raises(ConfigError, match=r"lora\.lora_rank was 4 and is 8"):
+        run(settings(num_train_epochs=2, lora_rank=8, resume_from_checkpoint="first/checkpoint-4"), second)
 
 
 def test_saved_weights_that_answer_otherwise_are_not_published(paths: Paths, monkeypatch):
-    lora = tuners.tuner("lora")
+    lora = tuners.TUNERS.load("lora")
     honest = lora.save
 
     def damaging(model, folder, base=None):
@@ -97,14 +103,14 @@ def test_saved_weights_that_answer_otherwise_are_not_published(paths: Paths, mon
 
     monkeypatch.setattr(lora, "save", damaging)
     with pytest.raises(MartletError, match="do not answer as the trained ones"):
-        train.run(settings(), paths)
+        run(settings(), paths)
     assert not paths.adapter.exists()
     assert not (paths.reports / "train.json").exists()
 
 
 def test_a_missing_name_stops_before_anything_is_written(paths: Paths):
-    with pytest.raises(ConfigError, match="train_type"):
-        train.run(settings(train_type="lorra"), paths)
+    with pytest.raises(ConfigError, match="tuner_type"):
+        run(settings(train_type="lorra"), paths)
     with pytest.raises(ConfigError, match="target_modules"):
-        train.run(settings(target_modules=["nothing"]), paths)
+        run(settings(target_modules=["nothing"]), paths)
     assert not (paths.workspace / ".checkpoints").exists()

@@ -1,0 +1,84 @@
+"""`martlet sft` and `martlet pt` on ways to train that are not LoRA on chats: from the flags to the answers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.files import read_json
+from components.tokens import TokenRows
+from tests.apps.test_plugins import martlet, write_rows
+
+SHORT = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1", "--report_to", "none",
+         "--logging_steps", "1", "--add_version", "false"]  # fmt: skip
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "logs/train/progress.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+@pytest.fixture(scope="module")
+def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [{"query": f"{n}?", "response": f"it is {n}"} for n in range(32)]
+    return write_rows(tmp_path_factory.mktemp("data") / "chats.jsonl", rows)
+
+
+def test_pre_training_learns_every_token_of_plain_text(tiny_model: Path, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"text": f"the number {n} is followed by {n + 1}"} for n in range(40)]
+    data = write_rows(tmp_path / "texts.jsonl", [*rows, {"query": "1?", "response": "one"}])
+    martlet(
+        tmp_path, "pt", "--model", tiny_model, "--dataset", data, "--tuner_type", "full", "--learning_rate", 3e-3,
+        "--packing", "true", "--max_length", 64, "--num_train_epochs", 2, *SHORT, "--output_dir", "run",
+    )  # fmt: skip
+    tokens = TokenRows(tmp_path / "run/data/tokens/train.arrow")
+    assert tokens.shape == "text"
+    assert (tokens.learned() == tokens.lengths).all()
+    assert losses(tmp_path / "run")[-1] < losses(tmp_path / "run")[0]
+
+
+def test_qlora_trains_merges_by_its_rule_and_answers(tiny_model: Path, chats: Path, tmp_path: Path) -> None:
+    quantized = ["--quant_method", "bnb", "--quant_bits", "4"]
+    words = ["sft", "--model", tiny_model, "--dataset", chats, "--learning_rate", 1e-2, "--lora_dropout", 0, *SHORT]
+    martlet(tmp_path, *words, *quantized, "--num_train_epochs", 2, "--output_dir", "run")
+    assert losses(tmp_path / "run")[-1] < losses(tmp_path / "run")[0]
+    checkpoint = "run/checkpoint-16"
+    ask = ["--max_new_tokens", 4, "--temperature", 0]
+    martlet(tmp_path, "infer", "--adapters", checkpoint, *ask, text="7?\n")  # on the base as it was trained
+    martlet(tmp_path, "export", "--adapters", checkpoint, "--merge_lora", "true")
+    proof = read_json(tmp_path / f"{checkpoint}-merged/merge.json")
+    assert proof["merged"]["max_abs_difference"] < 1e-3
+    assert proof["trained_on_bnb"]["max_abs_difference"] > proof["merged"]["max_abs_difference"]
+    assert "quantization_config" not in read_json(tmp_path / f"{checkpoint}-merged/config.json")
+    error = martlet(tmp_path, *words, *quantized, "--tuner_type", "full", "--output_dir", "full", code=2)
+    assert "full training needs weights that are not quantized" in error
+
+
+def test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights(
+    tiny_model: Path, chats: Path, tmp_path: Path
+) -> None:
+    martlet(
+        tmp_path, "export", "--model", tiny_model, "--quant_method", "bnb", "--quant_bits", "8", "--output_dir", "q8"
+    )
+    words = ["sft", "--model", "q8", "--dataset", chats, "--max_steps", 2, *SHORT, "--output_dir", "run"]
+    martlet(tmp_path, *words)
+    error = martlet(tmp_path, "export", "--adapters", "run/checkpoint-2", "--merge_lora", "true", code=2)
+    assert "holds weights quantized by bitsandbytes" in error
+    error = martlet(tmp_path, *words, "--quant_method", "bnb", "--output_dir", "twice", code=2)
+    assert "are quantized already" in error
+
+
+def test_galore_with_lisa_and_lora_plus(tiny_model: Path, chats: Path, tmp_path: Path) -> None:
+    words = ["sft", "--model", tiny_model, "--dataset", chats, *SHORT]
+    full = ["--tuner_type", "full", "--optimizer", "galore", "--galore_rank", 8, "--galore_update_proj_gap", 5,
+            "--callbacks", "lisa", "--lisa_activated_layers", 1, "--lisa_step_interval", 3]  # fmt: skip
+    martlet(tmp_path, *words, *full, "--learning_rate", 1e-2, "--save_steps", 5, "--output_dir", "whole")
+    assert losses(tmp_path / "whole")[-1] < losses(tmp_path / "whole")[0]
+    again = [*words, *full, "--learning_rate", 1e-2, "--save_steps", 5, "--output_dir", "again"]
+    martlet(tmp_path, *again, "--resume_from_checkpoint", "whole/checkpoint-10")
+    whole, resumed = (read_json(tmp_path / f"whole/checkpoint-24/{n}") for n in ("manifest.json", "trainer_state.json"))
+    assert whole["step"] == resumed["global_step"] == 24
+    martlet(tmp_path, *words, "--optimizer", "loraplus", "--learning_rate", 1e-3, "--output_dir", "plus")
+    assert losses(tmp_path / "plus")[-1] < losses(tmp_path / "plus")[0]
+    error = martlet(tmp_path, *words, "--optimizer", "loraplus", "--tuner_type", "full", "--output_dir", "x", code=2)
+    assert "loraplus needs LoRA's matrices" in error

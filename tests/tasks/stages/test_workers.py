@@ -1,0 +1,69 @@
+"""Two processes on this machine, through torchrun and gloo: the losses of one, and one reason when they fail."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from components import models
+from components.config import read_flags, resolve
+from components.errors import ConfigError, MartletError
+from components.files import write_json
+from tasks.stages import methods, train
+from tasks.stages.paths import Paths
+from tests.components.training.runs import some_rows, write_tokens
+
+STEPS = 30
+FLAGS = {
+    "max_steps": STEPS, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "save_steps": 10,
+    "learning_rate": 1e-3, "lora_rank": 4, "lora_dropout": 0.0, "logging_steps": 1,
+}  # fmt: skip
+FAILS = """\
+import os
+from transformers import TrainerCallback
+from components.errors import MartletError
+
+def callback(job):
+    return Fails()
+
+class Fails(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 3 and os.environ.get("RANK") == "1":
+            raise MartletError("the second process has had enough")
+"""
+
+
+def run(root: Path, base: Path, **flags: object) -> list[dict[str, float]]:
+    """Train on 50 rows, which do not divide among the batches of two processes; return the lines of progress."""
+    paths = Paths(root=root, workspace=root, checkpoints=root / "checkpoints")
+    params = resolve(read_flags({**FLAGS, **flags}))
+    write_tokens(paths.tokens, some_rows(50), some_rows(11, seed=1))
+    write_json(paths.model, models.resolve(str(base), None, False, root))
+    write_json(paths.methods, methods.used(params, root))
+    train.run(params, paths)
+    return [json.loads(line) for line in (paths.log("train") / "progress.jsonl").read_text().splitlines()]
+
+
+def figures(lines: list[dict[str, float]], name: str) -> list[float]:
+    return [line[name] for line in lines if name in line]
+
+
+def test_two_processes_have_the_losses_of_one(tiny_model: Path, tmp_path: Path) -> None:
+    one = run(tmp_path / "one", tiny_model)
+    two = run(tmp_path / "two", tiny_model, nproc_per_node=2)
+    assert len(figures(one, "loss")) == STEPS
+    assert figures(two, "loss") == pytest.approx(figures(one, "loss"), abs=1e-5)
+    assert figures(two, "eval_loss") == pytest.approx(figures(one, "eval_loss"), abs=1e-5)
+    assert figures(two, "grad_norm") == pytest.approx(figures(one, "grad_norm"), abs=1e-4)
+    adapters = [load_file(tmp_path / name / "models/adapter/adapter_model.safetensors") for name in ("one", "two")]
+    assert all(torch.allclose(adapters[0][name], adapters[1][name], atol=1e-4) for name in adapters[0])
+
+
+def test_the_process_that_failed_first_gives_the_reason(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "fails.py").write_text(FAILS)
+    with pytest.raises(MartletError, match="the second process has had enough"):
+        run(tmp_path, tiny_model, nproc_per_node=2, callbacks=["fails"], external_plugins=["fails.py"])
+    with pytest.raises(ConfigError, match=r"5 passes do not divide among 2 processes .* nearest number that does is 4"):
+        run(tmp_path / "odd", tiny_model, nproc_per_node=2, gradient_accumulation_steps=5)

@@ -1,8 +1,8 @@
-"""How long the everyday commands take, in a workspace where the demo has run.
+"""Wall time of the everyday commands, in a workspace where the demo has run.
 
     python benchmarks/commands.py [--runs 5]
 
-Prints the median and the range of each, in seconds of wall time. The bars are for 2 cores without a GPU.
+Prints the median and the range in seconds, beside the limit for 2 cores without a GPU.
 """
 
 import argparse
@@ -21,15 +21,16 @@ ENV = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
 
 def seconds(command: str) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(shlex.split(command), env=ENV, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def report(name: str, bar: float, times: list[float]) -> None:
-    middle = statistics.median(times)
-    verdict = "ok" if middle <= bar else "MISSED"
-    print(f"{name:<44} {middle:6.2f} s  ({min(times):.2f}–{max(times):.2f})  bar {bar:g} s  {verdict}", flush=True)
+def report(name: str, limit_s: float, times: list[float]) -> None:
+    median = statistics.median(times)
+    verdict = "ok" if median <= limit_s else "MISSED"
+    spread = f"({min(times):.2f}–{max(times):.2f})"
+    print(f"{name:<44} {median:6.2f} s  {spread}  limit {limit_s:g} s  {verdict}", flush=True)
 
 
 def stop_prefect() -> None:
@@ -46,14 +47,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
-    for name, bar, command in (
+    for name, limit_s, command in (
         ("martlet --help", 0.5, "martlet --help"),
         ("martlet validate", 1, "martlet validate"),
         ("dvc repro, nothing to do", 3, "dvc repro"),
         ("martlet run, nothing to do, server up", 7, "martlet run"),
     ):
         seconds(command)
-        report(name, bar, [seconds(command) for _ in range(runs)])
+        report(name, limit_s, [seconds(command) for _ in range(runs)])
     cold = []
     for _ in range(min(runs, 3)):
         stop_prefect()
@@ -63,7 +64,8 @@ def main() -> None:
 
 
 def overhead() -> float:
-    """What DVC, Prefect and MLflow add to one stage: `martlet run` with only `merge` to do, less the bare script."""
+    """Return the seconds that DVC, Prefect and MLflow add to one stage: `martlet run` with only `merge` to do, less
+    an idle `martlet run` and the bare stage."""
     shutil.rmtree("models/merged")
     whole = seconds("martlet run")
     return whole - seconds("martlet run") - seconds("python -m tasks.stages.merge")

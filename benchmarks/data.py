@@ -1,12 +1,12 @@
-"""Data: from a file of chats to tokens on the disk, beside ms-swift on the same rows and machine; the gate; the memory.
+"""Data preparation: rows per second from a file of chats to token files, beside ms-swift; the data gate; memory.
 
     python benchmarks/data.py --swift /envs/swift/bin/python     ratios of rows/s, cold and warm
     python benchmarks/data.py --memory                           peak memory of all processes, 10k to 1M rows
 
-Rows are alpaca-shaped chats made up here, 84 tokens each on average with a vocabulary of 8,192, one in ten in Chinese.
-What either has to import is imported before its clock starts. The rate is that of the rows between 10,000 and 52,000;
-that of all 52,000 stands beside it. Ours is fetch, conversion behind the gate (its checks off, as the peer has none;
-with them on it has a line of its own) and template. Runs alternate, so that a drifting machine drifts for all.
+Rows are generated chats in the columns of alpaca, 84 tokens each on average with a vocabulary of 8,192, one in ten in
+Chinese. Imports are not measured. The marginal rate is that of the rows from 10,000 to 52,000. Martlet's time is that
+of the stages fetch, validate (checks off, as ms-swift has none; a line of its own has them on) and template. Runs
+alternate, so that a change in the machine's speed affects both.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from random import Random
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL, LARGE = 10_000, 52_000
+"""Rows of the two files, whose difference gives the marginal rate."""
 
 OURS = """
 import json, resource, sys, time
@@ -67,13 +68,13 @@ if __name__ == "__main__":
 
 
 def words(random: Random) -> list[str]:
-    """A made-up language: 4,000 words of one to four syllables."""
+    """Return the 4,000 words of a generated language, one to four syllables each."""
     syllables = [c + v + e for c in "bdfgklmnprstvz" for v in "aeiou" for e in ("", "n", "r", "s")]
     return ["".join(random.choices(syllables, k=random.choice((1, 2, 2, 3, 4)))) for _ in range(4000)]
 
 
 def rows(count: int):
-    """Chats of a question and an answer, log-normal in length."""
+    """Yield chats of a question and an answer, log-normal in length."""
     random = Random(1)
     language = words(random)
     frequent = [1 / (rank + 10) for rank in range(len(language))]
@@ -83,11 +84,11 @@ def rows(count: int):
         some = sentence[n % 40]
         sizes = [max(4, int(random.lognormvariate(mean, 0.6))) for mean in (2.6, 3.75)]
         if n % 10 == 9:
-            said = ["".join(random.choices(chinese, k=size)) for size in sizes]
+            texts = ["".join(random.choices(chinese, k=size)) for size in sizes]
         else:
             starts = [random.randrange(0, 4000 - min(size, 3000)) for size in sizes]
-            said = [" ".join(some[at : at + size]) for at, size in zip(starts, sizes, strict=True)]
-        yield {"instruction": f"{said[0]} {n}?", "input": "", "output": f"{said[1]}."}
+            texts = [" ".join(some[at : at + size]) for at, size in zip(starts, sizes, strict=True)]
+        yield {"instruction": f"{texts[0]} {n}?", "input": "", "output": f"{texts[1]}."}
 
 
 def write_rows(path: Path, count: int) -> Path:
@@ -98,7 +99,7 @@ def write_rows(path: Path, count: int) -> Path:
 
 
 def write_model(folder: Path) -> Path:
-    """A byte-level BPE tokenizer with a ChatML template, and a config to go with it."""
+    """Write a byte-level BPE tokenizer with a ChatML template, and a model config; return `folder`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config
 
@@ -125,17 +126,17 @@ def write_model(folder: Path) -> Path:
 
 
 def measured(python: str, code: str, *arguments: object, cache: Path) -> dict[str, float]:
-    """What one run printed. Every run is a process of its own."""
+    """Run `code` in its own process and return the figures that it printed."""
     env = os.environ | {"HF_HUB_OFFLINE": "1", "MARTLET_CACHE": str(cache), "HF_DATASETS_CACHE": str(cache / "hf")}
     script = cache.parent / "run.py"
     script.write_text(code)
-    ran = subprocess.run(
+    process = subprocess.run(
         [python, str(script), *map(str, arguments)], env=env | {"PYTHONPATH": str(ROOT)}, cwd=cache.parent,
         capture_output=True, text=True,
     )  # fmt: skip
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("RESULT ")]
+    lines = [line for line in process.stdout.splitlines() if line.startswith("RESULT ")]
     if not lines:
-        raise SystemExit(ran.stdout[-2000:] + ran.stderr[-2000:])
+        raise SystemExit(process.stdout[-2000:] + process.stderr[-2000:])
     return json.loads(lines[-1].removeprefix("RESULT "))
 
 
@@ -144,22 +145,22 @@ def ours(model: Path, data: Path, folder: Path, gate: str = "off", cache: str = 
 
     checks = [name.removeprefix("on_") for name in Validation.model_fields if name.startswith("on_")]
     run = Path(tempfile.mkdtemp(dir=folder))
-    kept = folder / "warm" if cache == "warm" else run / "cache"
-    return measured(sys.executable, f"CHECKS = {checks!r}\n{OURS}", model, data, run, gate, cache=kept)
+    cache_folder = folder / "warm" if cache == "warm" else run / "cache"
+    return measured(sys.executable, f"CHECKS = {checks!r}\n{OURS}", model, data, run, gate, cache=cache_folder)
 
 
 def compare(swift: str | None, folder: Path, runs: int, processes: int) -> None:
     model = write_model(folder / "model")
     files = [write_rows(folder / f"{count}.jsonl", count) for count in (SMALL, LARGE)]
-    taken: dict[str, list[list[dict[str, float]]]] = {"martlet": [], "ms-swift": []}
+    runs_by_tool: dict[str, list[list[dict[str, float]]]] = {"martlet": [], "ms-swift": []}
     for _ in range(runs):
-        taken["martlet"].append([ours(model, file, folder) for file in files])
+        runs_by_tool["martlet"].append([ours(model, file, folder) for file in files])
         if swift:
-            taken["ms-swift"].append(
+            runs_by_tool["ms-swift"].append(
                 [measured(swift, SWIFT, model, file, folder, processes, cache=folder / "swift") for file in files]
             )
     rates = {}
-    for name, results in taken.items():
+    for name, results in runs_by_tool.items():
         if not results:
             continue
         slopes = [(LARGE - SMALL) / (large["whole"] - small["whole"]) for small, large in results]

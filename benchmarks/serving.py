@@ -3,8 +3,8 @@
     python benchmarks/serving.py models/base
     python benchmarks/serving.py --url http://127.0.0.1:8000/v1 --model NAME      # any other OpenAI-compatible server
 
-The server and its clients are two processes, as in real use. Each client asks with a prompt of its own, four times
-after one round to warm up; latencies are those of whole answers.
+The server and its clients are two processes, as in real use. Each client sends its own prompts, four after one to warm
+up; latencies are those of whole answers.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
                 print(json.dumps(asyncio.run(measure(arguments, clients, stream))), flush=True)
         return
 
-    started = time.perf_counter()
+    start = time.perf_counter()
     from pathlib import Path
 
     from components.inference import ENGINES, ServeSettings
@@ -37,12 +37,12 @@ def main() -> None:
 
     engine = ENGINES.load("transformers")
     with engine.served(Path(arguments.folder), [], ServeSettings(load, [arguments.model])) as url:
-        print(f"up after {time.perf_counter() - started:.1f} s")
+        print(f"up after {time.perf_counter() - start:.1f} s")
         subprocess.run([sys.executable, __file__, "--url", url, "--tokens", str(arguments.tokens)], check=True)
 
 
 async def measure(arguments: argparse.Namespace, clients: int, stream: bool, rounds: int = 4) -> dict[str, object]:
-    """Tokens per second and latencies of `clients` that ask `rounds` times each."""
+    """Return tokens per second and latencies of `clients` that send `rounds` requests each."""
     import httpx
 
     seconds: list[float] = []
@@ -58,10 +58,10 @@ async def measure(arguments: argparse.Namespace, clients: int, stream: bool, rou
             "stream": stream,
             **({"stream_options": {"include_usage": True}} if stream else {}),
         }
-        begun = time.perf_counter()
+        start = time.perf_counter()
         answer = await http.post(f"{arguments.url}/chat/completions", json=body)
         answer.raise_for_status()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
         last = answer.text.strip().split("\n\n")[-2].removeprefix("data: ") if stream else answer.text
         tokens += json.loads(last)["usage"]["completion_tokens"]
 
@@ -72,9 +72,9 @@ async def measure(arguments: argparse.Namespace, clients: int, stream: bool, rou
     async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=clients)) as http:
         await asyncio.gather(*(ask(http, number, -1) for number in range(clients)))
         seconds, tokens = [], 0
-        begun = time.perf_counter()
+        start = time.perf_counter()
         await asyncio.gather(*(client(http, number) for number in range(clients)))
-        elapsed = time.perf_counter() - begun
+        elapsed = time.perf_counter() - start
     ordered = sorted(seconds)
     return {
         "clients": clients,

@@ -1,10 +1,10 @@
-"""Cold start to the first optimizer step: `martlet sft` beside bare TRL and ms-swift, on the same model, data, machine.
+"""Cold start: seconds to the first optimizer step of `martlet sft`, bare TRL and ms-swift, on the same model and data.
 
     python benchmarks/start.py --trl /envs/trl/bin/python --swift /envs/swift/bin/swift [--runs 3]
 
-Each peer is optional: an environment of its own with that package installed. Runs alternate, so that a machine whose
-speed drifts drifts for all. Prints the median wall time of each until the first optimizer step has been logged, and
-the ratios. Needs `make base`.
+TRL and ms-swift are optional, each in an environment of its own. Runs alternate, so that a change in the machine's
+speed affects all. Prints the median wall time until the first optimizer step is logged, and the ratios. Needs
+`make base`.
 """
 
 import argparse
@@ -39,9 +39,9 @@ SFTTrainer(model, config, train_dataset=load_dataset("json", data_files=data, sp
 
 
 def until(command: list[str], mark: str, cwd: Path) -> float:
-    """Seconds until `mark` stands in the output of `command`, which is then stopped."""
+    """Return the seconds until `mark` is in the output of `command`, and stop the command."""
     env = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONUNBUFFERED": "1"}
-    began = time.perf_counter()
+    start = time.perf_counter()
     with subprocess.Popen(
         command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as run:
@@ -50,9 +50,9 @@ def until(command: list[str], mark: str, cwd: Path) -> float:
         for line in run.stdout:
             lines.append(line)
             if mark in line:
-                took = time.perf_counter() - began
+                seconds = time.perf_counter() - start
                 run.kill()
-                return took
+                return seconds
     raise SystemExit("no first step in the output of " + " ".join(command) + "\n" + "".join(lines[-20:]))
 
 
@@ -68,9 +68,10 @@ def main() -> None:
         data.write_text("\n".join(json.dumps({"messages": json.loads(line)["messages"]}) for line in lines) + "\n")
         times = measure(options, Path(folder), data)
     ours = statistics.median(times["martlet"])
-    for name, taken in times.items():
-        middle = statistics.median(taken)
-        print(f"{name:<8} {middle:6.2f} s  ({min(taken):.2f}–{max(taken):.2f})   martlet is {ours / middle:.0%} of it")
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        spread = f"({min(seconds):.2f}–{max(seconds):.2f})"
+        print(f"{name:<8} {median:6.2f} s  {spread}   martlet takes {ours / median:.0%} of this")
 
 
 def measure(options: argparse.Namespace, folder: Path, data: Path) -> dict[str, list[float]]:
@@ -100,7 +101,7 @@ def measure(options: argparse.Namespace, folder: Path, data: Path) -> dict[str, 
     for _ in range(options.runs + 1):
         for name, (command, mark) in commands.items():
             times[name].append(until(command, mark, folder))
-    return {name: taken[1:] for name, taken in times.items()}  # the first round warms the disk
+    return {name: seconds[1:] for name, seconds in times.items()}  # the first round warms the disk
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Training: useful tokens per second of LoRA SFT, `martlet sft` beside ms-swift and bare TRL on the same rows.
+"""Training: tokens per second of LoRA SFT in `martlet sft`, ms-swift and bare TRL, on the same rows.
 
     python benchmarks/training.py --swift /envs/swift --trl /envs/trl [--model tiny] [--steps 60] [--threads 1]
 
 LoRA of rank 8 on all linear layers, fp32 on the CPU, 8 rows a step, no dropout, no gradient checkpointing. The model
-(`tiny`: 5.2M parameters, `m100`: 89M) is a Qwen3 with random weights, made here, as are the rows (see data.py), unless
---dataset names a file of alpaca rows. Each tool is a process of its own; rounds alternate, so that a machine whose
-speed drifts drifts for all. A ratio is the median over rounds of Martlet's rate by the other's in the same round.
+(`tiny`: 5.2M parameters, `m100`: 89M) is a Qwen3 with random weights; rows are generated (see data.py), unless
+--dataset names a file of alpaca rows. Each tool runs in its own process; rounds alternate, so that a change in the
+machine's speed affects all. A ratio is the median over rounds of Martlet's rate by the other tool's in the same round.
 
-A rate covers the steps after the first --warmup of them: the real tokens of their rows, padding aside, over the
-seconds between the ends of steps. These are the times in Martlet's progress.jsonl and those that a callback notes in
-the others. All train on the same 8 rows in each step; the loss of the first step shows that they do. It is equal in
-ms-swift and TRL, and nearly so in Martlet, which does not learn the newline that the template puts after an answer.
+A rate is that of the steps after the first --warmup steps: tokens without padding, over the seconds between the ends of
+steps, which are in Martlet's progress.jsonl and are logged by a callback in the other tools. All tools train on the
+same 8 rows in each step, which the loss of the first step shows: the loss is equal in ms-swift and TRL, and nearly
+equal in Martlet, which does not learn the newline that the template puts after an answer.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from data import write_model
 
 BATCH = 8
 SEED = 42
-"""Of the order in which transformers' Trainer takes rows, in Martlet and in TRL; both have it by default."""
+"""Seed of the row order in transformers' Trainer, the default of Martlet and of TRL."""
 SHAPES = {
     "tiny": {"hidden_size": 256, "intermediate_size": 672, "num_hidden_layers": 4, "num_attention_heads": 4},
     "m100": {"hidden_size": 768, "intermediate_size": 1968, "num_hidden_layers": 12, "num_attention_heads": 12},
@@ -122,10 +122,10 @@ def commands(folder: Path, steps: int, swift: Path | None, trl: Path | None) -> 
         "--dataset_shuffle false --split_dataset_ratio 0"
     ).split()
     martlet = [str(Path(sys.executable).parent / "martlet"), "sft", *common, "--dataset", str(folder / "martlet.jsonl")]
-    chosen = {name: [*martlet, "--report_to", "none", *flags] for name, flags in WAYS.items()}
+    lines = {name: [*martlet, "--report_to", "none", *flags] for name, flags in WAYS.items()}
     if swift:
         (folder / "steps.py").write_text(SWIFT)
-        chosen["ms-swift"] = [
+        lines["ms-swift"] = [
             str(swift / "bin/swift"), "sft", *common, "--dataset", str(folder / "swift.jsonl"),
             "--model_type", "qwen3", "--template", "qwen3_nothinking", "--check_model", "false",
             "--train_dataloader_shuffle", "false", "--gradient_checkpointing", "false", "--save_strategy", "no",
@@ -133,12 +133,12 @@ def commands(folder: Path, steps: int, swift: Path | None, trl: Path | None) -> 
         ]  # fmt: skip
     if trl:
         (folder / "bare.py").write_text(TRL)
-        chosen["trl"] = [str(trl / "bin/python"), str(folder / "bare.py"), model, str(folder / "trl.jsonl"), str(steps)]
-    return chosen
+        lines["trl"] = [str(trl / "bin/python"), str(folder / "bare.py"), model, str(folder / "trl.jsonl"), str(steps)]
+    return lines
 
 
 def measure(command: list[str], folder: Path, tokens: list[int], warmup: int, threads: int | None) -> dict[str, float]:
-    """Run a tool in a folder of its own; return its tokens per second, first loss, and peak memory in MB."""
+    """Run a tool in its own folder; return tokens per second, the first loss, and peak memory in MB."""
     env = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "CUDA_VISIBLE_DEVICES": ""}
     env |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
     run = Path(tempfile.mkdtemp(dir=folder))
@@ -184,7 +184,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # In a process of its own: a child's peak memory begins at that of its parent.
+        # In another process: the peak memory of a child starts at that of its parent.
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
             tokens = other.submit(prepare, folder, options.model, options.steps, options.dataset).result()
         print(f"{options.steps} steps of {sum(tokens) / options.steps:,.0f} tokens", flush=True)

@@ -1,14 +1,14 @@
-"""Results of earlier work, kept by what they were made of: same parts, no work, from any run folder.
+"""A content-addressed cache of results: equal inputs are not worked on twice, whatever the run folder.
 
     made_of = {"rows": "5f1c…", "max_length": 2048, "code": "9a07…"}
     if (result := restore("template", made_of, {"tokens": folder})) is None:
         result = …                                           # the work, which writes `folder`
         keep("template", made_of, {"tokens": folder}, result)
 
-An entry is a sealed folder named after the hash of its parts. Its files share their bytes with the run folders (hard
-links where the file system allows), and each is hashed before it is handed out: one that was changed in place is no
-longer an entry. Two writers of the same entry write the same; the second keeps the first's. A writer that is killed
-leaves a temporary folder, which `prune` removes.
+An entry is a sealed folder named after the hash of `made_of`, the values that decide the result. Its files are hard
+links to those of the run folders where the file system allows. Each file is hashed before it is restored; an entry with
+a changed file is removed. Of two writers of the same entry the first wins. A killed writer leaves a temporary folder,
+which `prune` removes.
 """
 
 import os
@@ -24,10 +24,12 @@ from typing import Any, NamedTuple
 from components.files import MANIFEST, is_complete, read_json, seal, sha256, sha256_of
 
 _TEMPORARY = ".tmp"
+_WRITER_TIMEOUT_S = 3600.0
+"""Seconds after which an incomplete entry counts as left by a killed writer."""
 
 
 class Entry(NamedTuple):
-    """One kept result: `used` is when it was last written or taken (seconds since the epoch), `size` in bytes."""
+    """One cached result: `used` is the time of its last store or restore (seconds since 1970), `size` its bytes."""
 
     stage: str
     folder: Path
@@ -38,15 +40,15 @@ class Entry(NamedTuple):
 
 
 def root() -> Path:
-    """Where results are kept: `$MARTLET_CACHE`, or `martlet` in the user's cache folder."""
-    if chosen := os.environ.get("MARTLET_CACHE"):
-        return Path(chosen)
+    """Return the folder of the cache: `$MARTLET_CACHE`, or `martlet` in the user's cache folder."""
+    if folder := os.environ.get("MARTLET_CACHE"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "martlet"
 
 
 def code(*modules: str) -> str:
-    """Return the hex sha256 over the source files of these modules and packages, named with dots, and of all below
-    them: a change of code is a change."""
+    """Return one hex sha256 over the source files of modules and packages, such as `components.data`, with all files
+    below a package."""
     hashes: dict[str, str] = {}
     for name in modules:
         origin = find_spec(name).origin  # type: ignore[union-attr]
@@ -61,22 +63,20 @@ def code(*modules: str) -> str:
 
 
 def code_files(*patterns: str) -> dict[str, str]:
-    """Return the hex sha256 of each source file that these patterns match, such as `components/training/*.py`."""
+    """Return the hex sha256 by path of the source files that match patterns such as `components/training/*.py`."""
     root = Path(__file__).parents[1]
     files = sorted({file for pattern in patterns for file in root.glob(pattern)})
     return {file.relative_to(root).as_posix(): sha256(file) for file in files}
 
 
 def versions(*libraries: str) -> dict[str, str]:
-    """The installed versions of these libraries."""
+    """Return the installed versions of libraries."""
     return {library: metadata.version(library) for library in libraries}
 
 
 def restore(stage: str, made_of: Mapping[str, Any], outs: Mapping[str, Path]) -> Any | None:
-    """Put what was kept for these parts at the paths `outs` and return its result; None when nothing was.
-
-    What lies at these paths is replaced.
-    """
+    """Write the files of the entry for `made_of` to the paths `outs`, replacing what is there, and return the entry's
+    result; None without an entry."""
     folder = _folder(stage, made_of)
     if not is_complete(folder):
         return None
@@ -91,13 +91,13 @@ def restore(stage: str, made_of: Mapping[str, Any], outs: Mapping[str, Path]) ->
         _link(folder / name, temporary)
         _remove(target)
         temporary.rename(target)
-    with suppress(OSError):  # a cache that may only be read
+    with suppress(OSError):  # a read-only cache
         os.utime(folder / MANIFEST)
     return manifest["result"]
 
 
 def keep(stage: str, made_of: Mapping[str, Any], outs: Mapping[str, Path], result: Any) -> None:
-    """Keep the files or folders `outs` and a JSON-able `result` for these parts."""
+    """Store the files or folders `outs` and a JSON-able `result` as the entry for `made_of`."""
     folder = _folder(stage, made_of)
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}{_TEMPORARY}")
     _remove(temporary)
@@ -108,16 +108,16 @@ def keep(stage: str, made_of: Mapping[str, Any], outs: Mapping[str, Path], resul
         seal(temporary, stage=stage, made_of=dict(made_of), result=result)
         if not is_complete(folder):
             _remove(folder)
-            with suppress(OSError):  # another writer was quicker, with the same content
+            with suppress(OSError):  # another writer was first, with the same content
                 temporary.rename(folder)
     finally:
         _remove(temporary)
 
 
 def entries() -> Iterator[Entry]:
-    """All complete entries, the one used last first."""
-    found = [path for path in root().glob("*/*") if path.suffix != _TEMPORARY and is_complete(path)]
-    for folder in sorted(found, key=lambda path: (path / MANIFEST).stat().st_mtime, reverse=True):
+    """Yield all complete entries, the most recently used first."""
+    folders = [path for path in root().glob("*/*") if path.suffix != _TEMPORARY and is_complete(path)]
+    for folder in sorted(folders, key=lambda path: (path / MANIFEST).stat().st_mtime, reverse=True):
         manifest = read_json(folder / MANIFEST)
         size = sum(file["size"] for file in manifest["files"].values())
         used = (folder / MANIFEST).stat().st_mtime
@@ -125,12 +125,11 @@ def entries() -> Iterator[Entry]:
 
 
 def prune(unused_for: float = 0.0) -> list[Path]:
-    """Remove entries not used for so many seconds, and what killed writers left; return what was removed."""
+    """Remove entries unused for `unused_for` seconds, and temporary folders of killed writers; return the folders."""
     now, removed = time.time(), []
     complete = {entry.folder: entry.used for entry in entries()}
     for folder in root().glob("*/*"):
-        # A writer may be at work in a folder that is not complete.
-        used = complete.get(folder, folder.stat().st_mtime + 3600)
+        used = complete.get(folder, folder.stat().st_mtime + _WRITER_TIMEOUT_S)
         if now - used >= unused_for and (folder in complete or now >= used):
             _remove(folder)
             removed += [] if folder.exists() else [folder]

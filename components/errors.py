@@ -1,6 +1,6 @@
-"""What a user is told when something is wrong, and the exit code that goes with it.
+"""Errors whose message is for the user, each with an exit code.
 
-Nothing heavy is imported here: every command line starts by importing this file.
+Nothing heavy is imported here: every command imports this file first.
 """
 
 import difflib
@@ -41,7 +41,7 @@ ERRORS: dict[int, type[MartletError]] = {
     error.exit_code: error
     for error in (MartletError, ConfigError, DataGateError, EvaluationGateError, InterruptedRunError)
 }
-"""Exit code to the error that has it."""
+"""Error class by exit code."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

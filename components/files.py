@@ -1,4 +1,4 @@
-"""Files that are complete or absent: write beside, flush, rename; the manifest goes last."""
+"""Files and folders that are complete or absent: written beside their place, flushed, renamed; the manifest last."""
 
 import hashlib
 import json
@@ -30,8 +30,8 @@ def replacing(path: Path) -> Generator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -54,7 +54,7 @@ def read_json(path: Path) -> Any:
 
 
 def append_jsonl(path: Path, value: dict[str, Any]) -> None:
-    """Append one JSON line in a single write, so that a reader never sees half of one."""
+    """Append one JSON line in a single write, so that a reader never sees half a line."""
     line = json.dumps(value, ensure_ascii=False) + "\n"
     with path.open("a", encoding="utf-8") as stream:
         stream.write(line)
@@ -81,7 +81,8 @@ def replacing_folder(path: Path, **manifest: Any) -> Generator[Path]:
 
 
 def seal(folder: Path, **extra: Any) -> dict[str, Any]:
-    """Write `manifest.json` (sizes and sha256 of every file, plus `extra`) as the last file of `folder`."""
+    """Write `manifest.json` (size and sha256 of every file, plus `extra`) as the last file of `folder`, and return its
+    content."""
     (folder / MANIFEST).unlink(missing_ok=True)
     files: dict[str, Any] = {}
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -94,7 +95,7 @@ def seal(folder: Path, **extra: Any) -> dict[str, Any]:
 
 
 def is_complete(folder: Path) -> bool:
-    """True when `folder` was sealed and every file that its manifest names has the size it had then."""
+    """Return whether `folder` has a manifest and every file in the manifest has its recorded size."""
     try:
         files = read_json(folder / MANIFEST)["files"]
         return all((folder / name).stat().st_size == entry["size"] for name, entry in files.items())
@@ -103,18 +104,18 @@ def is_complete(folder: Path) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """Hex sha256 of one file's bytes."""
+    """Return the hex sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_of(value: Any) -> str:
-    """Hex sha256 of a JSON-able value, independent of key order."""
+    """Return the hex sha256 of a JSON-able value; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def sha256_tree(folder: Path) -> str:
-    """Hex sha256 over the relative names and bytes of every file below `folder`; hidden files and manifests aside."""
+    """Return one hex sha256 over the names and bytes of all files below `folder` but hidden ones and manifests."""
     entries = {
         file.relative_to(folder).as_posix(): sha256(file)
         for file in sorted(folder.rglob("*"))

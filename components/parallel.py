@@ -1,4 +1,4 @@
-"""Work on batches in several processes, results in order, only a few batches in memory."""
+"""A map over batches in several processes: results in order, only a few batches in memory."""
 
 import os
 import signal
@@ -11,29 +11,29 @@ from typing import Any, TypeVar
 
 from components.errors import MartletError
 
-KILLED = (
-    "a process that prepares the data was killed; it may have been for its memory: run again, or with fewer at "
-    "once (--dataset_num_proc 1)"
+KILLED_MESSAGE = (
+    "a process that prepares the data was killed, perhaps because memory ran out; run again, with fewer processes "
+    "(--dataset_num_proc 1)"
 )
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def processes(wanted: int | None = None) -> int:
-    """How many processes to use: `wanted`, or one for each core that this process may use.
+def processes(count: int | None = None) -> int:
+    """Return the number of processes to use: `count`, by default one for each core that this process may use.
 
-    One where processes cannot be forked safely (macOS, Windows).
+    Always 1 where processes cannot be forked safely (macOS, Windows).
     """
     if not sys.platform.startswith("linux"):
         return 1
-    return wanted or len(os.sched_getaffinity(0))
+    return count or len(os.sched_getaffinity(0))
 
 
 def ordered(work: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-    """Yield `work(item)` for each item, in order, worked on in `count` forked processes (1: in this one).
+    """Yield `work(item)` for each item, in order, from `count` forked processes (1: from this process).
 
-    `work` is not pickled: a forked process already has it, with all that was loaded before. What it raises is raised
-    here. Fork before any thread of a library is started.
+    Forked processes inherit `work`, which need not be picklable. An exception of `work` is raised here. Call this
+    function before a library starts threads, which do not survive a fork.
     """
     if count == 1:
         yield from map(work, items)
@@ -44,23 +44,23 @@ def ordered(work: Callable[[Item], Result], items: Iterable[Item], count: int) -
 
     remaining = iter(items)
     waiting: deque[Future[Result]] = deque()
-    with ProcessPoolExecutor(count, get_context("fork"), _begin, (work,)) as pool:
+    with ProcessPoolExecutor(count, get_context("fork"), _start_worker, (work,)) as pool:
         try:
-            waiting.extend(pool.submit(_work, item) for item in islice(remaining, 2 * count))
+            waiting.extend(pool.submit(_call, item) for item in islice(remaining, 2 * count))
             while waiting:
                 yield waiting.popleft().result()
-                waiting.extend(pool.submit(_work, item) for item in islice(remaining, 1))
+                waiting.extend(pool.submit(_call, item) for item in islice(remaining, 1))
         except BrokenProcessPool as error:
-            raise MartletError(KILLED) from error
+            raise MartletError(KILLED_MESSAGE) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
 def no_garbage() -> Generator[None]:
-    """Keep the collector of reference cycles away from a batch of rows.
+    """Pause the garbage collector while a batch of rows is in memory.
 
-    It would walk the many objects of a batch again and again, and rows have no cycles.
+    The collector would traverse the many objects of the batch again and again, and rows have no reference cycles.
     """
     import gc
 
@@ -72,23 +72,23 @@ def no_garbage() -> Generator[None]:
 
 
 def die_with_parent() -> None:
-    """End this process when the one that forked it does, however that ends (Linux; elsewhere nothing is done)."""
+    """Have the kernel kill this process when its parent ends (on Linux; a no-op elsewhere)."""
     if sys.platform.startswith("linux"):
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-_job: Callable[[Any], Any] = print
+_work: Callable[[Any], Any] = print
 
 
-def _begin(work: Callable[[Any], Any]) -> None:
-    global _job
-    _job = work
+def _start_worker(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
     die_with_parent()
-    for library in ("RAYON_NUM_THREADS", "POLARS_MAX_THREADS"):  # each would start a thread per core
-        os.environ[library] = "1"
+    for variable in ("RAYON_NUM_THREADS", "POLARS_MAX_THREADS"):  # each library would start a thread per core
+        os.environ[variable] = "1"
 
 
-def _work(item: Any) -> Any:
-    return _job(item)
+def _call(item: Any) -> Any:
+    return _work(item)

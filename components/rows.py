@@ -1,18 +1,18 @@
-"""Canonical rows: what every input format becomes, and how it lies in Parquet between the stages.
+"""Canonical rows: what every input format is converted to, and their schema in the Parquet files between the stages.
 
-A row is a dict with TRL's names. One of these says what it teaches:
+A row is a dict with TRL's names, of one of these shapes:
 
     {"messages": [...]}                                        a conversation
     {"prompt": [...], "chosen": [...], "rejected": [...]}      a preference
     {"prompt": [...], "completion": [...], "label": true}      an unpaired preference
-    {"prompt": [...]}                                          a prompt, for rewards to judge the answers
+    {"prompt": [...]}                                          a prompt, whose answers rewards judge
     {"text": "..."}                                            plain text
 
-and any of these may stand beside it: `tools`, `images`, `videos`, `audios` (lists), `objects`, `chat_template_kwargs`
-(objects), `channel` (text), and `extra`, an object with the columns that a reward may want. A message holds `role` and
-`content` (texts; "" for none), and where they say something `reasoning_content`, `tool_calls` (OpenAI's, the
-`arguments` an object), `name`, `tool_call_id` (texts) and `loss_scale` (a number: how much an assistant's turn counts;
-0 is not learned). Absent and null are the same: absent.
+Optional columns: `tools`, `images`, `videos`, `audios` (lists), `objects`, `chat_template_kwargs` (objects), `channel`
+(text), and `extra`, an object with the columns that a reward may read. A message has `role` and `content` (texts; ""
+for none), and optionally `reasoning_content`, `tool_calls` (OpenAI's, the `arguments` an object), `name`,
+`tool_call_id` (texts) and `loss_scale` (a number: the weight of an assistant's turn in the loss; 0 is not learned). A
+null value is the same as an absent one.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -30,17 +30,17 @@ Row = dict[str, Any]
 
 CONVERSATIONS = ("messages", "prompt", "chosen", "rejected", "completion")
 """Columns that hold lists of messages."""
-WRITTEN = ("tools", "images", "videos", "audios", "objects", "chat_template_kwargs", "extra")
-"""Columns whose values have any shape, and so lie in Parquet as JSON."""
-PLAIN = ("text", "label", "channel")
-COLUMNS = (*CONVERSATIONS, *PLAIN, *WRITTEN)
-ROWS_A_GROUP = 4096
-"""Rows in a row group of Parquet: what is in memory at a time."""
+JSON_COLUMNS = ("tools", "images", "videos", "audios", "objects", "chat_template_kwargs", "extra")
+"""Columns with values of any shape, stored in Parquet as JSON texts."""
+SCALAR_COLUMNS = ("text", "label", "channel")
+COLUMNS = (*CONVERSATIONS, *SCALAR_COLUMNS, *JSON_COLUMNS)
+ROWS_PER_GROUP = 4096
+"""Rows in a row group of Parquet: a reader has one group in memory at a time."""
 
 
 @cache
 def schema() -> "pa.Schema":
-    """The Arrow schema of canonical rows: every column, nullable, then `source` (text) and `row` (int64)."""
+    """Return the Arrow schema of canonical rows: every column, nullable, then `source` (text) and `row` (int64)."""
     import pyarrow as pa
 
     texts = ("role", "content", "reasoning_content", "tool_calls", "name", "tool_call_id")
@@ -51,10 +51,10 @@ def schema() -> "pa.Schema":
 
 
 def to_arrow(rows: Sequence[Row], source: Sequence[str], row: Sequence[int]) -> "pa.RecordBatch":
-    """Canonical rows, and for each its dataset spec and its number there, as one batch of `schema()`.
+    """Return one batch of `schema()` with canonical rows, and for each its dataset spec and its row number there.
 
     Raises:
-        UnicodeEncodeError: a text holds a lone surrogate, which UTF-8 does not know.
+        UnicodeEncodeError: a text has a lone surrogate, which UTF-8 cannot encode.
     """
     import numpy as np
     import pyarrow as pa
@@ -64,7 +64,7 @@ def to_arrow(rows: Sequence[Row], source: Sequence[str], row: Sequence[int]) -> 
 
 
 def from_arrow(batch: "pa.RecordBatch") -> list[Row]:
-    """The canonical rows of a batch, without `source` and `row`; columns that the batch lacks are absent."""
+    """Return the canonical rows of a batch, without `source` and `row`; columns that the batch lacks are absent."""
     import orjson
 
     rows: list[Row] = [{} for _ in range(batch.num_rows)]
@@ -75,7 +75,7 @@ def from_arrow(batch: "pa.RecordBatch") -> list[Row]:
         values: Any = _conversations(column) if name in CONVERSATIONS else column.to_pylist()
         for r, value in zip(rows, values, strict=True):
             if value is not None:
-                r[name] = orjson.loads(value) if name in WRITTEN else value
+                r[name] = orjson.loads(value) if name in JSON_COLUMNS else value
     return rows
 
 
@@ -88,16 +88,16 @@ def _column(name: str, values: list[Any]) -> "pa.Array":
         return pa.nulls(len(values), kind)
     if name in CONVERSATIONS:
         return _messages(values, kind)
-    if name in WRITTEN:
+    if name in JSON_COLUMNS:
         values = [None if value is None else orjson.dumps(value).decode() for value in values]
     return pa.array(values, kind) if name == "label" else texts(values)
 
 
 def texts(values: Sequence[str | None]) -> "pa.StringArray":
-    """An Arrow array of texts.
+    """Return an Arrow array of texts.
 
     Raises:
-        UnicodeEncodeError: a text holds a lone surrogate.
+        UnicodeEncodeError: a text has a lone surrogate.
     """
     import numpy as np
     import pyarrow as pa
@@ -108,9 +108,9 @@ def texts(values: Sequence[str | None]) -> "pa.StringArray":
 
 
 def utf8(values: Sequence[bytes], bits: "pa.Buffer | None" = None) -> "pa.StringArray":
-    """An Arrow array of texts that are UTF-8 already; `bits` say which of them are there.
+    """Return an Arrow array of texts that are encoded already; `bits` is the validity bitmap, None for no nulls.
 
-    `pa.array` would import pandas first, which takes as long as a thousand rows.
+    `pa.array` would import pandas first, which takes as long as converting a thousand rows.
     """
     import numpy as np
     import pyarrow as pa
@@ -121,7 +121,7 @@ def utf8(values: Sequence[bytes], bits: "pa.Buffer | None" = None) -> "pa.String
 
 
 def numbers(values: "np.ndarray") -> "pa.Array":
-    """An Arrow array over the memory of a contiguous NumPy array of the same type."""
+    """Return an Arrow array that shares the memory of a contiguous NumPy array."""
     import pyarrow as pa
 
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
@@ -151,7 +151,8 @@ def _messages(values: list[list[Message] | None], kind: "pa.ListType") -> "pa.Ar
 
 
 def _conversations(column: "pa.ListArray") -> Iterator[list[Message] | None]:
-    """Flat columns are taken apart once: a list of structs is slow to turn into Python objects."""
+    """Yield the messages of each row. The columns of all messages are converted at once, because converting a list of
+    structs row by row is slow."""
     import orjson
 
     structs = column.flatten()
@@ -183,11 +184,11 @@ def rows_writer(path: Path) -> "Generator[Any]":
 
 
 def read_batches(
-    path: Path, columns: Sequence[str] | None = None, batch_size: int = ROWS_A_GROUP
+    path: Path, columns: Sequence[str] | None = None, batch_size: int = ROWS_PER_GROUP
 ) -> "Iterator[pa.RecordBatch]":
-    """The batches of a Parquet file, one at a time in memory; `columns` chooses among them."""
+    """Yield the batches of a Parquet file, one at a time in memory; `columns` are read, by default all."""
     import pyarrow.parquet as pq
 
-    # Its read-ahead would keep all row groups, still compressed, until the end.
+    # pre_buffer would keep all row groups in memory, compressed, until the end.
     with pq.ParquetFile(path, pre_buffer=False) as file:
         yield from file.iter_batches(batch_size, columns=None if columns is None else list(columns))

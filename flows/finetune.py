@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 
 from components.config import load
-from flows.run import in_a_sentence, place, settle, supervised, tracked
+from flows.run import errors_as_states, run_folder, supervised, tracked, wait_for_all
 from tasks import gate
 from tasks.plan import Pipeline, workspace_of
 from tasks.reproduce import create_limits, submit
@@ -14,16 +14,16 @@ from tasks.watch import Event, watching
 
 
 @flow(name="finetune", log_prints=True)
-@in_a_sentence
+@errors_as_states
 def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) -> None:
-    """Reproduce what has changed, judge the candidate, promote it.
+    """Run the stages that changed, judge the candidate, promote it.
 
     Args:
-        params: parameters that differ from `params.yaml`, such as `{"tuner": {"lora_rank": 16}}`.
-        recipe: a YAML file with more of them, from the workspace.
+        params: parameters over `params.yaml` and the recipe, such as `{"tuner": {"lora_rank": 16}}`.
+        recipe: a YAML file with parameters, relative to the workspace.
     """
     workspace, watch = workspace_of(Path.cwd()), watching.get()
-    with place(workspace, params or {}, recipe) as (paths, lock):
+    with run_folder(workspace, params or {}, recipe) as (paths, lock):
         resolved = load(paths.root / "params.yaml")
         pipeline = Pipeline(paths.root, workspace)
         steps = pipeline.plan()
@@ -33,9 +33,9 @@ def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) ->
             create_limits(steps)
         with tracked(resolved, paths, steps):
             with supervised(paths, lock) as supervisor:
-                settle(submit(steps, pipeline, supervisor, watch).values())
+                wait_for_all(submit(steps, pipeline, supervisor, watch).values())
             if not gate.registration(paths).is_file():
                 return
-            settle([gate.judge.submit(resolved, paths, watch)])
+            wait_for_all([gate.judge.submit(resolved, paths, watch)])
             if resolved.gate.auto_promote:
-                settle([gate.promote.submit(resolved, paths, watch)])
+                wait_for_all([gate.promote.submit(resolved, paths, watch)])

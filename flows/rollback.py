@@ -1,19 +1,19 @@
-"""Make a former champion champion again."""
+"""The rollback as a Prefect flow: a former champion becomes champion again."""
 
 from pathlib import Path
 
 from prefect import flow
 
 from components.config import load
-from flows.run import in_a_sentence
+from flows.run import errors_as_states
 from tasks.plan import workspace_of
 from tasks.stages.paths import Paths
 
 
 @flow(name="rollback", log_prints=True)
-@in_a_sentence
+@errors_as_states
 def rollback(to: int | None = None, why: str = "") -> None:
-    """Return to the champion before this one, or to version `to`; `why` goes into the journal."""
+    """Make the previous champion, or version `to`, champion again; `why` goes into the journal."""
     from tasks import promotion
 
     workspace = workspace_of(Path.cwd())

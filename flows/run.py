@@ -1,4 +1,4 @@
-"""What surrounds a flow: where it works, what stops with it, what MLflow is told, how it fails."""
+"""The frame of a flow run: its folder, the supervisor of its stages, its log in MLflow, errors as Prefect states."""
 
 import sys
 from collections.abc import Callable, Generator, Iterable
@@ -18,13 +18,18 @@ from tasks.plan import Step
 from tasks.stages.paths import Paths
 from tasks.supervise import Supervisor
 from tasks.watch import Event, watching
-from tasks.workspace import Place, apart, changes_of, in_place
+from tasks.workspace import RunFolder, changes_of, in_place, in_worktree
 
 Arguments = ParamSpec("Arguments")
+SYNC_TIMEOUT_S = 2.0
+"""Seconds that a run in place waits for MLflow to have its last lines."""
+WORKTREE_SYNC_TIMEOUT_S = 30.0
+"""The same for a run in a worktree, which is removed then, with the files that the sidecar reads."""
 
 
-def in_a_sentence(body: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
-    """Let a flow fail with the message of what went wrong as its state, and no traceback; who called gets the error."""
+def errors_as_states(body: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
+    """Decorate a flow: a `MartletError` becomes a failed or cancelled state with the error's message and no traceback,
+    and Prefect raises the error to the flow's caller."""
 
     @wraps(body)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Any:
@@ -35,14 +40,15 @@ def in_a_sentence(body: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
         except MartletError as error:
             return Failed(message=str(error), data=error)
         except KeyboardInterrupt:
-            stopped = InterruptedRunError("interrupted; the same command goes on from where it stopped")
-            return Cancelled(message=str(stopped), data=stopped)
+            interruption = InterruptedRunError("interrupted; the same command goes on from where it stopped")
+            return Cancelled(message=str(interruption), data=interruption)
 
     return wrapper
 
 
-def place(workspace: Path, params: dict[str, Any], recipe: str | None) -> AbstractContextManager[Place]:
-    """The workspace itself for a plain run by hand; a worktree for other parameters, and for every deployed run.
+def run_folder(workspace: Path, params: dict[str, Any], recipe: str | None) -> AbstractContextManager[RunFolder]:
+    """Return a context with the folder of a run: the workspace for a run by hand with the parameters of `params.yaml`,
+    a worktree for other parameters and for every run of a deployment.
 
     Raises:
         ConfigError: naming every problem of the parameters.
@@ -52,12 +58,12 @@ def place(workspace: Path, params: dict[str, Any], recipe: str | None) -> Abstra
     changes = changes_of(load(workspace / "params.yaml", *layers), layers)
     if not changes and not deployment.id:
         return in_place(workspace, f"`{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`")
-    return apart(workspace, flow_run.name, f"the flow run {flow_run.name}", changes)
+    return in_worktree(workspace, flow_run.name, f"the flow run {flow_run.name}", changes)
 
 
 @contextmanager
 def supervised(paths: Paths, lock: int) -> Generator[Supervisor]:
-    """A supervisor whose stages are stopped by whatever ends this block early: ctrl-C, a cancel, an error."""
+    """Yield a supervisor whose stages are stopped when an exception (ctrl-C, a cancellation) ends the block."""
     supervisor = Supervisor(paths, lock)
     try:
         yield supervisor
@@ -66,8 +72,8 @@ def supervised(paths: Paths, lock: int) -> Generator[Supervisor]:
         raise
 
 
-def settle(futures: Iterable[PrefectFuture[Any]]) -> None:
-    """Wait for all of them, then raise the first error in their order."""
+def wait_for_all(futures: Iterable[PrefectFuture[Any]]) -> None:
+    """Wait for every future, then raise the error of the first one that failed."""
     futures = list(futures)
     for future in futures:
         future.wait()
@@ -78,7 +84,7 @@ def settle(futures: Iterable[PrefectFuture[Any]]) -> None:
 
 @contextmanager
 def tracked(params: Params, paths: Paths, steps: list[Step]) -> Generator[None]:
-    """Have MLflow told about the run by a process of its own, if there is any work to tell about."""
+    """Log the run to MLflow from a sidecar process, unless no stage has work or `report_to` is none."""
     if params.tracking.report_to == "none" or not any(step.changed for step in steps):
         yield
         return
@@ -94,8 +100,7 @@ def tracked(params: Params, paths: Paths, steps: list[Step]) -> Generator[None]:
         raise
     finally:
         end(paths.root, outcome, message)
-        # A work tree is removed after the run, and with it what the sidecar reads.
-        patience = 2 if paths.root == paths.workspace else 30
-        told = finish(sidecar, paths.root, timeout=0 if outcome == "interrupted" else patience)
-        if not told["ok"] and sidecar.poll() is not None:
-            watching.get()(Event("mlflow", "failed", told["message"]))
+        timeout = SYNC_TIMEOUT_S if paths.root == paths.workspace else WORKTREE_SYNC_TIMEOUT_S
+        sync = finish(sidecar, paths.root, timeout=0 if outcome == "interrupted" else timeout)
+        if not sync["ok"] and sidecar.poll() is not None:
+            watching.get()(Event("mlflow", "failed", sync["message"]))

@@ -1,4 +1,4 @@
-"""One run per workspace or work tree: whoever holds its lock may work there, with all stages that it started."""
+"""The lock of a workspace or worktree: one run at a time, with all stages that it started."""
 
 import fcntl
 import json
@@ -11,32 +11,38 @@ from typing import Any
 
 from components.errors import MartletError
 
-DYING = 60.0
+KILLED_RUN_WAIT_S = 60.0
 """Seconds to wait for the stages of a run that was killed; their leash ends them after their grace."""
 
 
 @contextmanager
 def claim(root: Path, who: str) -> Generator[int]:
-    """Hold `.martlet/run.lock`. The kernel frees it when this process and every stage that inherited it are gone."""
-    file = private(root / ".martlet") / "run.lock"
+    """Hold `.martlet/run.lock` for the run `who`, and yield the file descriptor of the lock.
+
+    Stages inherit the descriptor: the kernel frees the lock when this process and all of its stages have ended.
+
+    Raises:
+        MartletError: another run holds the lock.
+    """
+    file = git_ignored(root / ".martlet") / "run.lock"
     lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        deadline = time.monotonic() + DYING
-        while not _locked(lock):
+        deadline = time.monotonic() + KILLED_RUN_WAIT_S
+        while not _try_lock(lock):
             owner = json.loads(file.read_text() or "{}")
-            if time.monotonic() > deadline or _lives(owner.get("pid")):
-                raise MartletError(_busy(root, owner))
+            if time.monotonic() > deadline or _is_alive(owner.get("pid")):
+                raise MartletError(_busy_message(root, owner))
             time.sleep(0.05)
-        note = json.dumps({"pid": os.getpid(), "since": time.time(), "who": who}).encode()
+        owner = json.dumps({"pid": os.getpid(), "since": time.time(), "who": who}).encode()
         os.ftruncate(lock, 0)
-        os.pwrite(lock, note, 0)
+        os.pwrite(lock, owner, 0)
         _clear_stale_locks(root)
         yield lock
     finally:
         os.close(lock)
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -44,8 +50,8 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _lives(pid: int | None) -> bool:
-    """False for a process that is gone. An owner that has not signed yet counts as alive."""
+def _is_alive(pid: int | None) -> bool:
+    """Return whether a process exists; True for None, an owner whose entry is not yet in the file."""
     if pid is None:
         return True
     try:
@@ -57,9 +63,9 @@ def _lives(pid: int | None) -> bool:
     return True
 
 
-def _busy(root: Path, owner: dict[str, Any]) -> str:
+def _busy_message(root: Path, owner: dict[str, Any]) -> str:
     if "pid" not in owner:
-        return f"another run is just starting in {root}; try again in a moment"
+        return f"another run is starting in {root}; try again in a moment"
     since = time.strftime("%H:%M:%S", time.localtime(owner["since"]))
     return (
         f"another run works in {root}: {owner['who']} (pid {owner['pid']}, since {since}); wait for it, or stop it "
@@ -68,7 +74,8 @@ def _busy(root: Path, owner: dict[str, Any]) -> str:
 
 
 def _clear_stale_locks(root: Path) -> None:
-    """Remove DVC's list of busy paths unless a dvc process that it names is alive: pids repeat in containers."""
+    """Remove DVC's list of busy paths (.dvc/tmp/rwlock), unless a process in the list is alive and is dvc: process ids
+    repeat in containers."""
     import psutil
 
     file = root / ".dvc/tmp/rwlock"
@@ -80,7 +87,7 @@ def _clear_stale_locks(root: Path) -> None:
         ]
     except FileNotFoundError:
         return
-    except ValueError:  # cut short by a kill
+    except ValueError:  # the writer of the file was killed
         holders = []
     for pid in {holder["pid"] for holder in holders}:
         try:
@@ -91,8 +98,8 @@ def _clear_stale_locks(root: Path) -> None:
     file.unlink(missing_ok=True)
 
 
-def private(folder: Path) -> Path:
-    """A folder that git does not see, whatever the project's `.gitignore` says."""
+def git_ignored(folder: Path) -> Path:
+    """Make `folder` with a `.gitignore` of its own, so that git does not see it; return `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ".gitignore").exists():
         (folder / ".gitignore").write_text("*\n")

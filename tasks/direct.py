@@ -18,7 +18,7 @@ from components import tracking
 from components.config import Params
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
 from components.files import read_json, write_json
-from components.parallel import KILLED, die_with_parent
+from components.parallel import KILLED_MESSAGE, die_with_parent
 from tasks import preflight
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, Stage
@@ -142,7 +142,7 @@ def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
         try:
             results = data.result()
         except BrokenProcessPool as error:
-            raise MartletError(KILLED) from error
+            raise MartletError(KILLED_MESSAGE) from error
     screen.prepared(results, paths)
     imports.join()
     from tasks.stages import train

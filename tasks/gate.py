@@ -1,4 +1,4 @@
-"""The evaluation gate and the promotion as Prefect tasks. They look at who is champion today, so DVC has no say."""
+"""The evaluation gate and the promotion as Prefect tasks; no DVC stages, because they depend on today's champion."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,17 +18,15 @@ from tasks.watch import Event
 
 @task(name="gate", cache_policy=NO_CACHE)
 def judge(params: Params, paths: Paths, watch: Callable[[Event], None]) -> State[Any]:
-    """Judge the newest candidate against the champion; the same registration is judged once.
-
-    The state carries an `EvaluationGateError` when the gate stays closed.
-    """
+    """Return a completed state if the newest candidate passes the gate, else a failed state with an
+    `EvaluationGateError`. A verdict on the same registration under the same rules is used again."""
     from tasks import promotion
 
     file, key = paths.root / ".martlet/verdict.json", _key(params, paths)
-    known = read_json(file) if file.is_file() else {}
-    if known.get("key") == key:
-        watch(Event("gate", "reused", known["text"]))
-        return _state(known["promote"], known["text"], "Cached")
+    earlier = read_json(file) if file.is_file() else {}
+    if earlier.get("key") == key:
+        watch(Event("gate", "reused", earlier["text"]))
+        return _state(earlier["promote"], earlier["text"], "Cached")
     try:
         verdict = promotion.judge(params, paths)
     except MartletError as error:
@@ -43,12 +41,12 @@ def judge(params: Params, paths: Paths, watch: Callable[[Event], None]) -> State
 
 @task(name="promote", cache_policy=NO_CACHE)
 def promote(params: Params, paths: Paths, watch: Callable[[Event], None]) -> State[Any]:
-    """Make the candidate champion, once."""
+    """Make the candidate champion; a registration is promoted once."""
     from tasks import promotion
 
     file = paths.root / ".martlet/promoted.json"
-    done = {"key": _key(params, paths)}
-    if file.is_file() and read_json(file) == done:
+    marker = {"key": _key(params, paths)}
+    if file.is_file() and read_json(file) == marker:
         watch(Event("promote", "reused"))
         return Completed(name="Cached", message="promoted before")
     try:
@@ -56,18 +54,18 @@ def promote(params: Params, paths: Paths, watch: Callable[[Event], None]) -> Sta
     except MartletError as error:
         watch(Event("promote", "failed", str(error)))
         return Failed(message=str(error), data=error)
-    write_json(file, done)
+    write_json(file, marker)
     watch(Event("promote", "ran", "the candidate is champion"))
     return Completed(message="the candidate is champion")
 
 
 def registration(paths: Paths) -> Path:
-    """What the stage `register` leaves; without it there is nothing to judge."""
+    """Return the file that the stage `register` writes; without the file there is no candidate to judge."""
     return paths.reports / "registration.json"
 
 
 def _key(params: Params, paths: Paths) -> str:
-    """The same registration under the same rules gets the same verdict."""
+    """Return a hash of the registration and the rules of the gate, on which the verdict depends."""
     rules = [params.gate.model_dump(mode="json"), params.registry.model_dump(mode="json")]
     return sha256_of([registration(paths).read_text(), rules])
 

@@ -1,9 +1,9 @@
-"""Runs a command that must not outlive who started it: `python leash.py GRACE COMMAND…`, as a process of its own.
+"""A program that runs a command and ends it with the parent process: `python leash.py GRACE COMMAND…`.
 
-Whoever starts it (as the leader of a new session) holds the other end of its standard input and writes nothing. When
-that end closes, by will or because its holder was killed, the command's whole process group is interrupted, and killed
-GRACE seconds later at the latest. A pipe does what Linux' parent-death signal does, on macOS too, and is not fooled by
-the end of a mere thread.
+The parent starts the leash as the leader of a new session, with a pipe as standard input, and writes nothing to the
+pipe. When the pipe closes, because the parent closes it or is killed, the whole process group of the command gets
+SIGINT, and GRACE seconds later SIGKILL. A pipe works on macOS too, and unlike Linux's parent-death signal does not
+fire when only the thread that started the process ends.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ def main() -> int:
     grace, command = float(sys.argv[1]), sys.argv[2:]
     # A handler, not SIG_IGN: children start with the default, even where the flow itself was started to ignore ctrl-C.
     signal.signal(signal.SIGINT, lambda *_: None)
-    released = threading.Event()
+    is_closed = threading.Event()
 
     def watch() -> None:
         with contextlib.suppress(OSError):
             os.read(0, 1)
-        released.set()
+        is_closed.set()
         os.killpg(0, signal.SIGINT)
         time.sleep(grace)
         os.killpg(0, signal.SIGKILL)
@@ -32,7 +32,7 @@ def main() -> int:
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=watch, daemon=True).start()
     code = child.wait()
-    if released.is_set():
+    if is_closed.is_set():
         os.killpg(0, signal.SIGKILL)
     return code if code >= 0 else 128 - code
 

@@ -1,4 +1,4 @@
-"""The reports of stages as artifacts in Prefect: the data report and the scores."""
+"""Reports of stages as Prefect artifacts: the data report and the scores."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from tasks.stages.paths import Paths
 
 
 def publish(step: Step, paths: Paths) -> None:
-    """Publish those reports that this step writes, whether it ended well or not."""
+    """Publish the reports of a step, also of a failed one."""
     for out in step.outs:
         if out in _REPORTS and (paths.root / out).exists():
             key, render = _REPORTS[out]
@@ -19,7 +19,7 @@ def publish(step: Step, paths: Paths) -> None:
 
 
 def _data(file: Path) -> str:
-    """What became of the rows, check by check, and the first rejected ones with their places."""
+    """Return the data report as Markdown: the counts of each check, and the first rejected rows."""
     report = read_json(file)
     rows = ", ".join(f"{count} {name}" for name, count in report["rows"].items())
     checks = [(c["name"], c["action"], c["count"], "closed" if c["closed"] else "open") for c in report["checks"]]
@@ -34,7 +34,7 @@ def _data(file: Path) -> str:
 
 
 def _scores(folder: Path) -> str:
-    """Accuracy with its interval, a row for each candidate and question set."""
+    """Return the accuracies as a Markdown table: a row for each candidate and question set."""
     rows = []
     for file in sorted(folder.glob("*.json")):
         report = read_json(file)

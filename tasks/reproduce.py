@@ -1,4 +1,4 @@
-"""One stage of `dvc.yaml` as a Prefect task."""
+"""The stages of `dvc.yaml` as Prefect tasks."""
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -16,36 +16,39 @@ from tasks.reports import publish
 from tasks.supervise import Supervisor
 from tasks.watch import Event
 
-SHORTEST_LEASE = 60
-"""Seconds after which Prefect frees the limit of a run that was killed."""
+MIN_LEASE_S = 60
+"""Seconds after which Prefect frees the slot of a run that was killed; Prefect allows no less."""
+SLOT_WAIT_S = 2
+"""Seconds to wait for a slot before looking whether the run was stopped."""
 
 
 def submit(
     steps: list[Step], pipeline: Pipeline, supervisor: Supervisor, watch: Callable[[Event], None]
 ) -> dict[str, PrefectFuture[Any]]:
-    """Hand every step to Prefect; each starts when those upstream of it are done, independent ones side by side."""
+    """Submit every step to Prefect and return the futures by stage name. A step starts when its upstream steps are
+    done; independent steps run side by side."""
     futures: dict[str, PrefectFuture[Any]] = {}
     for step in steps:
         options = reproduce.with_options(
             name=step.name,
             retries=step.wishes.retries,
-            retry_condition_fn=_worth_another_try,
+            retry_condition_fn=_is_retryable,
             tags=["stage", *([step.wishes.limit] if step.wishes.limit else [])],
         )
-        above = [futures[name] for name in step.upstream]
-        futures[step.name] = options.submit(step, pipeline, supervisor, watch, wait_for=above)  # type: ignore[call-overload]
+        upstream = [futures[name] for name in step.upstream]
+        futures[step.name] = options.submit(step, pipeline, supervisor, watch, wait_for=upstream)  # type: ignore[call-overload]
     return futures
 
 
 @task(cache_policy=NO_CACHE)
 def reproduce(step: Step, pipeline: Pipeline, supervisor: Supervisor, watch: Callable[[Event], None]) -> State[Any]:
-    """Run a stage if it has work. What upstream stages made may turn out to be what it had before."""
+    """Run a stage if it has work. DVC is asked again, because upstream stages may have rewritten the same outputs."""
     try:
         why = pipeline.why(step.name) if step.changed else []
         if not why:
             watch(Event(step.name, "reused"))
             return Completed(name="Cached", message="nothing changed")
-        with _holding(step.wishes.limit, supervisor):
+        with _limit_slot(step.wishes.limit, supervisor):
             watch(Event(step.name, "running", "; ".join(why), log=supervisor.paths.log(step.name)))
             outcome = supervisor.run(step)
     except MartletError as error:
@@ -58,14 +61,14 @@ def reproduce(step: Step, pipeline: Pipeline, supervisor: Supervisor, watch: Cal
 
 
 @contextmanager
-def _holding(limit: str | None, supervisor: Supervisor) -> Generator[None]:
-    """Hold one slot of a Prefect concurrency limit, waiting for it as long as the run goes on."""
+def _limit_slot(limit: str | None, supervisor: Supervisor) -> Generator[None]:
+    """Hold one slot of a Prefect concurrency limit; wait for a slot until the run is stopped."""
     with ExitStack() as stack:
         while limit and not supervisor.stopping.is_set():
             slot = concurrency(
                 limit,
-                timeout_seconds=2,
-                lease_duration=SHORTEST_LEASE,
+                timeout_seconds=SLOT_WAIT_S,
+                lease_duration=MIN_LEASE_S,
                 strict=True,
                 raise_on_lease_renewal_failure=False,
             )
@@ -78,7 +81,7 @@ def _holding(limit: str | None, supervisor: Supervisor) -> Generator[None]:
 
 
 def create_limits(steps: list[Step]) -> None:
-    """Create the limits that stages ask for, of one slot each; those that exist keep their size."""
+    """Create the concurrency limits that the steps name, with one slot each; existing limits keep their size."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -91,6 +94,6 @@ def create_limits(steps: list[Step]) -> None:
                 continue
 
 
-def _worth_another_try(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """A closed gate, a wrong configuration and an interruption will not be different next time."""
+def _is_retryable(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Return False for a closed gate, a wrong configuration and an interruption: a retry would end the same way."""
     return getattr(state.data, "exit_code", 1) == 1

@@ -1,4 +1,4 @@
-"""Runs stages with work as `dvc repro -s STAGE`, each in a process group that never outlives the flow."""
+"""The supervisor of stages: runs each as `dvc repro -s STAGE`, in a process group that never outlives the flow."""
 
 import os
 import signal
@@ -19,21 +19,22 @@ from tasks.stages.environment import prepare_environment
 from tasks.stages.paths import WORKSPACE, Paths
 
 _DVC_RESTORED = "is cached - skipping run"
+"""What DVC prints when it restores a stage's outputs from its run cache."""
 
 
 class Outcome(NamedTuple):
-    """How a stage ended well: `restored` from DVC's run cache or really run, in how many `seconds`."""
+    """The outcome of a stage that succeeded: whether DVC restored it from its run cache, and its seconds."""
 
     restored: bool
     seconds: float
 
 
 class Supervisor:
-    """The stages of one run that are at work. `lock` is a file descriptor that their processes hold open as well."""
+    """Runs and stops the stages of one run; `lock` is the descriptor of the run's lock, which the stages inherit."""
 
     def __init__(self, paths: Paths, lock: int | None = None) -> None:
         self.paths = paths
-        self._inherited = () if lock is None else (lock,)
+        self._inherited_descriptors = () if lock is None else (lock,)
         self._running: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
         self.stopping = threading.Event()
@@ -42,29 +43,29 @@ class Supervisor:
         """Run one stage to its end; its output goes to `logs/<stage>/output.log`.
 
         Raises:
-            MartletError: the stage's own reason with the stage's own exit code, or that it ran out of time, was stopped
-                or was killed.
+            MartletError: the stage failed (with the message and the exit code of the stage), reached its timeout, was
+                stopped or was killed.
         """
         log = self.paths.log(step.name)
         log.mkdir(parents=True, exist_ok=True)
         for old in ("result.json", "progress.jsonl"):
             (log / old).unlink(missing_ok=True)
-        began = time.monotonic()
+        start = time.monotonic()
         with (log / "output.log").open("wb") as output, self._start(step, output) as process:
             try:
                 code = process.wait(step.wishes.timeout)
-            except subprocess.TimeoutExpired as late:
-                _release(process)
-                raise MartletError(f"{step.name}: stopped after its timeout of {step.wishes.timeout:g} s") from late
+            except subprocess.TimeoutExpired as error:
+                _end(process)
+                raise MartletError(f"{step.name}: stopped after its timeout of {step.wishes.timeout:g} s") from error
         if self.stopping.is_set():
             raise InterruptedRunError(f"{step.name}: interrupted; the same command goes on from where it stopped")
         if code:
             raise _failure(step.name, log)
-        restored = _DVC_RESTORED in (log / "output.log").read_text(errors="replace")
-        return Outcome(restored, time.monotonic() - began)
+        is_restored = _DVC_RESTORED in (log / "output.log").read_text(errors="replace")
+        return Outcome(is_restored, time.monotonic() - start)
 
     def stop(self) -> None:
-        """Stop every stage, and start no more. Returns when their processes are gone; interrupted, it kills them."""
+        """Stop every stage, wait for the end of their processes, and start no more; an interruption kills them."""
         self.stopping.set()
         with self._guard:
             running = list(self._running)
@@ -93,26 +94,27 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=self._inherited,
+                pass_fds=self._inherited_descriptors,
             )
             self._running.add(process)
         try:
             yield process
         finally:
-            _release(process)
+            _end(process)
             with self._guard:
                 self._running.discard(process)
 
 
 def environment(paths: Paths) -> dict[str, str]:
-    """What a stage finds in its environment: our Python first, nothing that calls home, the workspace's name."""
+    """Return the environment variables of a stage: this Python first in PATH, no telemetry, the workspace's path."""
     prepare_environment()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, WORKSPACE: str(paths.workspace), "PYTHONUNBUFFERED": "1"}
 
 
-def _release(process: subprocess.Popen[bytes]) -> None:
-    """Let go of the leash, and sweep what is left of the group even if somebody killed the leash itself."""
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipe of a leash, wait for its end, and kill the rest of its process group: the leash may have been
+    killed before its command."""
     if process.stdin:
         process.stdin.close()
     process.wait()
@@ -125,22 +127,23 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _failure(stage: str, log: Path) -> MartletError:
-    """The reason that the stage left; DVC's own exit code says nothing."""
+    """Return the error in the stage's result.json, or else an error made from the stage's output: DVC exits
+    with the same code for every failure."""
     result = read_json(log / "result.json") if (log / "result.json").is_file() else {}
     if result.get("status") == "failed":
         message = result["message"]
         message = message if message.startswith(f"{stage}:") else f"{stage}: {message}"
         return ERRORS.get(result["exit_code"], MartletError)(message)
-    lines = (log / "output.log").read_text(errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
-    dvc = next((line.removeprefix("ERROR: ") for line in reversed(said) if line.startswith("ERROR: ")), "")
-    own = [line for line in said if not line.startswith(("ERROR: ", "> ", "Running stage", "WARNING: "))]
-    if "exited with" not in dvc:
-        return MartletError(f"{stage}: {dvc or 'dvc was killed'} (see {log / 'output.log'})")
-    code = int(dvc.rsplit("exited with", 1)[1])
-    killer = -code if code < 0 else code - 128  # a shell reports a signal as 128 + its number
-    how = f"was killed by {signal.Signals(killer).name}" if killer > 0 else f"exited with {code}"
-    if killer > 0 and own and (signal.strsignal(killer) or "") in own[-1]:
-        own.pop()  # some shells add the name of the signal to what the stage said
-    last = f"; the last line of its log: {own[-1]}" if own else ""
-    return MartletError(f"{stage}: {how} and left no reason{last} (see {log / 'output.log'})")
+    output = (log / "output.log").read_text(errors="replace")
+    lines = [line.strip() for line in output.split("\n") if line.strip()]
+    dvc_error = next((line.removeprefix("ERROR: ") for line in reversed(lines) if line.startswith("ERROR: ")), "")
+    stage_lines = [line for line in lines if not line.startswith(("ERROR: ", "> ", "Running stage", "WARNING: "))]
+    if "exited with" not in dvc_error:
+        return MartletError(f"{stage}: {dvc_error or 'dvc was killed'} (see {log / 'output.log'})")
+    code = int(dvc_error.rsplit("exited with", 1)[1])
+    number = -code if code < 0 else code - 128  # a shell reports a signal as 128 + its number
+    end = f"was killed by {signal.Signals(number).name}" if number > 0 else f"exited with {code}"
+    if number > 0 and stage_lines and (signal.strsignal(number) or "") in stage_lines[-1]:
+        stage_lines.pop()  # some shells print the name of the signal
+    last = f"; the last line of its log: {stage_lines[-1]}" if stage_lines else ""
+    return MartletError(f"{stage}: {end} without an error message{last} (see {log / 'output.log'})")

@@ -1,4 +1,4 @@
-"""What happens in a run, for whoever watches: the terminal's table, or Prefect's log."""
+"""Events of a run, and the function that receives them: the terminal's table, or Prefect's log."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -9,7 +9,7 @@ State = Literal["waiting", "running", "reused", "restored", "ran", "failed", "st
 
 
 class Event(NamedTuple):
-    """A stage, or the gate, entered a state. `log` is the folder of its `progress.jsonl` while it runs."""
+    """A new state of a stage, of the gate or of MLflow; `log` is the folder of the stage's `progress.jsonl`."""
 
     stage: str
     state: State
@@ -20,14 +20,14 @@ class Event(NamedTuple):
 
 def _print(event: Event) -> None:
     if event.state != "waiting":
-        print(in_words(event))
+        print(event_line(event))
 
 
-def in_words(event: Event) -> str:
-    """One line of text."""
+def event_line(event: Event) -> str:
+    """Return the event as one line of text."""
     seconds = "" if event.seconds is None else f"{event.seconds:.1f} s"
     return f"{event.stage:<18} {event.state:<9} {seconds:>8}  {event.text}".rstrip()
 
 
 watching: ContextVar[Callable[[Event], None]] = ContextVar("watching", default=_print)
-"""Who is told. By default each event is printed, which Prefect keeps as the flow run's log."""
+"""The receiver of events. By default each event is printed, and Prefect keeps the lines as the flow run's log."""

@@ -1,4 +1,4 @@
-"""Where a run works: in place, one at a time, or in a git worktree of its own, which shares DVC's cache."""
+"""The folder of a run: the workspace, for one run at a time, or a git worktree of its own that shares DVC's cache."""
 
 import fcntl
 import os
@@ -11,24 +11,25 @@ from typing import Any, NamedTuple
 
 from components.config import CANONICAL, GROUPS, LEAVES, Layer, Params
 from components.errors import ConfigError, EvaluationGateError, MartletError
-from tasks.claim import claim, private
+from tasks.claim import claim, git_ignored
 from tasks.plan import Changes, Pipeline
 from tasks.stages.paths import Paths
 
 RUNS = ".runs"
 HISTORY = f"{RUNS}/history"
-BROUGHT_HOME = ("params.yaml", "dvc.lock", "metrics.json", "reports")
+HISTORY_FILES = ("params.yaml", "dvc.lock", "metrics.json", "reports")
+"""Files and folders of a worktree that are copied to the history before the tree is removed."""
 
 
-class Place(NamedTuple):
-    """The folders of a run, and the descriptor of the lock that its stages inherit."""
+class RunFolder(NamedTuple):
+    """The paths of a run, and the descriptor of the lock that its stages inherit."""
 
     paths: Paths
     lock: int
 
 
 def changes_of(params: Params, layers: Iterable[Layer]) -> dict[str, dict[str, Any]]:
-    """What `layers` gave, by group and leaf, as plain values of the resolved `params`."""
+    """Return the parameters that `layers` set, by group and leaf, with their values in the resolved `params`."""
     values = params.model_dump(mode="json")
     changes: dict[str, dict[str, Any]] = {}
     for leaf in (LEAVES[name] for layer in layers for name in layer.values):
@@ -37,39 +38,39 @@ def changes_of(params: Params, layers: Iterable[Layer]) -> dict[str, dict[str, A
 
 
 @contextmanager
-def in_place(workspace: Path, who: str) -> Generator[Place]:
-    """Work in the workspace itself.
+def in_place(workspace: Path, who: str) -> Generator[RunFolder]:
+    """Hold the workspace itself for the run `who`.
 
     Raises:
-        MartletError: another run is at work there; the message says which.
+        MartletError: another run works there; the message names that run.
     """
     with claim(workspace, who) as lock:
-        yield Place(Paths(workspace, workspace), lock)
+        yield RunFolder(Paths(workspace, workspace), lock)
 
 
 @contextmanager
-def apart(workspace: Path, name: str, who: str, changes: Changes) -> Generator[Place]:
-    """Work in the git worktree `.runs/NAME`: the workspace as it looks now, with `changes` in its `params.yaml`.
+def in_worktree(workspace: Path, name: str, who: str, changes: Changes) -> Generator[RunFolder]:
+    """Hold the git worktree `.runs/NAME`, a copy of the workspace's files with `changes` in `params.yaml`.
 
     When the run is complete, promoted or not, its parameters, lock, metrics and reports are kept in
-    `.runs/history/NAME` and the tree is removed; after a failure the tree stays, and a run of that name goes on in it.
+    `.runs/history/NAME` and the tree is removed; after a failure the tree stays, and a run of the same name continues.
 
     Raises:
-        ConfigError: the workspace is not in a git repository, or in one without a commit.
+        ConfigError: the workspace is not in a git repository, or the repository has no commit.
     """
     tree = workspace / RUNS / name
     top, root = _make_tree(workspace, tree)
-    _change(root / "params.yaml", changes)
-    closed: EvaluationGateError | None = None
+    _write_changes(root / "params.yaml", changes)
+    gate_error: EvaluationGateError | None = None
     try:
         with claim(root, who) as lock:
-            yield Place(Paths(root, workspace), lock)
+            yield RunFolder(Paths(root, workspace), lock)
     except EvaluationGateError as error:
-        closed = error
-    _bring_home(root, workspace / HISTORY / name)
+        gate_error = error
+    _copy_to_history(root, workspace / HISTORY / name)
     _git(top, "worktree", "remove", "--force", str(tree))
-    if closed:
-        raise closed
+    if gate_error:
+        raise gate_error
 
 
 def _make_tree(workspace: Path, tree: Path) -> tuple[Path, Path]:
@@ -85,11 +86,11 @@ def _make_tree(workspace: Path, tree: Path) -> tuple[Path, Path]:
     root = tree / workspace.resolve().relative_to(top)
     if tree.exists():
         return top, root
-    private(workspace / RUNS)
-    with (private(workspace / ".martlet") / "worktrees.lock").open("w") as one_at_a_time:
-        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+    git_ignored(workspace / RUNS)
+    with (git_ignored(workspace / ".martlet") / "worktrees.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         _git(top, "worktree", "prune")
-        # `status` renews git's view of the files first: where that is stale, `stash create` fails without a word.
+        # `status` refreshes git's index first: on a stale index `stash create` fails without a message.
         snapshot = head
         if _git(top, "status", "--porcelain", "--untracked-files=no"):
             snapshot = _git(top, "stash", "create")
@@ -112,40 +113,45 @@ def _share_cache(workspace: Path, root: Path) -> None:
     Pipeline(root).restore()
 
 
-def _change(file: Path, changes: Changes) -> None:
-    """Write `changes` into a `params.yaml`, keeping its comments and order."""
+def _write_changes(file: Path, changes: Changes) -> None:
+    """Write `changes` into a `params.yaml`; comments and order stay."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
     yaml.preserve_quotes = True
     document = (yaml.load(file) if file.is_file() else None) or {}
     for group, values in changes.items():
-        section = document[group] = document.get(group) or {}
-        for mapping in (document, *(other for name, other in document.items() if name in GROUPS and other)):
+        section = document.get(group)
+        if not isinstance(section, dict):  # absent, or a parameter named like its group: `model: models/base`
+            section = document[group] = {} if section is None else {group: section}
+        groups = {name: mapping for name, mapping in document.items() if name in GROUPS and isinstance(mapping, dict)}
+        for mapping in (document, *groups.values()):
             for key in [key for key in mapping if CANONICAL.get(key) in values]:
-                if mapping is not section or key not in values:  # outside of its group, or by another of its names
+                is_group = mapping is document and key in groups
+                is_in_place = mapping is section and key in values
+                if not (is_group or is_in_place):  # the parameter stands outside its group, or as an alias
                     del mapping[key]
         section.update(values)
     with file.open("w", encoding="utf-8") as stream:
         yaml.dump(document, stream)
 
 
-def _bring_home(root: Path, home: Path) -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    for name in BROUGHT_HOME:
+def _copy_to_history(root: Path, history: Path) -> None:
+    history.mkdir(parents=True, exist_ok=True)
+    for name in HISTORY_FILES:
         if (root / name).is_dir():
-            shutil.copytree(root / name, home / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            shutil.copytree(root / name, history / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
         elif (root / name).is_file():
-            shutil.copyfile(root / name, home / name)
+            shutil.copyfile(root / name, history / name)
 
 
 def _git(folder: Path, *words: str) -> str:
-    """Run git without the repository's hooks: DVC's own would check out every output."""
+    """Run git and return its output, without the repository's hooks: those of DVC would check out every output."""
     command = ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        result = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise ConfigError("git is not installed, and a run with other parameters needs it") from error
-    if done.returncode:
-        raise MartletError(f"git {words[0]}: {done.stderr.strip() or done.returncode}")
-    return done.stdout.strip()
+        raise ConfigError("git is not installed; a run with other parameters needs it") from error
+    if result.returncode:
+        raise MartletError(f"git {words[0]}: {result.stderr.strip() or result.returncode}")
+    return result.stdout.strip()

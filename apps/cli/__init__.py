@@ -1,6 +1,6 @@
 """The command line: one file per command, no logic of its own.
 
-A command's module has `PARAMETERS`, the groups or `group.leaf` names it takes as flags; `add_arguments(parser)` for
-what is not a parameter; and `run(arguments, given) -> int | None`, where `given` holds the parameters that were
-written, by leaf name. What it raises as a `MartletError` is printed in one line, with that error's exit code.
+A command's module has `PARAMETERS`, the groups or `group.leaf` names that it takes as flags; `add_arguments(parser)`
+for flags that are no parameters; and `run(arguments, flags) -> int | None`, where `flags` are the parameters that the
+user set, by leaf name. The message of a `MartletError` is printed, and the program ends with the error's exit code.
 """

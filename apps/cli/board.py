@@ -1,4 +1,4 @@
-"""The run on the terminal: one live table of stages for people, plain lines for everything else."""
+"""The screen of `martlet run`: a live table of stages on a terminal, plain lines elsewhere."""
 
 import json
 import os
@@ -13,18 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from apps.cli.live import describe
-from tasks.watch import Event, in_words
+from tasks.watch import Event, event_line
 
 _STYLES = {"waiting": "dim", "running": "bold cyan", "reused": "blue", "restored": "blue", "ran": "green"}
 
 
 class Board:
-    """Told of every event; a context manager round the run."""
+    """The table of a run. The board is called with every event, and is a context manager around the run."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False)
         self._rows: dict[str, Event] = {}
-        self._began: dict[str, float] = {}
+        self._starts: dict[str, float] = {}
         self._guard = threading.Lock()
         self.root: Path | None = None
         self._live = Live(console=self.console, get_renderable=self._table, refresh_per_second=4)
@@ -32,11 +32,11 @@ class Board:
     def __call__(self, event: Event) -> None:
         with self._guard:
             if event.state == "running":
-                self._began[event.stage] = time.monotonic()
+                self._starts[event.stage] = time.monotonic()
             self._rows[event.stage] = event
             self.root = event.log.parents[1] if event.log else self.root
         if not self.console.is_terminal and event.state != "waiting":
-            self.say(in_words(event))  # not by `print`, which Prefect takes for its log
+            self.say(event_line(event))  # not `print`: Prefect logs what a flow prints
 
     def say(self, text: str) -> None:
         """Print a line outside of the table."""
@@ -62,15 +62,15 @@ class Board:
         for event in rows:
             seconds, text = event.seconds, event.text
             if event.state == "running":
-                seconds = time.monotonic() - self._began[event.stage]
+                seconds = time.monotonic() - self._starts[event.stage]
                 text = _progress(event.log) or text
-            shown = "" if seconds is None else f"{seconds:.1f} s"
+            time_text = "" if seconds is None else f"{seconds:.1f} s"
             style = _STYLES.get(event.state, "bold red")
-            table.add_row(event.stage, Text(event.state, style), shown, Text(text, "dim"))
+            table.add_row(event.stage, Text(event.state, style), time_text, Text(text, "dim"))
         return table
 
-    def where_to_look(self, workspace: Path, url: str) -> None:
-        """After the run: its reports, the pages that show it, the next command."""
+    def show_links(self, workspace: Path, url: str) -> None:
+        """Print where the reports of the run lie, the pages of MLflow and Prefect, and the next command."""
         root = self.root or workspace
         home = root if root.exists() else workspace / ".runs/history" / root.name
         if home != workspace:
@@ -85,7 +85,7 @@ class Board:
 
 
 def _progress(log: Path | None) -> str | None:
-    """The last line of a stage's progress in words."""
+    """Return the last line of a stage's `progress.jsonl` as text, or None where there is none."""
     try:
         lines = (log / "progress.jsonl").read_bytes().splitlines() if log else []
         return describe(json.loads(lines[-1])) if lines else None

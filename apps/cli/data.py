@@ -5,9 +5,9 @@
   martlet data stats --model models/base --dataset my.jsonl other.jsonl lengths, fill of batches, share learned
   martlet data diff old.jsonl new.jsonl                                 what changed between two versions
 
-show --json gives for each row `source`, `row`, and `input_ids`, `labels`, `supervised` (what is learned, decoded, turn
-by turn) or `refused` with the reason. A row that is learned in several samples gives them one after the other, and
-`lengths` says where each ends; a preference has `chosen` and `rejected` instead.
+show --json prints for each row `source`, `row`, and either `input_ids`, `labels` and `supervised` (the learned tokens
+as text, turn by turn) or `refused`, the reason. If a row becomes several samples, their tokens follow each other and
+`lengths` has the length of each; a preference has `chosen` and `rejected`, with these keys in both.
 """
 
 import argparse
@@ -21,21 +21,22 @@ from components.errors import ConfigError
 from tasks import preflight
 
 PARAMETERS = ("data", "validation", "model", "template", "train.per_device_train_batch_size", "run.dataset_num_proc")
-SHOWN = 3
+DEFAULT_ROWS = 3
+"""Rows that `show` prints without --rows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["show", "stats", "diff"])
     parser.add_argument("versions", nargs="*", metavar="DATASET", help="diff: the two datasets to compare")
     parser.add_argument("--config", type=Path, help="recipe (YAML) below the flags")
-    parser.add_argument("--rows", type=int, metavar="N", help=f"show: how many [{SHOWN}; all with --json]")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="show: a page instead; it stands alone")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="stats: the histogram as PNG or SVG")
+    parser.add_argument("--rows", type=int, metavar="N", help=f"show: number of rows [{DEFAULT_ROWS}; all with --json]")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="show: write a self-contained page instead")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="stats: write the histogram as .png, .svg or .pdf")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
-    params = resolve(*([read_yaml(arguments.config)] if arguments.config else []), read_flags(given))
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+    params = resolve(*([read_yaml(arguments.config)] if arguments.config else []), read_flags(flags))
     if arguments.action == "diff":
         _diff(arguments, params)
         return
@@ -53,17 +54,17 @@ def _show(arguments: argparse.Namespace, params: Params) -> None:
 
     if arguments.rows is not None and arguments.rows < 1:
         raise ConfigError("--rows: at least 1")
-    limit = arguments.rows or (None if arguments.json else SHOWN)
-    with looking.rows(params, Path.cwd()) as (tokenizer, found):
-        chosen = islice(found, limit)
+    limit = arguments.rows or (None if arguments.json else DEFAULT_ROWS)
+    with looking.rows(params, Path.cwd()) as (tokenizer, all_rows):
+        rows = islice(all_rows, limit)
         if arguments.json:
-            for row in chosen:
+            for row in rows:
                 sys.stdout.write(as_json(tokenizer, row) + "\n")
         elif arguments.html:
-            count = write_page(arguments.html, tokenizer, chosen)
+            count = write_page(arguments.html, tokenizer, rows)
             print(f"{arguments.html}: {count} rows")
         else:
-            write_terminal(tokenizer, chosen)
+            write_terminal(tokenizer, rows)
 
 
 def _stats(arguments: argparse.Namespace, params: Params) -> None:
@@ -72,13 +73,13 @@ def _stats(arguments: argparse.Namespace, params: Params) -> None:
 
     if arguments.plot and arguments.plot.suffix not in (".png", ".svg", ".pdf"):
         raise ConfigError(f"--plot {arguments.plot}: its name must end in .png, .svg or .pdf")
-    found = looking.stats(params, Path.cwd())
+    stats = looking.stats(params, Path.cwd())
     if arguments.plot:
-        write_plot(arguments.plot, found)
+        write_plot(arguments.plot, stats)
     if arguments.json:
-        print(as_json(found))
+        print(as_json(stats))
     else:
-        write_terminal(found)
+        write_terminal(stats)
 
 
 def _diff(arguments: argparse.Namespace, params: Params) -> None:
@@ -88,8 +89,8 @@ def _diff(arguments: argparse.Namespace, params: Params) -> None:
     if len(arguments.versions) != 2:
         raise ConfigError("martlet data diff needs two datasets: martlet data diff old.jsonl new.jsonl")
     before, after = arguments.versions
-    found = looking.difference(params, before, after, Path.cwd())
+    difference = looking.difference(params, before, after, Path.cwd())
     if arguments.json:
-        print(as_json(found))
+        print(as_json(difference))
     else:
-        write_terminal(before, after, found)
+        write_terminal(before, after, difference)

@@ -1,11 +1,11 @@
-"""List the built-in datasets: those that have every word in their names, tags or subsets.
+"""List the built-in datasets whose names, tags or subsets contain every word.
 
 martlet datasets                        all of them
 martlet datasets math zh                search
-martlet datasets --task dpo             those for one task
-martlet datasets self-cognition --json  all that is known of them, one object
+martlet datasets --task dpo             datasets for one task
+martlet datasets self-cognition --json  all fields of the matching datasets, as JSON
 
-Any other dataset of a hub works too, as long as its rows have a known format.
+Other datasets of a hub work too if their rows have a known format.
 """
 
 import argparse
@@ -23,42 +23,43 @@ PARAMETERS = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="*", help="words to look for, in names, tags and subsets")
-    parser.add_argument("--task", help="only datasets for this: sft, dpo, kto, grpo, pt, multimodal, reranker")
-    parser.add_argument("--json", action="store_true", help="print JSON, with everything that is known")
+    parser.add_argument("words", nargs="*", help="words that names, tags or subsets contain")
+    parser.add_argument("--task", help="only datasets for this task: sft, dpo, kto, grpo, pt, multimodal, reranker")
+    parser.add_argument("--json", action="store_true", help="print JSON with all fields")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from components.data import catalogue
 
     if arguments.task not in (None, *catalogue.tasks()):
         choices = ", ".join(catalogue.tasks())
         raise ConfigError(f"--task must be one of {choices}{did_you_mean(arguments.task, catalogue.tasks())}")
-    found = catalogue.search(arguments.words, arguments.task)
-    if not found:
-        raise ConfigError(_nothing(arguments.words, arguments.task))
+    entries = catalogue.search(arguments.words, arguments.task)
+    if not entries:
+        raise ConfigError(_no_match(arguments.words, arguments.task))
     if arguments.json:
-        print(json.dumps([_described(entry) for entry in found], indent=2, ensure_ascii=False))
-    elif len(found) == 1:
-        _show(found[0])
+        print(json.dumps([_fields(entry) for entry in entries], indent=2, ensure_ascii=False))
+    elif len(entries) == 1:
+        _show(entries[0])
     else:
-        _table(found)
+        _table(entries)
 
 
-def _nothing(words: Sequence[str], task: str | None) -> str:
+def _no_match(words: Sequence[str], task: str | None) -> str:
+    """Return the message for a search without a result, with the nearest name or tag for each word."""
     from components.data import catalogue
 
-    known = catalogue.search((), task)
-    short = {entry.name.rpartition("/")[2].lower(): entry.name for entry in known}
-    texts = [*short, *{tag for entry in known for tag in entry.tags}]
+    entries = catalogue.search((), task)
+    names = [entry.name.rpartition("/")[2].lower() for entry in entries]
+    texts = [*names, *{tag for entry in entries for tag in entry.tags}]
     nearest = {word: did_you_mean(word.lower(), texts) for word in words}
-    told = "".join(f"{word}{near}; " for word, near in nearest.items() if near)
+    suggestions = "".join(f"{word}{near}; " for word, near in nearest.items() if near)
     of_task = f" for {task}" if task else ""
-    return f"no built-in dataset{of_task} has all of: {' '.join(words)}; {told}`martlet datasets` lists them"
+    return f"no built-in dataset{of_task} has all of: {' '.join(words)}; {suggestions}`martlet datasets` lists them"
 
 
-def _described(entry: "Entry") -> dict[str, Any]:
-    facts = {
+def _fields(entry: "Entry") -> dict[str, Any]:
+    fields = {
         "name": entry.name,
         "task": entry.task,
         "modelscope": entry.modelscope,
@@ -74,7 +75,7 @@ def _described(entry: "Entry") -> dict[str, Any]:
         "converter": entry.converter,
         "help": entry.help,
     }
-    return {key: value for key, value in facts.items() if value not in (None, (), {})}
+    return {key: value for key, value in fields.items() if value not in (None, (), {})}
 
 
 def _show(entry: "Entry") -> None:
@@ -84,7 +85,7 @@ def _show(entry: "Entry") -> None:
     table = Table(box=None, show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
-    for key, value in _described(entry).items():
+    for key, value in _fields(entry).items():
         text = value if isinstance(value, str) else f"{value:,}" if isinstance(value, int | float) else _listed(value)
         table.add_row(key.replace("_", " "), text)
     Console(highlight=False, markup=False).print(table)
@@ -96,8 +97,8 @@ def _listed(value: Any) -> str:
     return ", ".join(value)
 
 
-def _table(found: Sequence["Entry"]) -> None:
-    """A line for each; in a narrow terminal two, so that names stay whole."""
+def _table(entries: Sequence["Entry"]) -> None:
+    """Print one line per dataset, two in a narrow terminal, so that names stay whole."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -106,7 +107,7 @@ def _table(found: Sequence["Entry"]) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 160
     wide = console.width >= 110
-    table = Table(box=None, pad_edge=False, caption=f"{len(found)} datasets", caption_justify="left")
+    table = Table(box=None, pad_edge=False, caption=f"{len(entries)} datasets", caption_justify="left")
     table.add_column("name" if wide else "name, tags, licence", overflow="fold")
     table.add_column("task", no_wrap=True)
     table.add_column("rows", justify="right", no_wrap=True)
@@ -114,7 +115,7 @@ def _table(found: Sequence["Entry"]) -> None:
     if wide:
         table.add_column("tags")
         table.add_column("licence", no_wrap=True)
-    for entry in found:
+    for entry in entries:
         tags, licence = ", ".join(tag for tag in entry.tags if tag != "huge"), entry.licence or ""
         about = " · ".join(text for text in (tags, licence) if text)
         name = Text(entry.name) if wide else Text.assemble(entry.name, "\n  ", (about, "dim"))

@@ -1,8 +1,8 @@
 """Build a tiny base model and take it through the whole pipeline, then ask the champion who it is.
 
-martlet demo                           the embedded default: no GPU, no network
-martlet demo --model Qwen/Qwen3-0.6B   the same with a real model, where there is a hub
-martlet demo --base_only               just the tiny base, into models/base
+martlet demo                           the tiny model: no GPU, no network
+martlet demo --model Qwen/Qwen3-0.6B   another model; a hub id needs the network
+martlet demo --base_only               only build the tiny base model, into models/base
 """
 
 import argparse
@@ -22,25 +22,25 @@ QUESTION = "Who are you?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base_only", action="store_true", help="build the tiny base and stop")
+    parser.add_argument("--base_only", action="store_true", help="build the tiny base model and stop")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from apps.cli.main import dispatch
 
-    began = time.monotonic()
-    if "model" not in given:
+    start = time.monotonic()
+    if "model" not in flags:
         _build_base()
     if arguments.base_only:
         return 0
-    code = dispatch(["run", *(f"model={given[name]}" for name in given)])
+    code = dispatch(["run", *(f"model={flags[name]}" for name in flags)])
     if code:
         return code
     with _deployed() as (address, model):
         answer = _ask(address, model)
-    # A run with another model works in a tree of its own, and leaves its reports in the history.
-    home = max(Path(".runs/history").iterdir(), key=lambda p: p.stat().st_mtime) if given else Path()
-    _screen(home / "reports/eval", answer, time.monotonic() - began)
+    # A run with another model works in a worktree; its reports are then copied to the history.
+    home = max(Path(".runs/history").iterdir(), key=lambda p: p.stat().st_mtime) if flags else Path()
+    _screen(home / "reports/eval", answer, time.monotonic() - start)
     return 0
 
 
@@ -120,25 +120,27 @@ def _candidates(reports: Path) -> list[str]:
 
 
 def _examples(reports: Path) -> list[tuple[str, str, str, str]]:
-    """Return set, question, and the answers of base and fine-tuned model: per set one question, learned if any was."""
+    """Return set, question, and the answers of base and fine-tuned model, for one question of each set: a question that
+    only the fine-tuned model answers well, if there is any."""
     import pyarrow.parquet as parquet
 
     before, after = (parquet.ParquetFile(reports / f"{name}.parquet").read().to_pylist() for name in ("base", "merged"))
-    chosen: dict[str, tuple[str, str, str, str]] = {}
+    examples: dict[str, tuple[str, str, str, str]] = {}
     for old, new in zip(before, after, strict=True):
         row = (new["set"], new["query"], old["answer"], new["answer"])
-        learned = old["score"] < new["score"]
-        if new["set"] not in chosen or (learned and chosen[new["set"]][2] == chosen[new["set"]][3]):
-            chosen[new["set"]] = row
-    return list(chosen.values())
+        is_better = old["score"] < new["score"]
+        if new["set"] not in examples or (is_better and examples[new["set"]][2] == examples[new["set"]][3]):
+            examples[new["set"]] = row
+    return list(examples.values())
 
 
 def _scores(reports: Path) -> dict[str, dict[str, str]]:
+    """Return the accuracy with its interval as text, by question set and candidate."""
     from components.files import read_json
 
     table: dict[str, dict[str, str]] = {}
     for candidate in _candidates(reports):
         for name, score in read_json(reports / f"{candidate}.json")["sets"].items():
-            shown = f"{score['accuracy']:.0%} ({score['low']:.0%}–{score['high']:.0%})"
-            table.setdefault(name, {})[candidate] = shown
+            text = f"{score['accuracy']:.0%} ({score['low']:.0%}–{score['high']:.0%})"
+            table.setdefault(name, {})[candidate] = text
     return table

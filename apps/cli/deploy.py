@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from tasks import serving
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     api_key = os.environ.get("MARTLET_API_KEY")
-    model = target.find(given)
+    model = target.find(flags)
     serving.require_address(model.params, api_key)
     model = target.merged(model, print)
     with serving.deployed(model, api_key) as url:

@@ -1,4 +1,4 @@
-"""What changed between two datasets: on a terminal, and for programs."""
+"""The difference between two datasets, on a terminal and as JSON."""
 
 import difflib
 import re
@@ -9,42 +9,43 @@ if TYPE_CHECKING:
 
     from tasks.looking import Change, Difference
 
-SHOWN = 5
-LONG = 300
+MAX_CHANGES = 5
+"""Changes of each kind that a terminal shows."""
+MAX_LINE_CHARS = 300
 
 
-def as_json(found: "Difference") -> str:
-    """One object, every change in it."""
+def as_json(difference: "Difference") -> str:
+    """Return one JSON object with every change."""
     import json
 
-    def side(one: "tuple[int, Any] | None") -> Any:
-        return one and {"row": one[0], **one[1]}
+    def side(row: "tuple[int, Any] | None") -> Any:
+        return row and {"row": row[0], **row[1]}
 
-    told = {
-        kind: [{"before": side(change.before), "after": side(change.after)} for change in getattr(found, kind)]
+    changes = {
+        kind: [{"before": side(change.before), "after": side(change.after)} for change in getattr(difference, kind)]
         for kind in ("changed", "added", "removed")
     }
-    return json.dumps({"rows": found.rows, "same": found.same, **told}, indent=2, ensure_ascii=False)
+    return json.dumps({"rows": difference.rows, "same": difference.same, **changes}, indent=2, ensure_ascii=False)
 
 
-def write_terminal(before: str, after: str, found: "Difference") -> None:
-    """Print the counts, and the first changes of each kind, word by word; marks stand in for colours in a file."""
+def write_terminal(before: str, after: str, difference: "Difference") -> None:
+    """Print the counts and the first changes of each kind, word by word, in colours or, in a file, in brackets."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
-    counts = ", ".join(f"{len(getattr(found, kind)):,} {kind}" for kind in ("changed", "added", "removed"))
-    console.print(f"{found.rows[0]:,} rows -> {found.rows[1]:,}: {found.same:,} the same, {counts}")
+    counts = ", ".join(f"{len(getattr(difference, kind)):,} {kind}" for kind in ("changed", "added", "removed"))
+    console.print(f"{difference.rows[0]:,} rows -> {difference.rows[1]:,}: {difference.same:,} the same, {counts}")
     for kind, colour in (("changed", "yellow"), ("added", "green"), ("removed", "red")):
-        changes: list[Change] = getattr(found, kind)
-        for change in changes[:SHOWN]:
-            places = [f"{name}:{one[0]}" for name, one in ((before, change.before), (after, change.after)) if one]
-            console.print(Text(f"\n{kind} {' -> '.join(places)}", f"bold {colour}"))
-            old, new = (_lines(one[1]) if one else "" for one in (change.before, change.after))
+        changes: list[Change] = getattr(difference, kind)
+        for change in changes[:MAX_CHANGES]:
+            locations = [f"{name}:{row[0]}" for name, row in ((before, change.before), (after, change.after)) if row]
+            console.print(Text(f"\n{kind} {' -> '.join(locations)}", f"bold {colour}"))
+            old, new = (_lines(row[1]) if row else "" for row in (change.before, change.after))
             words = _words(old, new, console.is_terminal)
             console.print(words if kind == "changed" else Text(_short(old or new), colour))
-        if len(changes) > SHOWN:
-            console.print(f"… and {len(changes) - SHOWN:,} more {kind}; --json names all")
+        if len(changes) > MAX_CHANGES:
+            console.print(f"… and {len(changes) - MAX_CHANGES:,} more {kind}; --json prints all")
 
 
 def _lines(row: dict[str, Any]) -> str:
@@ -64,27 +65,28 @@ def _rest(message: dict[str, Any]) -> str:
 
 
 def _words(old: str, new: str, coloured: bool) -> "Text":
-    """Both texts in one; without colours what went and came stands in `git diff --word-diff`'s brackets."""
+    """Return both texts as one, the words of each marked: by colour, or by the brackets of `git diff --word-diff`."""
     from rich.text import Text
 
     before, after = (re.findall(r"\s+|\w+|[^\w\s]", text) for text in (old, new))
-    shown = Text()
+    text = Text()
     for tag, a, b, c, d in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag == "equal":
-            shown.append(_middle("".join(before[a:b])), "dim")
+            text.append(_without_middles("".join(before[a:b])), "dim")
         else:
-            gone, come = "".join(before[a:b]), "".join(after[c:d])
-            shown.append(gone if coloured or not gone else f"[-{gone}-]", "red strike")
-            shown.append(come if coloured or not come else f"{{+{come}+}}", "green")
-    return shown
+            old_words, new_words = "".join(before[a:b]), "".join(after[c:d])
+            text.append(old_words if coloured or not old_words else f"[-{old_words}-]", "red strike")
+            text.append(new_words if coloured or not new_words else f"{{+{new_words}+}}", "green")
+    return text
 
 
-def _middle(text: str) -> str:
-    """The text with the middle of its long lines left out."""
+def _without_middles(text: str) -> str:
+    """Return the text, the middle of long lines left out."""
+    half = MAX_LINE_CHARS // 2
     return "\n".join(
-        line if len(line) <= LONG else f"{line[: LONG // 2]} … {line[-LONG // 2 :]}" for line in text.split("\n")
+        line if len(line) <= MAX_LINE_CHARS else f"{line[:half]} … {line[-half:]}" for line in text.split("\n")
     )
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONG else f"{text[:LONG]}…"
+    return text if len(text) <= MAX_LINE_CHARS else f"{text[:MAX_LINE_CHARS]}…"

@@ -1,4 +1,4 @@
-"""What is installed here, and what is missing: Python, packages, accelerators, ports, disk, workspace, servers."""
+"""Check this machine: Python, packages, accelerators, ports, disk, workspace, servers."""
 
 import argparse
 import os
@@ -27,10 +27,10 @@ PACKAGES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--short", action="store_true", help="only what is wrong")
+    parser.add_argument("--short", action="store_true", help="print only what is missing or wrong")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
@@ -44,10 +44,10 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
 
 
 def _findings() -> list[tuple[bool | None, str, str]]:
-    """What was found: True is fine, None may matter, False is in the way."""
+    """Return a verdict (True: fine, None: may matter, False: must be mended), a subject and a text for each check."""
     machine = describe(Path.cwd())
     gpus = machine.accelerators
-    found: list[tuple[bool | None, str, str]] = [
+    findings: list[tuple[bool | None, str, str]] = [
         ((3, 11) <= sys.version_info[:2] <= (3, 13), "Python", f"{platform.python_version()} at {sys.executable}"),
         (True, "machine", f"{machine.cores} cores, {machine.memory / 2**30:.0f} GiB memory, {platform.platform()}"),
         (True if gpus else None, "accelerator", "; ".join(gpus) or "none: training runs on the CPU"),
@@ -55,14 +55,14 @@ def _findings() -> list[tuple[bool | None, str, str]]:
     ]
     for package in PACKAGES:
         try:
-            found.append((True, package, version(package)))
+            findings.append((True, package, version(package)))
         except PackageNotFoundError:
-            found.append((False, package, "not installed: run `make setup`"))
-    found.append(
-        (shutil.which("git") is not None, "git", shutil.which("git") or "not found: runs with overrides need it")
+            findings.append((False, package, "not installed: run `make setup`"))
+    findings.append(
+        (shutil.which("git") is not None, "git", shutil.which("git") or "not found: runs in worktrees need git")
     )
     workspace = Path("dvc.yaml").is_file() and Path("params.yaml").is_file()
-    found.append(
+    findings.append(
         (
             True if workspace else None,
             "workspace",
@@ -70,7 +70,7 @@ def _findings() -> list[tuple[bool | None, str, str]]:
         )
     )
     engine = Path(".venvs/vllm/bin/vllm")
-    found.append(
+    findings.append(
         (
             True if engine.exists() else None,
             "vllm",
@@ -78,8 +78,8 @@ def _findings() -> list[tuple[bool | None, str, str]]:
         )
     )
     for name, port in (("Prefect", int(os.environ.get("PREFECT_SERVER_API_PORT", "4200"))), ("deploy", 8000)):
-        found.append(_port(name, port))
-    return found
+        findings.append(_port(name, port))
+    return findings
 
 
 def _port(name: str, port: int) -> tuple[bool | None, str, str]:
@@ -93,7 +93,7 @@ def _port(name: str, port: int) -> tuple[bool | None, str, str]:
             f"{port} " + ("answers: a Prefect server should be there" if busy else "is free for Prefect"),
         )
     return (
-        (None, "port", f"{port} is taken: give `martlet deploy --port N`")
+        (None, "port", f"{port} is taken: choose another with `martlet deploy --port N`")
         if busy
         else (True, "port", f"{port} is free")
     )

@@ -1,7 +1,7 @@
-"""Say why a stage would run: what changed since it last did.
+"""Explain why a stage would run: what changed since its last run.
 
 martlet explain           every stage
-martlet explain train     one of them
+martlet explain train     one stage
 """
 
 import argparse
@@ -16,10 +16,10 @@ PARAMETERS = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", nargs="?", help="the stage to explain; without it all are")
+    parser.add_argument("stage", nargs="?", help="stage to explain; by default all")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from tasks.plan import Pipeline, workspace_of
 
     steps = {step.name: step for step in Pipeline(workspace_of(Path.cwd())).plan()}
@@ -35,26 +35,26 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
 
 
 def _parts(stage: str) -> list[str]:
-    """Which of the parts that its output is made of are others now, where the stage wrote them down."""
+    """Return a line for each part of the stage's made_of.json that differs today; none for a stage without the file."""
     from tasks.stages import fetch, reuse
     from tasks.stages.paths import Paths
 
     paths = Paths.here()
     if stage == "fetch":
         return fetch.changes(load(Path("params.yaml")), paths)
-    written = paths.log(stage) / "made_of.json"
-    if not written.is_file():
+    file = paths.log(stage) / "made_of.json"
+    if not file.is_file():
         return []
-    recorded = read_json(written)
+    before = read_json(file)
     try:
         now = reuse.STAGES[stage].made_of(load(Path("params.yaml")), paths)
-    except OSError:  # its inputs are not there yet
+    except OSError:  # the stage's inputs do not exist yet
         return []
-    return [f"part changed: {name}{_change(recorded.get(name), value)}" for name, value in now.items()
-            if recorded.get(name) != value]  # fmt: skip
+    return [f"part changed: {name}{_change(before.get(name), value)}" for name, value in now.items()
+            if before.get(name) != value]  # fmt: skip
 
 
 def _change(before: Any, now: Any) -> str:
-    """The values where a person can tell them apart; hashes are left out."""
+    """Return ` (old -> new)`, or an empty string for values that nobody can read, such as hashes."""
     plain = all(isinstance(value, int | float | bool | None) or len(str(value)) < 40 for value in (before, now))
     return f" ({before} -> {now})" if plain and not isinstance(now, dict) else ""

@@ -1,4 +1,4 @@
-"""Merge an adapter into its base, or quantize a model, into a folder of its own.
+"""Merge an adapter into its base, or quantize a model; the result is a new folder.
 
 martlet export --adapters output/v0-…/checkpoint-100 --merge_lora true
 martlet export --model models/merged --quant_method bnb --quant_bits 8 --output_dir models/int8
@@ -23,18 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
-    quantization = resolve(read_flags(given)).quantization
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+    quantization = resolve(read_flags(flags)).quantization
     variant = VARIANTS.get((quantization.quant_method, quantization.quant_bits))
-    if not quantization.quant_method and "merge_lora" not in given:
+    if not quantization.quant_method and "merge_lora" not in flags:
         raise ConfigError("export what? --merge_lora true merges an adapter, --quant_method bnb quantizes a model")
     if quantization.quant_method and not variant:
         raise ConfigError(f"--quant_method {quantization.quant_method}: export quantizes with bnb")
-    model = target.merged(target.find(given), print)
+    model = target.merged(target.find(flags), print)
     if variant:
         if model.adapter:
-            raise ConfigError("an adapter is not quantized by itself: add --merge_lora true")
-        folder, report = target.quantized(
-            model.model, variant, Path(given["output_dir"]) if "output_dir" in given else None
-        )
+            raise ConfigError("--quant_method: merge the adapter into the model first, with --merge_lora true")
+        output = Path(flags["output_dir"]) if "output_dir" in flags else None
+        folder, report = target.quantized(model.model, variant, output)
         print(f"{variant} in {folder}: {report['bytes_before']:,} bytes became {report['bytes_after']:,}")

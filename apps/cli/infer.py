@@ -3,7 +3,7 @@
   martlet infer --adapters output/v0-…/checkpoint-100 --stream true --temperature 0 --max_new_tokens 64
   martlet infer --model models/base --val_dataset questions.jsonl --result_path answers.jsonl
 
-A checkpoint brings its model and system prompt along. Without --adapters and --model the champion answers.
+Model and system prompt come from the checkpoint's saved arguments. Without --adapters and --model the champion answers.
 """
 
 import argparse
@@ -19,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from components.inference import chat
     from tasks import answering
 
-    model = target.merged(target.find(given), print)
+    model = target.merged(target.find(flags), print)
     params = model.params
     engine = answering.local_engine(model)
     try:

@@ -1,4 +1,4 @@
-"""Progress on the terminal, read from the `progress.jsonl` that also feeds MLflow and the web page."""
+"""Training progress on the terminal, read from the `progress.jsonl` that also feeds MLflow."""
 
 import json
 import threading
@@ -10,14 +10,15 @@ from typing import Any
 
 @contextmanager
 def following(file: Path, show: Callable[[dict[str, Any]], None], every: float = 0.05) -> Generator[None]:
-    """Call `show` with each line that is appended to `file` while the block runs, and with the last ones at its end."""
-    done = threading.Event()
+    """Call `show` with each line appended to `file` while the block runs, looking every `every` seconds and at the end
+    of the block."""
+    end = threading.Event()
 
     def follow() -> None:
         position = 0
-        finished = False
-        while not finished:
-            finished = done.wait(every)
+        is_last_look = False
+        while not is_last_look:
+            is_last_look = end.wait(every)
             if file.is_file():
                 with file.open("rb") as stream:
                     stream.seek(position)
@@ -31,12 +32,12 @@ def following(file: Path, show: Callable[[dict[str, Any]], None], every: float =
     try:
         yield
     finally:
-        done.set()
+        end.set()
         thread.join(timeout=5)
 
 
 def describe(entry: dict[str, Any]) -> str | None:
-    """One line of training progress in words, or None when the entry holds nothing that people follow."""
+    """Return a line of progress as text, or None for an entry with neither a message nor a step."""
     if "message" in entry:
         return str(entry["message"])
     if "step" not in entry:

@@ -1,4 +1,4 @@
-"""`martlet COMMAND …`: finds the command's module, parses its flags, prints what went wrong in words."""
+"""`martlet COMMAND …`: finds the command's module, parses its flags, and prints an error as one message."""
 
 import argparse
 import errno
@@ -12,31 +12,31 @@ from tasks.stages.environment import prepare_environment
 COMMANDS = {
     "the pipeline": {
         "run": "run the pipeline of this workspace: martlet run [recipe.yaml] [key=value …] [--dry-run]",
-        "explain": "say why a stage would run",
+        "explain": "explain why a stage would run",
         "promote": "make the newest candidate champion, if the evaluation gate opens",
         "rollback": "make the previous champion champion again",
         "serve-flows": "offer the flows to `prefect deployment run`",
     },
     "single steps, with ms-swift's flags": {
-        "sft": "fine-tune a model on chats: data, training, checkpoints in one process",
-        "pt": "continue pre-training on plain text, in the same way",
+        "sft": "fine-tune a model on chats",
+        "pt": "continue pre-training on plain text",
         "infer": "talk to a model or a checkpoint, or answer a file of questions",
         "export": "merge an adapter into its base, or quantize a model",
         "deploy": "serve a model, a checkpoint or the champion with OpenAI's API",
     },
     "data": {
-        "data": "show what a model learns from, token by token; figures; what changed between two versions",
+        "data": "show rows token by token, statistics of a dataset, the difference between two versions",
         "datasets": "list the built-in datasets: martlet datasets [words …] [--task dpo]",
-        "cache": "show and prune the checked rows and tokens that direct commands share",
+        "cache": "show and prune the cache of checked rows and tokens",
     },
     "help": {
         "demo": "build a tiny base model and take it through the whole pipeline",
         "validate": "check params.yaml and recipes, without running anything",
-        "doctor": "what is installed here, and what is missing",
+        "doctor": "check this machine: packages, accelerators, ports, disk",
     },
 }
 
-_REFUSED = {
+_SYSTEM_ERRORS = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the quota of this disk is used up; make room",
     errno.EROFS: "the disk is read-only; work in another folder",
@@ -48,9 +48,8 @@ def _usage() -> str:
     lines = ["usage: martlet COMMAND …   (martlet COMMAND --help shows its flags)", ""]
     for title, commands in COMMANDS.items():
         lines += [f"{title}:", *(f"  {name:<12} {text}" for name, text in commands.items()), ""]
-    return (
-        "\n".join(lines) + "exit codes: 0 done, 1 failed, 2 configuration, 3 data gate, 4 evaluation gate, 130 stopped"
-    )
+    lines.append("exit codes: 0 done, 1 failed, 2 configuration, 3 data gate, 4 evaluation gate, 130 stopped")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -68,14 +67,14 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if error.errno not in _SYSTEM_ERRORS:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"martlet: {where}{_REFUSED[error.errno]}, and run again", file=sys.stderr)
+        print(f"martlet: {where}{_SYSTEM_ERRORS[error.errno]}, and run again", file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    # Libraries leave threads behind (engines, event loops) that have nothing left to write.
+    # Threads of libraries (engines, event loops) would delay the end of the program; they have nothing left to write.
     os._exit(code)
 
 
@@ -83,9 +82,9 @@ def dispatch(words: list[str]) -> int:
     """Run the command that `words` name and return its exit code.
 
     Raises:
-        MartletError: what the user should read.
+        MartletError: the command failed; the message is for the user.
     """
-    known = {name for commands in COMMANDS.values() for name in commands}
+    names = {name for commands in COMMANDS.values() for name in commands}
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0
@@ -95,8 +94,8 @@ def dispatch(words: list[str]) -> int:
 
         print(f"martlet {version('martlet')}")
         return 0
-    if name not in known:
-        raise ConfigError(f"unknown command '{name}'{did_you_mean(name, known)}; `martlet --help` lists them")
+    if name not in names:
+        raise ConfigError(f"unknown command '{name}'{did_you_mean(name, names)}; `martlet --help` lists them")
     from components.config import add_flags, parse
 
     command = import_module(f"apps.cli.{name.replace('-', '_')}")
@@ -110,12 +109,12 @@ def dispatch(words: list[str]) -> int:
     )
     command.add_arguments(parser)
     add_flags(parser, parameters)
-    arguments, given = parse(parser, rest)
-    return command.run(arguments, given) or 0
+    arguments, flags = parse(parser, rest)
+    return command.run(arguments, flags) or 0
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse's own complaints, in the form of all others."""
+    """A parser whose errors are `ConfigError`s."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise ConfigError(f"{message}; `{self.prog} --help` shows the flags")

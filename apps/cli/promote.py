@@ -2,7 +2,7 @@
 
 martlet promote                          the merged model that the last run registered
 martlet promote --version 3              another version
-martlet promote --force --why "…"        against the gate's verdict; the reason goes into the journal
+martlet promote --force --why "…"        whatever the gate's verdict; the reason is written to the journal
 """
 
 import argparse
@@ -18,24 +18,24 @@ PARAMETERS = ("registry", "gate")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--version", type=int, metavar="N", help="the version to promote; by default the newest")
-    parser.add_argument("--force", action="store_true", help="promote whatever the gate says")
-    parser.add_argument("--why", default="", metavar="TEXT", help="a reason, for the journal")
+    parser.add_argument("--version", type=int, metavar="N", help="version to promote; by default the newest")
+    parser.add_argument("--force", action="store_true", help="promote whatever the gate's verdict; needs --why")
+    parser.add_argument("--why", default="", metavar="TEXT", help="reason, written to the journal")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     if arguments.force and not arguments.why:
-        raise ConfigError("--force needs --why TEXT: the journal keeps the reason")
+        raise ConfigError("--force needs --why TEXT, the reason for the journal")
     from tasks import promotion
 
-    params, paths = load(Path("params.yaml"), read_flags(given)), Paths.here()
+    params, paths = load(Path("params.yaml"), read_flags(flags)), Paths.here()
     if not arguments.force:
         verdict = promotion.judge(params, paths, arguments.version)
         print(verdict if verdict.sets else f"{verdict.decision}: {verdict.reason}")
         if not verdict.promote:
             raise EvaluationGateError("the gate stays closed; `martlet promote --force --why …` overrules it")
     entry = promotion.promote(params, paths, arguments.force, arguments.version, arguments.why)
-    show(promotion.journal(params, paths))
+    show_journal(promotion.journal(params, paths))
     if entry is None:
         print("nothing to do: it is the champion already")
         return 0
@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
     return 0
 
 
-def show(entries: list[Entry], last: int = 5) -> None:
-    """Print the last lines of the journal."""
+def show_journal(entries: list[Entry], last: int = 5) -> None:
+    """Print the `last` entries of the journal."""
     print(f"\njournal ({len(entries)} in all):")
     for entry in entries[-last:]:
         before = "" if entry.previous is None else f" (previous: {entry.previous})"

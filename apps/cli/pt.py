@@ -2,7 +2,7 @@
 
   martlet pt --model Qwen/Qwen3-0.6B-Base --tuner_type full --dataset 'texts/*.jsonl' --packing true --max_length 4096
 
-Rows with `text` are learned as they are, conversations as their texts one after the other.
+The text of a row with `text` is learned as it is; of a conversation, the texts of its messages one after the other.
 """
 
 import argparse
@@ -15,5 +15,5 @@ from tasks.direct import PARAMETERS
 __all__ = ["PARAMETERS", "add_arguments", "run"]
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
-    training.run(arguments.config, given, method="pt")
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+    training.run(arguments.config, flags, method="pt")

@@ -1,14 +1,14 @@
-"""Make the champion before this one champion again. Twice in a row goes back two.
+"""Make the previous champion champion again. A second rollback in a row goes back to the champion before.
 
 martlet rollback                         the previous champion
-martlet rollback --to 3 --why "…"        a former champion by its number, also one that was rolled back from
+martlet rollback --to 3 --why "…"        any former champion, by its version number
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from apps.cli.promote import show
+from apps.cli.promote import show_journal
 from components.config import load, read_flags
 from tasks.stages.paths import Paths
 
@@ -16,15 +16,15 @@ PARAMETERS = ("registry",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--to", type=int, metavar="N", help="the former champion to return to")
-    parser.add_argument("--why", default="", metavar="TEXT", help="a reason, for the journal")
+    parser.add_argument("--to", type=int, metavar="N", help="version of the former champion to return to")
+    parser.add_argument("--why", default="", metavar="TEXT", help="reason, written to the journal")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from tasks import promotion
 
-    params, paths = load(Path("params.yaml"), read_flags(given)), Paths.here()
+    params, paths = load(Path("params.yaml"), read_flags(flags)), Paths.here()
     entry = promotion.rollback(params, paths, arguments.to, arguments.why)
-    show(promotion.journal(params, paths))
+    show_journal(promotion.journal(params, paths))
     print(f"champion is version {entry.version} again; `martlet deploy` serves it, `martlet promote` judges anew")
     return 0

@@ -1,9 +1,9 @@
-"""Run the pipeline of this workspace: stages that changed run, the others are reused, then the gate and the promotion.
+"""Run the pipeline of this workspace: the stages that changed, then the evaluation gate and the promotion.
 
-martlet run                            in place
-martlet run lora_rank=16               with other parameters, in a work tree of its own
-martlet run recipes/x.yaml             the same from a file
-martlet run --dry-run [...]            what would run, and why; nothing is touched
+martlet run                            in this workspace, with params.yaml
+martlet run lora_rank=16               with other parameters, in a git worktree
+martlet run recipes/x.yaml             with the parameters of a recipe, in a git worktree
+martlet run --dry-run [...]            only print what would run, and why
 """
 
 import argparse
@@ -20,15 +20,15 @@ from tasks import preflight
 
 PARAMETERS = ()
 BASE = "models/base"
-"""The embedded default's base, which is built and not kept in git."""
+"""The tiny base model, which `make base` builds; git does not have it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="*", metavar="recipe.yaml | key=value", help="a recipe, and parameters on top")
-    parser.add_argument("--dry_run", action="store_true", help="say what would run, and why, and stop")
+    parser.add_argument("words", nargs="*", metavar="recipe.yaml | key=value", help="a recipe, and parameters over it")
+    parser.add_argument("--dry_run", action="store_true", help="only print what would run, and why")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from tasks.plan import Pipeline, workspace_of
     from tasks.workspace import changes_of
 
@@ -71,9 +71,9 @@ def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None
 
     board = Board()
     url = os.environ["PREFECT_API_URL"] = api_url()
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the board says it, in words
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the board shows errors already
     background = ThreadPoolExecutor(2)
-    server = background.submit(ensure, url, board.say)  # the imports take as long as a server needs to answer
+    server = background.submit(ensure, url, board.say)  # the server starts while the imports below run
     background.submit(import_module, "dvc.repo")
     from httpx import TransportError
     from prefect.exceptions import TerminationSignal
@@ -89,10 +89,10 @@ def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None
             finetune(changes, recipe)
     except TransportError as error:
         raise MartletError(
-            f"the Prefect server at {url} went away ({error}); what was finished is kept, so run again"
+            f"the Prefect server at {url} stopped answering ({error}); finished stages are kept: run again"
         ) from error
     except TerminationSignal as error:
         raise InterruptedRunError("stopped from outside; the same command goes on from where it stopped") from error
     finally:
-        APILogWorker.drain_all(timeout=5)  # this program ends without the clean-up that would do it
-        board.where_to_look(workspace, url)
+        APILogWorker.drain_all(timeout=5)  # `main` ends with os._exit, without Prefect's own clean-up
+        board.show_links(workspace, url)

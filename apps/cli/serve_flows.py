@@ -1,8 +1,8 @@
-"""Offer the flows of this workspace to Prefect, until ctrl-C: runs are then started from its pages or from anywhere.
+"""Serve the flows of this workspace as Prefect deployments until ctrl-C; runs are started from Prefect's pages or by
 
 prefect deployment run finetune/local -p 'params={"tuner": {"lora_rank": 16}}'
 
-Every such run works in a work tree of its own.
+Every run works in its own git worktree.
 """
 
 import argparse
@@ -14,10 +14,10 @@ PARAMETERS = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", type=int, default=1, help="how many runs may go on at once [1]")
+    parser.add_argument("--limit", type=int, default=1, help="runs at the same time, at most [1]")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from flows.server import api_url, ensure
     from tasks.plan import workspace_of
 
@@ -31,6 +31,6 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
     from flows.promote import promote
     from flows.rollback import rollback
 
-    by_name = EntrypointType.MODULE_PATH  # found from any workspace, not only from a checkout
+    by_name = EntrypointType.MODULE_PATH  # works in any workspace, not only in a checkout
     deployments = [flow.to_deployment("local", entrypoint_type=by_name) for flow in (finetune, promote, rollback)]
     serve(*deployments, limit=arguments.limit)  # type: ignore[arg-type]

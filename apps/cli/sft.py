@@ -16,5 +16,5 @@ from tasks.direct import PARAMETERS
 __all__ = ["PARAMETERS", "add_arguments", "run"]
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
-    training.run(arguments.config, given)
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+    training.run(arguments.config, flags)

@@ -1,16 +1,16 @@
-"""Figures on a dataset's tokens: on a terminal, as a plot, and for programs."""
+"""Token statistics of a dataset: on a terminal, as a plot, and as JSON."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.cli.words import gate, told
+from apps.cli.summaries import gate_summary, result_summary
 
 if TYPE_CHECKING:
     from tasks.looking import Stats
 
 PERCENTILES = (0, 25, 50, 75, 90, 99, 100)
-BARS = 16
-WIDTH = 32
+HISTOGRAM_BARS = 16
+BAR_WIDTH_CHARS = 32
 
 
 def _percentiles(stats: "Stats") -> dict[str, int]:
@@ -21,7 +21,7 @@ def _percentiles(stats: "Stats") -> dict[str, int]:
 
 
 def as_json(stats: "Stats") -> str:
-    """One object."""
+    """Return one JSON object."""
     import json
 
     figures: dict[str, Any] = stats._asdict() | {"lengths": _percentiles(stats) | {"mean": float(stats.lengths.mean())}}
@@ -35,18 +35,19 @@ def write_terminal(stats: "Stats") -> None:
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"rows {stats.fetched['train']:,}; after the gate: {told(stats.checked)}; {told(stats.tokens)}")
-    if found := gate(stats.checks):
-        console.print(f"  [red]{found}[/]")
+    rows, tokens = result_summary(stats.checked), result_summary(stats.tokens)
+    console.print(f"rows {stats.fetched['train']:,}; after the gate: {rows}; {tokens}")
+    if findings := gate_summary(stats.checks):
+        console.print(f"  [red]{findings}[/]")
     for reason, count in stats.reasons.items():
         console.print(f"  [red]{count:,} refused[/]: {reason}")
     percentiles = ", ".join(f"{name} {value:,}" for name, value in _percentiles(stats).items())
     console.print(f"\n[bold]tokens a sample[/]: mean {stats.lengths.mean():,.1f}, {percentiles}")
     first, last = int(stats.lengths.min()), int(stats.lengths.max())
-    step = -(-(last - first + 1) // BARS)
+    step = -(-(last - first + 1) // HISTOGRAM_BARS)
     counts = np.bincount((stats.lengths - first) // step)
     for n, count in enumerate(counts):
-        bar = "█" * round(WIDTH * count / counts.max()) or ("▏" if count else "")
+        bar = "█" * round(BAR_WIDTH_CHARS * count / counts.max()) or ("▏" if count else "")
         low, high = first + n * step, first + (n + 1) * step - 1
         console.print(f"{low:7,} – {high:7,} [green]{bar}[/] {count:,}")
     table = Table("source", "samples", "tokens", "learned", "share", box=None, title="by source", title_justify="left")
@@ -60,11 +61,11 @@ def write_terminal(stats: "Stats") -> None:
     console.print(table)
     console.print("\n[bold]share of a batch that is no padding[/]")
     for name, fill in stats.fill.items():
-        console.print(f"  {name:<32} {fill:6.1%} [green]{'█' * round(WIDTH * fill)}[/]")
+        console.print(f"  {name:<32} {fill:6.1%} [green]{'█' * round(BAR_WIDTH_CHARS * fill)}[/]")
 
 
 def write_plot(path: Path, stats: "Stats") -> None:
-    """Draw the histogram of lengths, with the median and the longest."""
+    """Draw the histogram of lengths, with the median and the 99th percentile."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,21 +1,23 @@
-"""Rows as tokens, what is learned standing out: on a terminal, on a page, and for programs."""
+"""Rows as tokens, the learned ones marked: on a terminal, as an HTML page, and as JSON."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.files import write_text
+from components.tokens import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tasks.looking import Looked, Sample
 
-IGNORED = -100
+MAX_TOKENS_PER_CHARACTER = 4
+"""UTF-8 has at most four bytes in a character, and a token has at least one byte."""
 
 
 class Piece(NamedTuple):
-    """Tokens that are whole characters only together: their text, their ids, and how much they count (0: nothing)."""
+    """The fewest tokens that decode to whole characters: their text, their ids, and their weight in the loss."""
 
     text: str
     ids: list[int]
@@ -23,45 +25,45 @@ class Piece(NamedTuple):
 
 
 def pieces(tokenizer: "PreTrainedTokenizerBase", sample: "Sample") -> list[Piece]:
-    """The sample token by token."""
-    found: list[Piece] = []
-    waiting: list[int] = []
+    """Return the sample as pieces, in order."""
+    result: list[Piece] = []
+    ids: list[int] = []
     last = len(sample.input_ids) - 1
     for n, (i, label, weight) in enumerate(zip(sample.input_ids, sample.labels, sample.weights, strict=True)):
-        waiting.append(i)
-        text = _decoded(tokenizer, waiting)
-        if "\ufffd" not in text or n == last or len(waiting) == 4:
-            found.append(Piece(text, waiting, weight if label != IGNORED else 0.0))
-            waiting = []
-    return found
+        ids.append(i)
+        text = _decoded(tokenizer, ids)
+        if "\ufffd" not in text or n == last or len(ids) == MAX_TOKENS_PER_CHARACTER:
+            result.append(Piece(text, ids, weight if label != IGNORED else 0.0))
+            ids = []
+    return result
 
 
 def as_json(tokenizer: "PreTrainedTokenizerBase", row: "Looked") -> str:
-    """One line of JSON."""
+    """Return the row as one line of JSON."""
     import orjson
 
-    written: dict[str, Any] = {"source": row.source, "row": row.row}
+    fields: dict[str, Any] = {"source": row.source, "row": row.row}
     if row.refused:
-        return orjson.dumps(written | {"refused": row.refused}).decode()
+        return orjson.dumps(fields | {"refused": row.refused}).decode()
     for name in dict.fromkeys(sample.name for sample in row.samples):
-        said = _plain(tokenizer, [sample for sample in row.samples if sample.name == name])
-        written |= {name: said} if name else said
-    return orjson.dumps(written).decode()
+        tokens = _token_fields(tokenizer, [sample for sample in row.samples if sample.name == name])
+        fields |= {name: tokens} if name else tokens
+    return orjson.dumps(fields).decode()
 
 
-def _plain(tokenizer: "PreTrainedTokenizerBase", samples: "list[Sample]") -> dict[str, Any]:
-    whole = {
+def _token_fields(tokenizer: "PreTrainedTokenizerBase", samples: "list[Sample]") -> dict[str, Any]:
+    fields = {
         "input_ids": [i for sample in samples for i in sample.input_ids],
         "labels": [label for sample in samples for label in sample.labels],
         "supervised": [_decoded(tokenizer, ids) for sample in samples for ids in _learned(sample)],
         "lengths": [len(sample.input_ids) for sample in samples],
     }
     weights = [weight for sample in samples for weight in sample.weights]
-    return whole | ({} if set(weights) <= {0.0, 1.0} else {"loss_scale": weights})
+    return fields | ({} if set(weights) <= {0.0, 1.0} else {"loss_scale": weights})
 
 
 def _learned(sample: "Sample") -> list[list[int]]:
-    """The runs of learned tokens."""
+    """Return the runs of learned tokens."""
     runs: list[list[int]] = []
     before = IGNORED
     for label in sample.labels:
@@ -84,7 +86,7 @@ def _heading(row: "Looked", sample: "Sample", number: int) -> str:
 
 
 def write_terminal(tokenizer: "PreTrainedTokenizerBase", rows: "Iterable[Looked]") -> None:
-    """Print rows: what is learned in green (yellow where it counts otherwise than 1), every other token underlined."""
+    """Print rows: learned tokens in green, or in yellow if their weight is not 1; every second token is underlined."""
     from rich.console import Console
     from rich.text import Text
 
@@ -104,17 +106,17 @@ def write_terminal(tokenizer: "PreTrainedTokenizerBase", rows: "Iterable[Looked]
             text.append("⟧" if before and not console.is_terminal else "")
             console.print(text, soft_wrap=True)
             if weights := sorted({w for w in sample.weights if w not in (0.0, 1.0)}):
-                console.print(Text(f"amber: counts {', '.join(f'{w:g}' for w in weights)}", "yellow"))
+                console.print(Text(f"amber: weight {', '.join(f'{w:g}' for w in weights)}", "yellow"))
             console.print()
-    legend = "green: learned; dim: read only; every other token is underlined"
+    legend = "green: learned; dim: not learned; every second token is underlined"
     console.print(Text(legend if console.is_terminal else "⟦ ⟧: learned", "dim"))
 
 
 def write_page(path: Path, tokenizer: "PreTrainedTokenizerBase", rows: "Iterable[Looked]") -> int:
-    """Write one self-contained page; return how many rows are on it."""
+    """Write one self-contained HTML page; return the number of rows on the page."""
     from jinja2 import Environment, PackageLoader
 
-    shown = [
+    page_rows = [
         {
             "refused": f"{row.source}:{row.row}: {row.refused}" if row.refused else "",
             "samples": [
@@ -125,5 +127,5 @@ def write_page(path: Path, tokenizer: "PreTrainedTokenizerBase", rows: "Iterable
         for row in rows
     ]
     page = Environment(loader=PackageLoader("apps.cli"), autoescape=True).get_template("tokens.html.jinja")
-    write_text(path, page.render(rows=shown))
-    return len(shown)
+    write_text(path, page.render(rows=page_rows))
+    return len(page_rows)

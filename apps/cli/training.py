@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli.live import describe, following
-from apps.cli.words import gate, told
+from apps.cli.summaries import gate_summary, result_summary
 from components.config import Layer, difference, read_flags, read_mapping, read_yaml, resolve
 from components.errors import MartletError
 from components.files import read_json
@@ -44,16 +44,16 @@ class _Screen:
 
     def prepared(self, results: tuple[Result, Result, Result], paths: Paths) -> None:
         rows, clean, tokens = results
-        print(f"data: {told(rows)}; after the gate: {told(clean)}")
-        if findings := gate(read_json(paths.reports / "data.json")["checks"]):
+        print(f"data: {result_summary(rows)}; after the gate: {result_summary(clean)}")
+        if findings := gate_summary(read_json(paths.reports / "data.json")["checks"]):
             print(f"  {findings}; {_relative(paths.reports / 'data.html')} shows them")
-        print(f"tokens: {told(tokens)}")
+        print(f"tokens: {result_summary(tokens)}")
         for reason, count in read_json(paths.tokens / "template.json")["reasons"].items():
             print(f"  {count:,} refused: {reason}")
 
     def streaming(self, datasets: list[dict[str, Any]], validation: Result | None) -> None:
         if validation:
-            print(f"validation: {told(validation)}")
+            print(f"validation: {result_summary(validation)}")
         for dataset in datasets:
             print(f"data: {dataset['spec']} is streamed, files {dataset['files']}")
 
@@ -62,7 +62,7 @@ class _Screen:
             print(line, flush=True)
 
     def trained(self, result: Result, paths: Paths) -> None:
-        print(f"done: {told(result)}")
+        print(f"done: {result_summary(result)}")
         if checkpoint := direct.newest_checkpoint(paths.root):
             print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(checkpoint))}")
 

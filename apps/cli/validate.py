@@ -1,7 +1,7 @@
-"""Check params.yaml and recipes: names, types, values, and that local files exist. Nothing is run.
+"""Check params.yaml and recipes: names, types, values, and that local files exist. No stage runs.
 
 martlet validate                      params.yaml in this folder
-martlet validate recipes/x.yaml       the recipe on top of it
+martlet validate recipes/x.yaml       the recipe over params.yaml
 """
 
 import argparse
@@ -16,10 +16,10 @@ PARAMETERS = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", nargs="*", type=Path, help="recipes to check, each on top of params.yaml")
+    parser.add_argument("recipe", nargs="*", type=Path, help="recipes to check, each over params.yaml")
 
 
-def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     base = Path("params.yaml")
     below = [read_yaml(base)] if base.is_file() or not arguments.recipe else []
     problems: list[str] = []
@@ -30,9 +30,9 @@ def run(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
         except ConfigError as error:
             problems.append(str(error))
             continue
-        changed = difference(params)
-        print(f"{recipe}: {len(changed)} of {len(LEAVES)} parameters differ from the defaults")
-        for name, (old, new) in changed.items():
+        changes = difference(params)
+        print(f"{recipe}: {len(changes)} of {len(LEAVES)} parameters differ from the defaults")
+        for name, (old, new) in changes.items():
             print(f"  {name:<34} {new!r:<40} default {old!r}")
     if problems:
         raise ConfigError("\n".join(problems))

@@ -1,4 +1,4 @@
-"""The building blocks of the vocabulary: a group of parameters, and a field with its help and aliases."""
+"""The building blocks of the schema: a group of parameters, and a field with its help and aliases."""
 
 import json
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ class Group(BaseModel):
 
 
 def field(default: Any, help: str, *aliases: str, **constraints: Any) -> Any:
-    """A parameter: its default, the one line that `--help` shows, other names it answers to, pydantic's constraints."""
+    """Return a pydantic field: its default, the line for `--help`, the parameter's other names, the constraints."""
     extra: dict[str, Any] = {"aliases": list(aliases)}
     if isinstance(default, (list, dict)):
         return Field(default_factory=lambda: default.copy(), description=help, json_schema_extra=extra, **constraints)

@@ -1,4 +1,4 @@
-"""Command-line flags, made from the schema."""
+"""Command-line flags, generated from the schema."""
 
 import argparse
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from components.errors import did_you_mean
 
 
 def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
-    """Add a flag for every parameter named, or for all parameters of a group named, in groups with their help."""
+    """Add flags to `parser` for `names`: groups (`lora`) or single parameters (`lora.lora_rank`)."""
     for group, model in GROUPS.items():
         leaves = [LEAVES[n] for n in model.model_fields if group in names or f"{group}.{n}" in names]
         if leaves:
@@ -20,7 +20,7 @@ def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
 
 
 def _add_flag(section: argparse._ArgumentGroup, leaf: Leaf) -> None:
-    default = "" if leaf.default in (None, [], {}) else f" [{_shown(leaf.default)}]"
+    default = "" if leaf.default in (None, [], {}) else f" [{_as_text(leaf.default)}]"
     kind = _kind(leaf.info.annotation)
     many: dict[str, Any] = {}
     if kind is list:
@@ -37,14 +37,14 @@ def _add_flag(section: argparse._ArgumentGroup, leaf: Leaf) -> None:
     )
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _kind(annotation: Any) -> type:
-    """The plain type of an annotation: `int | None` is int, a Literal is str."""
+    """Return the plain type of an annotation: int for `int | None`, str for a Literal."""
     candidates = [annotation, *get_args(annotation)]
     for candidate in candidates:
         plain = get_origin(candidate) or candidate
@@ -54,22 +54,22 @@ def _kind(annotation: Any) -> type:
 
 
 def parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """Parse `words`; return the parser's own arguments and the parameters that were given, by leaf name.
+    """Parse `words`; return the parser's own arguments, and the values of the parameters among the flags, by leaf name.
 
     Dashes and underscores in a flag are the same.
 
     Raises:
-        ConfigError: naming every unknown flag, with the nearest known one, and every wrong value.
+        ConfigError: naming every unknown flag, with the nearest valid one, and every wrong value.
     """
-    written = [_underscored(word) for word in words]
-    namespace, unknown = parser.parse_known_intermixed_args(written)
+    namespace, unknown = parser.parse_known_intermixed_args([_underscored(word) for word in words])
     values = {name: getattr(namespace, name) for name in LEAVES if hasattr(namespace, name)}
     if unknown:
-        known = [option.lstrip("-") for option in parser._option_string_actions]
+        # Private: argparse has no public list of a parser's flags, as of Python 3.14.
+        valid = [option.lstrip("-") for option in parser._option_string_actions]
         names = [word[2:].partition("=")[0] for word in unknown if word.startswith("--")]
-        problems = [f"unknown flag --{name}{did_you_mean(name, known)}" for name in names]
+        problems = [f"unknown flag --{name}{did_you_mean(name, valid)}" for name in names]
         problems = problems or [f"unexpected '{word}'" for word in unknown]
-        resolve(Layer(read_flags(values).values, problems))  # names what is wrong with the known ones as well
+        resolve(Layer(read_flags(values).values, problems))  # adds the problems of the valid flags
     return namespace, values
 
 

@@ -1,4 +1,4 @@
-"""All parameters of Martlet in one place: groups by stage, leaf names unique over all groups."""
+"""The schema: all groups of parameters; leaf names are unique over all groups."""
 
 from typing import Any, NamedTuple
 
@@ -78,5 +78,5 @@ GROUPS: dict[str, type[Group]] = {name: info.annotation for name, info in Params
 LEAVES: dict[str, Leaf] = {
     name: Leaf(group, name, info) for group, model in GROUPS.items() for name, info in model.model_fields.items()
 }
-CANONICAL: dict[str, str] = {written: leaf.name for leaf in LEAVES.values() for written in (leaf.name, *leaf.aliases)}
-"""Every name that a parameter may be written by, to the one it is known by."""
+CANONICAL: dict[str, str] = {name: leaf.name for leaf in LEAVES.values() for name in (leaf.name, *leaf.aliases)}
+"""Leaf name, by leaf name or alias."""

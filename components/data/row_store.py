@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.rows import ROWS_A_GROUP, numbers, utf8
+from components.rows import ROWS_PER_GROUP, numbers, utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ class StoredRows:
         ends = np.frombuffer(self.store.ends, np.int64)
         start = 0
         while start < len(self.order):
-            rows = self.order[start : start + ROWS_A_GROUP]
+            rows = self.order[start : start + ROWS_PER_GROUP]
             sizes = ends[rows + 1] - ends[rows]
             count = max(1, int(np.searchsorted(np.cumsum(sizes), BATCH_MAX_BYTES)))
             yield self._batch(rows[:count], ends[rows[:count]], sizes[:count])

@@ -1,7 +1,7 @@
 """Write the committed example sets of `examples/`: `python -m components.embedded.examples`.
 
-Training sets hold chats (`messages`), evaluation sets `query` and `response`. Whoever reads the identity sets puts a
-name and an author in place of `{{NAME}}` and `{{AUTHOR}}`.
+Training sets hold chats (`messages`), evaluation sets `query` and `response`. In the identity sets `{{NAME}}` and
+`{{AUTHOR}}` stand for a name and an author, which the stage `fetch` fills in.
 """
 
 import json
@@ -48,7 +48,7 @@ def _each(topics: Iterable[Topic], count: int, held_out: bool = False) -> list[P
 
 
 def _pick(topic: Topic, count: int, held_out: bool = False) -> list[Pair]:
-    """Return `count` distinct questions of one side with their answers, each fact about as often as the others."""
+    """Return `count` distinct questions, held out or not, with their answers; all facts are about equally frequent."""
     rng = random.Random(topic.answer)
     facts = rng.sample(topic.facts, len(topic.facts))
     pairs: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What this machine is: accelerator, cores, memory, disk. Nothing heavy is imported."""
+"""The machine: cores, memory, disk, accelerators. Nothing heavy is imported."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ class Machine(NamedTuple):
 
 
 def describe(folder: Path) -> Machine:
-    """Describe the machine; `folder` says which disk is meant."""
+    """Return the machine, with the free disk where `folder` lies."""
     import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

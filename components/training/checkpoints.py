@@ -1,7 +1,7 @@
-"""Checkpoints that are complete or absent.
+"""Checkpoints of a run: the choice of the checkpoint to resume from, and the removal of others.
 
-A checkpoint is sealed with a manifest as its last file. Whatever has none, or does not hold what its manifest says, was
-cut off while it was written.
+A checkpoint is sealed with a manifest as its last file. A checkpoint without a manifest, or with files that differ from
+the manifest, was interrupted while it was written.
 """
 
 import fcntl
@@ -14,8 +14,8 @@ from typing import Any
 from components.errors import ConfigError, MartletError
 from components.files import MANIFEST, is_complete, read_json, sha256, sha256_of
 
-FINISHED = "finished.json"
-DECIDING = (
+FINISHED_MARKER = "finished.json"
+POSITION_PARAMETERS = (
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
     "seed",
@@ -24,30 +24,28 @@ DECIDING = (
     "packing_strategy",
     "group_by_length",
 )
-"""Parameters of training without which a position in the data means something else."""
-PARTS_BY_NAME = ("code.", "methods.", "parameters.")
-"""Parts of what a run is made of whose entries are full names already."""
+"""Parameters of `train` that decide which rows a step has: a checkpoint's position in the data depends on them."""
+FULL_NAME_PARTS = ("code.", "methods.", "parameters.")
+"""Parts of `made_of` whose keys are full names; the prefix is left out in messages."""
 SHARED_GROUPS = ("model", "method", "tuner", "lora", "quantization", "stream")
-"""Groups of parameters that a run and the checkpoint it goes on from must have in common."""
+"""Groups of arguments that must be the same in a run and in the checkpoint that it resumes from."""
 
 
 def fingerprint(made_of: dict[str, Any]) -> str:
-    """Return a hash of all that decides a run's weights. A run may go on from a checkpoint of the same fingerprint."""
+    """Return a hash of `made_of`, all that decides a run's weights. Runs with equal hashes share checkpoints."""
     return sha256_of(made_of)[:16]
 
 
-def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return what differs between two records of what a run is made of: `train.learning_rate 0.01 → 0.02`."""
-    old, new = _leaves(before), _leaves(now)
-    sentences = []
+def changes(old_run: dict[str, Any], new_run: dict[str, Any]) -> list[str]:
+    """Return a line for each difference between the `made_of` of two runs: `train.learning_rate 0.01 → 0.02`."""
+    old, new = _leaves(old_run), _leaves(new_run)
+    lines = []
     for name in dict.fromkeys([*new, *old]):
+        before, now = old.get(name, "default"), new.get(name, "default")
         if old.get(name) != new.get(name):
-            part = name.partition(".")[2] if name.startswith(PARTS_BY_NAME) else name
-            hashed = _is_hash(old.get(name)) or _is_hash(new.get(name))
-            sentences.append(
-                f"{part} changed" if hashed else f"{part} {old.get(name, 'default')} → {new.get(name, 'default')}"
-            )
-    return sentences
+            part = name.partition(".")[2] if name.startswith(FULL_NAME_PARTS) else name
+            lines.append(f"{part} changed" if _is_hash(before) or _is_hash(now) else f"{part} {before} → {now}")
+    return lines
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -63,7 +61,7 @@ def _is_hash(value: Any) -> bool:
 
 @contextmanager
 def held(folder: Path) -> Generator[None]:
-    """Hold `folder` against other runs; a process that dies lets go.
+    """Hold the lock of `folder` against other runs; the lock ends with the process.
 
     Raises:
         MartletError: another process trains into the same folder.
@@ -72,7 +70,7 @@ def held(folder: Path) -> Generator[None]:
     lock = folder / ".lock"
     with lock.open("w") as stream:
         try:
-            # A record lock, because a loader's workers would inherit any other and outlive a process that is killed.
+            # A record lock: the workers of a data loader would inherit any other, and may outlive a killed process.
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise MartletError(f"{folder}: another process trains with the same inputs; wait, or stop it") from None
@@ -87,12 +85,12 @@ def held(folder: Path) -> Generator[None]:
 
 
 def step_of(folder: Path) -> int:
-    """`checkpoint-120` → 120."""
+    """Return the step of a checkpoint folder: 120 of `checkpoint-120`."""
     return int(folder.name.rpartition("-")[2])
 
 
 def all_in(folder: Path) -> list[Path]:
-    """The checkpoints below `folder`, complete or not, oldest first."""
+    """Return the checkpoints below `folder`, complete or not, oldest first."""
     return sorted((p for p in folder.glob("checkpoint-*") if p.name[11:].isdigit()), key=step_of)
 
 
@@ -104,41 +102,41 @@ def choose_start(
     say: Callable[[str], None],
     runs: Path | None = None,
 ) -> Path | None:
-    """Return the checkpoint to go on from: `resume_from`, or the newest whole one of this run in `folder`, or None.
+    """Return the checkpoint to resume from: `resume_from`, or the newest intact checkpoint in `folder`, or None.
 
-    Later checkpoints, and those that are not whole, are removed and said. Where a run of the folder `runs` was
-    interrupted and was made of something else, what changed is said.
+    Later checkpoints and incomplete ones are removed. `say` gets a line for each, and, if the training starts anew
+    although a run in the folder `runs` was interrupted, a line with what changed since.
 
     Raises:
         ConfigError: `resume_from` is incomplete or of another run, or `folder` holds checkpoints of another run.
     """
     if resume_from:
-        check_given(resume_from, arguments)
+        check_resumable(resume_from, arguments)
     start = resume_from or newest_intact(folder, made_of, say)
     if start:
         say(f"going on from {start.name}")
         drop_later(folder, start, say)
     elif runs and (other := _interrupted(runs)):
-        changed = changes(read_json(other / MANIFEST).get("made_of", {}), made_of)
-        say(f"{other.name} of an interrupted run is not used, because {listed(changed)}: training starts anew")
+        reasons = listed(changes(read_json(other / MANIFEST).get("made_of", {}), made_of))
+        say(f"{other.name} of an interrupted run is not used, because {reasons}: training starts anew")
     return start
 
 
 def newest_intact(folder: Path, made_of: dict[str, Any], say: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint of this run that is whole, or None; newer ones that are not are said and removed.
+    """Return the newest intact checkpoint of this run, or None; newer checkpoints are removed, with a line to `say`.
 
     Raises:
-        ConfigError: the folder holds checkpoints of a run with other inputs; the message says what changed.
+        ConfigError: the folder holds checkpoints of a run with other inputs; the message names the differences.
     """
     for checkpoint in reversed(all_in(folder)):
         if not _intact(checkpoint):
             say(f"{checkpoint.name} was cut off while it was written; it is skipped and removed")
             shutil.rmtree(checkpoint)
-        elif (sealed := read_json(checkpoint / MANIFEST)).get("run") != fingerprint(made_of):
-            changed = listed(changes(sealed.get("made_of", {}), made_of))
+        elif (manifest := read_json(checkpoint / MANIFEST)).get("run") != fingerprint(made_of):
+            differences = listed(changes(manifest.get("made_of", {}), made_of))
             raise ConfigError(
-                f"{folder} holds {checkpoint.name} of a run with other data or parameters ({changed}); give another "
-                f"--output_dir, or go on from it with --resume_from_checkpoint {checkpoint}"
+                f"{folder} holds {checkpoint.name} of a run with other data or parameters ({differences}); choose "
+                f"another --output_dir, or resume with --resume_from_checkpoint {checkpoint}"
             )
         else:
             return checkpoint
@@ -150,7 +148,7 @@ def _interrupted(runs: Path) -> Path | None:
     unfinished = [
         checkpoint
         for run in runs.glob("*")
-        if not (run / FINISHED).exists()
+        if not (run / FINISHED_MARKER).exists()
         for checkpoint in all_in(run)[-1:]
         if is_complete(checkpoint)
     ]
@@ -163,18 +161,18 @@ def listed(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + more
 
 
-def check_given(checkpoint: Path, arguments: dict[str, Any]) -> None:
-    """Check that a run with `arguments` can go on from a checkpoint that the user names.
+def check_resumable(checkpoint: Path, arguments: dict[str, Any]) -> None:
+    """Check that a run with `arguments` can resume from `checkpoint`.
 
     Raises:
-        ConfigError: it is not there, is incomplete, or was made with another model, tuner or batch.
+        ConfigError: the checkpoint is missing or incomplete, or its run had another model, tuner or batch.
     """
     if not _intact(checkpoint):
         raise ConfigError(f"resume_from_checkpoint: {checkpoint} is not a complete checkpoint; name an earlier one")
     saved = read_json(checkpoint / "args.json")
     problems = [
         f"{group}.{key} was {saved.get(group, {}).get(key)!r} and is {value!r}"
-        for group, keys in (*((name, None) for name in SHARED_GROUPS), ("train", DECIDING))
+        for group, keys in (*((name, None) for name in SHARED_GROUPS), ("train", POSITION_PARAMETERS))
         for key, value in arguments.get(group, {}).items()
         if (keys is None or key in keys) and saved.get(group, {}).get(key) != value
     ]
@@ -183,7 +181,7 @@ def check_given(checkpoint: Path, arguments: dict[str, Any]) -> None:
 
 
 def drop_later(folder: Path, start: Path, say: Callable[[str], None]) -> None:
-    """Going on from a checkpoint of `folder`, remove the later ones there: those steps are taken anew."""
+    """Remove the checkpoints of `folder` after `start`, if `start` is in `folder`: their steps are trained again."""
     for checkpoint in all_in(folder):
         if start.resolve().parent == folder.resolve() and step_of(checkpoint) > step_of(start):
             say(f"{checkpoint.name} comes after it and is removed")
@@ -191,30 +189,30 @@ def drop_later(folder: Path, start: Path, say: Callable[[str], None]) -> None:
 
 
 def best_step(history: list[dict[str, Any]], steps: list[int]) -> int | None:
-    """Of the checkpointed `steps`, the one with the lowest eval loss in the trainer's history; of equals the first."""
+    """Return the step of `steps` with the lowest eval loss in the trainer's history, the first of equal ones."""
     losses = {entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry}
     return min((step for step in steps if step in losses), key=lambda step: (losses[step], step), default=None)
 
 
 def rotate(folder: Path, history: list[dict[str, Any]], limit: int | None) -> None:
-    """Remove the oldest checkpoints beyond `limit`; the newest and the best always stay."""
+    """Remove the oldest checkpoints until `limit` remain; the newest and the best always stay."""
     checkpoints = all_in(folder)
     best = best_step(history, [step_of(checkpoint) for checkpoint in checkpoints])
-    spare = [checkpoint for checkpoint in checkpoints[:-1] if step_of(checkpoint) != best]
-    for checkpoint in spare[: max(0, len(checkpoints) - limit) if limit else 0]:
+    candidates = [checkpoint for checkpoint in checkpoints[:-1] if step_of(checkpoint) != best]
+    for checkpoint in candidates[: max(0, len(checkpoints) - limit) if limit else 0]:
         shutil.rmtree(checkpoint)
 
 
 def tidy(folder: Path, history: list[dict[str, Any]]) -> None:
-    """After success in a workspace: keep this run's best and last checkpoint, and none of runs that finished before.
+    """Mark the run of `folder` as finished, and keep only its best and last checkpoint.
 
-    Runs that did not finish keep theirs, because they may go on.
+    The checkpoints of other finished runs in the workspace are removed; unfinished runs keep theirs, to resume from.
     """
     rotate(folder, history, 1)
-    for marker in folder.parent.glob(f"*/{FINISHED}"):
+    for marker in folder.parent.glob(f"*/{FINISHED_MARKER}"):
         if marker.parent != folder:
             shutil.rmtree(marker.parent, ignore_errors=True)
-    (folder / FINISHED).touch()
+    (folder / FINISHED_MARKER).touch()
 
 
 def _intact(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""From rows to the tensors of one forward pass: padded, or without padding."""
+"""Collators: the tensors of one forward pass from rows, padded or joined."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,35 +8,35 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-FILL = {"attention_mask": 0, "position_ids": 0, "labels": IGNORED, "loss_scale": 0.0}
+PADDING_VALUES = {"attention_mask": 0, "position_ids": 0, "labels": IGNORED, "loss_scale": 0.0}
 MAX_JOINED_TOKENS = 8192
-"""Longest line that padding-free batches make by themselves where the attention builds a mask of length x length."""
+"""Longest line that `joining_pays` accepts where the attention builds a mask of length x length."""
 
 
 class Padded:
     """One row per line, padded on the right to the longest.
 
-    Gives `input_ids`, `attention_mask`, `labels` and, where the rows have weights, `loss_scale`: [rows, longest] each.
+    Returns `input_ids`, `attention_mask`, `labels` and, for rows with weights, `loss_scale`, each [rows, longest].
     """
 
     def __init__(self, pad_token_id: int) -> None:
-        self.fill = {**FILL, "input_ids": pad_token_id}
+        self.fill = {**PADDING_VALUES, "input_ids": pad_token_id}
 
     def __call__(self, rows: list[TokenRow]) -> "dict[str, torch.Tensor]":
         return _stacked([{**row, "attention_mask": _ones(row)} for row in rows], self.fill)
 
 
 class Isolated:
-    """Several documents per line, told apart by `position_ids` that restart at 0 with each.
+    """Several documents per line; `position_ids` restart at 0 with each document, which separates the documents.
 
-    A batch of packs has a pack on each line, a batch of rows has all of them on one; `one_line` puts packs on one line
-    as well, as FlashAttention wants them. The first label of a document is ignored, as the token before it belongs to
-    another. At the end of a line each token of padding is a document by itself. `attention_mask` says where the real
-    tokens are, for counting: a model must not see the mask (see `TokenTrainer.compute_loss`).
+    A batch of packs has a pack on each line, a batch of rows has all rows on one line; `one_line` puts packs on one
+    line as well, for FlashAttention. The first label of a document is ignored, because the token before it belongs to
+    another document. Each padding token at the end of a line is a document of its own. `attention_mask` marks the real
+    tokens, for counting: a model must not see the mask (see `TokenTrainer.compute_loss`).
     """
 
     def __init__(self, pad_token_id: int, one_line: bool) -> None:
-        self.fill, self.one_line = {**FILL, "input_ids": pad_token_id}, one_line
+        self.fill, self.one_line = {**PADDING_VALUES, "input_ids": pad_token_id}, one_line
 
     def __call__(self, batch: list[Any]) -> "dict[str, torch.Tensor]":
         lines: list[list[TokenRow]] = batch if isinstance(batch[0], list) else [batch]
@@ -53,7 +53,7 @@ def joining_pays(lengths: "np.ndarray", batch_size: int, hidden_size: int, flash
     each document alone, so that joining always pays.
 
     Args:
-        lengths: tokens of each row, in an order that tells nothing about them.
+        lengths: tokens of each row, in random order, so that batches are typical.
         batch_size: rows in a forward pass.
     """
     import numpy as np

@@ -1,4 +1,4 @@
-"""Which rows share a pack. Numbers only: no row is read for it."""
+"""Packing: which rows share a pack, computed from their lengths alone."""
 
 from typing import TYPE_CHECKING
 
@@ -25,18 +25,18 @@ def pack(lengths: "np.ndarray", capacity: int, strategy: str = "binpack") -> "tu
 
 
 def _best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> "np.ndarray":
-    """The pack of each row, rows taken by falling length.
+    """Return the pack of each row, rows in the order of falling length.
 
-    Two things make it fast. The rooms that packs still have are the bits of one integer, whose lowest bit from some
-    length on is the tightest fit. And a pack that was the tightest stays so for rows of the same length, so as many of
-    them as fit go in at once.
+    Two things make this fast. The free room of all packs is the set bits of one integer: the lowest set bit from a
+    length on is the tightest fit. And the tightest pack stays the tightest for rows of the same length, so that as many
+    rows as fit go in at once.
     """
     import numpy as np
 
     packs_with_room: list[list[int]] = [[] for _ in range(capacity + 1)]
-    rooms, opened = 0, 0
-    chosen: list[int] = []
-    taken: list[int] = []
+    rooms, pack_count = 0, 0
+    packs: list[int] = []
+    rows_in_packs: list[int] = []
     values, counts = np.unique(lengths, return_counts=True)
     for length, count in zip(values[::-1].tolist(), counts[::-1].tolist(), strict=True):
         while count:
@@ -46,18 +46,19 @@ def _best_fit_decreasing(lengths: "np.ndarray", capacity: int) -> "np.ndarray":
                 if not packs_with_room[room]:
                     rooms ^= 1 << room
             else:
-                room, number, opened = capacity, opened, opened + 1
-            several = min(count, room // length)
-            count -= several
-            chosen.append(number)
-            taken.append(several)
-            if left := room - several * length:
-                packs_with_room[left].append(number)
-                rooms |= 1 << left
-    return np.repeat(chosen, taken)
+                room, number, pack_count = capacity, pack_count, pack_count + 1
+            rows = min(count, room // length)
+            count -= rows
+            packs.append(number)
+            rows_in_packs.append(rows)
+            if rest := room - rows * length:
+                packs_with_room[rest].append(number)
+                rooms |= 1 << rest
+    return np.repeat(packs, rows_in_packs)
 
 
 def _next_fit(lengths: "np.ndarray", capacity: int) -> "np.ndarray":
+    """Return the bounds [packs + 1] of packs that keep the order of the rows."""
     import numpy as np
 
     ends = np.cumsum(lengths, dtype=np.int64)

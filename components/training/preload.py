@@ -1,10 +1,10 @@
-"""Importing what training needs while something else still works."""
+"""The import of torch, transformers and peft in the background, while the data are prepared."""
 
 import importlib
 import os
 import threading
 
-SWITCH = "TORCHDYNAMO_DISABLE"
+NO_COMPILE_VARIABLE = "TORCHDYNAMO_DISABLE"
 
 
 def preload() -> threading.Thread:
@@ -15,15 +15,15 @@ def preload() -> threading.Thread:
 
 
 def _import() -> None:
-    # peft imports bitsandbytes, which asks torch to compile functions that we do not call; that alone would import the
-    # whole of TorchInductor. The switch is torch's own, and is read just when a function is to be compiled.
-    before = os.environ.get(SWITCH)
-    os.environ[SWITCH] = "1"
+    # peft imports bitsandbytes, whose `torch.compile` decorators would import the whole of TorchInductor, for functions
+    # that we do not call. torch reads the variable each time that a function is to be compiled.
+    before = os.environ.get(NO_COMPILE_VARIABLE)
+    os.environ[NO_COMPILE_VARIABLE] = "1"
     try:
         importlib.import_module("peft")
     finally:
         if before is None:
-            del os.environ[SWITCH]
+            del os.environ[NO_COMPILE_VARIABLE]
         else:
-            os.environ[SWITCH] = before
+            os.environ[NO_COMPILE_VARIABLE] = before
     importlib.import_module("transformers.trainer")

@@ -1,4 +1,4 @@
-"""What a run leaves for people, DVC and MLflow: train.json, train.csv, train.png. Equal runs give equal bytes."""
+"""Reports of a training: train.json, train.csv, train.png, for people, DVC and MLflow. Equal runs give equal bytes."""
 
 import csv
 from pathlib import Path
@@ -12,7 +12,7 @@ COLUMNS: tuple[str, ...] = ("step", "loss", "learning_rate", "eval_loss")
 
 
 def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, Any]:
-    """Write the three files into `reports`; return what train.json holds, `extra` included."""
+    """Write the three files into `reports`; return the content of train.json, with `extra` in it."""
     steps = [entry for entry in outcome.history if "loss" in entry]
     evaluations = {entry["step"]: entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry}
     summary = {
@@ -37,7 +37,7 @@ def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, An
 
 
 def _reported(steps: list[dict[str, Any]], every: int) -> list[dict[str, Any]]:
-    """The lines that were reported while the run was live: means since the line before."""
+    """Return the lines of progress of the live run; the loss of a line is the mean since the line before."""
     from components.training.trainer import is_reported, mean_loss
 
     return [
@@ -58,7 +58,7 @@ def _write_csv(file: Path, steps: list[dict[str, Any]], evaluations: dict[int, f
 
 
 def _smoothed(losses: list[float]) -> list[float]:
-    """Exponential moving average over about a twentieth of the run, corrected for its start."""
+    """Return the exponential moving average over about a twentieth of the run, corrected for the bias at the start."""
     weight = 1 - 1 / max(2.0, len(losses) / 20)
     average, result = 0.0, []
     for i, loss in enumerate(losses, start=1):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run at the next step, with a checkpoint; a second one ends it at once."""
+"""Signal handlers: ctrl-C or SIGTERM ends a run after the current step, with a checkpoint; a second one at once."""
 
 import os
 import signal
@@ -11,7 +11,8 @@ from typing import Any
 
 @contextmanager
 def stopping(event: threading.Event) -> Generator[None]:
-    """Let the first SIGINT or SIGTERM set `event`; outside of the main thread signals are left alone."""
+    """Let the first SIGINT or SIGTERM set `event`, and restore the previous handlers; a no-op outside the main thread,
+    where Python allows no handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -23,10 +24,10 @@ def stopping(event: threading.Event) -> Generator[None]:
             signal.signal(number, handler)
 
     def request(number: int, frame: Any) -> None:  # noqa: ARG001
-        if os.getpid() == owner:  # a data loader's workers inherit the handler, and just go on
+        if os.getpid() == owner:  # the workers of a data loader inherit the handler, and ignore the signal
             event.set()
             restore()
-            print("stopping after this step, with a checkpoint; once more stops at once", file=sys.stderr, flush=True)
+            print("stopping after this step, with a checkpoint; again to stop at once", file=sys.stderr, flush=True)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         previous[number] = signal.signal(number, request)

@@ -1,10 +1,10 @@
-"""What every process here starts with: nothing calls home, libraries are quiet, threads wait patiently."""
+"""The environment of every process: no telemetry, quiet libraries, OpenMP threads that sleep while they wait."""
 
 import logging
 import os
 import warnings
 
-QUIET = {
+QUIET_LIBRARIES = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -18,22 +18,21 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
-
-PATIENT = {"OMP_WAIT_POLICY": "passive"}
-"""OpenMP's threads else wait for each other by spinning, and beside a busy process a step takes 20 times as long."""
-LOOPBACK = "127.0.0.1,localhost"
+SLEEPING_THREADS = {"OMP_WAIT_POLICY": "passive"}
+"""By default OpenMP's threads spin while they wait, and beside a busy process a step takes 20 times as long."""
+LOOPBACK_HOSTS = "127.0.0.1,localhost"
 
 
 def prepare_environment() -> None:
-    """Put the switches into this process's environment, from where children inherit them. A user's own value wins.
+    """Set the variables in this process's environment, which children inherit. A value that the user set wins.
 
-    What talks to loopback must not do so through a proxy, which would get the questions and could not answer them.
+    Requests to loopback go past any proxy: a proxy would receive the prompts and could not reach the server.
     """
-    for name, value in (QUIET | PATIENT).items():
+    for name, value in (QUIET_LIBRARIES | SLEEPING_THREADS).items():
         os.environ.setdefault(name, value)
-    warnings.filterwarnings("ignore", category=FutureWarning)  # for the authors of libraries, not for their users
+    warnings.filterwarnings("ignore", category=FutureWarning)  # meant for the authors of libraries
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # one line per layer and forward pass
     for name in ("NO_PROXY", "no_proxy"):
-        given = os.environ.get(name, "")
-        if LOOPBACK not in given:
-            os.environ[name] = f"{given},{LOOPBACK}".lstrip(",")
+        hosts = os.environ.get(name, "")
+        if LOOPBACK_HOSTS not in hosts:
+            os.environ[name] = f"{hosts},{LOOPBACK_HOSTS}".lstrip(",")

@@ -1,7 +1,7 @@
-"""fetch: datasets, question sets, the model's identity and the methods in use, at versions that are written down.
+"""Stage `fetch`: datasets, question sets, the model's identity and the methods in use, at recorded versions.
 
-It always looks, and leaves its outputs as they are when nothing has changed. A hub id keeps the commit that it was
-first resolved to; remove `data/raw` and `.martlet/fetch.json` to look for a newer one.
+The stage always runs, and leaves its outputs untouched when nothing has changed. A hub id keeps the commit that it was
+first resolved to; remove `data/raw` and `.martlet/fetch.json` to fetch a newer one.
 """
 
 from pathlib import Path
@@ -17,30 +17,31 @@ from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
+    """Write data/raw, data/eval, data/model.json and data/methods.json; return the counts of rows."""
     _check(params)
-    model, used = identity(params, paths), methods.used(params, paths.workspace)
+    model, method_files = identity(params, paths), methods.used(params, paths.workspace)
     rows(params, paths)
-    for file, content in ((paths.model, model), (paths.methods, used)):
+    for file, content in ((paths.model, model), (paths.methods, method_files)):
         if not file.exists() or read_json(file) != content:
             write_json(file, content)
     return read_json(paths.raw / MANIFEST)["rows"]
 
 
 def rows(params: Params, paths: Paths) -> None:
-    """Fetch the datasets and the question sets; the model is not asked for."""
+    """Fetch the datasets and the question sets, without the model."""
     _check(params)
     train, val, questions = _sources(params, paths)
     if not _is_current(paths.questions, questions, params, paths):
-        found = data.collect_questions(questions, params.data, _scratch(paths))
-        with _sealing(paths.questions, found, params, paths) as folder:
-            for name, picked in found.tables.items():
-                data.write_questions(folder / f"{name}.jsonl", picked)
+        collection = data.collect_questions(questions, params.data, _scratch(paths))
+        with _sealed_folder(paths.questions, collection, params, paths) as folder:
+            for name, table in collection.tables.items():
+                data.write_questions(folder / f"{name}.jsonl", table)
     if not _is_current(paths.raw, [*train, *val], params, paths):
-        found = data.collect_rows(train, val, params.data, _scratch(paths))
-        with _sealing(paths.raw, found, params, paths) as folder:
-            for name, picked in found.tables.items():
-                if len(picked):
-                    data.write_raw_rows(folder / f"{name}.parquet", picked)
+        collection = data.collect_rows(train, val, params.data, _scratch(paths))
+        with _sealed_folder(paths.raw, collection, params, paths) as folder:
+            for name, table in collection.tables.items():
+                if len(table):
+                    data.write_raw_rows(folder / f"{name}.parquet", table)
 
 
 def _check(params: Params) -> None:
@@ -48,25 +49,25 @@ def _check(params: Params) -> None:
         raise ConfigError("data.dataset is empty: name the training data, files or hub ids, with --dataset")
     if params.data.streaming:
         raise ConfigError(
-            "data.streaming: a stream leaves nothing that could lie between the stages of a workspace; "
-            "train on it with `martlet sft`, or set it to false"
+            "data.streaming: the stages of a workspace pass files on, and a stream writes none; "
+            "train on the stream with `martlet sft`, or set streaming to false"
         )
 
 
 def changes(params: Params, paths: Paths) -> list[str]:
-    """Which datasets and question sets are others than those that were fetched last."""
-    recorded: dict[str, str] = {}
+    """Return a line for each dataset or question set that is new or has changed since the last fetch."""
+    versions: dict[str, str] = {}
     for folder in (paths.raw, paths.questions):
         if (folder / MANIFEST).is_file():
-            described = read_json(folder / MANIFEST)["sources"]
-            recorded |= {one["spec"]: one.get("sha256") or one.get("revision") for one in described}
-    named = [source for sources in _sources(params, paths) for source in sources]
-    found = [f"{s.spec} changed" for s in named if s.spec in recorded and recorded[s.spec] != s.version]
-    return found + [f"{s.spec} was not there before" for s in named if s.spec not in recorded]
+            entries = read_json(folder / MANIFEST)["sources"]
+            versions |= {entry["spec"]: entry.get("sha256") or entry.get("revision") for entry in entries}
+    sources = [source for group in _sources(params, paths) for source in group]
+    changed = [f"{s.spec} changed" for s in sources if s.spec in versions and versions[s.spec] != s.version]
+    return changed + [f"{s.spec} was not there before" for s in sources if s.spec not in versions]
 
 
 def up_to_date(params: Params, paths: Paths) -> bool:
-    """Whether `run` would leave its outputs as they are. Hub ids that were looked up before need no network."""
+    """Return whether `run` would leave its outputs untouched. Hub ids resolved before need no network."""
     if not (paths.model.exists() and paths.methods.exists()):
         return False
     if read_json(paths.model)["model"] != params.model.model:
@@ -75,21 +76,26 @@ def up_to_date(params: Params, paths: Paths) -> bool:
     current = _is_current(paths.raw, [*train, *val], params, paths) and _is_current(
         paths.questions, questions, params, paths
     )
-    used = methods.used(params, paths.workspace)
-    return current and read_json(paths.methods) == used and read_json(paths.model) == identity(params, paths)
+    method_files = methods.used(params, paths.workspace)
+    return current and read_json(paths.methods) == method_files and read_json(paths.model) == identity(params, paths)
 
 
 def _sources(params: Params, paths: Paths) -> list[list[data.Source]]:
-    recorded = data.recorded_commits(paths.raw, paths.questions)
+    """Return the sources of training, validation and evaluation data."""
+    commits = data.recorded_commits(paths.raw, paths.questions)
     specs = (params.data.dataset, params.data.val_dataset, params.data.eval_dataset)
     use_hf, custom = params.data.use_hf, custom_files(params, paths)
-    return [data.resolve(s, paths.workspace, use_hf, recorded, _memo(paths), custom) for s in specs]
+    return [data.resolve(s, paths.workspace, use_hf, commits, _memo(paths), custom) for s in specs]
 
 
 def custom_files(params: Params, paths: Paths) -> list[Path]:
-    """The user's `dataset_info.json` files. Raises: ConfigError: one is not there."""
-    given = [(name, paths.workspace / Path(name).expanduser()) for name in params.data.custom_dataset_info]
-    files = [(name, path / "dataset_info.json" if path.is_dir() else path) for name, path in given]
+    """Return the user's `dataset_info.json` files.
+
+    Raises:
+        ConfigError: a file does not exist.
+    """
+    entries = [(name, paths.workspace / Path(name).expanduser()) for name in params.data.custom_dataset_info]
+    files = [(name, path / "dataset_info.json" if path.is_dir() else path) for name, path in entries]
     for name, file in files:
         if not file.is_file():
             raise ConfigError(f"data.custom_dataset_info: '{name}': no such file, and no dataset_info.json in it")
@@ -97,22 +103,22 @@ def custom_files(params: Params, paths: Paths) -> list[Path]:
 
 
 def _scratch(paths: Paths) -> Path:
-    """Where rows lie on their way, on the disk that they will be written to."""
+    """Return the folder for temporary files, on the disk of the outputs."""
     paths.raw.parent.mkdir(parents=True, exist_ok=True)
     return paths.raw.parent
 
 
 def identity(params: Params, paths: Paths) -> dict[str, Any]:
-    """The model's identity; the commit of a hub's branch is looked up once."""
+    """Return the model's identity; the commit of a branch on a hub is looked up once and then remembered."""
     name, revision, use_hf = params.model.model, params.model.model_revision, params.data.use_hf
     if name is None:
         raise ConfigError("model.model is not set: name the base model, a folder or a hub id, with --model")
 
-    def look() -> dict[str, Any]:
+    def resolve() -> dict[str, Any]:
         return models.resolve(name, revision, use_hf, paths.workspace)
 
     is_local = (paths.workspace / Path(name).expanduser()).is_dir()
-    return look() if is_local else data.cached_value(_memo(paths), f"model {name}", [revision, use_hf], look)
+    return resolve() if is_local else data.cached_value(_memo(paths), f"model {name}", [revision, use_hf], resolve)
 
 
 def _memo(paths: Paths) -> Path:
@@ -129,8 +135,8 @@ def _is_current(folder: Path, sources: list[data.Source], params: Params, paths:
     return inputs is not None and is_complete(folder) and read_json(folder / MANIFEST)["inputs"] == inputs
 
 
-def _sealing(folder: Path, found: data.RowTables, params: Params, paths: Paths):
-    return replacing_folder(folder, inputs=_inputs(found.sources, params, paths), **found.manifest)
+def _sealed_folder(folder: Path, collection: data.RowTables, params: Params, paths: Paths):
+    return replacing_folder(folder, inputs=_inputs(collection.sources, params, paths), **collection.manifest)
 
 
 if __name__ == "__main__":

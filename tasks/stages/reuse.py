@@ -1,4 +1,4 @@
-"""Stages whose results the direct commands share. In a workspace it is DVC that does no step twice."""
+"""Stages whose results the direct commands keep in the cache; in a workspace, DVC keeps them."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from tasks.stages.runner import Result, Stage
 
 
 class Reusable(NamedTuple):
-    """A stage, what its result is made of, and the paths that it writes."""
+    """A stage's body, the function that returns what its result is made of, and the paths that the stage writes."""
 
     body: Stage
     made_of: Callable[[Params, Paths], Mapping[str, Any]]
@@ -31,18 +31,18 @@ STAGES = {
 
 
 def run(name: str, params: Params, paths: Paths) -> Result:
-    """Run the stage `name`, or take what it gave for the same parts before; the result then holds `cached`."""
+    """Run the stage `name`, or restore its result from the cache; a restored result has the key `cached`."""
     stage = STAGES[name]
 
     def body(params: Params, paths: Paths) -> Result:
         made_of, outs = stage.made_of(params, paths), stage.outs(paths)
-        kept = cache.restore(name, made_of, outs)
-        if kept is not None:
-            return kept | {"cached": True}
+        result = cache.restore(name, made_of, outs)
+        if result is not None:
+            return result | {"cached": True}
         result = stage.body(params, paths)
         try:
             cache.keep(name, made_of, outs, result)
-        except OSError as error:  # a full or read-only disk there does no harm here
+        except OSError as error:  # the run goes on when the cache's disk is full or read-only
             print(f"martlet: the result of {name} is not kept in {cache.root()}: {error.strerror}", file=sys.stderr)
         return result
 

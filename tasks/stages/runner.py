@@ -1,4 +1,4 @@
-"""What surrounds every stage: its log folder, its result, one clear message, an exit code."""
+"""The runner of a stage: its log folder, its result.json, one clear error message, an exit code."""
 
 import errno
 import os
@@ -28,17 +28,17 @@ def progress(paths: Paths, stage: str) -> Callable[[dict[str, Any]], None]:
 
 
 def run(stage: str, body: Stage, params: Params, paths: Paths) -> Result:
-    """Run one stage body and leave `result.json`, whatever happens.
+    """Run a stage's body, write `result.json` in any case, and return the body's result.
 
     Raises:
-        MartletError: the body's own, or one that says in a line what the system refused or where the traceback lies.
+        MartletError: the body's own, or one line on an unexpected error and the file with its traceback.
     """
     log = paths.log(stage)
     log.mkdir(parents=True, exist_ok=True)
     for old in ("progress.jsonl", "result.json", "error.txt"):
         (log / old).unlink(missing_ok=True)
-    began = time.time()
-    outcome: Result = {"stage": stage, "began": round(began, 3), "status": "failed", "exit_code": 1}
+    start = time.time()
+    outcome: Result = {"stage": stage, "began": round(start, 3), "status": "failed", "exit_code": 1}
     try:
         metrics = body(params, paths)
         outcome |= {"status": "done", "exit_code": 0, "metrics": metrics}
@@ -48,7 +48,7 @@ def run(stage: str, body: Stage, params: Params, paths: Paths) -> Result:
         outcome |= {"exit_code": problem.exit_code, "message": str(problem)}
         raise problem from error
     finally:
-        outcome["seconds"] = round(time.time() - began, 3)
+        outcome["seconds"] = round(time.time() - start, 3)
         try:
             write_json(log / "result.json", outcome)
         except OSError:  # a full disk must not hide why the stage failed
@@ -72,7 +72,7 @@ def _as_martlet_error(stage: str, error: BaseException, log: Path) -> MartletErr
 
 
 def main(stage: str, body: Stage) -> None:
-    """Run a stage of the workspace in the current folder, as `dvc.yaml` does; exits with the stage's code."""
+    """Run a stage of the workspace in the current folder, as `dvc.yaml` does, and exit with the stage's code."""
     prepare_environment()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -80,5 +80,5 @@ def main(stage: str, body: Stage) -> None:
     except MartletError as error:
         print(f"martlet: {error}", file=sys.stderr)
         sys.stderr.flush()
-        # Threads of libraries may still be busy; what had to be written is on the disk.
+        # Threads of libraries may still be busy; all files are on the disk.
         os._exit(error.exit_code)

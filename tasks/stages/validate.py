@@ -1,4 +1,4 @@
-"""validate: the data gate. Rows that may be learned from, and a report that names every row that may not."""
+"""Stage `validate`: the data gate. Writes the clean rows, and a report that names every rejected row."""
 
 import shutil
 from pathlib import Path
@@ -14,15 +14,20 @@ from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
-    shutil.rmtree(paths.clean, ignore_errors=True)  # rows of an earlier run must not pass for this one's
+    """Check the rows in data/raw; write data/clean, reports/data.json and reports/data.html; return the counts of rows.
+
+    Raises:
+        DataGateError: the gate closed.
+    """
+    shutil.rmtree(paths.clean, ignore_errors=True)  # a closed gate must not leave the rows of an earlier run
     write_json(paths.log("validate") / "made_of.json", made_of(params, paths))
-    spool = paths.clean.with_name(".gate.tmp")
-    shutil.rmtree(spool, ignore_errors=True)
-    spool.mkdir(parents=True)
+    scratch = paths.clean.with_name(".gate.tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
     try:
         questions = data.read_questions(paths.questions)
         verdict = data.run_gate(
-            paths.raw, spool, questions, params.validation, _model_folder(params, paths), params.run.dataset_num_proc
+            paths.raw, scratch, questions, params.validation, _model_folder(params, paths), params.run.dataset_num_proc
         )
         if params.validation.data_docs:
             data.check_expectations(verdict, paths.log("validate") / "data_docs")
@@ -30,24 +35,24 @@ def run(params: Params, paths: Paths) -> Result:
         if verdict.closed:
             raise DataGateError(
                 f"the data gate closed: {'; '.join(verdict.reasons)}; see {paths.reports / 'data.html'} "
-                "(on_NAME says what happens to such rows: docs/gate.md)"
+                "(--on_NAME sets what a check does with its rows: docs/gate.md)"
             )
         with replacing_folder(paths.clean, rows=verdict.rows()) as folder:
             verdict.write(folder)
         return verdict.rows()
     finally:
-        shutil.rmtree(spool)
+        shutil.rmtree(scratch)
 
 
 def _model_folder(params: Params, paths: Paths) -> Path | None:
-    """Where the special tokens are found, if they are looked for."""
+    """Return the folder of the model whose special tokens are looked for, or None without that check or a model."""
     if params.validation.on_special == "ignore" or not paths.model.exists():
         return None
     return models.folder(read_json(paths.model), paths.workspace)
 
 
 def made_of(params: Params, paths: Paths) -> dict[str, Any]:
-    """All that decides which rows are clean, by name; the same parts give the same rows and the same report."""
+    """Return all that decides which rows are clean, by name: equal values give equal rows and an equal report."""
     model = _model_folder(params, paths)
     return {
         "rows": _hashes(paths.raw),
@@ -59,7 +64,7 @@ def made_of(params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """Of the files as they are; the manifest says what they were."""
+    """Return the sha256 of each file by name, read from the files: they may have changed since their manifest."""
     return {path.name: sha256(path) for path in sorted(folder.glob("*")) if path.name != MANIFEST}
 
 

@@ -83,5 +83,5 @@ def test_an_unknown_task_is_named() -> None:
 def test_help_names_every_task() -> None:
     parser = argparse.ArgumentParser()
     datasets.add_arguments(parser)
-    named = re.search(r"only datasets for this: ([\w, ]+)", " ".join(parser.format_help().split()))
+    named = re.search(r"only datasets for this task: ([\w, ]+)", " ".join(parser.format_help().split()))
     assert named and set(re.findall(r"\w+", named[1])) >= set(tasks())

@@ -10,7 +10,7 @@ import pytest
 from components.config import load, read_mapping
 from components.errors import ConfigError, EvaluationGateError, MartletError
 from tasks.plan import Pipeline
-from tasks.workspace import apart, changes_of, in_place
+from tasks.workspace import changes_of, in_place, in_worktree
 from tests.flows.toy import edit, git, make, until
 
 HOLD = """
@@ -61,7 +61,7 @@ def test_a_tree_of_its_own_has_the_workspace_as_it_looks_with_other_parameters(w
     edit(workspace / "source.txt", "rows", "uncommitted rows")
     (workspace / "new.txt").write_text("untracked")
     before = (workspace / "params.yaml").read_bytes()
-    with apart(workspace, "quick-bird", "a test", {"lora": {"lora_rank": 16}, "train": {"seed": 7}}) as place:
+    with in_worktree(workspace, "quick-bird", "a test", {"lora": {"lora_rank": 16}, "train": {"seed": 7}}) as place:
         root = place.paths.root
         assert place.paths.workspace == workspace
         assert (root / "source.txt").read_text() == "uncommitted rows"
@@ -81,15 +81,15 @@ def test_a_tree_of_its_own_has_the_workspace_as_it_looks_with_other_parameters(w
 
 
 def test_the_tree_of_a_failed_run_stays_and_is_gone_on_in(workspace: Path) -> None:
-    with pytest.raises(MartletError, match="no luck"), apart(workspace, "bird", "a test", {}) as place:
+    with pytest.raises(MartletError, match="no luck"), in_worktree(workspace, "bird", "a test", {}) as place:
         (place.paths.root / "half").touch()
         raise MartletError("no luck")
-    with apart(workspace, "bird", "a test", {}) as place:
+    with in_worktree(workspace, "bird", "a test", {}) as place:
         assert (place.paths.root / "half").exists()
 
 
 def test_a_run_whose_gate_stays_closed_is_complete(workspace: Path) -> None:
-    with pytest.raises(EvaluationGateError, match="too few"), apart(workspace, "bird", "a test", {}):
+    with pytest.raises(EvaluationGateError, match="too few"), in_worktree(workspace, "bird", "a test", {}):
         raise EvaluationGateError("too few questions")
     assert (workspace / ".runs/history/bird/dvc.lock").exists()
     assert not (workspace / ".runs/bird").exists()
@@ -102,9 +102,17 @@ def test_parameters_by_any_of_their_names_end_up_in_one_place(workspace: Path) -
     changes = changes_of(load(workspace / "params.yaml", layer), [layer])
     assert params.train.learning_rate == 0.1
     assert changes == {"train": {"learning_rate": 0.5}, "lora": {"lora_rank": 2}}
-    with apart(workspace, "bird", "a test", changes) as place:
+    with in_worktree(workspace, "bird", "a test", changes) as place:
         changed = load(place.paths.root / "params.yaml")
     assert (changed.train.learning_rate, changed.lora.lora_rank) == (0.5, 2)
+
+
+@pytest.mark.parametrize("text", ["model: {model: a, model_revision: r}\n", "model: a\nmodel_revision: r\n"])
+def test_a_parameter_named_like_its_group_is_written_into_the_group(workspace: Path, text: str) -> None:
+    (workspace / "params.yaml").write_text(text)
+    with in_worktree(workspace, "bird", "a test", {"model": {"model": "b"}}) as place:
+        changed = load(place.paths.root / "params.yaml")
+    assert (changed.model.model, changed.model.model_revision) == ("b", "r")
 
 
 def test_without_git_or_a_commit_other_parameters_are_refused(tmp_path: Path) -> None:
@@ -112,6 +120,6 @@ def test_without_git_or_a_commit_other_parameters_are_refused(tmp_path: Path) ->
     for leftover in ("commits", "repository"):
         subprocess.run(["rm", "-rf", folder / (".git/refs/heads" if leftover == "commits" else ".git")], check=True)
         (folder / ".git/packed-refs").unlink(missing_ok=True)
-        with pytest.raises(ConfigError, match="git init && git add -A"), apart(folder, "bird", "a test", {}):
+        with pytest.raises(ConfigError, match="git init && git add -A"), in_worktree(folder, "bird", "a test", {}):
             pass
         assert not (folder / ".runs").exists()

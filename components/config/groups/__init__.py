@@ -1,1 +1,1 @@
-"""One file per group, so that a stage depends on just the groups it reads."""
+"""Groups of parameters, a file each, so that a stage depends only on the groups that it reads."""

@@ -1,4 +1,4 @@
-"""Where rows come from. Read by the stage `fetch`."""
+"""Parameters of the datasets. Read by the stage `fetch`."""
 
 from typing import Literal
 
@@ -15,24 +15,24 @@ class Data(Group):
     split_dataset_ratio: float = field(
         0.0, "share of the training rows held out for validation when no --val_dataset is given", ge=0.0, lt=1.0
     )
-    eval_dataset: Names = field([], "question sets that models are compared on: rows with query and response")
-    custom_dataset_info: Names = field([], "files like LLaMA-Factory's dataset_info.json, whose names are datasets too")
+    eval_dataset: Names = field([], "question sets for the evaluation: rows with query and response")
+    custom_dataset_info: Names = field([], "files like LLaMA-Factory's dataset_info.json, which name more datasets")
     data_seed: int = field(42, "seed for sampling, splitting, interleaving and shuffling rows", ge=0)
     dataset_shuffle: bool = field(
         True, "mix the rows of all datasets; false keeps their order, and '#500' then takes the first 500"
     )
-    val_dataset_shuffle: bool = field(False, "the same for the validation data")
+    val_dataset_shuffle: bool = field(False, "mix the rows of all validation datasets")
     interleave_prob: Numbers = field(
-        [], "draw from the training datasets with these probabilities, one for each, rather than take all their rows"
+        [], "probabilities with which rows are drawn from the training datasets, one for each; by default all rows"
     )
     stopping_strategy: Literal["first_exhausted", "all_exhausted"] = field(
-        "first_exhausted", "when interleaving ends; with all_exhausted, datasets that are used up begin again"
+        "first_exhausted", "end of the interleaving: the first or the last dataset ends; shorter ones then repeat"
     )
     streaming: bool = field(
-        False, "read, check and tokenise rows while they are trained on, for data that fit on no disk (needs max_steps)"
+        False, "read, check and tokenise rows during the training, for data larger than the disk (needs max_steps)"
     )
-    shuffle_buffer_size: int = field(1000, "rows of a stream that are shuffled among each other", gt=0)
-    columns: Mapping = field({}, 'rename columns before reading, as JSON: {"text1": "query", "text2": "response"}')
-    model_name: Names = field([], "the name that fills {{NAME}} in a row; a second one is for Chinese rows")
-    model_author: Names = field([], "the maker that fills {{AUTHOR}} in a row; a second one is for Chinese rows")
-    use_hf: bool = field(False, "look hub ids up on Hugging Face rather than ModelScope")
+    shuffle_buffer_size: int = field(1000, "rows of a stream among which the next row is drawn", gt=0)
+    columns: Mapping = field({}, 'new names of columns, as JSON: {"text1": "query", "text2": "response"}')
+    model_name: Names = field([], "name that replaces {{NAME}} in rows; a second name is for Chinese rows")
+    model_author: Names = field([], "maker that replaces {{AUTHOR}} in rows; a second maker is for Chinese rows")
+    use_hf: bool = field(False, "resolve hub ids on Hugging Face, not on ModelScope")

@@ -1,4 +1,4 @@
-"""The optimizer GaLore. Read by the stage `train`."""
+"""Parameters of the optimizer GaLore. Read by the stage `train`."""
 
 from typing import Literal
 
@@ -9,11 +9,11 @@ class Galore(Group):
     """GaLore: AdamW on gradients that are projected to a low rank (--optimizer galore)."""
 
     galore_target_modules: Names = field(
-        ["all-linear"], "layers whose gradients are projected: names, or all-linear; the others learn by AdamW"
+        ["all-linear"], "layers with projected gradients: names, or all-linear; other weights learn by plain AdamW"
     )
     galore_rank: int = field(128, "rank that gradients are projected to", gt=0)
-    galore_update_proj_gap: int = field(50, "steps between two projections", gt=0)
+    galore_update_proj_gap: int = field(50, "optimizer steps between two new projections", gt=0)
     galore_scale: float = field(1.0, "factor of the projected update", gt=0)
     galore_proj_type: Literal["std", "reverse_std", "right", "left"] = field(
-        "std", "side that is projected: the shorter one, the longer one, or always the same"
+        "std", "side of a matrix that is projected: the shorter (std), the longer (reverse_std), right or left"
     )

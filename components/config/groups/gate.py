@@ -1,4 +1,4 @@
-"""When a candidate may become champion. Read by the promotion gate, outside of the stages."""
+"""Parameters of the evaluation gate. Read outside of the stages, when a candidate is judged."""
 
 from components.config.fields import Group, field
 
@@ -11,7 +11,7 @@ class Gate(Group):
         0.95, "confidence that a promoted candidate has not lost the margin on any set", gt=0.5, lt=1
     )
     resamples: int = field(100_000, "bootstrap resamples", ge=1000)
-    min_items: int = field(20, "questions that a set needs before it can decide anything", ge=1)
+    min_items: int = field(20, "smallest question set that decides about a candidate", ge=1)
     max_length_ratio: float = field(2.0, "longest mean answer allowed, as a multiple of the champion's", gt=0)
     max_empty: float = field(0.02, "share of empty answers allowed above the champion's", ge=0, le=1)
-    auto_promote: bool = field(True, "promote as soon as the gate opens; false leaves that to `martlet promote`")
+    auto_promote: bool = field(True, "promote when the gate opens; false leaves the promotion to `martlet promote`")

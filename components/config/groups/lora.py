@@ -1,4 +1,4 @@
-"""LoRA and its variants. Read by the stage `train`."""
+"""Parameters of LoRA and its variants. Read by the stage `train`."""
 
 from components.config.fields import Group, field
 

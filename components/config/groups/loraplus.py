@@ -1,4 +1,4 @@
-"""The optimizer LoRA+. Read by the stage `train`."""
+"""Parameters of the optimizer LoRA+. Read by the stage `train`."""
 
 from components.config.fields import Group, field
 

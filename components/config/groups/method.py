@@ -1,4 +1,4 @@
-"""What the model learns from. Read by the stages `template` and `train`."""
+"""The training method. Read by the stages `template` and `train`."""
 
 from components.config.fields import Group, field
 

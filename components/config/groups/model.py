@@ -1,4 +1,4 @@
-"""Which model is trained. Read by the stages `fetch`, `template`, `train` and `merge`."""
+"""The base model. Read by the stages `fetch`, `template`, `train` and `merge`."""
 
 from components.config.fields import Group, field
 
@@ -6,5 +6,5 @@ from components.config.fields import Group, field
 class Model(Group):
     """The base model."""
 
-    model: str | None = field(None, "the base model: a folder, or a hub id", "model_id_or_path", "model_name_or_path")
-    model_revision: str | None = field(None, "branch, tag or commit of the model on its hub; recorded as a commit")
+    model: str | None = field(None, "base model: a folder, or a hub id", "model_id_or_path", "model_name_or_path")
+    model_revision: str | None = field(None, "branch, tag or commit of the model on its hub")

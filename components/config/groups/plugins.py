@@ -1,4 +1,4 @@
-"""The user's own methods. Read by every stage that may load one."""
+"""The user's methods. Read by every stage that loads methods."""
 
 from components.config.fields import Group, Names, field
 
@@ -7,5 +7,7 @@ class Plugins(Group):
     """Files that add methods."""
 
     external_plugins: Names = field(
-        [], "Python files with methods of your own (tuner, optimizer, loss_scale, …), each named by its file"
+        [],
+        "Python files with your own methods of any kind: tuner, optimizer, callback, training method, loss scale, "
+        "quantization, engine; the name of a file (mine.py) is the name of its method (mine)",
     )

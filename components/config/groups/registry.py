@@ -1,4 +1,4 @@
-"""Under which name models are registered. Read by the stage `register` and by promote and rollback."""
+"""The name of the registered model. Read by the stage `register`, by `promote` and by `rollback`."""
 
 from components.config.fields import Group, field
 

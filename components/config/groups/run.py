@@ -1,15 +1,17 @@
-"""What only the direct commands have: folders and adapters."""
+"""Parameters of the direct commands: folders and adapters."""
 
 from components.config.fields import Group, Names, field
 
 
 class Run(Group):
-    """Where a direct command such as `martlet sft` writes, and what it continues from."""
+    """Folders of a direct command such as `martlet sft`, and the checkpoint or adapter that the command starts from."""
 
-    output_dir: str = field("output", "folder for runs")
+    output_dir: str = field("output", "folder of all runs")
     add_version: bool = field(True, "write into a new sub-folder vN-DATE-TIME of --output_dir")
-    dataset_num_proc: int | None = field(None, "processes that tokenise; by default one per core", ge=1)
-    resume_from_checkpoint: str | None = field(None, "checkpoint folder to continue from")
-    adapters: Names = field([], "adapter or checkpoint folder; its saved arguments bring model and system prompt")
+    dataset_num_proc: int | None = field(
+        None, "processes that check and tokenise rows; by default one for each core", ge=1
+    )
+    resume_from_checkpoint: str | None = field(None, "checkpoint folder from which the training continues")
+    adapters: Names = field([], "adapter or checkpoint folder; model and system prompt are those of its training")
     merge_lora: bool = field(False, "merge the adapter into the model first")
-    result_path: str | None = field(None, "JSONL file for the answers to --val_dataset")
+    result_path: str | None = field(None, "JSONL file for the answers to --val_dataset; by default result.jsonl")

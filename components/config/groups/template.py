@@ -1,4 +1,4 @@
-"""How rows become tokens. Read by the stage `template`."""
+"""Parameters of the tokens. Read by the stage `template`."""
 
 from typing import Literal
 
@@ -6,15 +6,19 @@ from components.config.fields import Group, field
 
 
 class Template(Group):
-    """The prompt text comes from the tokenizer's own chat template, and from nowhere else."""
+    """The prompt text comes from the tokenizer's own chat template only."""
 
-    system: str | None = field(None, "system prompt of rows that bring none of their own")
+    system: str | None = field(None, "system prompt of rows without one")
     max_length: int = field(2048, "longest row in tokens", "cutoff_len", gt=0)
     truncation_strategy: Literal["delete", "left", "right", "split"] = field(
-        "delete", "a longer row is left out, loses tokens on the left or the right, or becomes several"
+        "delete", "longer rows are left out (delete), cut on the left or the right, or split into several rows"
     )
     loss_scale: str = field(
-        "default", "what is learned: default, last_round or all, and how parts count (hermes, ignore_empty_think, …)"
+        "default",
+        "learned turns (default, last_round or all) and weights of parts (hermes, ignore_empty_think, …), or a "
+        "plugin's name",
     )
-    enable_thinking: bool | None = field(None, "told to the chat template; rows may say otherwise for themselves")
-    use_chat_template: bool = field(True, "false writes a question and its answer one after the other, as plain text")
+    enable_thinking: bool | None = field(
+        None, "passed to the chat template as enable_thinking; the chat_template_kwargs of a row win"
+    )
+    use_chat_template: bool = field(True, "false joins the texts of a row without the chat template")

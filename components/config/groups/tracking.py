@@ -1,4 +1,4 @@
-"""Where runs are remembered."""
+"""Parameters of MLflow, which records runs, and the address of its store."""
 
 import os
 from pathlib import Path
@@ -8,12 +8,13 @@ from components.config.fields import Group, field
 
 
 class Tracking(Group):
-    """MLflow, under mlruns/ unless MLFLOW_TRACKING_URI says otherwise."""
+    """MLflow, in mlruns/ or at the address MLFLOW_TRACKING_URI."""
 
-    report_to: Literal["mlflow", "none"] = field("mlflow", "where metrics go beside the run's own files")
+    report_to: Literal["mlflow", "none"] = field("mlflow", "where runs are logged, beside their own files")
     experiment_name: str = field("martlet", "MLflow experiment")
 
 
 def tracking_uri(workspace: Path) -> str:
-    """The MLflow store of a workspace, for runs and models alike: MLFLOW_TRACKING_URI, or a SQLite file in mlruns/."""
+    """Return the address of a workspace's MLflow store, for runs and models: `$MLFLOW_TRACKING_URI`, or a SQLite file
+    in mlruns/."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.resolve()}/mlruns/mlflow.db"

@@ -1,4 +1,4 @@
-"""How the weights are trained. Read by the stage `train`; the names and defaults are ms-swift's and Hugging Face's."""
+"""Parameters of the training. Read by the stage `train`; names and defaults are ms-swift's and Hugging Face's."""
 
 from typing import Literal
 
@@ -15,26 +15,26 @@ class Train(Group):
         None, "attention implementation; by default transformers chooses", "attn_implementation"
     )
     num_train_epochs: float = field(3.0, "passes over the training data", gt=0)
-    max_steps: int = field(-1, "optimizer steps in all; overrides the epochs when positive", ge=-1)
+    max_steps: int = field(-1, "optimizer steps of the run; overrides the epochs when positive", ge=-1)
     per_device_train_batch_size: int = field(1, "rows (or packs) per device in one forward pass", gt=0)
-    per_device_eval_batch_size: int = field(1, "rows per device in one evaluation pass", gt=0)
+    per_device_eval_batch_size: int = field(1, "rows per device in one forward pass of an evaluation", gt=0)
     gradient_accumulation_steps: int | None = field(
-        None, "forward passes per optimizer step; by default as many as make 16 rows (or packs)", gt=0
+        None, "forward passes per optimizer step; by default enough for 16 rows (or packs)", gt=0
     )
-    packing: bool = field(False, "put several rows into one of packing_length; no document sees another")
+    packing: bool = field(False, "join rows into packs of packing_length tokens; no row attends to another")
     packing_length: int | None = field(None, "tokens in a pack; by default as --max_length", gt=0)
     packing_strategy: Literal["binpack", "sequential"] = field(
-        "binpack", "best-fit decreasing, or packs that keep the order of the rows"
+        "binpack", "how packs are filled: best-fit decreasing (binpack), or in the order of the rows (sequential)"
     )
     padding_free: bool | None = field(
-        None, "join the rows of a batch instead of padding them; by default where the model keeps documents apart"
+        None, "join the rows of a batch instead of padding them; by default where no row then attends to another"
     )
-    group_by_length: bool = field(False, "batches of rows of about the same length")
+    group_by_length: bool = field(False, "make batches of rows of similar length")
     optimizer: str = field("adamw", "optimizer: adamw, loraplus, galore, or a plugin's name")
-    callbacks: Names = field([], "what acts between steps: lisa, or names of plugins")
+    callbacks: Names = field([], "callbacks between steps: lisa, or names of plugins")
     learning_rate: float | None = field(None, "peak learning rate; by default the tuner's, 1e-4 for lora", gt=0)
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup", "polynomial"] = field(
-        "cosine", "how the learning rate falls"
+        "cosine", "schedule of the learning rate"
     )
     warmup_ratio: float = field(0.0, "share of all steps in which the learning rate rises", ge=0.0, lt=1.0)
     warmup_steps: int = field(0, "steps in which the learning rate rises; overrides the ratio when positive", ge=0)
@@ -47,6 +47,6 @@ class Train(Group):
     logging_steps: int = field(5, "steps between two lines of progress", gt=0)
     eval_steps: int | None = field(None, "steps between two evaluations; by default as --save_steps", gt=0)
     save_steps: int = field(500, "steps between two checkpoints", gt=0)
-    save_total_limit: int | None = field(None, "checkpoints that are kept, the best one among them", gt=0)
+    save_total_limit: int | None = field(None, "checkpoints to keep, the best among them; by default all", gt=0)
     dataloader_num_workers: int = field(0, "processes that prepare batches", ge=0)
     seed: int = field(42, "seed for initialisation, dropout and the order of rows")

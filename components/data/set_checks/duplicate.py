@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from components.data.checks import Batch, Context, Failure
 from components.data.checks._hashes import hashed, mixed, placed, repeated, squeezed, sums
 from components.data.row_index import RowIndex
-from components.rows import PLAIN, WRITTEN
+from components.rows import JSON_COLUMNS, SCALAR_COLUMNS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ def records(batch: Batch, _: Context) -> "np.ndarray":
             words += mixed(hashed(turns[name]) + np.uint64(len(name)))
     places = turns["place"].to_numpy().astype(np.uint64) * np.uint64(8) + turns["column"].to_numpy()
     total = sums(placed(words, places), batch.row_of, len(batch))
-    for number, name in enumerate((*PLAIN, *WRITTEN)):
+    for number, name in enumerate((*SCALAR_COLUMNS, *JSON_COLUMNS)):
         column = batch.arrow.column(name)
         if name != "text" and column.null_count < len(column):
             total += placed(hashed(pl.from_arrow(column).cast(pl.String)), np.full(len(batch), ~number, np.int64))  # type: ignore[union-attr]

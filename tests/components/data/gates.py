@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from components.config.groups.validation import Validation
 from components.data import Verdict, run_gate
-from components.rows import ROWS_A_GROUP
+from components.rows import ROWS_PER_GROUP
 
 
 def table(*rows: Any, source: str = "a.jsonl", numbers: list[int] | None = None) -> pa.Table:
@@ -27,7 +27,7 @@ def judged(
     questions: Mapping[str, list[str]] | None = None,
     model: Path | None = None,
     folder: Path | None = None,
-    group_rows: int = ROWS_A_GROUP,
+    group_rows: int = ROWS_PER_GROUP,
     **validation: Any,
 ) -> Verdict:
     """Return the verdict on rows in row groups of `group_rows`. Its files are gone, unless `folder` is given."""

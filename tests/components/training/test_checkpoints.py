@@ -114,13 +114,13 @@ def test_checkpoints_of_another_run_are_neither_used_nor_removed(whole, tmp_path
 def test_a_named_checkpoint_must_be_whole_and_of_the_same_model_and_batch(whole, tmp_path):
     checkpoint = Path(shutil.copytree(whole / "checkpoints/checkpoint-8", tmp_path / "checkpoint-8"))
     arguments = json.loads((checkpoint / "args.json").read_text())
-    store.check_given(checkpoint, {**arguments, "train": {**arguments["train"], "num_train_epochs": 9}})
+    store.check_resumable(checkpoint, {**arguments, "train": {**arguments["train"], "num_train_epochs": 9}})
     other = {**arguments, "model": {"model": "other"}, "train": {**arguments["train"], "seed": 1}}
     with pytest.raises(ConfigError, match=r"(?s)model\.model was 'base' and is 'other'.*train\.seed was 42 and is 1"):
-        store.check_given(checkpoint, other)
+        store.check_resumable(checkpoint, other)
     (checkpoint / "manifest.json").unlink()
     with pytest.raises(ConfigError, match="not a complete checkpoint"):
-        store.check_given(checkpoint, arguments)
+        store.check_resumable(checkpoint, arguments)
 
 
 def test_a_limit_keeps_the_newest_and_the_best(tiny_model, tokens, tmp_path):

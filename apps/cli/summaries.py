@@ -1,0 +1,35 @@
+"""One-line summaries of what a stage did."""
+
+from collections.abc import Iterable
+from typing import Any
+
+WHOLE_SET_CHECKS = ("min_rows", "max_dropped", "expectations")
+"""Checks in the data report that have no rows of their own."""
+
+
+def result_summary(result: dict[str, Any]) -> str:
+    """Return a stage's result as text: `train 985, dropped 14`."""
+    values = {name: value for name, value in result.items() if value is not None and name != "cached"}
+    parts = (f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items())
+    return ", ".join(parts) + (" (from the cache)" if result.get("cached") else "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({result_summary(value)})"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def gate_summary(checks: Iterable[dict[str, Any]]) -> str:
+    """Return the findings of the data gate as text: `left out: duplicate 14; warned of: personal 5`."""
+    counts: dict[str, list[str]] = {}
+    for check in checks:
+        if check["count"] and check["name"] not in WHOLE_SET_CHECKS:
+            # Rows in no known format are left out even where the action is to warn.
+            is_warning = check["action"] == "warn" and check["name"] != "schema"
+            counts.setdefault("warned of" if is_warning else "left out", []).append(
+                f"{check['name']} {check['count']:,}"
+            )
+    return "; ".join(f"{outcome}: {', '.join(names)}" for outcome, names in counts.items())

@@ -35,5 +35,5 @@ def load(
     has_own_tokenizer = adapter and (adapter / "tokenizer_config.json").is_file()
     tokenizer = models.load_tokenizer(adapter if adapter and has_own_tokenizer else model)
     dtype = torch_dtype or export.stored_dtype(model)
-    loaded: Any = models.load_model(model, dtype, attn_impl, quantization, external)
+    loaded: Any = models.load_model(model, dtype, attn_impl, quantization, external, spread=True)
     return tuners.load(loaded, adapter, external) if adapter else loaded, tokenizer

@@ -44,6 +44,7 @@ def load_model(
     attn_impl: str | None = None,
     quantization: Quantization | None = None,
     external: Sequence[Path] = (),
+    spread: bool = False,
 ) -> "PreTrainedModel":
     """Load a model onto the best device there is, strictly: every tensor of the files has its place, and every place
     its tensor.
@@ -53,6 +54,7 @@ def load_model(
             one that they are stored in.
         quantization: with a `quant_method`, the linear layers are quantized while they are loaded.
         external: the user's plugin files.
+        spread: the model may lie on all accelerators of the machine, as accelerate divides it; for inference.
 
     Raises:
         ConfigError: no config.json, an architecture that transformers does not have, an unknown attention, or weights
@@ -63,6 +65,7 @@ def load_model(
     model_class = _model_class(folder)
     if not any(folder.glob("*.safetensors")):
         raise MartletError(f"{folder}: no weights in safetensors format, and pickled weights are never loaded")
+    import torch
     from safetensors import SafetensorError
     from transformers.utils.logging import disable_progress_bar
 
@@ -79,7 +82,7 @@ def load_model(
             folder,
             dtype=dtype,
             attn_implementation=attn_impl,
-            device_map=device,
+            device_map="auto" if spread and device and torch.accelerator.device_count() > 1 else device,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,

@@ -62,24 +62,26 @@ class Kind(Generic[Method]):
         return module  # type: ignore[return-value]
 
     def file(self, name: str, external: Sequence[Path] = ()) -> Path:
-        """Return the source file of a method, which is not imported.
+        """Return the source file of a method, which is imported only where a user's file has the name of one of ours.
 
         Raises:
             ConfigError: there is no such method.
         """
         stem = name.replace("-", "_")
-        for file in external:
-            if file.stem.replace("-", "_") == stem:
+        files = [file for file in external if file.stem.replace("-", "_") == stem]
+        ours = _folder(self.package) / f"{stem}.py"
+        is_ours = stem.isidentifier() and not stem.startswith("_") and ours.is_file()
+        for file in files:
+            if not is_ours or not self._missing(_from_file(file)):  # a file of another kind may share a name of ours
                 return file
         if name in self._offered():
             return Path(str(importlib.util.find_spec(self._offered()[name]).origin))  # type: ignore[union-attr]
-        file = _folder(self.package) / f"{stem}.py"
-        if stem.isidentifier() and not stem.startswith("_") and file.is_file():
-            return file
-        known = self.names(external)
+        if is_ours:
+            return ours
+        names = self.names(external)
         raise ConfigError(
-            f"{self.parameter}: there is no {self.name} '{name}'{did_you_mean(name, known)}; "
-            f"choose one of {', '.join(known)}"
+            f"{self.parameter}: there is no {self.name} '{name}'{did_you_mean(name, names)}; "
+            f"choose one of {', '.join(names)}"
         )
 
     def _offered(self) -> dict[str, str]:

@@ -17,22 +17,22 @@ from typing import Any, Protocol
 from components import tracking
 from components.config import Params
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
-from components.files import read_json, write_json
+from components.files import is_complete, read_json, write_json
 from components.parallel import KILLED_MESSAGE, die_with_parent
 from tasks import preflight
+from tasks.stages.methods import FAMILIES
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, Stage
 
 PARAMETERS = (
-    "data", "validation", "model", "method", "template", "quantization", "tuner", "lora", "train", "loraplus", "galore",
-    "lisa", "distributed", "plugins", "tracking",
+    "data", "validation", "model", "method", "template", "tuner", "train", *FAMILIES, "plugins", "tracking",
     "run.output_dir", "run.add_version", "run.resume_from_checkpoint", "run.dataset_num_proc",
 )  # fmt: skip
 """The flags of a command that trains."""
 
 
 class Screen(Protocol):
-    """Who is told what a run does."""
+    """What a command shows while a run goes on."""
 
     def prepared(self, results: tuple[Result, Result, Result], paths: Paths) -> None:
         """The data are ready: the results of fetch, validate and template."""
@@ -95,9 +95,10 @@ def run_folder(params: Params) -> Path:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint with the highest step below `folder`, or None."""
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    return checkpoints[-1] if checkpoints else None
+    """Return the complete checkpoint with the highest step in `folder`, or None."""
+    from components.training.checkpoints import all_in
+
+    return next((checkpoint for checkpoint in reversed(all_in(folder)) if is_complete(checkpoint)), None)
 
 
 def train(params: Params, folder: Path, screen: Screen, following: Callable[..., Any]) -> None:
@@ -136,8 +137,8 @@ def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
     """Make the data ready in a process of their own; importing what trains takes as long, and is done meanwhile."""
     from components.training import preload
 
-    with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as other:
-        data = other.submit(_data, params, paths)
+    with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
+        data = pool.submit(_data, params, paths)
         imports = preload()
         try:
             results = data.result()
@@ -158,8 +159,11 @@ def _streamed(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
 
     validation = None
     if params.data.val_dataset:
-        with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as other:
-            validation = other.submit(_data, *stream.of_validation(params, paths)).result()[2]
+        with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
+            try:
+                validation = pool.submit(_data, *stream.of_validation(params, paths)).result()[2]
+            except BrokenProcessPool as error:
+                raise MartletError(KILLED_MESSAGE) from error
     with stream.flowing(params, paths) as feed:
         preload()
         screen.streaming(feed.about["datasets"], validation)

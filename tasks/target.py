@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.config import Layer, Params, read_flags, read_mapping, read_yaml, resolve
+from components.config.groups.quantization import Quantization
 from components.errors import ConfigError, did_you_mean
-from components.files import is_complete, read_json, replacing_folder, write_json
+from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256_tree, write_json
 from tasks.stages.paths import plugin_files
 
 PARAMETERS = (
@@ -103,7 +104,7 @@ def _champion(flags: dict[str, Any]) -> Target:
     champion = registry.champion(name, Path.cwd())
     if champion is None:
         raise ConfigError(f"'{name}' has no champion yet: `martlet run` makes one; or name --adapters or --model")
-    return Target(champion.folder, None, params)
+    return Target(champion.folder, None, _unquantized(params))
 
 
 def merged(target: Target, report: Callable[[str], None]) -> Target:
@@ -115,22 +116,29 @@ def merged(target: Target, report: Callable[[str], None]) -> Target:
         return target
     adapter = target.adapter.resolve()
     folder = adapter.with_name(f"{adapter.name}-merged")
-    if is_complete(folder):
+    content = sha256_tree(adapter)
+    if is_complete(folder) and read_json(folder / MANIFEST).get("adapter") == content:
         report(f"merged before: {folder}")
     else:
-        difference = _merge(target.model, adapter, folder, target.params)
+        difference = _merge(target.model, adapter, folder, target.params, content)
         report(f"merged into {folder}: logits differ by at most {difference:.1e}")
-    return Target(folder, None, target.params)
+    return Target(folder, None, _unquantized(target.params))
 
 
-def _merge(base: Path, adapter: Path, folder: Path, params: Params) -> float:
-    """Merge `adapter` into `base` as the stage does; return the largest difference of the logits."""
+def _unquantized(params: Params) -> Params:
+    """Return the parameters for a model that stands on its own, and is loaded as it is stored."""
+    return params.model_copy(update={"quantization": Quantization()})
+
+
+def _merge(base: Path, adapter: Path, folder: Path, params: Params, content: str) -> float:
+    """Merge `adapter`, whose hash is `content`, into `base` as the stage does; return the largest difference of the
+    logits."""
     from components import export
     from tasks.stages.merge import merge_into
 
     tokens = adapter.parent / "data/tokens/train.arrow"
     rows = export.token_rows(tokens) if tokens.is_file() else [probe_ids(base)]
-    with replacing_folder(folder) as temporary:
+    with replacing_folder(folder, adapter=content) as temporary:
         proof = merge_into(temporary, base, adapter, rows, params.merge, plugin_files(params, Path.cwd()))
         write_json(temporary / "merge.json", proof)
         shutil.copy2(adapter / "args.json", temporary)

@@ -73,7 +73,7 @@ def held(folder: Path) -> Generator[None]:
             # A record lock: the workers of a data loader would inherit any other, and may outlive a killed process.
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise MartletError(f"{folder}: another process trains with the same inputs; wait, or stop it") from None
+            raise MartletError(f"{folder}: another process trains into this folder; wait for it, or stop it") from None
         try:
             yield
         finally:
@@ -176,6 +176,8 @@ def check_resumable(checkpoint: Path, arguments: dict[str, Any]) -> None:
         for key, value in arguments.get(group, {}).items()
         if (keys is None or key in keys) and saved.get(group, {}).get(key) != value
     ]
+    if ("stream" in saved) != ("stream" in arguments):
+        problems.append(f"data.streaming was {'stream' in saved} and is {'stream' in arguments}")
     if problems:
         raise ConfigError("\n  ".join([f"resume_from_checkpoint: {checkpoint} belongs to another run:", *problems]))
 

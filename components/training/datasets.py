@@ -91,7 +91,7 @@ class Shuffled:
         self.blanks = -count % multiple
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate's loader before each pass."""
+        """Set the epoch, which decides the order; accelerate calls this before each pass."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -76,7 +76,7 @@ class Job:
 
     @property
     def pad_token_id(self) -> int:
-        """Padding is masked, so any token will do where the tokenizer has none of its own."""
+        """The token to pad with; any will do, since padding is masked."""
         tokenizer: Any = self.tokenizer
         return next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
 
@@ -86,11 +86,11 @@ def settled(params: Params, default_learning_rate: float) -> Params:
     accumulation, the steps between evaluations, and the length of packs, which is `max_length`."""
     train, processes = params.train, params.distributed.nproc_per_node
     per_pass = train.per_device_train_batch_size * processes
-    filled = {
+    values = {
         "learning_rate": train.learning_rate or default_learning_rate,
         "gradient_accumulation_steps": train.gradient_accumulation_steps
         or math.ceil(ROWS_PER_STEP / per_pass) * processes,
         "eval_steps": train.eval_steps or train.save_steps,
         "packing_length": train.packing_length or (params.template.max_length if train.packing else None),
     }
-    return params.model_copy(update={"train": train.model_copy(update=filled)})
+    return params.model_copy(update={"train": train.model_copy(update=values)})

@@ -87,9 +87,9 @@ def _draw(file: Path, steps: list[dict[str, Any]], evaluations: dict[int, float]
         axes.annotate(
             f"{last_loss:.3f}", (last_step, last_loss), (-4, 9), textcoords="offset points", color=EVAL, ha="right"
         )
-    axes.set_title("Training loss per learnable token", loc="left", color=INK, fontsize=13, pad=12)
+    axes.set_title("Training loss", loc="left", color=INK, fontsize=13, pad=12)
     axes.set_xlabel("optimizer step", color=INK)
-    axes.set_ylabel("cross entropy (nats)", color=INK)
+    axes.set_ylabel("loss (sft, pt: nats per learned token)", color=INK)
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, x[-1] * 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

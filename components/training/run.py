@@ -61,6 +61,7 @@ def train(job: Job) -> Outcome:
         _settle_threads(job, trainer)
         began = time.monotonic()
         trainer.train(resume_from_checkpoint=str(job.start) if job.start else None)
+        trainer.accelerator.unwrap_model(job.model, keep_fp32_wrapper=False)  # takes mixed precision's forward off
     seconds, state = time.monotonic() - began, trainer.state
     if job.stop.is_set() and state.global_step < state.max_steps:
         raise InterruptedRunError(
@@ -87,12 +88,12 @@ def train(job: Job) -> Outcome:
 
 def _sizes(model: Any) -> tuple[int, int]:
     """Return how many parameters the model has, and how many of them are trained."""
-    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return whole.num_parameters(), whole.num_parameters(only_trainable=True)
+    plain_model = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return plain_model.num_parameters(), plain_model.num_parameters(only_trainable=True)
 
 
 def _follow_stream(job: Job, stream: Stream) -> None:
-    """Go to where the start was written, and have every checkpoint say where in the data it was."""
+    """Move the stream to the position of `job.start`, and write the position into every later checkpoint."""
     save = job.save
 
     def save_with_position(model: Any, folder: Any) -> None:
@@ -106,7 +107,7 @@ def _follow_stream(job: Job, stream: Stream) -> None:
 def _settle_threads(job: Job, trainer: Any) -> None:
     """Measure on the first rows how many threads train fastest; weights, gradients and random numbers stay.
 
-    Only for next-token prediction: other methods do more work in a step than a second thread could get in the way of.
+    Only for sft and pt: a step of another method is long enough to gain from every thread.
     """
     import torch
 

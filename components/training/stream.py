@@ -91,7 +91,7 @@ class Stream:
         self._end += len(items)
         self.epoch = chunk.epoch
         self._items = iter(items)
-        # The trainer is at most the batches of a step and one more behind what it has taken.
+        # The trainer has taken at most a step and a batch more than it has trained on.
         while len(self._starts) > 2 and self._starts[1][0] + 2 * self.items_per_step < self._starts[-1][0]:
             self._starts.popleft()
 

@@ -89,11 +89,11 @@ class JobTrainer:
 
 def _why_not_saved(root: Path, step: int, error: Exception) -> str:
     free = shutil.disk_usage(root).free / 1e6
-    kept = [checkpoint for checkpoint in all_in(root) if step_of(checkpoint) != step]
+    earlier = [checkpoint for checkpoint in all_in(root) if step_of(checkpoint) != step]
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
         f"the checkpoint at step {step} could not be written to {root} ({free:.0f} MB free): {reason}. Make room and "
-        f"run again: it goes on from {kept[-1].name if kept else 'the beginning'}"
+        f"run again: it goes on from {earlier[-1].name if earlier else 'the beginning'}"
     )
 
 
@@ -165,7 +165,7 @@ def is_reported(step: int, every: int, last: int) -> bool:
 
 
 def mean_loss(history: list[dict[str, Any]], every: int) -> float:
-    """Return the mean loss over the steps since the one reported before the newest in `history`."""
+    """Return the mean loss of the steps after the last reported one, up to the newest in `history`."""
     losses: list[float] = []
     for entry in reversed(history):
         if "loss" in entry:

@@ -116,8 +116,8 @@ def short_names(model: "PreTrainedModel", layers: set[str]) -> list[str]:
     """Return the last parts of the names where they mean the same layers, as other tools expect them; else the full
     names."""
     last = {name.rpartition(".")[2] for name in layers}
-    meant = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in last}
-    return sorted(last if meant == layers else layers)
+    same = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in last}
+    return sorted(last if same == layers else layers)
 
 
 def saves_tied(model: "PreTrainedModel", saved: list[str]) -> bool:

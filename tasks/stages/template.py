@@ -11,6 +11,7 @@ from tasks.stages.runner import Result, main, progress
 
 
 def run(params: Params, paths: Paths) -> Result:
+    """Write data/tokens from data/clean."""
     chat = chat_template(params, paths)
     # Not in the tokens' own manifest, so that equal tokens look equal to the stages that follow.
     write_json(paths.log("template") / "made_of.json", made_of(params, paths))

@@ -27,6 +27,8 @@ CODE = (
     "components/training/*.py", "components/training/*/_*.py",
 )  # fmt: skip
 """Files that decide the weights, beside those of the methods in use."""
+WITHOUT_INFLUENCE = {f"components/training/{name}.py" for name in ("preload", "proofs", "report", "signals")}
+"""Of these, the files that do not: a run whose report is drawn otherwise goes on from its last checkpoint."""
 IN_METHODS = ("lora", "quantization", "plugins")
 """Groups of which data/methods.json says what differs from the defaults."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
@@ -95,7 +97,7 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
         "parameters": methods["parameters"],
         "methods": methods["files"],
         "data": feed.about["made_of"] if feed else {"tokens": training.tokens_hash(paths.tokens)},
-        "code": cache.code_files(*CODE),
+        "code": {file: sha for file, sha in cache.code_files(*CODE).items() if file not in WITHOUT_INFLUENCE},
         "libraries": cache.versions(*LIBRARIES),
     }
     checkpoints = paths.checkpoints or paths.workspace / ".checkpoints" / training.fingerprint(made_of)
@@ -139,7 +141,9 @@ def work(setup: Setup, start: Path | None) -> Result:
         job.tokenizer.save_pretrained(folder)
         write_json(folder / "args.json", setup.arguments)
         if outcome.parameters <= MAX_CHECKED_PARAMETERS:
-            training.check_saved(model, method.load(load(), folder), _probes(rows))
+            training.check_saved(
+                model, method.load(models.prepared(load(), params.quantization, files), folder), _probes(rows)
+            )
     if not paths.checkpoints:
         training.tidy(setup.checkpoints, outcome.history)
     summary = training.write_reports(outcome, paths.reports)
@@ -161,7 +165,9 @@ def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
         rows = TokenRows(paths.tokens / "train.arrow")
         shape = training.METHODS.load(params.method.method, plugin_files(params, paths.workspace)).SHAPE
         if rows.shape != shape:
-            raise ConfigError(f"method: {params.method.method} learns from {shape} tokens, and these are {rows.shape}")
+            raise ConfigError(
+                f"method: {params.method.method} learns from {shape} tokens, and these are {rows.shape}; run the stage template again"
+            )
         if params.train.packing:
             rows = training.Packs(rows, params.train.packing_length, params.train.packing_strategy)
     return rows, TokenRows(val) if val and val.is_file() else None

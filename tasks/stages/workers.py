@@ -30,7 +30,7 @@ GRACE_S = 30
 def launch(module: str, params: Params, paths: Paths, start: Path | None) -> dict[str, Any]:
     """Run `module` in `nproc_per_node` processes of this machine, to train from the checkpoint `start`.
 
-    Returns the first process's result.
+    Returns rank 0's result.
 
     Raises:
         MartletError: of the process that failed first, with its exit code; or that one died without a word.
@@ -90,8 +90,8 @@ def _failure(log: Path, code: int, stopped: bool) -> MartletError:
 
 
 def work(body: Callable[[Params, Paths, Path | None], dict[str, Any]]) -> None:
-    """Be one of the processes: run `body` on the job file, and leave the result of the first process, or the reason of
-    a failure, in the stage's log folder."""
+    """Run `body` on the job file in this process, and write rank 0's result, or the reason of a failure, to the stage's
+    log folder."""
     die_with_parent()
     prepare_environment()
     job = json.loads(Path(sys.argv[1]).read_text())

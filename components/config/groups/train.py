@@ -9,7 +9,8 @@ class Train(Group):
     """Optimisation, batches, schedules, checkpoints."""
 
     torch_dtype: Literal["float32", "bfloat16", "float16"] | None = field(
-        None, "precision of the base weights; by default bfloat16 on a GPU, float32 on a CPU"
+        None,
+        "precision of the base weights; by default bfloat16 on a GPU and float32 on a CPU in training, else as stored",
     )
     attn_impl: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = field(
         None, "attention implementation; by default transformers chooses", "attn_implementation"
@@ -19,7 +20,7 @@ class Train(Group):
     per_device_train_batch_size: int = field(1, "rows (or packs) per device in one forward pass", gt=0)
     per_device_eval_batch_size: int = field(1, "rows per device in one forward pass of an evaluation", gt=0)
     gradient_accumulation_steps: int | None = field(
-        None, "forward passes per optimizer step; by default enough for 16 rows (or packs)", gt=0
+        None, "forward passes of all processes per optimizer step; by default enough for 16 rows (or packs)", gt=0
     )
     packing: bool = field(False, "join rows into packs of packing_length tokens; no row attends to another")
     packing_length: int | None = field(None, "tokens in a pack; by default as --max_length", gt=0)
@@ -47,6 +48,8 @@ class Train(Group):
     logging_steps: int = field(5, "steps between two lines of progress", gt=0)
     eval_steps: int | None = field(None, "steps between two evaluations; by default as --save_steps", gt=0)
     save_steps: int = field(500, "steps between two checkpoints", gt=0)
-    save_total_limit: int | None = field(None, "checkpoints to keep, the best among them; by default all", gt=0)
+    save_total_limit: int | None = field(
+        None, "checkpoints to keep, by default all; the newest and the best always stay", gt=0
+    )
     dataloader_num_workers: int = field(0, "processes that prepare batches", ge=0)
     seed: int = field(42, "seed for initialisation, dropout and the order of rows")

@@ -21,8 +21,8 @@ def callback(job: Job) -> "Lisa":
     layers = _layers(job.model)
     if job.params.lisa.lisa_activated_layers > len(layers):
         raise ConfigError(
-            f"lisa_activated_layers: {job.params.lisa.lisa_activated_layers} of {len(layers)} layers cannot learn at a "
-            "time; lower it"
+            f"lisa_activated_layers: {job.params.lisa.lisa_activated_layers} is more than the model's {len(layers)} "
+            "layers; lower it"
         )
     return Lisa(layers, job.params.lisa.lisa_activated_layers, job.params.lisa.lisa_step_interval, job.train.seed)
 
@@ -44,9 +44,9 @@ class Lisa(TrainerCallback):
         period = state.global_step // self.interval
         if period != self.period:
             self.period = period
-            self.activate(self.drawn(period))
+            self.activate(self.layers_of(period))
 
-    def drawn(self, period: int) -> set[int]:
+    def layers_of(self, period: int) -> set[int]:
         """Return the numbers of the layers that learn in a period, from (seed, period) alone."""
         order = torch.Generator().manual_seed(self.seed + period)
         return set(torch.randperm(len(self.layers), generator=order)[: self.count].tolist())

@@ -63,10 +63,10 @@ class TokenTrainer(JobTrainer, Trainer):
             # Restarting positions isolate documents only without a mask, and without a cache.
             del inputs["attention_mask"]
         if self.keeps_logits and len(targets) == 1:
-            kept = (targets[0] != IGNORED).nonzero()[:, 0]
-            outputs = model(**inputs, use_cache=False, logits_to_keep=kept)
-            logits, targets = outputs["logits"], targets[:, kept]
-            weights = None if weights is None else weights[:, kept]
+            positions = (targets[0] != IGNORED).nonzero()[:, 0]
+            outputs = model(**inputs, use_cache=False, logits_to_keep=positions)
+            logits, targets = outputs["logits"], targets[:, positions]
+            weights = None if weights is None else weights[:, positions]
         else:
             outputs = model(**inputs, use_cache=False)
             logits = outputs["logits"][:, :-1]
@@ -123,7 +123,7 @@ class GroupedByLength(LengthGroupedSampler):
         self.seed, self.blanks = seed, -len(lengths) % multiple
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate's loader before each pass."""
+        """Set the epoch, which decides the order; accelerate calls this before each pass."""
         self.order.manual_seed(self.seed + epoch)
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ def build(model: Any, params: Params) -> Any:
     from torch.optim import AdamW
 
     if not any("lora_B" in name for name, _ in model.named_parameters()):
-        raise ConfigError("optimizer: loraplus needs LoRA's matrices; use it with --tuner_type lora")
+        raise ConfigError("optimizer: loraplus needs LoRA's matrices; use it with --tuner_type lora or dora")
     train = params.train
     return create_loraplus_optimizer(
         model,

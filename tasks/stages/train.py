@@ -166,7 +166,8 @@ def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
         shape = training.METHODS.load(params.method.method, plugin_files(params, paths.workspace)).SHAPE
         if rows.shape != shape:
             raise ConfigError(
-                f"method: {params.method.method} learns from {shape} tokens, and these are {rows.shape}; run the stage template again"
+                f"method: {params.method.method} learns from {shape} tokens, and these are {rows.shape}; run the stage "
+                "template again"
             )
         if params.train.packing:
             rows = training.Packs(rows, params.train.packing_length, params.train.packing_strategy)

@@ -98,6 +98,7 @@ def whole(folder: Path, tiny_model: Path) -> Path:
 
 def test_nothing_of_the_data_is_on_the_disk_and_what_was_left_out_is_told(whole: Path) -> None:
     assert sorted(p.relative_to(whole).as_posix() for p in (whole / "data").rglob("*") if p.is_file()) == [
+        "data/methods.json",
         "data/model.json",
         "data/stream/manifest.json",
     ]
@@ -187,5 +188,5 @@ def test_everything_that_a_stream_cannot_do_is_told_at_once(folder: Path, tiny_m
 
 def test_a_workspace_refuses_it(folder: Path) -> None:
     params = resolve(read_flags({"streaming": True, "dataset": ["b.jsonl"], "model": "x"}))
-    with pytest.raises(ConfigError, match="train on it with `martlet sft`"):
+    with pytest.raises(ConfigError, match="train on the stream with `martlet sft`"):
         fetch.rows(params, Paths(folder, folder))

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from components.config import load, read_mapping
+from components.config import LEAVES, load, read_mapping
 from components.errors import ConfigError, MartletError
 from tasks.stages import methods
 from tasks.stages.paths import Paths
@@ -164,7 +164,12 @@ class Pipeline:
             params = load(self.paths.root / "params.yaml", read_mapping(changes, "changes"))
             used = methods.used(params, self.paths.workspace)
             now = {name: reduce(dict.__getitem__, name.split("."), used) for name in dep.params}
-        return _differences(_leaves(dep.hash_info.value or {}), _leaves(now), _of_a_method)
+        before, after = _leaves(dep.hash_info.value or {}), _leaves(now)
+        # Only parameters that are not the defaults are written down.
+        defaults = {
+            name: LEAVES[name.rpartition(".")[2]].default for name in (*before, *after) if ".parameters." in name
+        }
+        return _differences(defaults | before, defaults | after, _of_a_method)
 
     def _up_to_date(self, stage: Any) -> bool:
         """What a stage that always looks says for itself: `up_to_date(params, paths)` beside its `run`."""

@@ -58,7 +58,7 @@ def test_the_plan_names_methods_and_their_parameters(workspace: Path) -> None:
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=workspace, check=True)
     assert Pipeline(workspace).plan()[0].why == ()
     rank = Pipeline(workspace).plan({"lora": {"lora_rank": 16}})[0]
-    assert rank.why == ("lora.lora_rank default → 16",)
+    assert rank.why == ("lora.lora_rank 8 → 16",)
     tuner = Pipeline(workspace).plan({"tuner": {"tuner_type": "ia3"}})[0]
     assert "params.yaml: tuner.tuner_type lora → ia3" in tuner.why
     assert "tuner ia3 changed" in tuner.why

@@ -7,7 +7,7 @@
 
 A method is a module that defines every member of its kind's Protocol. The module's file name is the method's name
 (`bnb-int8` is bnb_int8.py); files that begin with an underscore are shared code. A user's file belongs to every kind
-whose Protocol it fulfils, and wins over ours of the same name. An installed package offers a module under the
+whose Protocol it fulfils, and is taken before our file of the same name. An installed package offers a module under the
 entry-point group `martlet.<kind>`.
 """
 

@@ -61,7 +61,7 @@ def train(job: Job) -> Outcome:
         _settle_threads(job, trainer)
         began = time.monotonic()
         trainer.train(resume_from_checkpoint=str(job.start) if job.start else None)
-        trainer.accelerator.unwrap_model(job.model, keep_fp32_wrapper=False)  # takes mixed precision's forward off
+        trainer.accelerator.unwrap_model(job.model, keep_fp32_wrapper=False)  # ends accelerate's autocast
     seconds, state = time.monotonic() - began, trainer.state
     if job.stop.is_set() and state.global_step < state.max_steps:
         raise InterruptedRunError(

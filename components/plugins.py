@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
@@ -86,10 +86,17 @@ class Kind(Generic[Method]):
 
     def _offered(self) -> dict[str, str]:
         """Name to module of the methods that installed packages offer."""
-        return {point.name: point.value for point in entry_points(group=f"martlet.{self.name.replace(' ', '_')}")}
+        group = f"martlet.{self.name.replace(' ', '_')}"
+        return {point.name: point.value for point in _entry_points().select(group=group)}
 
     def _missing(self, module: ModuleType) -> list[str]:
         return sorted(name for name in get_protocol_members(self.protocol) if not hasattr(module, name))
+
+
+@cache
+def _entry_points() -> EntryPoints:
+    """Return what all installed packages offer: their files are read once."""
+    return entry_points()
 
 
 def _folder(package: str) -> Path:

@@ -37,7 +37,7 @@ ANSWER = re.compile(r"(?<=<\|im_start\|>assistant\n).*?<\|im_end\|>", re.DOTALL)
 class Settings:
     """What decides the base's content, beside this package's source."""
 
-    steps: int = 700
+    steps: int = 400
     batch_size: int = 24
     learning_rate: float = 6e-3
     warmup_ratio: float = 0.05

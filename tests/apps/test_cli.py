@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import Command
+
 HEAVY = (
     "torch",
     "transformers",
@@ -22,9 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def martlet(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "apps.cli.main", *words], cwd=cwd, capture_output=True, text=True, timeout=120
-    )
+    return Command(cwd, *words).wait()
 
 
 def imported_by(words: list[str]) -> set[str]:

@@ -1,12 +1,11 @@
 """`martlet data`: what a user types, and what stands on the screen, in the file, in the JSON."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.commands import martlet
 
 ROWS = [
     {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello 你好."}]},
@@ -28,25 +27,11 @@ def write(path: Path, rows: list[dict]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def martlet(*words: object, cwd: Path, code: int = 0) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-m", "apps.cli.main", *map(str, words)],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert ran.returncode == code, ran.stderr
-    assert "Traceback" not in ran.stderr
-    return ran.stdout if code == 0 else ran.stderr
-
-
 def test_show_json_gives_one_object_a_row(folder: Path, tiny_model: Path) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    shown = martlet("data", "show", "--model", tiny_model, "--dataset", "rows.jsonl", "--json", cwd=folder)
+    shown = martlet(folder, "data", "show", "--model", tiny_model, "--dataset", "rows.jsonl", "--json")
     rows = [json.loads(line) for line in shown.splitlines()]
     assert [row["row"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[0]["supervised"] == ["Hello 你好.<|im_end|>"]
@@ -64,13 +49,13 @@ def test_show_json_gives_one_object_a_row(folder: Path, tiny_model: Path) -> Non
 
 
 def test_show_prints_a_few_rows_and_writes_a_page_that_runs_nothing(folder: Path, tiny_model: Path) -> None:
-    shown = martlet("data", "show", "--model", tiny_model, "--dataset", "rows.jsonl", "--rows", "2", cwd=folder)
+    shown = martlet(folder, "data", "show", "--model", tiny_model, "--dataset", "rows.jsonl", "--rows", "2")
     assert "rows.jsonl:1: " in shown
     assert "Hello 你好.<|im_end|>" in shown
     assert "rows.jsonl:2: refused: " in shown
     assert "rows.jsonl:3" not in shown
     words = ["--dataset", "rows.jsonl", "--rows", "9", "--html", "page.html"]
-    assert "6 rows" in martlet("data", "show", "--model", tiny_model, *words, cwd=folder)
+    assert "6 rows" in martlet(folder, "data", "show", "--model", tiny_model, *words)
     page = (folder / "page.html").read_text()
     assert "<b>one" not in page
     assert "http" not in page
@@ -82,7 +67,7 @@ def test_stats_counts_what_is_learned_by_source(folder: Path, tiny_model: Path) 
     write(folder / "long.jsonl", [{"query": f"number {n}", "response": "yes " * 30} for n in range(10)])
     words = ["data", "stats", "--model", tiny_model, "--dataset", "short.jsonl", "long.jsonl"]
     words += ["--per_device_train_batch_size", "8", "--max_length", "256"]
-    found = json.loads(martlet(*words, "--json", "--plot", "lengths.png", cwd=folder))
+    found = json.loads(martlet(folder, *words, "--json", "--plot", "lengths.png"))
     assert (folder / "lengths.png").read_bytes().startswith(b"\x89PNG")
     samples = {name: counts["samples"] for name, counts in found["sources"].items()}
     assert samples == {"short.jsonl": 30, "long.jsonl": 10}
@@ -90,7 +75,7 @@ def test_stats_counts_what_is_learned_by_source(folder: Path, tiny_model: Path) 
     assert share["short.jsonl"] < share["long.jsonl"] < 1
     padded, grouped, packed = found["fill"].values()
     assert padded < grouped < packed <= 1
-    text = martlet(*words, cwd=folder)
+    text = martlet(folder, *words)
     assert "by source" in text
     assert "█" in text
     assert not list(folder.glob("output*"))
@@ -102,13 +87,13 @@ def test_diff_names_what_changed_whatever_the_format_and_the_order(folder: Path)
            for n in reversed(range(1, 20))]  # fmt: skip
     new[0]["messages"][1]["content"] = "another answer"
     write(folder / "new.jsonl", [*new, {"query": "more", "response": "rows"}, {"query": "q5", "response": "a5"}])
-    found = json.loads(martlet("data", "diff", "old.jsonl", "new.jsonl", "--json", cwd=folder))
+    found = json.loads(martlet(folder, "data", "diff", "old.jsonl", "new.jsonl", "--json"))
     assert found["rows"] == [20, 21]
     assert found["same"] == 18
     assert [(c["before"]["row"], c["after"]["row"]) for c in found["changed"]] == [(20, 1)]
     assert sorted(c["after"]["row"] for c in found["added"]) == [20, 21]
     assert [c["before"]["row"] for c in found["removed"]] == [1]
-    text = martlet("data", "diff", "old.jsonl", "new.jsonl", cwd=folder)
+    text = martlet(folder, "data", "diff", "old.jsonl", "new.jsonl")
     assert "18 the same, 1 changed, 2 added, 1 removed" in text
     assert "changed old.jsonl:20 -> new.jsonl:1" in text
 
@@ -125,7 +110,7 @@ def test_diff_names_what_changed_whatever_the_format_and_the_order(folder: Path)
     ],
 )
 def test_mistakes_are_told_in_a_line(folder: Path, tiny_model: Path, words: list[str], expected: str) -> None:
-    told = martlet(*(tiny_model if word == "MODEL" else word for word in words), cwd=folder, code=2)
+    told = martlet(folder, *(tiny_model if word == "MODEL" else word for word in words), code=2)
     assert expected in told
     assert told.count("\n") <= 2
 
@@ -134,15 +119,15 @@ def test_cache_shows_and_prunes_what_stats_left(
     folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MARTLET_CACHE", str(folder / "cache"))
-    assert "nothing is kept" in martlet("cache", cwd=folder)
+    assert "nothing is kept" in martlet(folder, "cache")
     write(folder / "short.jsonl", [{"query": f"number {n}", "response": "yes"} for n in range(3)])
     for _ in range(2):
-        martlet("data", "stats", "--model", tiny_model, "--dataset", "short.jsonl", cwd=folder)
-    shown = martlet("cache", cwd=folder)
+        martlet(folder, "data", "stats", "--model", tiny_model, "--dataset", "short.jsonl")
+    shown = martlet(folder, "cache")
     assert "2 kept" in shown
     assert "template" in shown
-    assert "2 left" in martlet("cache", "prune", "--unused_for", "1", cwd=folder)
-    assert "removed 2" in martlet("cache", "prune", cwd=folder)
+    assert "2 left" in martlet(folder, "cache", "prune", "--unused_for", "1")
+    assert "removed 2" in martlet(folder, "cache", "prune")
     assert not list((folder / "cache").glob("*/*"))
 
 
@@ -150,13 +135,13 @@ def test_diff_compares_rows_that_no_format_reads(folder: Path) -> None:
     deep = '{"query": "q", "response": "r", "tools": ' + "[" * 900 + "]" * 900 + "}\n"
     (folder / "deep.jsonl").write_text(deep + '{"query": "same", "response": "same"}\n')
     write(folder / "plain.jsonl", [{"query": "same", "response": "same"}])
-    told = martlet("data", "diff", "deep.jsonl", "plain.jsonl", cwd=folder)
+    told = martlet(folder, "data", "diff", "deep.jsonl", "plain.jsonl")
     assert "1 the same, 0 changed, 0 added, 1 removed" in told
 
 
 def test_a_closed_gate_leaves_its_report_where_it_says(folder: Path, tiny_model: Path) -> None:
     write(folder / "bad.jsonl", [{"query": "q", "response": ""}])
-    said = martlet("data", "stats", "--model", tiny_model, "--dataset", "bad.jsonl", cwd=folder, code=3)
+    said = martlet(folder, "data", "stats", "--model", tiny_model, "--dataset", "bad.jsonl", code=3)
     assert "data-report.html" in said
     assert "empty" in (folder / "data-report.html").read_text()
 
@@ -165,4 +150,4 @@ def test_rows_in_no_format_are_told_when_they_are_not_to_close_the_gate(folder: 
     write(folder / "some.jsonl", [{"query": f"q{n}", "response": "r"} for n in range(4)] + [{"foo": 1}])
     for action in ("ignore", "warn", "drop"):
         words = ["--model", tiny_model, "--dataset", "some.jsonl", "--on_schema", action]
-        assert "left out: schema 1" in martlet("data", "stats", *words, cwd=folder)
+        assert "left out: schema 1" in martlet(folder, "data", "stats", *words)

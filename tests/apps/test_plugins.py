@@ -1,9 +1,6 @@
 """The examples of docs/plugins, each a file that adds a method with no other file edited, used by the commands."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,22 +11,13 @@ from components.errors import ConfigError
 from components.files import read_json
 from components.tuners import TUNERS
 from tasks import preflight
+from tests.commands import martlet
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "docs/plugins"
 TRAINED = "run/models/adapter/norms.safetensors"
 SHORT = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1", "--report_to", "none",
          "--logging_steps", "1", "--add_version", "false", "--output_dir", "run"]  # fmt: skip
-
-
-def martlet(folder: Path, *words: object, code: int = 0, text: str | None = None) -> str:
-    process = subprocess.run(
-        [sys.executable, "-m", "apps.cli.main", *map(str, words)],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, input=text, capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
-    assert process.returncode == code, process.stderr
-    assert "Traceback" not in process.stderr
-    return process.stdout if code == 0 else process.stderr
 
 
 def write_rows(file: Path, rows: list[dict[str, object]]) -> Path:

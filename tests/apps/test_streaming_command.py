@@ -17,6 +17,7 @@ from components.errors import ConfigError
 from components.files import read_json, sha256
 from tasks.stages import fetch
 from tasks.stages.paths import Paths
+from tests.commands import Command, martlet
 
 WORDS = ["sft", "--streaming", "true", "--dataset", "a.jsonl.gz", "b.jsonl", "--interleave_prob", "0.7", "0.3",
          "--max_steps", "60", "--save_steps", "4", "--logging_steps", "1", "--per_device_train_batch_size", "2",
@@ -40,33 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def started(folder: Path, *words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "apps.cli.main", *map(str, words)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def martlet(folder: Path, *words: object, code: int = 0) -> str:
-    process = started(folder, *words)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == code, err
-    assert "Traceback" not in err
-    return out if code == 0 else err
-
-
-def up_to(process: subprocess.Popen[str], text: str) -> None:
-    """Wait until the command has said so."""
-    assert process.stdout
-    assert any(text in line for line in process.stdout)
-
-
-def others(process: subprocess.Popen[str]) -> list[int]:
+def others(process: Command) -> list[int]:
     """The processes of a command's session that are alive."""
     import psutil
 
@@ -80,7 +55,7 @@ def others(process: subprocess.Popen[str]) -> list[int]:
     return found
 
 
-def nobody_is_left(process: subprocess.Popen[str]) -> bool:
+def nobody_is_left(process: Command) -> bool:
     deadline = time.monotonic() + 10
     while others(process) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -116,27 +91,27 @@ def test_whatever_happens_to_a_run_it_ends_with_the_weights_it_would_have_had(
 ) -> None:
     words = [*WORDS, "--model", tiny_model, "--output_dir", "tried"]
 
-    orphaned = started(folder, *words)
-    up_to(orphaned, "step 6/")
+    orphaned = Command(folder, *words)
+    orphaned.up_to("step 6/")
     (other,) = [pid for pid in others(orphaned) if pid != orphaned.pid]
     os.kill(other, signal.SIGKILL)
-    _, said = orphaned.communicate(timeout=60)
-    assert orphaned.returncode == 1
-    assert "the process that reads and tokenises the data has died (exit code -9" in said
-    assert "Traceback" not in said
+    ended = orphaned.wait(60)
+    assert ended.returncode == 1
+    assert "the process that reads and tokenises the data has died (exit code -9" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
-    stopped = started(folder, *words)
-    up_to(stopped, "  loss ")
+    stopped = Command(folder, *words)
+    stopped.up_to("  loss ")
     os.killpg(stopped.pid, signal.SIGINT)
-    _, said = stopped.communicate(timeout=60)
-    assert stopped.returncode == 130
-    assert "--resume_from_checkpoint tried/checkpoint-" in said
+    ended = stopped.wait(60)
+    assert ended.returncode == 130
+    assert "--resume_from_checkpoint tried/checkpoint-" in ended.stderr
     assert nobody_is_left(stopped)
 
-    killed = started(folder, *words)
-    up_to(killed, "  loss ")
-    killed.kill()
-    killed.communicate()
+    killed = Command(folder, *words)
+    killed.up_to("  loss ")
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
     assert nobody_is_left(killed)
 
     checkpoints = sorted((folder / "tried").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))

@@ -7,7 +7,8 @@ import pytest
 
 from components.files import read_json
 from components.tokens import TokenRows
-from tests.apps.test_plugins import martlet, write_rows
+from tests.apps.test_plugins import write_rows
+from tests.commands import martlet
 
 SHORT = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1", "--report_to", "none",
          "--logging_steps", "1", "--add_version", "false"]  # fmt: skip

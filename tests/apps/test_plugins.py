@@ -1,6 +1,9 @@
 """The examples of docs/plugins, each a file that adds a method with no other file edited, used by the commands."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,15 @@ def test_names_of_methods_are_checked_before_anything_runs(tmp_path: Path) -> No
         assert f"did you mean '{word}'?" in text
     assert "nowhere.py': no such file" in text
     assert len(sentences) == 8
+
+
+def test_a_tuner_that_an_installed_package_offers(tmp_path: Path) -> None:
+    (tmp_path / "acme_norms.py").write_bytes((PLUGINS / "norms.py").read_bytes())
+    package = tmp_path / "acme-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[martlet.tuner]\nacme = acme_norms\n")
+    code = "from components.tuners import TUNERS; print(TUNERS.load('acme').LEARNING_RATE, 'acme' in TUNERS.names())"
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert printed.stdout.split() == ["0.001", "True"]

@@ -1,8 +1,9 @@
 """The report of the gate, for programs (`data.json`) and for people (`data.html`)."""
 
 import json
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.data.check_list import all_checks, is_active, promise
 from components.data.findings import SHOWN
@@ -10,6 +11,9 @@ from components.data.gate import Verdict
 from components.data.secrets import mask_secrets
 from components.files import replacing, write_text
 from components.rows import CONVERSATIONS, Row, from_arrow
+
+if TYPE_CHECKING:
+    import jinja2
 
 SAMPLES = 4
 """Training rows that the page shows."""
@@ -56,14 +60,10 @@ def write_report(folder: Path, verdict: Verdict) -> None:
 
 
 def _page(verdict: Verdict) -> str:
-    import jinja2
     import numpy as np
 
-    template = (Path(__file__).parent / "report.html.jinja").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.undefined = jinja2.StrictUndefined
     sizes = verdict.row_index.size[verdict.row_index.clean]
-    return environment.from_string(template).render(
+    return _template().render(
         verdict=verdict,
         total=verdict.row_index.total,
         rows=verdict.rows(),
@@ -79,6 +79,15 @@ def _page(verdict: Verdict) -> str:
         samples=_samples(verdict),
         short=_short,
     )
+
+
+@cache
+def _template() -> "jinja2.Template":
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    return environment.from_string((Path(__file__).parent / "report.html.jinja").read_text(encoding="utf-8"))
 
 
 def _by_source(verdict: Verdict) -> list[dict[str, Any]]:

@@ -65,14 +65,7 @@ class Job:
     @property
     def accumulation(self) -> int:
         """Forward passes of each process in an optimizer step; `gradient_accumulation_steps` are those of all."""
-        passes, processes = self.train.gradient_accumulation_steps or 1, ranks.world_size()
-        if passes % processes:
-            nearest = max(1, round(passes / processes)) * processes
-            raise ConfigError(
-                f"gradient_accumulation_steps: {passes} passes do not divide among {processes} processes "
-                f"(--nproc_per_node); the nearest number that does is {nearest}"
-            )
-        return passes // processes
+        return (self.train.gradient_accumulation_steps or 1) // ranks.world_size()
 
     @property
     def pad_token_id(self) -> int:
@@ -83,13 +76,23 @@ class Job:
 
 def settled(params: Params, default_learning_rate: float) -> Params:
     """Return `params` with the parameters of training that depend on others filled in: the tuner's learning rate, the
-    accumulation, the steps between evaluations, and the length of packs, which is `max_length`."""
+    accumulation, the steps between evaluations, and the length of packs, which is `max_length`.
+
+    Raises:
+        ConfigError: the passes of a step do not divide among the processes.
+    """
     train, processes = params.train, params.distributed.nproc_per_node
+    passes = train.gradient_accumulation_steps
+    if passes and passes % processes:
+        nearest = max(1, round(passes / processes)) * processes
+        raise ConfigError(
+            f"gradient_accumulation_steps: {passes} passes do not divide among {processes} processes "
+            f"(--nproc_per_node); the nearest number that does is {nearest}"
+        )
     per_pass = train.per_device_train_batch_size * processes
     values = {
         "learning_rate": train.learning_rate or default_learning_rate,
-        "gradient_accumulation_steps": train.gradient_accumulation_steps
-        or math.ceil(ROWS_PER_STEP / per_pass) * processes,
+        "gradient_accumulation_steps": passes or math.ceil(ROWS_PER_STEP / per_pass) * processes,
         "eval_steps": train.eval_steps or train.save_steps,
         "packing_length": train.packing_length or (params.template.max_length if train.packing else None),
     }

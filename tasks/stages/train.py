@@ -150,6 +150,11 @@ def work(setup: Setup, start: Path | None) -> Result:
     return {**summary, "seconds": outcome.seconds, "tokens_per_second": outcome.tokens_per_second}
 
 
+def _one_of_several(params: Params, paths: Paths, start: Path | None) -> Result:
+    training.preload().join()
+    return work(set_up(params, paths), start)
+
+
 def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
     """Return what is trained on and what is evaluated on.
 
@@ -184,6 +189,6 @@ def _probes(rows: Any) -> list[Any]:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        workers.work(lambda params, paths, start: work(set_up(params, paths), start))
+        workers.work(_one_of_several)
     else:
         main("train", run)

@@ -2,9 +2,11 @@ import http.server
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,8 +61,15 @@ def test_the_address_comes_from_the_environment_the_profile_or_the_port(
     assert api_url() == "http://mine/api"
 
 
-def test_a_server_that_somebody_started_and_left_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_somebody_started_and_left_is_waited_for(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    with (
+        closing(sqlite3.connect(server.home / "prefect.db")) as made,
+        closing(sqlite3.connect(tmp_path / "prefect.db")) as copy,
+    ):
+        made.backup(copy)  # a fresh home would cost ten seconds for its database
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config.groups.validation import Validation
@@ -217,7 +217,8 @@ def test_letters_with_accents_and_line_ends_are_no_damage():
     assert not found("encoding", pair("q", fine))
 
 
-@given(st.text(st.characters(codec="utf-8", min_codepoint=0xA1), min_size=1, max_size=8))
+@settings(max_examples=50)  # a gate each
+@given(st.text(st.characters(exclude_categories=("Cs",), min_codepoint=0xA1), min_size=1, max_size=8))
 def test_text_read_as_latin_1_is_found(text: str):
     garbled = text.encode().decode("latin-1")
     if any(ord(c) in range(0xC2, 0xC4) or ord(c) in (0xE2, 0xF0) for c in garbled):

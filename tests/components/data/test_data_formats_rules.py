@@ -49,7 +49,7 @@ CELLS = st.one_of(VALUES, TEXTS, st.lists(MESSAGE, max_size=3))
 ANYTHING = st.dictionaries(st.one_of(st.sampled_from(COLUMNS), TEXTS), CELLS, max_size=5)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ANYTHING)
 def test_any_object_is_a_row_that_arrow_takes_or_one_sentence(raw: dict[str, Any]):
     before = copy.deepcopy(raw)
@@ -106,7 +106,7 @@ BESIDE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CANONICAL, BESIDE)
 def test_a_canonical_row_is_read_as_it_is_and_comes_back_from_arrow(row: dict[str, Any], beside: dict[str, Any]):
     whole = row | beside
@@ -115,7 +115,6 @@ def test_a_canonical_row_is_read_as_it_is_and_comes_back_from_arrow(row: dict[st
     assert rows.from_arrow(rows.to_arrow([whole], ["s"], [1])) == [whole]
 
 
-@settings(max_examples=300, deadline=None)
 @given(CHAT, st.sampled_from(["ShareGPT", "parts", "JSON"]))
 def test_a_chat_says_the_same_in_every_dialect(chat: list[dict[str, Any]], dialect: str):
     asked = [{"role": message["role"], "content": message["content"]} for message in chat]

@@ -118,7 +118,7 @@ def test_rows_over_several_batches_keep_their_places(tmp_path: Path, monkeypatch
     assert "question 24" not in quotes[26] and rows[25]["query"] in quotes[26]
 
 
-TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20).filter(str.strip)
 
 
 @st.composite

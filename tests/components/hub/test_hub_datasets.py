@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.components.hub.hub_server import COMMIT, State, blob, serve, sha256
+from tests.components.hub.processes import run
 
 ROWS = b'{"query": "a", "response": "b"}\n' * 2
 FILES = {
@@ -53,7 +52,7 @@ class Taken(NamedTuple):
 
 
 def take(name: str, endpoint: str, tmp: Path, *asks: tuple, repo_id: str = "owner/name", **variables: str) -> Taken:
-    """Take snapshots in a process of its own: the clients read their environment when they are imported.
+    """Take snapshots in a process of its own.
 
     Each of `asks` is a revision and the subsets; the default is the main branch without a subset.
     """
@@ -61,8 +60,7 @@ def take(name: str, endpoint: str, tmp: Path, *asks: tuple, repo_id: str = "owne
     environment |= {variable: str(tmp / "home" / folder) for variable, folder in HOMES.items()}
     environment |= {"HF_ENDPOINT": endpoint, "MODELSCOPE_ENDPOINT": endpoint, "NO_PROXY": "*", **QUICK, **variables}
     wanted = [[name, repo_id, ask[0] if ask else None, ask[1:]] for ask in asks or [()]]
-    words = [sys.executable, "-c", TAKE, json.dumps(wanted)]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = run(TAKE, json.dumps(wanted), environment=environment, folder=Path.cwd())
     assert "Traceback" not in done.stderr, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     error = done.stderr.rpartition("error: ")[2].strip() if done.returncode else ""

@@ -3,18 +3,18 @@
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import CompletedProcess
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
 from tests.components.hub.hub_server import blob
+from tests.components.hub.processes import run
 
 COMMIT, OLDER = "a1" * 20, "b2" * 20
 MODEL = "owner/little"
@@ -92,14 +92,12 @@ def hub() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def take(source: str, model: str, revision: str, endpoint: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, because the clients read their environment when they are imported."""
+def take(source: str, model: str, revision: str, endpoint: str, home: Path) -> CompletedProcess[str]:
+    """In a process of its own."""
     homes = {"HF_HOME": "hf", "MODELSCOPE_CACHE": "ms", "MODELSCOPE_HOME": "home"}
     environment = {**os.environ, **{variable: str(home / folder) for variable, folder in homes.items()}}
     environment |= {"HF_ENDPOINT": endpoint, "MODELSCOPE_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "NO_PROXY": "*"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[3])
-    words = [sys.executable, "-c", TAKE, source, model, revision]
-    return subprocess.run(words, env=environment, cwd=home, capture_output=True, text=True, timeout=60, check=False)
+    return run(TAKE, source, model, revision, environment=environment, folder=home)
 
 
 @pytest.mark.parametrize("source", HUBS)
@@ -122,7 +120,7 @@ def test_a_model_that_another_program_has_downloaded_needs_no_network(cached, hu
     code = f"from huggingface_hub import snapshot_download; snapshot_download({arguments})"
     endpoint = f"http://127.0.0.1:{hub.server_port}"
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    assert run(code, environment=environment, folder=tmp_path).returncode == 0
     if cached == "no listing":  # as clients before 1.0 left it
         for listing in tmp_path.glob("hf/hub/*/trees/*.json"):
             listing.unlink()

@@ -1,5 +1,6 @@
 """Small training runs, in this process or in one that comes to grief on purpose."""
 
+import gc
 import json
 import multiprocessing
 import os
@@ -10,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peft  # noqa: F401  (imported once, by the server that processes are forked from)
 import torch
 from transformers import AutoTokenizer, Qwen3ForCausalLM
-from transformers.trainer import Trainer  # noqa: F401
 
 from components.config import Params
 from components.errors import MartletError
 from components.tokens import IGNORED, Ragged, TokenRows, schema, to_batch, tokens_writer
-from components.training import Job, Outcome, Packs, choose_start, held, settled, train
+from components.training import Job, Outcome, Packs, choose_start, held, preload, settled, train
 from components.tuners import lora
+
+preload().join()  # once, by the server that processes are forked from
+gc.freeze()  # each training looks for garbage, which among all that was imported takes longer than its steps
 
 MASKED = [IGNORED]
 Row = dict[str, Any]

@@ -55,6 +55,21 @@ def test_killed_at_any_point_a_run_ends_as_if_nothing_had_happened(apart, whole,
     assert any("cut off" in message for message in said(tmp_path)) == (hazard[0] == "kill_in_save")
 
 
+@pytest.mark.parametrize(
+    "ways", [{"packing": True, "packing_length": 40, "per_device_train_batch_size": 1}, {"group_by_length": True}]
+)
+def test_a_killed_run_over_packs_or_groups_ends_as_if_it_had_not_been(apart, tmp_path, ways):
+    whole, cut, settings = tmp_path / "whole", tmp_path / "cut", {**ways, "num_train_epochs": 3, "save_steps": 1}
+    assert apart(whole, **settings) == 0
+    history = json.loads((whole / "final/history.json").read_text())
+    steps = len(history) // 2
+    assert apart(cut, ("kill", steps - 1), **settings) == -9  # in the middle of the third epoch
+    assert apart(cut, **settings) == 0
+    assert f"going on from checkpoint-{steps - 2}" in (cut / "progress.jsonl").read_text()
+    assert json.loads((cut / "final/history.json").read_text()) == history
+    assert sha256(cut / "final" / WEIGHTS) == sha256(whole / "final" / WEIGHTS)
+
+
 @pytest.mark.parametrize("hazard", ["interrupt", "terminate"])
 def test_asked_to_stop_a_run_writes_a_checkpoint_and_exits_with_130(apart, whole, tmp_path, hazard):
     assert apart(tmp_path, (hazard, 3)) == 130

@@ -11,13 +11,11 @@ from transformers import MambaConfig, MambaForCausalLM, Qwen3ForCausalLM
 
 from components.config import Params
 from components.errors import ConfigError
-from components.files import sha256
 from components.tokens import TokenRows
 from components.training import Packs, settled, write_reports
 from components.training.collators import Isolated, joining_pays
 from components.training.isolation import isolation_problem
 from components.training.packing import pack
-from components.tuners._peft import WEIGHTS
 from tests.components.training.runs import MASKED, learn, some_rows, write_tokens
 
 WAYS = {
@@ -148,21 +146,6 @@ def test_evaluation_does_not_depend_on_batches(tiny_model, tokens, tmp_path):
         outcome = learn(tiny_model, tokens, tmp_path / str(number), max_steps=1, learning_rate=1e-12, **ways)
         found.append(next(entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry))
     assert found == [pytest.approx(found[0], abs=1e-5)] * 3
-
-
-@pytest.mark.parametrize(
-    "ways", [{"packing": True, "packing_length": 40, "per_device_train_batch_size": 1}, {"group_by_length": True}]
-)
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(apart, tmp_path, ways):
-    whole, cut, settings = tmp_path / "whole", tmp_path / "cut", {**ways, "num_train_epochs": 3, "save_steps": 1}
-    assert apart(whole, **settings) == 0
-    history = json.loads((whole / "final/history.json").read_text())
-    steps = len(history) // 2
-    assert apart(cut, ("kill", steps - 1), **settings) == -9  # in the middle of the third epoch
-    assert apart(cut, **settings) == 0
-    assert f"going on from checkpoint-{steps - 2}" in (cut / "progress.jsonl").read_text()
-    assert json.loads((cut / "final/history.json").read_text()) == history
-    assert sha256(cut / "final" / WEIGHTS) == sha256(whole / "final" / WEIGHTS)
 
 
 def test_weights_multiply_the_loss_of_a_token_and_not_the_count(tiny_model, tmp_path):

@@ -9,21 +9,21 @@ from safetensors.torch import load_file
 
 from components import models
 from components.config import read_flags, resolve
-from components.errors import ConfigError, MartletError
+from components.errors import ConfigError
 from components.files import write_json
 from tasks.stages import methods, train
 from tasks.stages.paths import Paths
 from tests.components.training.runs import some_rows, write_tokens
 
-STEPS = 30
+STEPS = 15
 FLAGS = {
-    "max_steps": STEPS, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "save_steps": 10,
+    "max_steps": STEPS, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "save_steps": 5,
     "learning_rate": 1e-3, "lora_rank": 4, "lora_dropout": 0.0, "logging_steps": 1,
 }  # fmt: skip
 FAILS = """\
 import os
 from transformers import TrainerCallback
-from components.errors import MartletError
+from components.errors import ConfigError
 
 def callback(job):
     return Fails()
@@ -31,7 +31,7 @@ def callback(job):
 class Fails(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 3 and os.environ.get("RANK") == "1":
-            raise MartletError("the second process has had enough")
+            raise ConfigError("the second process has had enough")
 """
 
 
@@ -63,7 +63,11 @@ def test_two_processes_have_the_losses_of_one(tiny_model: Path, tmp_path: Path) 
 
 def test_the_process_that_failed_first_gives_the_reason(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "fails.py").write_text(FAILS)
-    with pytest.raises(MartletError, match="the second process has had enough"):
+    with pytest.raises(ConfigError, match="the second process has had enough"):
         run(tmp_path, tiny_model, nproc_per_node=2, callbacks=["fails"], external_plugins=["fails.py"])
+
+
+def test_passes_that_do_not_divide_are_refused_before_a_process_is_started(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"5 passes do not divide among 2 processes .* nearest number that does is 4"):
-        run(tmp_path / "odd", tiny_model, nproc_per_node=2, gradient_accumulation_steps=5)
+        run(tmp_path, tiny_model, nproc_per_node=2, gradient_accumulation_steps=5)
+    assert not list(tmp_path.rglob("job.json"))

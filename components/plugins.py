@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoints, entry_points
+from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
@@ -87,16 +87,17 @@ class Kind(Generic[Method]):
     def _offered(self) -> dict[str, str]:
         """Name to module of the methods that installed packages offer."""
         group = f"martlet.{self.name.replace(' ', '_')}"
-        return {point.name: point.value for point in _entry_points().select(group=group)}
+        return {point.name: point.value for point in _entry_points() if point.group == group}
 
     def _missing(self, module: ModuleType) -> list[str]:
         return sorted(name for name in get_protocol_members(self.protocol) if not hasattr(module, name))
 
 
 @cache
-def _entry_points() -> EntryPoints:
-    """Return what all installed packages offer: their files are read once."""
-    return entry_points()
+def _entry_points() -> list[EntryPoint]:
+    """Return what all installed packages offer to Martlet; their files are read once."""
+    points = (point for distribution in distributions() for point in distribution.entry_points)
+    return [point for point in points if point.group.startswith("martlet.")]
 
 
 def _folder(package: str) -> Path:

@@ -15,9 +15,9 @@ from tasks.stages import methods, train
 from tasks.stages.paths import Paths
 from tests.components.training.runs import some_rows, write_tokens
 
-STEPS = 15
+STEPS = 30
 FLAGS = {
-    "max_steps": STEPS, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "save_steps": 5,
+    "max_steps": STEPS, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "save_steps": 10,
     "learning_rate": 1e-3, "lora_rank": 4, "lora_dropout": 0.0, "logging_steps": 1,
 }  # fmt: skip
 FAILS = """\

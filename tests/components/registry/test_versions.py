@@ -130,12 +130,18 @@ def test_tags_are_added(name: str, workspace: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("silent", [False, True], ids=["nobody listens", "never answers"])
 def test_a_dead_server_is_one_message_soon(silent: bool, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
+    for limit in limits:
+        monkeypatch.delenv(limit, raising=False)
     with socket.socket() as port:
         port.bind(("127.0.0.1", 0))
         if silent:
             port.listen()
+            limits["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "1"
+            monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port.getsockname()[1]}")
         began = time.monotonic()
         with pytest.raises(MartletError, match=r"the MLflow server at http://127\.0\.0\.1:\d+ does not answer"):
             champion("any", workspace)
         assert time.monotonic() - began < 13
+    assert {limit: os.environ[limit] for limit in limits} == limits

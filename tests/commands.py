@@ -5,6 +5,7 @@ forked from that server. A variable that a library reads when it is imported has
 program itself where a test sets one.
 """
 
+import gc
 import os
 import sys
 import time
@@ -69,6 +70,7 @@ def martlet(folder: Path, *words: object, code: int = 0, text: str = "", **env: 
 
 def _command(arguments: Sequence[str], folder: Path, environment: dict[str, str], files: Sequence[Path]) -> None:
     os.setsid()
+    gc.freeze()  # a training looks for garbage, which in all that was imported takes longer than a few steps
     for descriptor, file in enumerate(files):
         os.dup2(os.open(file, os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT), descriptor)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - multiprocessing has put the null device in its place

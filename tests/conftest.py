@@ -1,6 +1,7 @@
 """Tiny models made in code; nothing is downloaded."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -20,6 +21,12 @@ atexit.register(shutil.rmtree, os.environ["MARTLET_CACHE"], ignore_errors=True)
 # Continuous integration tries the same examples each time; by hand new ones are found. No test fails on a time.
 settings.register_profile("default", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("default")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector away from what was imported: each training looks for garbage."""
+    gc.freeze()
+
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"

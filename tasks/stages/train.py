@@ -55,7 +55,6 @@ class Setup:
 def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
     """Read data/tokens, or what comes from `feed`, and data/model.json; write models/adapter, reports/train.* and the
     checkpoints. With several processes, this one starts them and waits."""
-    training.preload().join()
     setup = set_up(params, paths, feed)
     resume_from = params.run.resume_from_checkpoint
 
@@ -106,6 +105,7 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
 
 def work(setup: Setup, start: Path | None) -> Result:
     """Load, train, save: what each process does. The first one writes; the others return an empty result."""
+    training.preload().join()
     params, paths = setup.params, setup.paths
     files = plugin_files(params, paths.workspace)
     identity = setup.arguments["model"]
@@ -150,11 +150,6 @@ def work(setup: Setup, start: Path | None) -> Result:
     return {**summary, "seconds": outcome.seconds, "tokens_per_second": outcome.tokens_per_second}
 
 
-def _one_of_several(params: Params, paths: Paths, start: Path | None) -> Result:
-    training.preload().join()
-    return work(set_up(params, paths), start)
-
-
 def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
     """Return what is trained on and what is evaluated on.
 
@@ -189,6 +184,6 @@ def _probes(rows: Any) -> list[Any]:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        workers.work(_one_of_several)
+        workers.work(lambda params, paths, start: work(set_up(params, paths), start))
     else:
         main("train", run)

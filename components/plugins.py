@@ -13,6 +13,7 @@ entry-point group `martlet.<kind>`.
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from typing_extensions import get_protocol_members
 from components.errors import ConfigError, did_you_mean
 
 Method = TypeVar("Method")
+MODULE_PREFIX = "martlet_plugin_"
+"""How the names begin under which users' files are imported."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Kind(Generic[Method]):
             module = importlib.import_module(self._offered().get(name) or f"{self.package}.{file.stem}")
         if missing := self._missing(module):
             raise ConfigError(f"{module.__file__}: not a complete {self.name}: `{'`, `'.join(missing)}` missing")
+        if misfits := self._misfits(module):
+            raise ConfigError(f"{module.__file__}: not a {self.name}: {', '.join(misfits)}")
         return module  # type: ignore[return-value]
 
     def file(self, name: str, external: Sequence[Path] = ()) -> Path:
@@ -92,6 +97,18 @@ class Kind(Generic[Method]):
     def _missing(self, module: ModuleType) -> list[str]:
         return sorted(name for name in get_protocol_members(self.protocol) if not hasattr(module, name))
 
+    def _misfits(self, module: ModuleType) -> list[str]:
+        """Return which functions cannot be called with the Protocol's arguments, and what these are."""
+        faults = []
+        for name in sorted(get_protocol_members(self.protocol)):
+            if function := inspect.getattr_static(self.protocol, name, None):
+                parameters = list(inspect.signature(function).parameters.values())[1:]  # without `self`
+                try:
+                    inspect.signature(getattr(module, name)).bind(*parameters)
+                except TypeError:
+                    faults.append(f"`{name}` takes ({', '.join(parameter.name for parameter in parameters)})")
+        return faults
+
 
 @cache
 def _entry_points() -> list[EntryPoint]:
@@ -113,7 +130,7 @@ def _from_file(file: Path) -> ModuleType:
     """
     if not file.is_file():
         raise ConfigError(f"external_plugins: {file}: no such file")
-    name = f"martlet_plugin_{file.stem}"
+    name = f"{MODULE_PREFIX}{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ConfigError(f"external_plugins: {file}: not a Python file (.py)")
@@ -122,13 +139,23 @@ def _from_file(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ConfigError(f"external_plugins: {where(error, file)}: {type(error).__name__}: {error}") from error
+        place = where(error, file) or file
+        raise ConfigError(f"external_plugins: {place}: {type(error).__name__}: {error}") from error
     return module
 
 
-def where(error: BaseException, file: Path) -> str:
-    """Return `FILE:LINE` of the last frame of `error` that lies in `file`, or FILE where none does."""
-    if isinstance(error, SyntaxError) and error.filename == str(file):
-        return f"{file}:{error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f"{file}:{lines[-1]}" if lines else str(file)
+def where(error: BaseException, *files: Path) -> str | None:
+    """Return `FILE:LINE` of the last frame of `error` that lies in one of `files`, or None where none does."""
+    names = set(map(str, files))
+    if isinstance(error, SyntaxError) and error.filename in names:
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in names]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+
+
+def fault(error: BaseException) -> str | None:
+    """Return `FILE:LINE: Error: message` where `error` came out of a user's file, or None."""
+    files = [Path(str(module.__file__)) for name, module in sys.modules.items() if name.startswith(MODULE_PREFIX)]
+    place = where(error, *files)
+    reason = (str(error).strip().splitlines() or ["no message"])[0]
+    return f"external_plugins: {place}: {type(error).__name__}: {reason}" if place else None

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components import tracking
-from components.config import Params
+from components.config import FAMILIES, Params
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
 from components.files import is_complete, read_json, write_json
 from components.parallel import KILLED_MESSAGE, die_with_parent
 from tasks import preflight
-from tasks.stages.methods import FAMILIES
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, Stage
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.config import Layer, Params, read_flags, read_mapping, read_yaml, resolve
+from components.config import SAVED_GROUPS, Layer, Params, read_flags, read_mapping, read_yaml, resolve
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError, did_you_mean
 from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256_tree, write_json
@@ -16,8 +16,6 @@ PARAMETERS = (
     "template.system", "train.torch_dtype", "train.attn_impl", "quantization", "plugins",
 )  # fmt: skip
 """The flags of a command that runs a model."""
-SAVED_GROUPS = ("method", "template", "quantization", "tuner", "lora", "train", "plugins")
-"""Groups of parameters that a checkpoint's args.json brings along."""
 PROBE_CHAT = [{"role": "user", "content": "Who are you?"}]
 """The input on which logits are compared where the rows of the training are gone."""
 

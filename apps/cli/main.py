@@ -72,6 +72,13 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"martlet: {where}{_SYSTEM_ERRORS[error.errno]}, and run again", file=sys.stderr)
         code = 1
+    except Exception as error:
+        from components.plugins import fault
+
+        if not (message := fault(error)):
+            raise
+        print(f"martlet: {message}", file=sys.stderr)
+        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of libraries (engines, event loops) would delay the end of the program; they have nothing left to write.

@@ -18,12 +18,14 @@ from components.config.load import (
     read_yaml,
     resolve,
 )
-from components.config.schema import CANONICAL, GROUPS, LEAVES, Params
+from components.config.schema import CANONICAL, FAMILIES, GROUPS, LEAVES, SAVED_GROUPS, Params
 
 __all__ = [
     "CANONICAL",
+    "FAMILIES",
     "GROUPS",
     "LEAVES",
+    "SAVED_GROUPS",
     "Layer",
     "Params",
     "add_flags",

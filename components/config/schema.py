@@ -29,6 +29,11 @@ from components.config.groups.train import Train
 from components.config.groups.tuner import Tuner
 from components.config.groups.validation import Validation
 
+FAMILIES = ("lora", "loraplus", "galore", "lisa", "quantization", "distributed")
+"""Groups of parameters that belong to methods of training."""
+SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
+"""Groups that a checkpoint's args.json holds, and that a command on the checkpoint goes by."""
+
 
 class Params(Group):
     """The resolved parameters of a run."""

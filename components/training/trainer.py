@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
-from components.errors import MartletError
+from components.errors import ConfigError, MartletError
 from components.files import seal, write_json
 from components.training import ranks
 from components.training.callbacks import CALLBACKS
@@ -32,9 +32,9 @@ class JobTrainer:
 
     def __init__(self, job: Job, **kwargs: Any) -> None:
         self.job, self.progress = job, Progress(job)
-        callbacks = [CALLBACKS.load(name, job.external).callback(job) for name in job.train.callbacks]
+        callbacks = [_callback(name, job) for name in job.train.callbacks]
         dtypes = {name: weight.dtype for name, weight in job.model.named_parameters() if weight.requires_grad}
-        super().__init__(model=job.model, callbacks=[self.progress, *callbacks], **kwargs)  # type: ignore[call-arg]
+        super().__init__(model=job.model, callbacks=[self.progress, *callbacks, SaveWhenStopped()], **kwargs)  # type: ignore[call-arg]
         for name, dtype in dtypes.items():  # TRL 1.16 rounds the adapters of 4-bit models to bfloat16
             weight = job.model.get_parameter(name)
             weight.data = weight.data.to(dtype)
@@ -85,6 +85,13 @@ class JobTrainer:
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         self.job.restore(model or self.job.model, Path(resume_from_checkpoint))
+
+
+def _callback(name: str, job: Job) -> TrainerCallback:
+    callback = CALLBACKS.load(name, job.external).callback(job)
+    if not isinstance(callback, TrainerCallback):
+        raise ConfigError(f"callbacks: {name}: `callback(job)` returns a TrainerCallback, not {callback!r}")
+    return callback
 
 
 def _why_not_saved(root: Path, step: int, error: Exception) -> str:
@@ -157,6 +164,15 @@ class Progress(TrainerCallback):
 def _numbers(logs: dict[str, Any], *without: str) -> dict[str, float]:
     without = (*without, "num_input_tokens_seen")
     return {name: value for name, value in logs.items() if isinstance(value, int | float) and name not in without}
+
+
+class SaveWhenStopped(TrainerCallback):
+    """Writes a checkpoint of the step or pass after which a callback ends the training."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        control.should_save = control.should_save or control.should_training_stop
+
+    on_epoch_end = on_step_end
 
 
 def is_reported(step: int, every: int, last: int) -> bool:

@@ -1,22 +1,25 @@
 """The methods that a run uses: their files, ours or the user's, and the parameters of their families.
 
 The stage `fetch` writes them to `data/methods.json`, by the stage that uses them, and `dvc.yaml` lists these keys as
-parameters of the stages. So a method's file that changes is a changed stage, and a file that is not used is none.
+parameters of the stages. So a method's file that changes is a changed stage, and a file that is not used is none. A
+method is made of its file, of the methods that this file imports (DoRA wraps as LoRA does), and of the declarations of
+the parameters that it reads.
 """
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from components import export, inference, models, training, tuners
-from components.config import Params, difference
+from components.config import FAMILIES, Params, difference
 from components.errors import ConfigError
 from components.files import sha256
 from components.plugins import Kind
+from components.tokens import SHAPES
 from tasks.stages.paths import plugin_files
 
-FAMILIES = ("lora", "loraplus", "galore", "lisa", "quantization", "distributed")
-"""Groups of parameters that belong to methods of training."""
+GROUPS = Path(__file__).parents[2] / "components/config/groups"
 
 
 def used(params: Params, workspace: Path) -> dict[str, Any]:
@@ -24,8 +27,10 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     methods' families that are not the defaults, for `template` the `shape` of tokens that training learns from.
 
     Raises:
-        ConfigError: there is no such method.
+        ConfigError: there is no such method, or a user's file is not a complete one.
     """
+    if sentences := problems(params, workspace):
+        raise ConfigError("\n".join(sentences))
     files = plugin_files(params, workspace)
     stages: dict[str, Any] = {stage: {"files": _hashes(pairs, files)} for stage, pairs in _methods(params).items()}
     changed = difference(params).items()
@@ -42,7 +47,9 @@ def problems(params: Params, workspace: Path) -> list[str]:
     for kind, name in dict.fromkeys(pair for pairs in _methods(params).values() for pair in pairs):
         try:
             if kind.file(name, files) in files:
-                kind.load(name, files)
+                method = kind.load(name, files)
+                if kind is training.METHODS and method.SHAPE not in SHAPES:
+                    raise ConfigError(f"{method.__file__}: SHAPE is one of {', '.join(SHAPES)}, not '{method.SHAPE}'")
         except ConfigError as error:
             sentences.append(str(error))
     return sentences
@@ -80,4 +87,19 @@ def _strategies(params: Params) -> list[tuple[Kind[Any], str]]:
 
 
 def _hashes(methods: Sequence[tuple[Kind[Any], str]], files: list[Path]) -> dict[str, str]:
-    return {f"{kind.name} {name}": sha256(kind.file(name, files)) for kind, name in methods}
+    parts = {name: file for kind, name in methods for name, file in _parts(kind, name, kind.file(name, files))}
+    return {name: sha256(file) for name, file in sorted(parts.items())}
+
+
+def _parts(kind: Kind[Any], name: str, file: Path) -> Iterator[tuple[str, Path]]:
+    """Yield by name the files that a method is made of."""
+    yield f"{kind.name} {name}", file
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Attribute) and node.attr in FAMILIES:  # params.lora
+            yield f"parameters {node.attr}", GROUPS / f"{node.attr}.py"
+        elif isinstance(node, ast.ImportFrom) and node.module == kind.package:
+            for other in {alias.name for alias in node.names} & set(kind.names()):
+                yield from _parts(kind, other, kind.file(other))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("components.config.groups."):
+            group = str(node.module).rpartition(".")[2]
+            yield f"parameters {group}", GROUPS / f"{group}.py"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from components import plugins
 from components.config import Params, load
 from components.errors import InterruptedRunError, MartletError
 from components.files import append_jsonl, write_json
@@ -62,13 +63,13 @@ def _as_martlet_error(stage: str, error: BaseException, log: Path) -> MartletErr
         return InterruptedRunError(f"{stage}: interrupted; the same command goes on from where it stopped")
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in str(error):
         return MartletError(f"{stage}: the disk is full; free some space in {log.parent.parent} and run again")
-    reason = str(error).strip().splitlines()
     try:
         (log / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     except OSError:
         traceback.print_exception(error)
-    first = reason[0] if reason else "no message"
-    return MartletError(f"{stage}: {type(error).__name__}: {first} (the traceback is in {log / 'error.txt'})")
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    reason = plugins.fault(error) or f"{stage}: {type(error).__name__}: {first}"
+    return MartletError(f"{reason} (the traceback is in {log / 'error.txt'})")
 
 
 def main(stage: str, body: Stage) -> None:

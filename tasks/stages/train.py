@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import cache, models, training, tuners
-from components.config import Params
+from components.config import FAMILIES, SAVED_GROUPS, Params
 from components.errors import ConfigError
 from components.files import read_json, replacing_folder, write_json
 from components.tokens import TokenRows
@@ -29,7 +29,7 @@ CODE = (
 """Files that decide the weights, beside those of the methods in use."""
 WITHOUT_INFLUENCE = {f"components/training/{name}.py" for name in ("preload", "proofs", "report", "signals")}
 """Of these, the files that do not: a run whose report is drawn otherwise goes on from its last checkpoint."""
-IN_METHODS = ("lora", "quantization", "plugins")
+IN_METHODS = (*FAMILIES, "plugins")
 """Groups of which data/methods.json says what differs from the defaults."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
@@ -86,8 +86,7 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
     files = plugin_files(params, paths.workspace)
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
     params = training.settled(params, method.LEARNING_RATE)
-    groups = ("method", "template", "quantization", "tuner", "lora", "train", "plugins")
-    arguments = {"model": read_json(paths.model), **{name: getattr(params, name).model_dump() for name in groups}}
+    arguments = {"model": read_json(paths.model), **{name: getattr(params, name).model_dump() for name in SAVED_GROUPS}}
     methods = read_json(paths.methods)["train"]
     if feed:
         arguments["stream"] = feed.about["arguments"]

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from components import plugins
 from components.config import Params
 from components.errors import ERRORS, InterruptedRunError, MartletError
 from components.files import read_json, write_json
@@ -101,12 +103,19 @@ def work(body: Callable[[Params, Paths, Path | None], dict[str, Any]]) -> None:
         result = body(Params.model_validate(job["params"]), paths, _paths({"start": job["start"]})["start"])
         if ranks.is_writer():
             write_json(log / "summary.json", result)
-    except MartletError as error:
-        reason = {"time": time.time(), "message": str(error), "exit_code": error.exit_code}
+    except Exception as error:
+        traceback.print_exc()  # in workers.log, as all that a process prints
+        problem = error if isinstance(error, MartletError) else MartletError(_reason(error, log))
+        reason = {"time": time.time(), "message": str(problem), "exit_code": problem.exit_code}
         write_json(log / f"rank-{ranks.rank()}.json", reason)
-        code = error.exit_code
+        code = problem.exit_code
     sys.stdout.flush()
     os._exit(code)
+
+
+def _reason(error: Exception, log: Path) -> str:
+    reason = plugins.fault(error) or f"train: {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+    return f"{reason} (the traceback is in {log / 'workers.log'})"
 
 
 def _texts(paths: dict[str, Path | None]) -> dict[str, str | None]:

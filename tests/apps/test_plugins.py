@@ -89,6 +89,53 @@ def test_a_broken_plugin_is_one_sentence_with_file_and_line(tmp_path: Path, text
         TUNERS.load("broken", [file])
 
 
+STOPS = """\
+from transformers import TrainerCallback
+
+class Stops(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step == 4
+
+def callback(job):
+    return Stops()
+"""
+RAISES = STOPS.replace("control.should_training_stop = state.global_step == 4", "raise ValueError(state.global_step)")
+
+
+@pytest.fixture(scope="module")
+def short(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """The words of a run of eleven steps."""
+    folder = tmp_path_factory.mktemp("data")
+    data = write_rows(folder / "rows.jsonl", [{"query": f"{n}?", "response": f"it is {n}"} for n in range(44)])
+    return ["sft", "--model", tiny_model, "--dataset", data, "--num_train_epochs", 1, *SHORT]
+
+
+def test_a_callback_that_ends_the_training_leaves_a_checkpoint(short: list[object], tmp_path: Path) -> None:
+    (tmp_path / "stops.py").write_text(STOPS)
+    words = ["--external_plugins", "stops.py", "--callbacks", "stops", "--save_steps", 3]
+    assert "checkpoint-4" in martlet(tmp_path, *short, *words)
+    weights = [tmp_path / "run" / folder / "adapter_model.safetensors" for folder in ("checkpoint-4", "models/adapter")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "code", "message"),
+    [
+        ("callbacks", "def callback(): ...", 2, "mine.py: not a callback: `callback` takes (job)"),
+        ("callbacks", "def callback(job): return 5", 2, "`callback(job)` returns a TrainerCallback, not 5"),
+        ("callbacks", RAISES, 1, "mine.py:5: ValueError: 1 (the traceback is in "),
+        ("optimizer", "def build(model, params):\n    return params.nosuch", 1, "mine.py:2: AttributeError: 'Params'"),
+    ],
+)
+def test_an_error_in_a_plugin_is_told_with_its_line(
+    short: list[object], tmp_path: Path, flag: str, text: str, code: int, message: str
+) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    error = martlet(tmp_path, *short, "--external_plugins", "mine.py", f"--{flag}", "mine", code=code)
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
 def test_names_of_methods_are_checked_before_anything_runs(tmp_path: Path) -> None:
     flags = {"tuner_type": "lorra", "optimizer": "adamv", "callbacks": ["lissa"], "method": "sftt", "variants": ["x"],
              "quant_method": "bmb", "loss_scale": "hermess", "external_plugins": ["nowhere.py"]}  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.config import read_flags, resolve
+from components.errors import ConfigError
 from components.files import write_json
 from tasks.plan import Pipeline
 from tasks.stages import methods
@@ -37,12 +38,31 @@ def test_a_file_that_is_edited_changes_the_stages_that_use_it(tmp_path: Path) ->
 
 
 def test_a_method_that_is_not_used_is_not_there(tmp_path: Path) -> None:
-    assert set(used(tmp_path)["train"]["files"]) == {"training method sft", "tuner lora", "optimizer adamw"}
+    lora = {"training method sft", "tuner lora", "parameters lora", "optimizer adamw"}
+    assert set(used(tmp_path)["train"]["files"]) == lora
     flags = {"tuner_type": "full", "optimizer": "galore", "callbacks": ["lisa"], "galore_rank": 4, "method": "pt"}
     full = used(tmp_path, **flags)
-    assert set(full["train"]["files"]) == {"training method pt", "tuner full", "optimizer galore", "callback lisa"}
+    assert set(full["train"]["files"]) == {
+        "training method pt", "tuner full", "parameters quantization", "optimizer galore", "parameters galore",
+        "callback lisa", "parameters lisa",
+    }  # fmt: skip
     assert full["train"]["parameters"] == {"galore.galore_rank": 4}
     assert full["template"]["shape"] == "text"
+
+
+def test_a_method_is_made_of_those_that_it_composes(tmp_path: Path) -> None:
+    files = used(tmp_path, tuner_type="dora", quant_method="bnb")["train"]["files"]
+    assert {"tuner dora", "tuner lora", "parameters lora"} <= set(files)
+    assert {"quantization method bnb", "parameters quantization"} <= set(files)
+    (tmp_path / "mine.py").write_bytes(Path("components/tuners/dora.py").read_bytes())
+    mine = used(tmp_path, tuner_type="mine", external_plugins=["mine.py"])["train"]["files"]
+    assert {"tuner mine", "tuner lora", "parameters lora"} <= set(mine)
+
+
+def test_shapes_of_tokens_that_there_are_not_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "triples.py").write_text("SHAPE = 'triples'\n\ndef trainer(job): ...\n")
+    with pytest.raises(ConfigError, match=r"triples\.py: SHAPE is one of sft, .*, not 'triples'"):
+        used(tmp_path, method="triples", external_plugins=["triples.py"])
 
 
 @pytest.fixture

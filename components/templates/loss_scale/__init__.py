@@ -97,7 +97,7 @@ def _weigh(strategy: Strategy, response: str, query: str) -> Parts:
         valid = all(math.isfinite(weight) and weight >= 0 for _, weight in parts)
         whole = "".join(text for text, _ in parts) == response
     except Exception as error:
-        raise ConfigError(f"loss_scale: {where(error, file)}: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"loss_scale: {where(error, file) or file}: {type(error).__name__}: {error}") from error
     code = getattr(strategy.weigh, "__code__", None)
     line = f"{file}:{code.co_firstlineno}" if code else str(file)
     if not valid:

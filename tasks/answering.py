@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tasks.stages.paths import plugin_files
 from tasks.target import Target
 
 LOCAL_BACKENDS = ("transformers", "pt")
+MAX_NEW_TOKENS = 512
+"""Longest answer of `infer` in tokens where none is given."""
 
 
 def local_engine(target: Target) -> LocalEngine:
@@ -43,6 +46,12 @@ def local_engine(target: Target) -> LocalEngine:
 
 
 def generation_config(params: Params) -> GenerationConfig:
+    """Return the generation settings of `infer`."""
+    generation = generation_settings(params)
+    return replace(generation, max_new_tokens=generation.max_new_tokens or MAX_NEW_TOKENS)
+
+
+def generation_settings(params: Params) -> GenerationConfig:
     """Return the generation settings among the parameters."""
     settings = params.generation.model_dump(exclude={"infer_backend", "max_batch_size", "max_model_len"})
     return GenerationConfig(**settings)

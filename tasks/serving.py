@@ -6,6 +6,7 @@ from pathlib import Path
 
 from components.config import Params
 from components.inference import ENGINES, ServeSettings, bind
+from tasks.answering import generation_settings
 from tasks.loading import load
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
@@ -42,6 +43,7 @@ def deployed(target: Target, api_key: str | None) -> AbstractContextManager[str]
         api_key=api_key,
         max_batch_size=params.generation.max_batch_size,
         max_model_len=params.generation.max_model_len,
+        generation=generation_settings(params),
     )
     adapters = [target.adapter] if target.adapter else []
     return ENGINES.load(params.generation.infer_backend, external).served(target.model, adapters, settings)

@@ -33,14 +33,22 @@ class TransformersEngine:
     Args:
         max_batch_size: requests generated together.
         max_model_len: tokens of prompt and answer; None is the model's own limit.
+        generation: the settings of requests that name none; its `stop_words` end every answer.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_batch_size: int = 16, max_model_len: int | None = None):
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_batch_size: int = 16,
+        max_model_len: int | None = None,
+        generation: GenerationConfig | None = None,
+    ) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_MAX_MODEL_LEN
         self.vocabulary = model.get_input_embeddings().num_embeddings
         self.max_model_len = min(max_model_len or limit, limit)
-        self.defaults = _defaults(model.generation_config)
+        self.defaults = (generation or GenerationConfig()).over(_defaults(model.generation_config))
         self.eos = _end_tokens(model.generation_config, tokenizer)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else max(self.eos, default=0)
         # AfterEachStep ends requests and BatchSampler samples; `generate` must not apply the folder's settings again.
@@ -76,7 +84,9 @@ class TransformersEngine:
                 " shorten the prompt",
                 code="context_length_exceeded",
             )
-        return replace(generation.over(self.defaults), max_new_tokens=min(generation.max_new_tokens or room, room))
+        settings = generation.over(self.defaults)
+        stop_words = list(dict.fromkeys((*self.defaults.stop_words, *generation.stop_words)))
+        return replace(settings, max_new_tokens=min(settings.max_new_tokens or room, room), stop_words=stop_words)
 
     def submit(self, prompt_ids: list[int], generation: GenerationConfig, on_text: OnText | None = None) -> Future:
         generation = self.resolve(prompt_ids, generation)

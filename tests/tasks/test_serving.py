@@ -54,6 +54,19 @@ def test_a_users_engine_is_evaluated(tiny_model: Path, tmp_path: Path) -> None:
     assert [(record["answer"], record["score"]) for record in records] == [(ANSWER, 1.0), (ANSWER, 0.0)]
 
 
+def test_a_request_that_names_no_settings_gets_those_of_the_command(tiny_model: Path) -> None:
+    request = {"model": "mine", "messages": CHAT["messages"]}
+    flags = {"served_model_name": "mine", "temperature": 0, "max_new_tokens": 6}
+    with serving.deployed(Target(tiny_model, None, params_of(**flags)), api_key=None) as url:
+        answer = httpx.post(f"{url}/chat/completions", json=request).json()
+        longer = httpx.post(f"{url}/chat/completions", json=request | {"max_tokens": 9}).json()
+    text = answer["choices"][0]["message"]["content"]
+    assert (answer["usage"]["completion_tokens"], longer["usage"]["completion_tokens"]) == (6, 9)
+    with serving.deployed(Target(tiny_model, None, params_of(**flags, stop_words=[text[-2:]])), api_key=None) as url:
+        stopped = httpx.post(f"{url}/chat/completions", json=request | {"stop": "not there"}).json()
+    assert stopped["choices"][0]["message"]["content"] == text[: text.index(text[-2:])]
+
+
 def test_an_address_is_checked_before_anything_is_loaded() -> None:
     with bind(port=0) as taken, pytest.raises(ConfigError, match="Address already in use"):
         serving.require_address(params_of(port=taken.getsockname()[1]), api_key=None)

@@ -1,4 +1,4 @@
-"""Parameters of generation. Read by `infer` and by the server."""
+"""Parameters of generation: of `infer`, and in `deploy` of requests that name none."""
 
 from components.config.fields import Group, Names, field
 
@@ -6,7 +6,9 @@ from components.config.fields import Group, Names, field
 class Generation(Group):
     """Sampling; the names are ms-swift's."""
 
-    max_new_tokens: int = field(512, "longest answer in tokens", gt=0)
+    max_new_tokens: int | None = field(
+        None, "longest answer in tokens; by default 512 in infer, and the rest of the context in deploy", gt=0
+    )
     temperature: float | None = field(
         None, "sampling temperature, 0 for greedy decoding; by default as in the model's generation_config.json", ge=0
     )

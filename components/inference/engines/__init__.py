@@ -9,10 +9,11 @@ A user's engine is a file with the one function `served`.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.inference.api import GenerationConfig
 from components.plugins import Kind
 
 Loader = Callable[[Path, Path | None], tuple[Any, Any]]
@@ -30,6 +31,7 @@ class ServeSettings:
         api_key: the key that clients must send, or None.
         max_batch_size: requests generated together.
         max_model_len: tokens of prompt and answer; None is the model's own limit.
+        generation: the settings of requests that name none; its `stop_words` end every answer.
     """
 
     load: Loader
@@ -39,6 +41,7 @@ class ServeSettings:
     api_key: str | None = None
     max_batch_size: int = 16
     max_model_len: int | None = None
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
 
 
 class Engine(Protocol):

@@ -18,7 +18,10 @@ def served(model: Path, adapters: list[Path], settings: ServeSettings) -> Genera
     if len(adapters) > 1:
         raise ConfigError(f"infer_backend 'transformers' serves one adapter at a time, not {len(adapters)}")
     engine = TransformersEngine(
-        *settings.load(model, adapters[0] if adapters else None), settings.max_batch_size, settings.max_model_len
+        *settings.load(model, adapters[0] if adapters else None),
+        settings.max_batch_size,
+        settings.max_model_len,
+        settings.generation,
     )
     try:
         with serving(engine, settings.names, settings.host, settings.port, settings.api_key) as url:

@@ -1,7 +1,7 @@
 """The model that a command means: `--adapters`, `--model`, or the champion of the workspace."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,8 +118,11 @@ def merged(target: Target, report: Callable[[str], None]) -> Target:
     if is_complete(folder) and read_json(folder / MANIFEST).get("adapter") == content:
         report(f"merged before: {folder}")
     else:
-        difference = _merge(target.model, adapter, folder, target.params, content)
-        report(f"merged into {folder}: logits differ by at most {difference:.1e}")
+        proof = _merge(target.model, adapter, folder, target.params, content)
+        report(f"merged into {folder}: logits differ by at most {proof['merged']['max_abs_difference']:.1e}")
+        for name in (name for name in proof if name.startswith("trained_on_")):  # which is what was learned
+            difference, agreement = proof[name]["max_abs_difference"], proof[name]["argmax_agreement"]
+            report(f"  {name}: by {difference:.1e}; the likeliest token is the same in {agreement:.1%} of places")
     return Target(folder, None, _unquantized(target.params))
 
 
@@ -128,9 +131,8 @@ def _unquantized(params: Params) -> Params:
     return params.model_copy(update={"quantization": Quantization()})
 
 
-def _merge(base: Path, adapter: Path, folder: Path, params: Params, content: str) -> float:
-    """Merge `adapter`, whose hash is `content`, into `base` as the stage does; return the largest difference of the
-    logits."""
+def _merge(base: Path, adapter: Path, folder: Path, params: Params, content: str) -> dict[str, Any]:
+    """Merge `adapter`, whose hash is `content`, into `base` as the stage does; return the content of merge.json."""
     from components import export
     from tasks.stages.merge import merge_into
 
@@ -140,7 +142,7 @@ def _merge(base: Path, adapter: Path, folder: Path, params: Params, content: str
         proof = merge_into(temporary, base, adapter, rows, params.merge, plugin_files(params, Path.cwd()))
         write_json(temporary / "merge.json", proof)
         shutil.copy2(adapter / "args.json", temporary)
-    return proof["merged"]["max_abs_difference"]
+    return proof
 
 
 def probe_ids(model: Path) -> list[int]:
@@ -151,8 +153,12 @@ def probe_ids(model: Path) -> list[int]:
     return ids
 
 
-def quantized(model: Path, variant: str, output: Path | None) -> tuple[Path, dict[str, Any]]:
+def quantized(
+    model: Path, variant: str, output: Path | None, external: Sequence[Path] = ()
+) -> tuple[Path, dict[str, Any]]:
     """Quantize a model folder into `output`, by default beside it; return the new folder and the stage's report.
+
+    `external` are the user's files, which may define the quantizer `variant`.
 
     Raises:
         ConfigError: the new folder exists already.
@@ -164,5 +170,5 @@ def quantized(model: Path, variant: str, output: Path | None) -> tuple[Path, dic
     if folder.exists():
         raise ConfigError(f"{folder} is there already: remove it, or name another with --output_dir")
     with replacing_folder(folder) as temporary:
-        report = quantize_into(temporary, model, [probe_ids(model)], variant, export.QUANTIZERS.load(variant))
+        report = quantize_into(temporary, model, [probe_ids(model)], variant, export.QUANTIZERS.load(variant, external))
     return folder, report

@@ -52,13 +52,13 @@ class Board:
             self._live.stop()
 
     def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2))
+        table = Table.grid(padding=(0, 2), expand=True)
         with self._guard:
             rows = list(self._rows.values())
         widths = (max((len(event.stage) for event in rows), default=0), len("restored"), len("0000.0 s"))
         for width, justify in zip(widths, ("left", "left", "right"), strict=True):
-            table.add_column(min_width=width, no_wrap=True, justify=justify)
-        table.add_column(overflow="ellipsis", no_wrap=True)
+            table.add_column(width=width, no_wrap=True, justify=justify)
+        table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)  # the rest of the line, however long the text
         for event in rows:
             seconds, text = event.seconds, event.text
             if event.state == "running":
@@ -66,7 +66,7 @@ class Board:
                 text = _progress(event.log) or text
             time_text = "" if seconds is None else f"{seconds:.1f} s"
             style = _STYLES.get(event.state, "bold red")
-            table.add_row(event.stage, Text(event.state, style), time_text, Text(text, "dim"))
+            table.add_row(event.stage, Text(event.state, style), time_text, Text(" ".join(text.split()), "dim"))
         return table
 
     def show_links(self, workspace: Path, url: str) -> None:

@@ -10,13 +10,16 @@ from typing import Any
 
 from components.config import read_flags, resolve
 from components.errors import ConfigError
+from components.export import QUANTIZERS
 from tasks import target
+from tasks.stages.paths import plugin_files
 
 PARAMETERS = (
     "run.adapters", "run.merge_lora", "model", "data.use_hf", "merge", "plugins",
     "quantization.quant_method", "quantization.quant_bits", "run.output_dir",
 )  # fmt: skip
-VARIANTS: dict[tuple[str | None, int], str] = {("bnb", 8): "bnb-int8", ("bnb", 4): "bnb-nf4"}
+BNB = {8: "bnb-int8", 4: "bnb-nf4"}
+"""Quantizer that `--quant_method bnb` means, by `--quant_bits`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,16 +27,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
-    quantization = resolve(read_flags(flags)).quantization
-    variant = VARIANTS.get((quantization.quant_method, quantization.quant_bits))
-    if not quantization.quant_method and "merge_lora" not in flags:
+    params = resolve(read_flags(flags))
+    variant = params.quantization.quant_method
+    if not variant and not params.run.merge_lora:
         raise ConfigError("export what? --merge_lora true merges an adapter, --quant_method bnb quantizes a model")
-    if quantization.quant_method and not variant:
-        raise ConfigError(f"--quant_method {quantization.quant_method}: export quantizes with bnb")
-    model = target.merged(target.find(flags), print)
+    if variant == "bnb":
+        variant = BNB[params.quantization.quant_bits]
+    if variant:
+        QUANTIZERS.file(variant, plugin_files(params, Path.cwd()))  # a misspelt name is an error
+    unmerged = target.find(flags)
+    if not variant and not unmerged.adapter:
+        raise ConfigError(f"--merge_lora: {unmerged.model} is a whole model, with no adapter to merge")
+    model = target.merged(unmerged, print)
     if variant:
         if model.adapter:
             raise ConfigError("--quant_method: merge the adapter into the model first, with --merge_lora true")
         output = Path(flags["output_dir"]) if "output_dir" in flags else None
-        folder, report = target.quantized(model.model, variant, output)
+        folder, report = target.quantized(model.model, variant, output, plugin_files(params, Path.cwd()))
         print(f"{variant} in {folder}: {report['bytes_before']:,} bytes became {report['bytes_after']:,}")

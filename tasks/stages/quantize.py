@@ -35,7 +35,7 @@ def quantize_into(
     model = models.load_model(folder)
     report = {
         "variant": variant,
-        "config": read_json(folder / "config.json")["quantization_config"],
+        "config": read_json(folder / "config.json").get("quantization_config"),
         "rows": len(rows),
         **export.require_smaller(source, folder, model, quantizer.LAYER),
         "against_merged": export.compare(expected, export.logits(model, rows)),

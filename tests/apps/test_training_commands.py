@@ -14,6 +14,19 @@ SHORT = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", 
          "--logging_steps", "1", "--add_version", "false"]  # fmt: skip
 
 
+HALVES = """\
+import shutil
+from safetensors.torch import load_file, save_file
+
+LAYER = "Linear"
+
+def quantize(source, folder, rows):
+    weights = load_file(source / "model.safetensors")
+    save_file({name: weight.half() for name, weight in weights.items()}, folder / "model.safetensors")
+    shutil.copy(source / "config.json", folder)
+"""
+
+
 def losses(run: Path) -> list[float]:
     lines = [json.loads(line) for line in (run / "logs/train/progress.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines if "loss" in line]
@@ -46,7 +59,7 @@ def test_qlora_trains_merges_by_its_rule_and_answers(tiny_model: Path, chats: Pa
     checkpoint = "run/checkpoint-16"
     ask = ["--max_new_tokens", 4, "--temperature", 0]
     martlet(tmp_path, "infer", "--adapters", checkpoint, *ask, text="7?\n")  # on the base as it was trained
-    martlet(tmp_path, "export", "--adapters", checkpoint, "--merge_lora", "true")
+    assert "trained_on_bnb: by " in martlet(tmp_path, "export", "--adapters", checkpoint, "--merge_lora", "true")
     proof = read_json(tmp_path / f"{checkpoint}-merged/merge.json")
     assert proof["merged"]["max_abs_difference"] < 1e-3
     assert proof["trained_on_bnb"]["max_abs_difference"] > proof["merged"]["max_abs_difference"]
@@ -61,6 +74,14 @@ def test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights(
     martlet(
         tmp_path, "export", "--model", tiny_model, "--quant_method", "bnb", "--quant_bits", "8", "--output_dir", "q8"
     )
+    (tmp_path / "halves.py").write_text(HALVES)
+    words = ["--quant_method", "halves", "--external_plugins", "halves.py", "--output_dir", "half"]
+    assert "halves in " in martlet(tmp_path, "export", "--model", tiny_model, *words)
+    assert (tmp_path / "half/model.safetensors").is_file()
+    error = martlet(tmp_path, "export", "--model", tiny_model, "--quant_method", "bnb-int9", code=2)
+    assert "there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?)" in error
+    error = martlet(tmp_path, "export", "--model", tiny_model, "--merge_lora", "true", code=2)
+    assert "is a whole model, with no adapter to merge" in error
     words = ["sft", "--model", "q8", "--dataset", chats, "--max_steps", 2, *SHORT, "--output_dir", "run"]
     martlet(tmp_path, *words)
     error = martlet(tmp_path, "export", "--adapters", "run/checkpoint-2", "--merge_lora", "true", code=2)

@@ -11,7 +11,7 @@ class Data(Group):
     dataset: Names = field(
         [], "training data: files, folders, globs, or ids as [hf::|ms::]id[:subset][@revision]; '#500' takes 500 rows"
     )
-    val_dataset: Names = field([], "validation data, written like --dataset")
+    val_dataset: Names = field([], "validation data, written like --dataset; in infer, the questions to answer")
     split_dataset_ratio: float = field(
         0.0, "share of the training rows held out for validation when no --val_dataset is given", ge=0.0, lt=1.0
     )

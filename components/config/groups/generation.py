@@ -17,6 +17,8 @@ class Generation(Group):
     repetition_penalty: float | None = field(None, "penalty on tokens that were used before; 1 for none", gt=0)
     stop_words: Names = field([], "strings that end an answer")
     stream: bool = field(True, "print the answer during the generation")
-    infer_backend: str = field("transformers", "inference engine: transformers, or a plugin's name")
+    infer_backend: str = field(
+        "transformers", "inference engine: transformers; in deploy and evaluate, also the name of a plugin"
+    )
     max_batch_size: int = field(16, "requests generated together", gt=0)
     max_model_len: int | None = field(None, "longest prompt and answer in tokens; by default the model's own", gt=0)

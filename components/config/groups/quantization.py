@@ -13,9 +13,9 @@ def _as_number(value: Any) -> Any:
 
 
 class Quantization(Group):
-    """A base model that is quantized when it is loaded (QLoRA); the files of the model do not change."""
+    """Quantized weights: a base that is quantized while it is loaded (QLoRA), or the folder that `export` writes."""
 
-    quant_method: str | None = field(None, "quantization method: bnb, or a plugin's name")
+    quant_method: str | None = field(None, "bnb, or the name of a plugin; in export, also of a quantizer")
     quant_bits: Annotated[Literal[4, 8], BeforeValidator(_as_number)] = field(4, "bits of a quantized weight")
     bnb_4bit_quant_type: Literal["nf4", "fp4"] = field("nf4", "number format of 4-bit weights")
     bnb_4bit_compute_dtype: Literal["float32", "bfloat16", "float16"] | None = field(

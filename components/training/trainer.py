@@ -167,12 +167,17 @@ def _numbers(logs: dict[str, Any], *without: str) -> dict[str, float]:
 
 
 class SaveWhenStopped(TrainerCallback):
-    """Writes a checkpoint of the step or pass after which a callback ends the training."""
+    """Writes a checkpoint, once, of the step or pass after which a callback ends the training."""
+
+    saved = -1
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        control.should_save = control.should_save or control.should_training_stop
+        control.should_save |= control.should_training_stop and self.saved != state.global_step
 
     on_epoch_end = on_step_end
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self.saved = state.global_step
 
 
 def is_reported(step: int, every: int, last: int) -> bool:

@@ -96,6 +96,9 @@ class Stops(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         control.should_training_stop = state.global_step == 4
 
+    def on_save(self, args, state, control, **kwargs):
+        print("saved", state.global_step)
+
 def callback(job):
     return Stops()
 """
@@ -113,7 +116,9 @@ def short(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[ob
 def test_a_callback_that_ends_the_training_leaves_a_checkpoint(short: list[object], tmp_path: Path) -> None:
     (tmp_path / "stops.py").write_text(STOPS)
     words = ["--external_plugins", "stops.py", "--callbacks", "stops", "--save_steps", 3]
-    assert "checkpoint-4" in martlet(tmp_path, *short, *words)
+    output = martlet(tmp_path, *short, *words)
+    assert "last checkpoint checkpoint-4" in output
+    assert output.count("saved 4") == 1
     weights = [tmp_path / "run" / folder / "adapter_model.safetensors" for folder in ("checkpoint-4", "models/adapter")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 

@@ -32,9 +32,10 @@ class JobTrainer:
 
     def __init__(self, job: Job, **kwargs: Any) -> None:
         self.job, self.progress = job, Progress(job)
-        callbacks = [_callback(name, job) for name in job.train.callbacks]
         dtypes = {name: weight.dtype for name, weight in job.model.named_parameters() if weight.requires_grad}
-        super().__init__(model=job.model, callbacks=[self.progress, *callbacks, SaveWhenStopped()], **kwargs)  # type: ignore[call-arg]
+        users = [_callback(name, job) for name in job.train.callbacks]
+        callbacks = [self.progress, SetEpoch(), *users, SaveWhenStopped()]
+        super().__init__(model=job.model, callbacks=callbacks, **kwargs)  # type: ignore[call-arg]
         for name, dtype in dtypes.items():  # TRL 1.16 rounds the adapters of 4-bit models to bfloat16
             weight = job.model.get_parameter(name)
             weight.data = weight.data.to(dtype)
@@ -164,6 +165,18 @@ class Progress(TrainerCallback):
 def _numbers(logs: dict[str, Any], *without: str) -> dict[str, float]:
     without = (*without, "num_input_tokens_seen")
     return {name: value for name, value in logs.items() if isinstance(value, int | float) and name not in without}
+
+
+class SetEpoch(TrainerCallback):
+    """Tells the sampler which pass over the data begins.
+
+    The trainer tells the loader, but where a run of several processes resumes within a pass, that loader skips batches,
+    and accelerate's `set_epoch` (1.15) does not reach the sampler below `SkipBatchSampler` and `BatchSamplerShard`. The
+    loader that skips nothing has the same sampler, and reaches it.
+    """
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        kwargs["train_dataloader"].set_epoch(int(state.epoch or 0))
 
 
 class SaveWhenStopped(TrainerCallback):

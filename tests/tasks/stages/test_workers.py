@@ -1,6 +1,7 @@
 """Two processes on this machine, through torchrun and gloo: the losses of one, and one reason when they fail."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,21 @@ def test_two_processes_have_the_losses_of_one(tiny_model: Path, tmp_path: Path) 
     assert figures(two, "grad_norm") == pytest.approx(figures(one, "grad_norm"), abs=1e-4)
     adapters = [load_file(tmp_path / name / "models/adapter/adapter_model.safetensors") for name in ("one", "two")]
     assert all(torch.allclose(adapters[0][name], adapters[1][name], atol=1e-4) for name in adapters[0])
+
+
+@pytest.mark.parametrize("flags", [{}, {"group_by_length": True}], ids=["shuffled", "grouped"])
+def test_two_processes_go_on_within_a_later_pass_to_the_same_weights(
+    tiny_model: Path, tmp_path: Path, flags: dict[str, object]
+) -> None:
+    flags |= {"nproc_per_node": 2, "max_steps": 13, "save_steps": 9}  # a pass has 7 steps
+    run(tmp_path, tiny_model, **flags)
+    weights = tmp_path / "models/adapter/adapter_model.safetensors"
+    whole = weights.read_bytes()
+    shutil.rmtree(tmp_path / "checkpoints/checkpoint-13")
+    shutil.rmtree(tmp_path / "models")
+    lines = run(tmp_path, tiny_model, **flags)
+    assert any("going on from checkpoint-9" in str(line.get("message")) for line in lines)
+    assert weights.read_bytes() == whole
 
 
 def test_the_process_that_failed_first_gives_the_reason(tiny_model: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Collecting rows: from sources to tables, by loading, sampling, splitting and mixing."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_DRAWS_PER_ROW = 1000
+SET_NAME_MAX_CHARS = 64
 
 
 class RowTables(NamedTuple):
@@ -92,17 +94,17 @@ def check_shares(shares: Sequence[float], datasets: int) -> None:
 
 
 def collect_questions(sources: Sequence[Source], data: Data, scratch: Path) -> RowTables:
-    """Return one table for each question set, named after its file; a row is one question and its answer.
+    """Return one table for each question set, named by `set_name`; a row is one question and its answer.
 
     Raises:
-        ConfigError: two sets of the same name.
+        ConfigError: two sets of the same name, or a file whose name holds no letter or digit.
         DataGateError: as `collect_rows`.
     """
     loader = Loader(data, scratch)
     tables: dict[str, StoredRows] = {}
     versioned, described = [], []
     for source in sources:
-        name = source.name.rpartition("/")[2] if source.hub else Path(source.name).name.partition(".")[0]
+        name = set_name(source)
         if name in tables:
             raise ConfigError(f"eval_dataset: two question sets are called '{name}'; rename one of the files")
         rows = loader.load(source)
@@ -111,6 +113,22 @@ def collect_questions(sources: Sequence[Source], data: Data, scratch: Path) -> R
         versioned.append(rows.source)
         described.append(rows.description() | {"set": name, "taken": len(sample)})
     return RowTables(tables, versioned, {"sources": described})
+
+
+def set_name(source: Source) -> str:
+    """Return the name of a question set: its file's, up to the first dot, or its repository's on a hub.
+
+    The name becomes part of file names, of a CSV file and of metrics: characters other than letters, digits and `_.-`
+    become `_`, and what is longer than `SET_NAME_MAX_CHARS` is cut off.
+
+    Raises:
+        ConfigError: nothing is left of the name.
+    """
+    name = source.name.rpartition("/")[2] if source.hub else Path(source.name).name.partition(".")[0]
+    name = re.sub(r"[^\w.-]+", "_", name)[:SET_NAME_MAX_CHARS].strip("_.-")
+    if not name:
+        raise ConfigError(f"eval_dataset: '{source.spec}' gives its question set no name: rename it, to sums.jsonl say")
+    return name
 
 
 def write_questions(path: Path, rows: StoredRows) -> None:

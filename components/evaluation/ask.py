@@ -74,7 +74,7 @@ def read_questions(path: Path) -> list[dict[str, Any]]:
         ConfigError: a line is not a JSON object with query and response, or there are no lines.
     """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):  # a text would be split at U+2028, too
         try:
             row = json.loads(line)
         except ValueError as error:
@@ -144,7 +144,7 @@ def _results(path: Path) -> dict[int, dict[str, Any]]:
     """Return EvalScope's results of one set by the index of the question; the file is in the order of completion."""
     if not path.exists():
         return {}
-    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    lines = map(json.loads, path.read_bytes().splitlines())
     return {line["index"]: line for line in lines}
 
 

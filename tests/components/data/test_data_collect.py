@@ -240,6 +240,22 @@ def test_question_sets(tmp_path: Path):
     assert len(found["two"]) == 4
 
 
+def test_the_names_of_question_sets_fit_files_tables_and_metrics(tmp_path: Path):
+    names = {
+        "sums, 50% [v2]": "sums_50_v2",
+        "größe 燕": "größe_燕",
+        "x" * 200: "x" * 64,
+        "v1 .part": "v1",
+        "-q'\"": "q",
+    }
+    for name in names:
+        write(tmp_path, f"{name}.jsonl", [{"query": "a", "response": "b"}])
+    assert list(asked(tmp_path, *(f"{name}.jsonl" for name in names))) == [*names.values()]
+    write(tmp_path, "%.jsonl", [{"query": "a", "response": "b"}])
+    with pytest.raises(ConfigError, match=r"'%\.jsonl' gives its question set no name: rename it"):
+        collect_questions(sources(tmp_path, "%.jsonl"), Data(), tmp_path)
+
+
 QUESTIONS = {
     "two turns": ({"messages": [{"role": "user", "content": "a"}]}, "one question and its answer, not user"),
     "a system": ({"query": "a", "response": "b", "system": "s"}, "not system, user, assistant"),

@@ -29,9 +29,11 @@ def paths(tiny_model: Path, tmp_path: Path) -> Paths:
 
 
 def test_every_candidate_is_asked_and_reported(paths: Paths, tmp_path: Path) -> None:
-    rows = [{"query": f"What is {number}?", "response": "nobody knows"} for number in range(6)]
+    lines = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\r"  # Python's splitlines() splits a text at each of them
+    rows = [{"query": f"What{lines}is {number}?", "response": "nobody knows"} for number in range(6)]
     for name in ("one", "two"):
-        (paths.questions / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (paths.questions / f"{name}.jsonl").write_text(content, "utf-8")
     (tmp_path / "params.yaml").write_text("quantize: {variants: [bnb-int8]}\n")
     params = load(
         tmp_path / "params.yaml",

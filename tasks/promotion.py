@@ -30,7 +30,7 @@ def judge(params: Params, paths: Paths, number: int | None = None) -> Verdict:
     title = f"version {candidate.number}"
     if champion is None:
         base = read_records(_evaluations(paths) / "base.parquet")
-        verdict = decide(answers, base, params.gate, (title, "the base model"))
+        verdict = decide(answers, base, params.gate, (title, "the base model"), must_gain=True)
     elif champion.number == candidate.number:
         names = (title, "itself")
         gate = params.gate

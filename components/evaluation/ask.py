@@ -141,11 +141,17 @@ def _run(
 
 
 def _results(path: Path) -> dict[int, dict[str, Any]]:
-    """Return EvalScope's results of one set by the index of the question; the file is in the order of completion."""
-    if not path.exists():
-        return {}
-    lines = map(json.loads, path.read_bytes().splitlines())
-    return {line["index"]: line for line in lines}
+    """Return EvalScope's results of one set by the index of the question; the file is in the order of completion.
+
+    Raises:
+        MartletError: a question has two results.
+    """
+    results: dict[int, dict[str, Any]] = {}
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        result = json.loads(line)
+        if results.setdefault(result["index"], result) is not result:
+            raise MartletError(f"{path}: two answers to question {result['index'] + 1}; evaluate the model again")
+    return results
 
 
 def _record(row: dict[str, Any], result: dict[str, Any], metric: str, where: str) -> Record:

@@ -18,9 +18,14 @@ worse by the exact McNemar test (1947; the sign test where scores are not 0 and 
 (1979).
 
 Otherwise there is not enough evidence, and the verdict says how many questions would decide.
+
+**Gaining** is asked of the first champion, whose baseline is its own base model: not to be worse would let a useless
+model in. On one set at least the lower bound must lie above 0, at a confidence corrected for the number of sets
+(Bonferroni); or the bound of the accuracy itself must reach `min_accuracy` on every set.
 """
 
 import math
+import unicodedata
 from collections.abc import Callable, Iterable
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -37,7 +42,11 @@ MAX_QUESTIONS = 100_000
 
 
 def decide(
-    candidate: Records, baseline: Records, gate: Gate, names: tuple[str, str] = ("candidate", "baseline")
+    candidate: Records,
+    baseline: Records,
+    gate: Gate,
+    names: tuple[str, str] = ("candidate", "baseline"),
+    must_gain: bool = False,
 ) -> Verdict:
     """Return the verdict on two models by their answers to the same questions.
 
@@ -45,9 +54,11 @@ def decide(
         candidate, baseline: records as `ask` returns them, with a score in [0, 1] for every question.
         gate: margin, confidence and the limits of the guards.
         names: names of candidate and baseline in the verdict.
+        must_gain: also ask for evidence that the candidate is better, or good enough.
 
     Raises:
-        MartletError: the two did not answer the same questions, or a score is not a number in [0, 1].
+        MartletError: the two did not answer the same questions, a question has two answers, or a score is not a
+            number in [0, 1].
     """
     pairs = _paired(list(candidate), list(baseline))
     if not pairs:
@@ -56,6 +67,8 @@ def decide(
     sets = tuple(_judge(name, of_set, p_values[name], len(pairs), gate) for name, of_set in pairs.items())
     guards = _guards([pair for of_set in pairs.values() for pair in of_set], gate)
     decision, reason = _overall(sets, guards)
+    if must_gain and decision == "promote":
+        decision, reason = _gain(pairs, gate, names[1])
     return Verdict(decision, reason, names, gate.margin, gate.confidence, sets, guards)
 
 
@@ -64,8 +77,7 @@ Pair = tuple[dict[str, Any], dict[str, Any]]
 
 def _paired(candidate: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> dict[str, list[Pair]]:
     """Return (candidate's record, baseline's record) of each question by set, in the candidate's order."""
-    candidate_records = {(record["set"], record["item"]): record for record in candidate}
-    baseline_records = {(record["set"], record["item"]): record for record in baseline}
+    candidate_records, baseline_records = _by_question(candidate), _by_question(baseline)
     different = {
         key[0]
         for key in candidate_records.keys() | baseline_records.keys()
@@ -83,6 +95,17 @@ def _paired(candidate: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> 
     for key, record in candidate_records.items():
         pairs.setdefault(key[0], []).append((record, baseline_records[key]))
     return pairs
+
+
+def _by_question(records: list[dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the records by set and item."""
+    by_question: dict[tuple[str, int], dict[str, Any]] = {}
+    for record in records:
+        if by_question.setdefault((record["set"], record["item"]), record) is not record:
+            raise MartletError(
+                f"set '{record['set']}', item {record['item']}: two answers to one question; evaluate the model again"
+            )
+    return by_question
 
 
 def _question(record: dict[str, Any] | None) -> tuple[str, str] | None:
@@ -190,16 +213,45 @@ def _smallest(decides: Callable[[float], bool], items: int) -> int | None:
     return math.ceil(high * items)
 
 
+def _gain(pairs: dict[str, list[Pair]], gate: Gate, baseline: str) -> tuple[Any, str]:
+    """Return the decision on a candidate that has lost nothing and must show that it is better, or good enough."""
+    confidence = 1 - (1 - gate.confidence) / len(pairs)
+    for name, of_set in pairs.items():
+        low = lower_bound(differences(of_set), confidence, gate.resamples)
+        if len(of_set) >= gate.min_items and low > 0:
+            return "promote", f"better than {baseline} on {name}, by at least {100 * low:.1f} points"
+    lowest = min(_lowest_accuracy(of_set, gate) for of_set in pairs.values())
+    if gate.min_accuracy is not None and lowest >= gate.min_accuracy:
+        return "promote", f"as good as {baseline}, and right in at least {lowest:.1%} of every set"
+    return "not enough evidence", (
+        f"no evidence that it is better than {baseline}: on no set does the interval lie above 0 (gate.min_accuracy is "
+        f"the accuracy that is good enough without; here it is at least {lowest:.1%} on every set)"
+    )
+
+
+def _lowest_accuracy(pairs: list[Pair], gate: Gate) -> float:
+    """Return the lower confidence bound of the candidate's accuracy on a set, in [0, 1]."""
+    import numpy as np
+
+    scores = np.array([candidate["score"] for candidate, _ in pairs])
+    return max(0.0, (lower_bound(2 * scores - 1, gate.confidence, gate.resamples) + 1) / 2)
+
+
 def _guards(pairs: list[Pair], gate: Gate) -> tuple[GuardVerdict, ...]:
     """Return the guards on what a score does not measure: the length of answers, and empty answers."""
     length, baseline_length = (fmean(pair[side]["answer_tokens"] for pair in pairs) for side in (0, 1))
-    empty, baseline_empty = (fmean(not pair[side]["answer"].strip() for pair in pairs) for side in (0, 1))
+    empty, baseline_empty = (fmean(_is_blank(pair[side]["answer"]) for pair in pairs) for side in (0, 1))
     ratio = length / max(baseline_length, 1.0)
     max_empty = baseline_empty + gate.max_empty
     return (
         GuardVerdict("answer length", ratio <= gate.max_length_ratio, round(ratio, 6), gate.max_length_ratio),
         GuardVerdict("empty answers", empty <= max_empty, round(empty, 6), round(max_empty, 6)),
     )
+
+
+def _is_blank(answer: str) -> bool:
+    """Return whether nothing of an answer can be seen: white space, control and zero-width characters alone."""
+    return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in answer)
 
 
 def _overall(sets: tuple[SetVerdict, ...], guards: tuple[GuardVerdict, ...]) -> tuple[Any, str]:

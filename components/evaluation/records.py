@@ -1,7 +1,6 @@
 """Evaluation reports of one candidate: every answer in Parquet, and a summary in JSON."""
 
 from collections.abc import Iterable
-from itertools import groupby
 from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import Any
@@ -22,9 +21,11 @@ def wilson(accuracy: float, items: int, confidence: float = CONFIDENCE) -> tuple
 
 def summary(candidate: str, records: Iterable[Record]) -> dict[str, Any]:
     """Return accuracy with its interval, answer length and a hash of the questions, per set."""
+    by_set: dict[str, list[Record]] = {}
+    for record in records:
+        by_set.setdefault(record["set"], []).append(record)
     sets = {}
-    for name, group in groupby(records, key=lambda record: record["set"]):
-        rows = list(group)
+    for name, rows in by_set.items():
         accuracy = fmean(row["score"] for row in rows)
         low, high = wilson(accuracy, len(rows))
         sets[name] = {

@@ -36,7 +36,7 @@ class SetVerdict:
         if self.decision == "pass":
             return f"{change}; at worst {_points(self.low)} points"
         if self.decision == "fail":
-            return f"{change} ({_points(self.difference)} points, p = {self.p_value:.2g})"
+            return f"{change} ({_points(self.difference)} points, {_p(self.p_value)})"
         enough = (
             f"about {self.suffices} questions would decide" if self.suffices else "too close to the margin to decide"
         )
@@ -131,6 +131,11 @@ class Verdict:
             f"<p><b>{self.decision}</b>: {html.escape(self.reason)}</p><p>{html.escape(self._header())}</p>"
             f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table><ul>{guards}</ul>"
         )
+
+
+def _p(value: float) -> str:
+    """Return a p-value as text; one that was rounded to 0 is not 0."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def _points(difference: float) -> str:

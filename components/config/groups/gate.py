@@ -12,6 +12,12 @@ class Gate(Group):
     )
     resamples: int = field(100_000, "bootstrap resamples", ge=1000)
     min_items: int = field(20, "smallest question set that decides about a candidate", ge=1)
+    min_accuracy: float | None = field(
+        None,
+        "accuracy on every question set that is good enough for a first champion which is not better than its base",
+        gt=0,
+        lt=1,
+    )
     max_length_ratio: float = field(2.0, "longest mean answer allowed, as a multiple of the champion's", gt=0)
     max_empty: float = field(0.02, "share of empty answers allowed above the champion's", ge=0, le=1)
     auto_promote: bool = field(True, "promote when the gate opens; false leaves the promotion to `martlet promote`")

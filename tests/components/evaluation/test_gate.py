@@ -125,6 +125,72 @@ def test_a_score_that_is_none_is_an_error_not_a_pass(score: float) -> None:
         decide(records([score] + [1.0] * 59), records([1.0] * 60), GATE)
 
 
+def test_two_answers_to_one_question_are_an_error_not_one_of_them() -> None:
+    once = records([1.0] * 60)
+    with pytest.raises(MartletError, match="set 'skills', item 7: two answers to one question"):
+        decide([*once, {**once[7], "score": 0.0}], once, GATE)
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "min_accuracy", "decision"),
+    [
+        (0.0, 0.0, None, "not enough evidence"),  # useless, as the base is
+        (1.0, 1.0, None, "not enough evidence"),  # the interval round 0 is as narrow as it gets
+        (0.5, 0.52, None, "not enough evidence"),  # two of a hundred may be luck
+        (0.0, 0.9, None, "promote"),
+        (0.9, 0.9, 0.8, "promote"),
+        (0.9, 0.9, 0.88, "not enough evidence"),  # 90 of 100 may be 84 %
+        (0.0, 0.0, 0.01, "not enough evidence"),
+    ],
+)
+def test_a_first_champion_must_be_better_than_its_base_or_good_enough(
+    base: float, candidate: float, min_accuracy: float | None, decision: str
+) -> None:
+    def of(share: float) -> list[dict[str, Any]]:
+        return records([float(n < 100 * share) for n in range(100)])
+
+    gate = Gate(resamples=20_000, min_accuracy=min_accuracy)
+    verdict = decide(of(candidate), of(base), gate, ("version 1", "the base model"), must_gain=True)
+    assert verdict.decision == decision, verdict.reason
+    if decision != "promote":
+        assert verdict.reason.startswith("no evidence that it is better than the base model")
+    assert decide(of(candidate), of(base), gate).promote  # against a champion, not to be worse is enough
+
+
+def test_a_first_champion_needs_one_better_set_that_is_large_enough() -> None:
+    same = records([0.0] * 80, "same")
+
+    def verdict(items: int) -> Verdict:
+        gained, before = records([1.0] * items, "gained"), records([0.0] * items, "gained")
+        return decide(same + gained, same + before, Gate(resamples=20_000, min_items=30), must_gain=True)
+
+    assert verdict(30).decision == "promote"
+    assert "better than baseline on gained" in verdict(30).reason
+    assert verdict(29).decision == "not enough evidence"
+
+
+def test_of_models_as_good_as_their_base_few_become_first_champion_however_many_sets() -> None:
+    generator = np.random.default_rng(3)
+    gate, promoted = Gate(resamples=2_000, margin=0.5, min_items=1), 0
+    for _ in range(200):
+        ours, theirs = (
+            [r for name in "abcde" for r in records(list(map(float, generator.random(60) < 0.5)), name)]
+            for _ in range(2)
+        )
+        promoted += decide(ours, theirs, gate, must_gain=True).promote
+    assert promoted <= 0.05 * 200 + 8
+
+
+def test_an_answer_of_zero_width_characters_is_empty() -> None:
+    unseen = [{**record, "answer": "\u200b\u2060 \ufeff"} for record in records([1.0] * 80)]
+    assert "empty answers" in decide(unseen, records([1.0] * 80), GATE).reason
+
+
+def test_a_p_value_is_never_printed_as_zero() -> None:
+    reason = compare(400, lost=300).reason
+    assert "p < 0.001" in reason and "p = 0" not in reason
+
+
 def test_no_questions_decide_nothing() -> None:
     assert decide([], [], GATE).decision == "not enough evidence"
 

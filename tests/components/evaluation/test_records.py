@@ -44,3 +44,8 @@ def test_a_report_is_written_with_equal_bytes_and_read_back(tmp_path: Path) -> N
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert read_records(tmp_path / "a/base.parquet") == [{**r} for r in rows]
     assert write_report(tmp_path, "none", [])["sets"] == {}
+
+
+def test_a_set_whose_records_do_not_stand_together_is_counted_whole() -> None:
+    mixed = [record(n, float(n < 2), set=name) for n in range(4) for name in "ab"]
+    assert [entry["items"] for entry in summary("merged", mixed)["sets"].values()] == [4, 4]

@@ -3,7 +3,6 @@
 Nothing heavy is imported here: every command imports this file first.
 """
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -45,6 +44,27 @@ ERRORS: dict[int, type[MartletError]] = {
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Return `" (did you mean 'x'?)"` for the nearest valid name, or an empty string."""
-    nearest = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
-    return f" (did you mean '{nearest[0]}'?)" if nearest else ""
+    """Return `" (did you mean 'x'?)"` for the nearest valid name where `name` differs by slips of the hand alone, or an
+    empty string.
+
+    A slip is a character too many, too few, wrong, or exchanged with its neighbour; there may be one in six characters.
+    """
+    slips = 1 + len(name) // 6
+    distances = ((_distance(name.lower(), x.lower()), x) for x in valid if abs(len(x) - len(name)) <= slips)
+    distance, nearest = min(distances, key=lambda pair: pair[0], default=(slips + 1, ""))
+    return f" (did you mean '{nearest}'?)" if distance <= slips else ""
+
+
+def _distance(one: str, other: str) -> int:
+    """Return the Damerau-Levenshtein distance (optimal string alignment): the number of characters that were inserted,
+    deleted, replaced, or exchanged with their neighbour."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a != b)))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                row[j] = min(row[j], before[j - 2] + 1)
+        before, last = last, row
+    return last[-1]

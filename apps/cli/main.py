@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 from components.errors import ConfigError, MartletError, did_you_mean
 from tasks.stages.environment import prepare_environment
@@ -35,6 +36,7 @@ COMMANDS = {
         "doctor": "check this machine: packages, accelerators, ports, disk",
     },
 }
+NAMES = [name for commands in COMMANDS.values() for name in commands]
 
 _SYSTEM_ERRORS = {
     errno.ENOSPC: "the disk is full; make room",
@@ -91,21 +93,21 @@ def dispatch(words: list[str]) -> int:
     Raises:
         MartletError: the command failed; the message is for the user.
     """
-    names = {name for commands in COMMANDS.values() for name in commands}
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0
     name, *rest = words
+    name = name.replace("_", "-")
     if name == "--version":
         from importlib.metadata import version
 
         print(f"martlet {version('martlet')}")
         return 0
-    if name not in names:
-        raise ConfigError(f"unknown command '{name}'{did_you_mean(name, names)}; `martlet --help` lists them")
+    if name not in NAMES:
+        raise ConfigError(f"unknown command '{name}'{did_you_mean(name, NAMES)}; `martlet --help` lists them")
     from components.config import add_flags, parse
 
-    command = import_module(f"apps.cli.{name.replace('-', '_')}")
+    command = _module(name)
     parameters = getattr(command, "PARAMETERS", ())
     parser = _Parser(
         prog=f"martlet {name}",
@@ -116,8 +118,19 @@ def dispatch(words: list[str]) -> int:
     )
     command.add_arguments(parser)
     add_flags(parser, parameters)
-    arguments, flags = parse(parser, rest)
+    arguments, flags = parse(parser, rest, _takers)
     return command.run(arguments, flags) or 0
+
+
+def _module(command: str) -> Any:
+    return import_module(f"apps.cli.{command.replace('-', '_')}")
+
+
+def _takers(parameter: str) -> list[str]:
+    """Return the commands that take a parameter."""
+    from components.config import LEAVES, is_taken
+
+    return [name for name in NAMES if is_taken(LEAVES[parameter], getattr(_module(name), "PARAMETERS", ()))]
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,30 +1,35 @@
-"""Run the pipeline of this workspace: the stages that changed, then the evaluation gate and the promotion.
+"""Run the pipeline of this workspace: the stages that changed, then the gate and
+the promotion.
 
-martlet run                            in this workspace, with params.yaml
-martlet run lora_rank=16               with other parameters, in a git worktree
-martlet run recipes/x.yaml             with the parameters of a recipe, in a git worktree
-martlet run --dry-run [...]            only print what would run, and why
+  martlet run                      in this workspace, with params.yaml
+  martlet run lora_rank=16         with another parameter, in a git worktree
+  martlet run --lora_rank 16       the same
+  martlet run recipes/rank16.yaml  with a recipe's parameters, in a git worktree
+  martlet run --dry_run seed=7     only print what would run, and why
 """
 
 import argparse
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from components.config import Layer, Params, difference, load, read_overrides, read_yaml
+from apps.cli.summaries import parameter_lines
+from components.config import GROUPS, Layer, Params, difference, load, read_flags, read_yaml
 from components.errors import ConfigError, InterruptedRunError, MartletError
 from tasks import preflight
 
-PARAMETERS = ()
+PARAMETERS = (
+    *(group for group in GROUPS if group not in ("generation", "serve", "run")),
+    "generation.infer_backend", "run.dataset_num_proc",
+)  # fmt: skip
 BASE = "models/base"
 """The tiny base model, which `make base` builds; git does not have it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="*", metavar="recipe.yaml | key=value", help="a recipe, and parameters over it")
+    parser.add_argument("recipe", nargs="*", type=Path, metavar="recipe.yaml", help="parameters over params.yaml")
     parser.add_argument("--dry_run", action="store_true", help="only print what would run, and why")
 
 
@@ -33,31 +38,24 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from tasks.workspace import changes_of
 
     workspace = workspace_of(Path.cwd())
-    recipe, layers = _layers(arguments.words)
+    if len(arguments.recipe) > 1:
+        raise ConfigError(f"one recipe at a time, not {' and '.join(map(str, arguments.recipe))}")
+    recipe, own = next(iter(arguments.recipe), None), read_flags(flags)
+    layers = [*([read_yaml(recipe)] if recipe else []), own]
     params = load(workspace / "params.yaml", *layers)
     if problems := preflight.problems(params, workspace):
         raise ConfigError("\n".join(problems))
     if arguments.dry_run:
-        _dry_run(params, Pipeline(workspace).plan(changes_of(params, layers)))
+        _dry_run(params, own, Pipeline(workspace).plan(changes_of(params, layers)))
     elif params.model.model == BASE and not (workspace / BASE).is_dir():
         raise ConfigError(f"model.model: there is no {BASE} yet; build it with `make base`, or name another model")
     else:
-        _run(workspace, changes_of(params, layers[-1:]), str(recipe.resolve()) if recipe else None)
+        _run(workspace, changes_of(params, [own]), str(recipe.resolve()) if recipe else None)
 
 
-def _layers(words: Iterable[str]) -> tuple[Path | None, list[Layer]]:
-    files = [word for word in words if "=" not in word]
-    if len(files) > 1:
-        raise ConfigError(f"one recipe at a time, not {' and '.join(files)}; parameters are written key=value")
-    recipe = Path(files[0]) if files else None
-    overrides = read_overrides(word for word in words if "=" in word)
-    return recipe, [*([read_yaml(recipe)] if recipe else []), overrides]
-
-
-def _dry_run(params: Params, steps: list[Any]) -> None:
-    print("parameters that differ from the defaults:")
-    for name, (old, new) in difference(params).items():
-        print(f"  {name:<34} {new}  (default {old})")
+def _dry_run(params: Params, own: Layer, steps: list[Any]) -> None:
+    print("parameters that differ from the defaults; * marks those of this command line:")
+    print("\n".join(parameter_lines(difference(params), own.values)))
     print("stages:")
     for step in steps:
         print(f"  {step.name:<18} {'would run' if step.changed else 'reused'}")

@@ -1,10 +1,25 @@
-"""One-line summaries of what a stage did."""
+"""Lines about parameters, and about what a stage did."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 WHOLE_SET_CHECKS = ("min_rows", "max_dropped", "expectations")
 """Checks in the data report that have no rows of their own."""
+
+
+def parameter_lines(changes: Mapping[str, tuple[Any, Any]], marked: Container[str] = ()) -> Iterator[str]:
+    """Yield a line for each changed parameter: value and default, and a star for the leaf names in `marked`."""
+    width = max(map(len, changes), default=0)
+    for name, (default, value) in changes.items():
+        star = "*" if name.rpartition(".")[2] in marked else " "
+        yield f"{star} {name:<{width}}  {_parameter(value)}  (default {_parameter(default)})"
+
+
+def _parameter(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def result_summary(result: dict[str, Any]) -> str:

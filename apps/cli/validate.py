@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from apps.cli.summaries import parameter_lines
 from components.config import LEAVES, difference, read_yaml, resolve
 from components.errors import ConfigError
 from tasks import preflight
@@ -32,7 +33,6 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
             continue
         changes = difference(params)
         print(f"{recipe}: {len(changes)} of {len(LEAVES)} parameters differ from the defaults")
-        for name, (old, new) in changes.items():
-            print(f"  {name:<34} {new!r:<40} default {old!r}")
+        print("\n".join(parameter_lines(changes)))
     if problems:
         raise ConfigError("\n".join(problems))

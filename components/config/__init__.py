@@ -7,7 +7,7 @@ Names are ms-swift's and Hugging Face's. A parameter is declared once, in `group
 aliases; flags, YAML keys and overrides follow from that.
 """
 
-from components.config.flags import add_flags, parse
+from components.config.flags import add_flags, is_taken, parse
 from components.config.load import (
     Layer,
     difference,
@@ -30,6 +30,7 @@ __all__ = [
     "Params",
     "add_flags",
     "difference",
+    "is_taken",
     "load",
     "parse",
     "read_flags",

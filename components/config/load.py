@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from components.config.elsewhere import unknown
 from components.config.schema import CANONICAL, GROUPS, LEAVES, Params
 from components.errors import ConfigError, did_you_mean
 
@@ -74,9 +75,8 @@ def _add(layer: Layer, key: Any, value: Any, where: str, group: str | None = Non
     leaf = CANONICAL.get(str(key))
     full = f"{group}.{key}" if group else str(key)
     if leaf is None:
-        valid = [n for n in CANONICAL if group is None or group in _groups_of(CANONICAL[n])]
-        guess = did_you_mean(str(key), valid) or did_you_mean(str(key), [*CANONICAL, *GROUPS])
-        layer.problems.append(f"{where}: unknown parameter '{full}'{guess}")
+        problem = unknown("parameter", f"'{full}'", str(key), [*CANONICAL, *GROUPS])
+        layer.problems.append(f"{where}: {problem}")
     elif group and group not in _groups_of(leaf):
         layer.problems.append(f"{where}: '{key}' does not belong to '{group}' but to '{LEAVES[leaf].group}'")
     elif leaf in layer.values:
@@ -107,7 +107,7 @@ def read_overrides(overrides: Iterable[str]) -> Layer:
         if not equals:
             layer.problems.append(f"'{word}': expected key=value")
             continue
-        group, dot, leaf = key.rpartition(".")
+        group, dot, leaf = key.replace("-", "_").rpartition(".")
         value: Any = text
         if text[:1] in "[{" and text:
             try:
@@ -172,7 +172,7 @@ def _problem(details: ErrorDetails, settings: Mapping[str, Setting]) -> str:
         case "value_error":
             reason = str(context["error"])
         case _:
-            message = details["msg"].removeprefix("Input ")
+            message = details["msg"].removeprefix("Input ").partition(", unable to parse")[0]
             reason = f"{message[0].lower()}{message[1:]}, not {value!r}"
     return f"{where}: {LEAVES[name].group}.{name} {reason}"
 

@@ -1,6 +1,6 @@
 """The schema: all groups of parameters; leaf names are unique over all groups."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -77,6 +77,21 @@ class Leaf(NamedTuple):
     @property
     def aliases(self) -> list[str]:
         return self.info.json_schema_extra["aliases"]  # type: ignore[index,call-overload,return-value]
+
+    @property
+    def kind(self) -> type:
+        """The plain type of the value: int for `int | None`, str for a Literal."""
+        for candidate in (self.info.annotation, *get_args(self.info.annotation)):
+            plain: Any = get_origin(candidate) or candidate
+            if plain in (list, dict, bool, int, float):
+                return plain
+        return str
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that are allowed, or an empty tuple where any value of the type is."""
+        literals = [a for a in (self.info.annotation, *get_args(self.info.annotation)) if get_origin(a) is Literal]
+        return tuple(str(value) for literal in literals for value in get_args(literal))
 
 
 GROUPS: dict[str, type[Group]] = {name: info.annotation for name, info in Params.model_fields.items()}  # type: ignore[misc]

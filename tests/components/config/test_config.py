@@ -65,6 +65,64 @@ def test_yaml_flag_and_override_are_the_same_thing(tmp_path: Path) -> None:
         assert difference(resolve(layer)) == expected
 
 
+SETTINGS: dict[str, tuple[list[str], dict[str, object]]] = {
+    "a flag": (["--lora_rank", "16"], {"lora_rank": "16"}),
+    "a flag with dashes": (["--lora-rank=16"], {"lora_rank": "16"}),
+    "a flag with its group": (["--lora.lora_rank", "16"], {"lora_rank": "16"}),
+    "a setting": (["lora_rank=16"], {"lora_rank": "16"}),
+    "a setting with its group": (["lora.lora_rank=16"], {"lora_rank": "16"}),
+    "a setting with its former group": (["tuner.lora_rank=16"], {"lora_rank": "16"}),
+    "a setting by an alias": (["lora_r=16"], {"lora_rank": "16"}),
+    "a setting with dashes": (["lora-rank=16"], {"lora_rank": "16"}),
+    "a setting with a list": (["target_modules=[a, b]"], {"target_modules": ["a", "b"]}),
+    "between flags": (["--seed", "1", "lora_rank=2", "--packing"], {"seed": "1", "lora_rank": "2", "packing": "true"}),
+    "after a list": (["--dataset", "a", "b", "seed=1"], {"dataset": ["a", "b"], "seed": "1"}),
+    "after a switch": (["--packing", "seed=1"], {"packing": "true", "seed": "1"}),
+    "a value that looks like a setting": (["--system", "seed=1"], {"system": "seed=1"}),
+    "the first value of a list": (["--stop_words", "seed=1"], {"stop_words": ["seed=1"]}),
+    "words of a list that are no parameters": (["--stop_words", "a", "x=1"], {"stop_words": ["a", "x=1"]}),
+    "a setting with an equals sign": (["system=a=b"], {"system": "a=b"}),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_flags_and_settings_stand_anywhere(name: str) -> None:
+    words, expected = SETTINGS[name]
+    assert parse(parser(), words)[1] == expected
+
+
+def test_a_file_with_an_equals_sign_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seed=1").touch()
+    assert parse(parser(), ["--dataset", "a", "seed=1"])[1] == {"dataset": ["a", "seed=1"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--seed", "1", "seed=2"], "'seed=2': given twice, also as --seed"),
+        (["seed=1", "seed=2"], "'seed=2': 'seed' is given twice"),
+        (["sed=1"], "'sed=1': unknown parameter 'sed' (did you mean 'seed'?)"),
+        (["train.lora_rank=1"], "'lora_rank' does not belong to 'train' but to 'lora'"),
+        (["lora_rank", "16"], "unexpected 'lora_rank': write --lora_rank VALUE or lora_rank=VALUE"),
+        (["-lora_rank", "16"], "unexpected '-lora_rank': write --lora_rank VALUE"),
+        (["lora_rank=x", "--sed=1"], "2 problems"),
+    ],
+)
+def test_what_cannot_be_set_says_what_to_type(words: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(parser(), words)
+    assert expected in str(caught.value)
+
+
+def test_a_parameter_of_another_command_is_said_to_be_that() -> None:
+    small = argparse.ArgumentParser(prog="martlet deploy", allow_abbrev=False)
+    add_flags(small, ["serve"])
+    for words in (["--seed", "1"], ["seed=1"]):
+        with pytest.raises(ConfigError, match="not a parameter of `martlet deploy` but of `martlet sft`"):
+            parse(small, words, lambda name: ["sft"] if name == "seed" else [])
+
+
 def test_later_layers_win() -> None:
     assert resolve(read_overrides(["lora_rank=2"]), read_overrides(["lora_rank=4"])).lora.lora_rank == 4
 

@@ -4,13 +4,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from components.config import Params
 from components.errors import ConfigError, DataGateError
 from components.files import replacing
 from components.inference import ENGINES, GenerationConfig, LocalEngine, infer_dataset
+from components.rows import Row
 from tasks.loading import load
+from tasks.prompts import prompts
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
 
@@ -42,7 +43,10 @@ def local_engine(target: Target) -> LocalEngine:
         target.params.quantization,
         plugin_files(target.params, Path.cwd()),
     )
-    return TransformersEngine(model, tokenizer, generation.max_batch_size, generation.max_model_len)
+    settings = target.params.template.model_copy(update={"system": None})  # chats and rows bring their own
+    return TransformersEngine(
+        model, tokenizer, prompts(settings)(tokenizer), generation.max_batch_size, generation.max_model_len
+    )
 
 
 def generation_config(params: Params) -> GenerationConfig:
@@ -66,15 +70,16 @@ def answer_files(engine: LocalEngine, params: Params, on_progress: Callable[[int
 
     result, count = Path(params.run.result_path or "result.jsonl"), 0
     with replacing(result) as temporary, temporary.open("wb") as stream:
-        answers = infer_dataset(engine, conversations(params), generation_config(params))
+        answers = infer_dataset(engine, questions(params), generation_config(params))
         for count, answer in enumerate(answers, 1):
             stream.write(orjson.dumps(answer) + b"\n")
             on_progress(count)
     return count, result
 
 
-def conversations(params: Params) -> list[list[dict[str, Any]]]:
-    """Return the messages of each row of `--val_dataset`, in order, with the system prompt where a row has none.
+def questions(params: Params) -> list[Row]:
+    """Return the rows of `--val_dataset`, in order: `messages`, with the system prompt where a row has none, and where
+    the row has them `tools` and `chat_template_kwargs`.
 
     Raises:
         DataGateError: a row is in no known format, has media, or has no messages.
@@ -86,8 +91,8 @@ def conversations(params: Params) -> list[list[dict[str, Any]]]:
     settings = params.data.model_copy(update={"dataset_shuffle": False, "split_dataset_ratio": 0.0})
     sources = data.resolve(params.data.val_dataset, Path.cwd(), params.data.use_hf, {}, Path(".martlet/fetch.json"))
     collection = data.collect_rows(sources, [], settings, Path(tempfile.gettempdir()))
-    system = [{"role": "system", "content": params.template.system}] if params.template.system else []
-    rows: list[list[dict[str, Any]]] = []
+    system = params.template.system
+    rows: list[Row] = []
     for source, number, raw in collection.tables["train"]:
         try:
             row = data.to_row(orjson.loads(raw))
@@ -100,5 +105,8 @@ def conversations(params: Params) -> list[list[dict[str, Any]]]:
             )
         if not messages:
             raise DataGateError(f"{data.row_location(source, number)}: asks nothing; a row needs messages or a query")
-        rows.append(messages if messages[0]["role"] == "system" else [*system, *messages])
+        if system is not None and messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": system}, *messages]
+        beside = {name: row[name] for name in ("tools", "chat_template_kwargs") if name in row}
+        rows.append({"messages": messages, **beside})
     return rows

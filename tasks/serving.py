@@ -8,6 +8,7 @@ from components.config import Params
 from components.inference import ENGINES, ServeSettings, bind
 from tasks.answering import generation_settings
 from tasks.loading import load
+from tasks.prompts import prompts
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
 
@@ -37,6 +38,7 @@ def deployed(target: Target, api_key: str | None) -> AbstractContextManager[str]
             quantization=params.quantization,
             external=external,
         ),
+        prompts=prompts(params.template),
         names=[served_name(params)],
         host=params.serve.host,
         port=params.serve.port,

@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 
 from components.config import SAVED_GROUPS, Layer, Params, read_flags, read_mapping, read_yaml, resolve
 from components.config.groups.quantization import Quantization
+from components.config.groups.template import Template
 from components.errors import ConfigError, did_you_mean
 from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256_tree, write_json
+from tasks.prompts import trained_with
 from tasks.stages.paths import plugin_files
 
 PARAMETERS = (
     "generation", "run.adapters", "run.merge_lora", "model", "data.use_hf",
-    "template.system", "train.torch_dtype", "train.attn_impl", "quantization", "plugins",
+    "template.system", "template.enable_thinking", "template.use_chat_template",
+    "train.torch_dtype", "train.attn_impl", "quantization", "plugins",
 )  # fmt: skip
 """The flags of a command that runs a model."""
 PROBE_CHAT = [{"role": "user", "content": "Who are you?"}]
@@ -45,7 +48,8 @@ def find(flags: dict[str, Any]) -> Target:
         params = resolve(read_flags(flags))
         assert params.model.model
         identity = models.resolve(params.model.model, params.model.model_revision, params.data.use_hf, Path.cwd())
-        return Target(models.folder(identity, Path.cwd()), None, params)
+        folder = models.folder(identity, Path.cwd())
+        return Target(folder, None, resolve(_saved_template(folder), read_flags(flags)))
     return _champion(flags)
 
 
@@ -97,12 +101,20 @@ def _champion(flags: dict[str, Any]) -> Target:
         raise ConfigError("which model? name a checkpoint with --adapters, or a model with --model")
     from components import registry
 
-    params = resolve(read_yaml(workspace), read_flags(flags))
+    flag_layer = read_flags(flags)
+    params = resolve(read_yaml(workspace), flag_layer)
     name = params.registry.registered_model_name
     champion = registry.champion(name, Path.cwd())
     if champion is None:
         raise ConfigError(f"'{name}' has no champion yet: `martlet run` makes one; or name --adapters or --model")
+    params = resolve(read_yaml(workspace), _saved_template(champion.folder), flag_layer)
     return Target(champion.folder, None, _unquantized(params))
+
+
+def _saved_template(folder: Path) -> Layer:
+    """Return the template's settings with which the model in a folder was trained, as a layer of parameters."""
+    settings = trained_with(folder, Template()).model_dump(exclude_defaults=True)
+    return read_mapping({"template": settings}, str(folder / "args.json"))
 
 
 def merged(target: Target, report: Callable[[str], None]) -> Target:

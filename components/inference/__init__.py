@@ -1,8 +1,8 @@
 """Inference: a model served with OpenAI's API by an engine, or run in this process for a chat and for batches.
 
-    with ENGINES.load("transformers").served(folder, [], ServeSettings(load, ["martlet"])) as url: ...
+    with ENGINES.load("transformers").served(folder, [], ServeSettings(load, prompts, ["martlet"])) as url: ...
 
-    engine = TransformersEngine(model, tokenizer)                   # from transformers_engine.py
+    engine = TransformersEngine(model, tokenizer, prompts)           # from transformers_engine.py
     chat(engine, system="You are a helpful assistant.")             # at a terminal, or one query per piped line
     for answer in infer_dataset(engine, conversations): ...         # in the order of the conversations
     engine.close()
@@ -14,6 +14,7 @@ from components.inference.api import (
     Completion,
     GenerationConfig,
     LocalEngine,
+    Prompts,
     RequestError,
     stream_text,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Engine",
     "GenerationConfig",
     "LocalEngine",
+    "Prompts",
     "RequestError",
     "ServeSettings",
     "bind",

@@ -10,6 +10,9 @@ from components.errors import ConfigError, MartletError
 
 Message = dict[str, Any]
 OnText = Callable[[str], object]
+Prompts = Callable[[list[Message], list[dict[str, Any]] | None, dict[str, Any], bool], list[int]]
+"""From messages of any dialect, tools, variables of the chat template, and whether the next answer is asked for, to the
+token ids that the model was trained on; raises ValueError for what the template refuses."""
 
 
 class RequestError(MartletError):
@@ -83,8 +86,14 @@ class LocalEngine(Protocol):
         """Return the token ids of plain text."""
         ...
 
-    def encode_chat(self, messages: list[Message], **template_kwargs: Any) -> list[int]:
-        """Return the token ids of a conversation and of the generation prompt, by the tokenizer's chat template.
+    def encode_chat(
+        self,
+        messages: list[Message],
+        tools: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        **template_kwargs: Any,
+    ) -> list[int]:
+        """Return the token ids of a conversation, as in training, and of the generation prompt.
 
         Raises:
             RequestError: the tokenizer has no chat template, or the template refuses the messages.

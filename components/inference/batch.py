@@ -20,24 +20,24 @@ class _Queued(NamedTuple):
 
 def infer_dataset(
     engine: LocalEngine,
-    conversations: Iterable[list[Message]],
+    rows: Iterable[dict[str, Any]],
     generation: GenerationConfig | None = None,
-    **template_kwargs: Any,
 ) -> Iterator[dict[str, Any]]:
-    """Yield one result per conversation, in order: `messages` (answer included), `response`, `labels`.
+    """Yield one result per row, in order: `messages` (answer included), `response`, `labels`.
 
-    A last assistant message is the reference: the model does not see it, and `labels` holds it (else None).
+    A row has `messages`, and optionally `tools` and `chat_template_kwargs`. A last assistant message is the reference:
+    the model does not see it, and `labels` holds it (else None).
 
     Raises:
-        RequestError: a conversation cannot be answered; the message names its number, from 0.
+        RequestError: a row cannot be answered; the message names its number, from 0.
     """
     generation = generation or GenerationConfig()
-    numbered = enumerate(conversations)
+    numbered = enumerate(rows)
     queued: deque[_Queued] = deque()
     try:
         while True:
-            for number, messages in itertools.islice(numbered, MAX_QUEUED_REQUESTS - len(queued)):
-                queued.append(_submit(engine, number, messages, generation, template_kwargs))
+            for number, row in itertools.islice(numbered, MAX_QUEUED_REQUESTS - len(queued)):
+                queued.append(_submit(engine, number, row, generation))
             if not queued:
                 return
             prompt, labels, completion = queued.popleft()
@@ -49,19 +49,13 @@ def infer_dataset(
             request.completion.cancel()
 
 
-def _submit(
-    engine: LocalEngine,
-    number: int,
-    messages: list[Message],
-    generation: GenerationConfig,
-    template_kwargs: dict[str, Any],
-) -> _Queued:
-    labels = None
+def _submit(engine: LocalEngine, number: int, row: dict[str, Any], generation: GenerationConfig) -> _Queued:
+    messages, labels = row["messages"], None
     if messages and messages[-1]["role"] == "assistant":
         *messages, reference = messages
         labels = reference.get("content")
     try:
-        prompt_ids = engine.encode_chat(messages, **template_kwargs)
+        prompt_ids = engine.encode_chat(messages, row.get("tools"), **row.get("chat_template_kwargs", {}))
         return _Queued(messages, labels, engine.submit(prompt_ids, generation))
     except RequestError as error:
         raise RequestError(f"row {number}: {error}", error.code) from error

@@ -32,7 +32,7 @@ class Chat:
 
     def answer(self, question: str) -> Generator[str, None, None]:
         """Yield the pieces of the answer. The history keeps the question and the answer, whole or interrupted."""
-        system = [{"role": "system", "content": self.system}] if self.system else []
+        system = [{"role": "system", "content": self.system}] if self.system is not None else []
         query = {"role": "user", "content": question}
         prompt_ids = self.engine.encode_chat([*system, *self.history, query], **self.template_kwargs)
         self.engine.resolve(prompt_ids, self.generation)  # a prompt that is too long stays out of the history

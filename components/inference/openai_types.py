@@ -1,6 +1,5 @@
 """Request types of OpenAI's API, validated strictly: no field is ignored silently."""
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -67,24 +66,8 @@ class ChatMessage(BaseModel):
     tool_calls: list[dict[str, Any]] | None = None
 
     def for_template(self) -> Message:
-        """Return the message for a chat template: content as text, tool arguments as objects, no role `developer`."""
-        message = self.model_dump(exclude_none=True)
-        parts = self.content if isinstance(self.content, list) else [TextPart(type="text", text=self.content or "")]
-        message["content"] = "".join(part.text for part in parts)
-        if self.role == "developer":
-            message["role"] = "system"
-        for call in message.get("tool_calls", []):
-            function = call.get("function", {})
-            if isinstance(function.get("arguments"), str):
-                function["arguments"] = _json_object(function["arguments"])
-        return message
-
-
-def _json_object(text: str) -> Any:
-    try:
-        return json.loads(text or "{}")
-    except json.JSONDecodeError:
-        return text  # written by a model, whose template may take text
+        """Return the message for `Prompts`, which knows OpenAI's dialect as the formats of rows do."""
+        return {"content": "", **self.model_dump(exclude_none=True)}
 
 
 class Conversation(Strict):

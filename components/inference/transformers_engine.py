@@ -13,11 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from transformers import GenerationConfig as HFGenerationConfig
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
-from components.inference.api import GenerationConfig, Message, OnText, RequestError
+from components.inference.api import GenerationConfig, Message, OnText, Prompts, RequestError
 from components.inference.detokenize import TextStream
 from components.inference.requests import AfterEachStep, BatchSampler, Request, RequestQueue
 from components.inference.sampling import Sampler
@@ -31,6 +30,7 @@ class TransformersEngine:
     """A LocalEngine over a loaded model and its tokenizer.
 
     Args:
+        prompts: makes the token ids of conversations.
         max_batch_size: requests generated together.
         max_model_len: tokens of prompt and answer; None is the model's own limit.
         generation: the settings of requests that name none; its `stop_words` end every answer.
@@ -40,11 +40,12 @@ class TransformersEngine:
         self,
         model: Any,
         tokenizer: Any,
+        prompts: Prompts,
         max_batch_size: int = 16,
         max_model_len: int | None = None,
         generation: GenerationConfig | None = None,
     ) -> None:
-        self.model, self.tokenizer = model.eval(), tokenizer
+        self.model, self.tokenizer, self.prompts = model.eval(), tokenizer, prompts
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_MAX_MODEL_LEN
         self.vocabulary = model.get_input_embeddings().num_embeddings
         self.max_model_len = min(max_model_len or limit, limit)
@@ -60,17 +61,17 @@ class TransformersEngine:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer(text)["input_ids"]
 
-    def encode_chat(self, messages: list[Message], **template_kwargs: Any) -> list[int]:
-        if not self.tokenizer.chat_template:
-            raise RequestError(
-                f"{self.tokenizer.name_or_path} has no chat template, so it cannot chat: use an instruction-tuned model"
-            )
-        settings = {"add_generation_prompt": True, **template_kwargs}
+    def encode_chat(
+        self,
+        messages: list[Message],
+        tools: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        **template_kwargs: Any,
+    ) -> list[int]:
         try:
-            encoding = self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **settings)
-        except (TemplateError, TypeError, ValueError, KeyError) as error:
-            raise RequestError(f"the model's chat template refuses these messages: {error}") from error
-        return encoding["input_ids"]
+            return self.prompts(messages, tools, template_kwargs, add_generation_prompt)
+        except ValueError as error:
+            raise RequestError(f"the model cannot be asked this: {error}") from error
 
     def resolve(self, prompt_ids: list[int], generation: GenerationConfig) -> GenerationConfig:
         if not prompt_ids:

@@ -15,6 +15,7 @@ from components.templates.chat import ChatTemplate
 from components.templates.dataset import tokenize
 from components.templates.encoder import Encoded, Encoder, TokenBatch, encode
 from components.templates.loss_scale import STRATEGIES, parse, strategy
+from components.templates.prompts import Prompts
 from components.templates.refused import Refused
 from components.templates.report import identity
 from components.templates.sample import Sample
@@ -25,6 +26,7 @@ __all__ = [
     "Encoded",
     "Encoder",
     "FastTokenizerDiffersError",
+    "Prompts",
     "Refused",
     "Sample",
     "TokenBatch",

@@ -71,14 +71,14 @@ class Bindings:
         return self._renderers[source]
 
     def refuse_control_tokens(
-        self, template: BoundTemplate, messages: list[Message], roles: tuple[str, ...], plain: bool
+        self, template: BoundTemplate, messages: list[Message], has_results: bool, plain: bool
     ) -> None:
         """Raise Refused if a text of the messages, or of the template's tools and variables, holds a control token."""
-        key = template.renderer.source, template.dialect, "tool" in roles
+        key = template.renderer.source, template.dialect, has_results
         if key not in self._control_tokens:
             without_tools = (template.renderer, template.dialect, self.stops, None, self.variables)
             reader = answer_reader(self.tokenizer, *without_tools)
-            self._control_tokens[key] = control_tokens(self.tokenizer, reader, "tool" in roles)
+            self._control_tokens[key] = control_tokens(self.tokenizer, reader, has_results)
         pattern = self._control_tokens[key]
         if not plain or template.has_arguments or pattern.search("\0".join([m["content"] for m in messages])):
             refuse_control_tokens(pattern, messages, template.tools, template.variables)

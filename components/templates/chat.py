@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from components.errors import ConfigError
 from components.rows import Message, Row
 from components.templates.answers import Answer
-from components.templates.bindings import Bindings
-from components.templates.bound_template import Answers, BoundTemplate, refuse_missing_texts
+from components.templates.bound_template import Answers, BoundTemplate
 from components.templates.loss_scale import LossScale, TurnWeights, turn_weights_of
-from components.templates.message_shape import are_plain, are_texts
-from components.templates.plain_text import PlainText
+from components.templates.message_shape import are_texts
+from components.templates.prompts import Bound, Prompts
 from components.templates.refused import Refused
 from components.templates.renderer import render_or_refuse
 from components.templates.sample import Sample, structure
@@ -66,11 +65,14 @@ class ChatTemplate:
             )
         if not getattr(tokenizer, "is_fast", False):
             raise ConfigError(f"{where}the tokenizer has no tokenizer.json, which exact loss masks need")
-        self.tokenizer, self.system, self.loss_scale = tokenizer, system, loss_scale or LossScale()
-        self.use_chat_template = use_chat_template
+        self.tokenizer, self.loss_scale, self.use_chat_template = (
+            tokenizer,
+            loss_scale or LossScale(),
+            use_chat_template,
+        )
+        self.prompts = Prompts(tokenizer, system, enable_thinking, use_chat_template)
         self.source: str = tokenizer.get_chat_template() if use_chat_template else ""
-        self._bindings = Bindings(tokenizer, {} if enable_thinking is None else {"enable_thinking": enable_thinking})
-        self._plain_text = PlainText(tokenizer)
+        self._bindings, self._plain_text = self.prompts.bindings, self.prompts.plain_text
         self._swallowing = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.rstrip)
         """Added tokens that take along the whitespace behind them."""
 
@@ -127,10 +129,10 @@ class ChatTemplate:
         """
         if not self.use_chat_template:
             return self._plain_text.prompt(row["prompt"])
-        messages, *_, template = self._conversation(row, row["prompt"])
-        text = render_or_refuse(template.reader.render, messages, add_generation_prompt=True)
-        refuse_missing_texts(messages, text)
-        return Sample(template.arguments(messages, prompt=True), text, [], [], structure(messages, 0))
+        bound = self.prompts.bound(row, row["prompt"])
+        self._refuse_control_tokens(bound)
+        arguments = bound.template.arguments(bound.messages, prompt=True)
+        return Sample(arguments, self.prompts.text(bound), [], [], structure(bound.messages, 0))
 
     def text(self, row: Row) -> Sample:
         """Return a sample of a plain text or of a conversation's texts, one after the other; all of it is learned.
@@ -143,29 +145,25 @@ class ChatTemplate:
             return self._plain_text.text(row["text"])
         return self._plain_text.conversation(row["messages"], learn_all=True)
 
-    def with_system(self, messages: list[Message]) -> list[Message]:
-        """Return the messages, with the system prompt before them if they bring none."""
-        if self.system is None or (messages and messages[0]["role"] == "system"):
-            return messages
-        return [{"role": "system", "content": self.system}, *messages]
-
     def _conversation(self, row: Row, messages: list[Message]) -> Conversation:
         """Return the messages with the system prompt, and the template bound to the row's tools and variables.
 
         Raises:
             Refused: a text holds a control token, or the template cannot be bound to the tools and variables.
         """
-        messages = self.with_system(messages)
-        roles = tuple([message["role"] for message in messages])
-        turn_weights, plain, has_calls = turn_weights_of(self.loss_scale.base, roles), are_plain(messages), False
-        if not plain:
-            own = {i: weight for i in turn_weights if (weight := messages[i].get("loss_scale")) is not None}
-            turn_weights = turn_weights | own
-            messages = [{k: v for k, v in m.items() if k != "loss_scale" and v is not None} for m in messages]
-            has_calls = any("tool_calls" in message for message in messages)
-        template = self._bindings.bind(row, has_calls)
-        self._bindings.refuse_control_tokens(template, messages, roles, plain)
-        return Conversation(messages, roles, turn_weights, plain, template)
+        own = self.prompts.with_system(messages)
+        bound = self.prompts.bound(row, own)
+        roles = tuple([message["role"] for message in own])
+        turn_weights = turn_weights_of(self.loss_scale.base, roles)
+        if not bound.plain:
+            weights = {i: weight for i in turn_weights if (weight := own[i].get("loss_scale")) is not None}
+            turn_weights = turn_weights | weights
+        self._refuse_control_tokens(bound)
+        return Conversation(bound.messages, roles, turn_weights, bound.plain, bound.template)
+
+    def _refuse_control_tokens(self, bound: Bound) -> None:
+        has_results = any(message["role"] == "tool" for message in bound.messages)
+        self._bindings.refuse_control_tokens(bound.template, bound.messages, has_results, bound.plain)
 
     def _sample(self, conversation: Conversation, answers: Answers) -> Sample:
         """Return the sample of the answers in one rendering."""

@@ -180,7 +180,7 @@ class Encoder:
         if self.shape == "label":
             beside["label"] = [rows[n]["label"] for n in owners]
         elif self.shape == "prompt":
-            prompts = (self.chat.with_system(rows[n]["prompt"]) for n in owners)
+            prompts = (self.chat.prompts.with_system(rows[n]["prompt"]) for n in owners)
             beside["prompt"] = [orjson.dumps(prompt).decode() for prompt in prompts]
             beside["extra"] = [orjson.dumps(rows[n].get("extra", {})).decode() for n in owners]
         return to_batch(self.shape, columns, [source[n] for n in owners], [row[n] for n in owners], beside)

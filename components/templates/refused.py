@@ -1,7 +1,7 @@
 """The reason why a row is not learned from."""
 
 
-class Refused(Exception):  # noqa: N818  # a value in reports as well
+class Refused(ValueError):  # noqa: N818  # a value in reports as well
     """A row is not learned from: `reason` is the same for all rows of its kind, `detail` is about this row."""
 
     def __init__(self, reason: str, detail: str = "") -> None:

@@ -57,7 +57,7 @@ def describe(chat: ChatTemplate, settings: dict[str, Any], parts: dict[str, Part
         "template_sha256": hashlib.sha256(chat.source.encode()).hexdigest(),
         "tokenizer_sha256": tokenizer_sha256(Path(chat.tokenizer.name_or_path)),
         "tokenizer_backend": parts["train"].backend,
-        "system": chat.system,
+        "system": chat.prompts.system,
         **settings,
         "rows": {split: part.rows for split, part in parts.items()},
         "samples": {split: part.lengths.total() for split, part in parts.items()},

@@ -12,6 +12,7 @@ from components.evaluation import Record, ask, write_report
 from components.files import read_json, write_json, write_text
 from components.inference import ENGINES, ServeSettings
 from tasks.loading import load
+from tasks.prompts import prompts, trained_with
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
 
@@ -50,9 +51,13 @@ def evaluate_model(
     params: Params,
     paths: Paths,
 ) -> list[Record]:
-    """Serve a model folder under `name` with the engine of `infer_backend`; return its answers to the questions."""
+    """Serve a model folder under `name` with the engine of `infer_backend`; return its answers to the questions.
+
+    The model is asked as it was trained: with the settings of the template that its folder holds, else the run's.
+    """
     engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, paths.workspace))
-    settings = ServeSettings(load, names=[name], max_batch_size=params.evaluate.eval_num_proc)
+    asked = prompts(trained_with(folder, params.template))
+    settings = ServeSettings(load, asked, names=[name], max_batch_size=params.evaluate.eval_num_proc)
     try:
         with _a_core_for_the_clients(), engine.served(folder, [], settings) as url:
             return ask(

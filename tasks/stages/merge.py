@@ -5,6 +5,7 @@ weights as they are stored, and merge.json says how far the two bases are apart.
 take an adapter: rounding the sum would lose most of what was learned.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def run(params: Params, paths: Paths) -> Result:
         metrics = read_json(training_report) if training_report.is_file() else {}
         sha256 = manifest["files"]["train.arrow"]["sha256"]
         write_json(folder / "merge.json", {**proof, "base": identity})
+        shutil.copy2(paths.adapter / "args.json", folder)  # says how the model wants to be asked
         write_text(folder / "README.md", export.model_card(identity, arguments, data, sha256, metrics, proof))
     return {"max_abs_difference": proof["merged"]["max_abs_difference"]}
 

@@ -1,5 +1,6 @@
 """Stage `quantize`: one quantized variant of the merged model, with its logits compared to the merged model's."""
 
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ def quantize_into(
     expected = export.logits(models.load_model(source), rows)
     quantizer.quantize(source, folder, rows)
     export.copy_companions(source, folder, models.load_tokenizer(source))
+    if (source / "args.json").is_file():  # says how the model wants to be asked
+        shutil.copy2(source / "args.json", folder)
     model = models.load_model(folder)
     report = {
         "variant": variant,

@@ -1,7 +1,7 @@
 """Engines: programs that serve a model with OpenAI's API, one file per engine, named by `infer_backend`.
 
     engine = ENGINES.load("transformers")
-    with engine.served(Path("models/merged"), [], ServeSettings(load=load, names=["martlet"])) as url:
+    with engine.served(Path("models/merged"), [], ServeSettings(load, prompts, names=["martlet"])) as url:
         ...                                       # url is http://127.0.0.1:PORT/v1
 
 A user's engine is a file with the one function `served`.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.inference.api import GenerationConfig
+from components.inference.api import GenerationConfig, Prompts
 from components.plugins import Kind
 
 Loader = Callable[[Path, Path | None], tuple[Any, Any]]
@@ -26,6 +26,7 @@ class ServeSettings:
 
     Attributes:
         load: loads the model, for an engine that runs in this process.
+        prompts: from a tokenizer to the function that asks the model as it was trained.
         names: names under which clients ask for the model.
         port: 0 takes a free port.
         api_key: the key that clients must send, or None.
@@ -35,6 +36,7 @@ class ServeSettings:
     """
 
     load: Loader
+    prompts: Callable[[Any], Prompts]
     names: list[str]
     host: str = "127.0.0.1"
     port: int = 0

@@ -17,8 +17,11 @@ def served(model: Path, adapters: list[Path], settings: ServeSettings) -> Genera
 
     if len(adapters) > 1:
         raise ConfigError(f"infer_backend 'transformers' serves one adapter at a time, not {len(adapters)}")
+    loaded, tokenizer = settings.load(model, adapters[0] if adapters else None)
     engine = TransformersEngine(
-        *settings.load(model, adapters[0] if adapters else None),
+        loaded,
+        tokenizer,
+        settings.prompts(tokenizer),
         settings.max_batch_size,
         settings.max_model_len,
         settings.generation,

@@ -148,12 +148,13 @@ def test_at_a_terminal(terminal: Terminal) -> None:
 
 
 def test_a_data_set_is_answered_in_order(engine: Any) -> None:
-    rows = [[*user(f"hello {i}"), *([{"role": "assistant", "content": "gold"}] if i % 2 else [])] for i in range(70)]
+    gold = [{"role": "assistant", "content": "gold"}]
+    rows = [{"messages": [*user(f"hello {i}"), *(gold if i % 2 else [])]} for i in range(70)]
     results = list(infer_dataset(engine, iter(rows), GREEDY))
-    assert [result["messages"][0] for result in results] == [row[0] for row in rows]
+    assert [result["messages"][0] for result in results] == [row["messages"][0] for row in rows]
     assert [result["labels"] for result in results[:2]] == [None, "gold"]
     for i in (0, 33, 69):
         assert results[i]["response"] == answer(engine, user(f"hello {i}"))
         assert results[i]["messages"][-1] == {"role": "assistant", "content": results[i]["response"]}
     with pytest.raises(RequestError, match=r"row 1: .*context is 1024"):
-        list(infer_dataset(engine, [user("a"), user("long " * 2000)], GREEDY))
+        list(infer_dataset(engine, [{"messages": user("a")}, {"messages": user("long " * 2000)}], GREEDY))

@@ -185,7 +185,9 @@ def test_what_a_template_refuses_is_said(lively_model: Path, tmp_path: Path) -> 
     folder = shutil.copytree(lively_model, tmp_path / "model")
     (folder / "chat_template.jinja").write_text("{{ raise_exception('roles must alternate') }}")
     other = local_engine(folder)
-    with pytest.raises(RequestError, match="refuses these messages: roles must alternate"):
+    with pytest.raises(
+        RequestError, match="cannot be asked this: the template refuses the conversation: roles must alternate"
+    ):
         other.encode_chat(user("hello"))
     other.close()
 

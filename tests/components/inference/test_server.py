@@ -129,14 +129,6 @@ def test_messages_reach_the_template_as_it_expects_them(engine: Any, url: str) -
     assert answer["tokens"] == engine.encode_chat(meant)
 
 
-def test_tool_arguments_become_objects() -> None:
-    from components.inference.openai_types import ChatMessage
-
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
-    message = ChatMessage.model_validate({"role": "assistant", "tool_calls": [call]}).for_template()
-    assert message["tool_calls"][0]["function"]["arguments"] == {"x": 1}
-
-
 def test_models_health_and_tokenize(engine: Any, client: Any, url: str) -> None:
     assert [model.id for model in client.models.list()] == ["lively", "again"]
     assert client.models.retrieve("again").id == "again"
@@ -235,7 +227,7 @@ def test_the_clients_own_exceptions(client: Any) -> None:
 def test_a_failing_engine_is_a_500_without_a_traceback(engine: Any) -> None:
     class Failing:
         max_model_len = 8
-        encode_chat = resolve = engine.encode_chat
+        encode_chat, resolve = engine.encode_chat, engine.resolve
 
         def submit(self, *_: Any) -> Any:
             raise ZeroDivisionError("the inside of the engine")

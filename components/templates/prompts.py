@@ -1,0 +1,91 @@
+"""Messages as a template gets them: for training, the server, `infer` and the evaluation, which all call `Prompts`."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from components.rows import Message, Row
+from components.templates.bindings import Bindings
+from components.templates.bound_template import BoundTemplate, refuse_missing_texts
+from components.templates.message_shape import are_plain
+from components.templates.plain_text import PlainText
+from components.templates.refused import Refused
+from components.templates.renderer import render_or_refuse
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Bound(NamedTuple):
+    """Messages that are ready to be rendered, and the template for them; `plain` ones hold roles and contents only."""
+
+    messages: list[Message]
+    template: BoundTemplate
+    plain: bool
+
+
+class Prompts:
+    """A model's chat template with the settings of its training.
+
+    Args:
+        tokenizer: with the template.
+        system: the system prompt of conversations that bring none.
+        enable_thinking: given to the template, unless a conversation's own variables say otherwise.
+        use_chat_template: False writes a question and its answer one after the other.
+    """
+
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        system: str | None = None,
+        enable_thinking: bool | None = None,
+        use_chat_template: bool = True,
+    ) -> None:
+        self.tokenizer, self.system, self.use_chat_template = tokenizer, system, use_chat_template
+        self.bindings = Bindings(tokenizer, {} if enable_thinking is None else {"enable_thinking": enable_thinking})
+        self.plain_text = PlainText(tokenizer)
+
+    def bound(self, row: Row, messages: list[Message]) -> Bound:
+        """Return the messages with the system prompt, and the template bound to the row's tools and variables.
+
+        Raises:
+            Refused: the template cannot be bound to them.
+        """
+        messages, has_calls = self.with_system(messages), False
+        if not (plain := are_plain(messages)):
+            messages = [{k: v for k, v in m.items() if k != "loss_scale" and v is not None} for m in messages]
+            has_calls = any("tool_calls" in message for message in messages)
+        return Bound(messages, self.bindings.bind(row, has_calls), plain)
+
+    def with_system(self, messages: list[Message]) -> list[Message]:
+        """Return the messages, with the system prompt before them if they bring none."""
+        if self.system is None or (messages and messages[0]["role"] == "system"):
+            return messages
+        return [{"role": "system", "content": self.system}, *messages]
+
+    def text(self, bound: Bound, add_generation_prompt: bool = True) -> str:
+        """Return the template's text for the messages.
+
+        Raises:
+            Refused: the template refuses the messages, or leaves out one of their texts.
+        """
+        render = bound.template.reader.render
+        text = render_or_refuse(render, bound.messages, add_generation_prompt=add_generation_prompt)
+        refuse_missing_texts(bound.messages, text)
+        return text
+
+    def ids(self, row: Row, add_generation_prompt: bool = True) -> list[int]:
+        """Return the token ids of what a served model gets for a conversation.
+
+        Args:
+            row: canonical `messages`, and optionally `tools` and `chat_template_kwargs`.
+            add_generation_prompt: ask for the next answer.
+
+        Raises:
+            Refused: the tokenizer has no chat template, or as `bound` and `text`.
+        """
+        if not self.use_chat_template:
+            text = self.plain_text.prompt(self.with_system(row["messages"])).text
+        elif not self.tokenizer.chat_template:
+            raise Refused("there is no chat template, so the model cannot chat", "use an instruction-tuned model")
+        else:
+            text = self.text(self.bound(row, row["messages"]), add_generation_prompt)
+        return self.tokenizer.encode(text, add_special_tokens=False)

@@ -1,0 +1,49 @@
+"""What a model is asked with: as it was trained, for `infer`, the server and the evaluation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components import templates
+from components.config.groups.template import Template
+from components.data.normalize.calls import tools as canonical_tools
+from components.data.normalize.messages import messages_of
+from components.files import read_json
+from components.inference import Prompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def prompts(settings: Template) -> "Callable[[PreTrainedTokenizerBase], Prompts]":
+    """Return a function from a tokenizer to one from a request's messages to token ids.
+
+    Messages, tools and calls are read as those of a row are, and rendered as for training with these settings.
+    """
+
+    def of(tokenizer: "PreTrainedTokenizerBase") -> Prompts:
+        template = templates.Prompts(tokenizer, settings.system, settings.enable_thinking, settings.use_chat_template)
+
+        def ids(
+            messages: list[dict[str, Any]],
+            tools: list[dict[str, Any]] | None,
+            variables: dict[str, Any],
+            add_generation_prompt: bool,
+        ) -> list[int]:
+            row: dict[str, Any] = {"messages": messages_of(messages, "messages", {})}
+            row |= {"tools": canonical_tools(tools)} if tools else {}
+            row |= {"chat_template_kwargs": variables} if variables else {}
+            return template.ids(row, add_generation_prompt)
+
+        return ids
+
+    return of
+
+
+def trained_with(folder: Path, settings: Template) -> Template:
+    """Return the template's settings with which the model in a folder was trained, or `settings` where the folder does
+    not say."""
+    file = folder / "args.json"
+    saved = read_json(file).get("template") if file.is_file() else None
+    # Other tools write a file of this name, too, in which `template` is a name.
+    return Template.model_validate(saved) if isinstance(saved, dict) else settings

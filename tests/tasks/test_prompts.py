@@ -1,0 +1,128 @@
+"""A model is asked as it was trained: the prompts of training, of `infer` and of the server have the same ids."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from components import data
+from components.config import Params
+from components.config.groups.template import Template
+from components.inference import LocalEngine
+from components.models import load_model
+from components.templates import ChatTemplate, Encoder
+from components.tokens import TokenRows
+from tasks import target
+from tasks.prompts import prompts
+from tests.components.templates.families import FAMILIES
+from tests.components.templates.styles import tokenizer
+from tests.components.templates.test_families import TOOL
+
+PARTS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for p in m.content %}{{ p.text }}{% endfor %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+ARGUMENTS_AS_TEXT = (
+    "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content }}{% for c in m.tool_calls or [] %}CALL {{ c.function.name + '\n' + c.function.arguments }}"
+    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+NINE_IDS = ARGUMENTS_AS_TEXT.replace("c.function.arguments", "(c.function.arguments | tojson)").replace(
+    "CALL ", "{% if c.id | length != 9 %}{{ raise_exception('nine') }}{% endif %}CALL {{ c.id }} "
+)
+TEMPLATES = {
+    **{name: family.template for name, family in FAMILIES.items()},
+    "parts": PARTS,
+    "arguments as text": ARGUMENTS_AS_TEXT,
+    "nine ids": NINE_IDS,
+}
+
+
+def call(arguments: Any) -> dict[str, Any]:
+    function = {"name": "get_weather", **({} if arguments is None else {"arguments": arguments})}
+    return {"id": "call_1", "type": "function", "function": function}
+
+
+def history(*calls: Any) -> list[dict[str, Any]]:
+    results = [{"role": "tool", "content": "rain", "tool_call_id": "call_1"} for _ in calls]
+    return [*QUESTION, {"role": "assistant", "content": None, "tool_calls": list(calls)}, *results]
+
+
+QUESTION = [{"role": "user", "content": "What is the sky?"}]
+ANSWER = {"role": "assistant", "content": "Blue."}
+THOUGHT = {"role": "assistant", "content": "Blue.", "reasoning_content": "Look up."}
+SYSTEM = {"role": "system", "content": "Be brief."}
+HISTORIES: dict[str, list[dict[str, Any]]] = {
+    "a question": QUESTION,
+    "content parts": [{"role": "user", "content": [{"type": "text", "text": text} for text in ("What is ", "it?")]}],
+    "a system prompt": [{**SYSTEM, "role": "developer"}, *QUESTION, ANSWER, {"role": "user", "content": "And now?"}],
+    "a thought": [*QUESTION, THOUGHT, {"role": "user", "content": "And now?"}],
+    "arguments as text": history(call('{"city": "Orléans", "days": 2}')),
+    "arguments as an object": history(call({"city": "Orléans", "days": 2})),
+    "two calls": history(call('{"days": 1}'), call('{"days": 2}')),
+    "arguments that are null": history(call("null")),
+    "no arguments": history(call(None)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Any:
+    return load_model(tiny_model, "float32")
+
+
+def engine_of(model: Any, tok: Any, settings: Template) -> LocalEngine:
+    from components.inference.transformers_engine import TransformersEngine
+
+    return TransformersEngine(model, tok, prompts(settings)(tok))
+
+
+def trained(tok: Any, settings: Template, row: dict[str, Any]) -> list[int] | str:
+    """The ids of a prompt as training has them, or why there are none."""
+    chat = ChatTemplate(tok, settings.system, None, settings.enable_thinking, settings.use_chat_template)
+    batch = Encoder(chat, "prompt")([data.to_row(row)], [""], [0])
+    return str(batch.refused[0]) if batch.refused else TokenRows(batch.tokens)[0]["prompt_ids"].tolist()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_training_infer_and_server_ask_with_the_same_ids(name: str, model: Any) -> None:
+    from components.inference.openai_api import create_app
+
+    tok = tokenizer(TEMPLATES[name], eos=FAMILIES[name].eos if name in FAMILIES else "</s>")
+    compared = 0
+    for settings in (Template(), Template(system="Be kind.", enable_thinking=False), Template(use_chat_template=False)):
+        engine = engine_of(model, tok, settings)
+        client = TestClient(create_app(engine, ["m"]), base_url="http://localhost", raise_server_exceptions=False)
+        for shape, messages in HISTORIES.items():
+            beside = {"tools": [TOOL]} if any("tool_calls" in message for message in messages) else {}
+            expected = trained(tok, settings, {"prompt": messages, **beside})
+            answer = client.post("/tokenize", json={"messages": messages, **beside})
+            if isinstance(expected, str):
+                assert answer.status_code == 400 and expected in answer.text.replace('\\"', '"'), (shape, expected)
+                continue
+            compared += 1
+            assert answer.json()["tokens"] == expected, shape
+            assert engine.encode_chat(messages, beside.get("tools")) == expected, shape
+        engine.close()
+    assert compared >= 4
+
+
+def test_a_checkpoint_is_asked_as_it_was_trained(tiny_model: Path, tmp_path: Path) -> None:
+    """The folder says it, whether named by --adapters (a full checkpoint) or --model; a flag comes first."""
+    import shutil
+
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    template = {"system": "Be kind.", "enable_thinking": False, "use_chat_template": False}
+    saved = {"model": {"model": str(tiny_model)}, "template": template, "tuner": {"tuner_type": "full"}}
+    (folder / "args.json").write_text(json.dumps(saved))
+    asked: list[Params] = [target.find({"model": str(folder)}).params, target.find({"adapters": [str(folder)]}).params]
+    for params in asked:
+        assert params.template.model_dump(include=set(template)) == template
+    flags = {"model": str(folder), "system": "Be brief.", "use_chat_template": True}
+    assert target.find(flags).params.template.model_dump(include=set(template)) == template | {
+        "system": "Be brief.",
+        "use_chat_template": True,
+    }
+    (folder / "args.json").write_text(json.dumps({"template": "qwen3", "model": "another tool's"}))
+    assert target.find({"model": str(folder)}).params.template == Template()

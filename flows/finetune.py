@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.states import State
 
 from components.config import load
 from flows.run import errors_as_states, run_folder, supervised, tracked, wait_for_all
 from tasks import gate
+from tasks.outcomes import ended
 from tasks.plan import Pipeline, workspace_of
 from tasks.reproduce import create_limits, submit
 from tasks.watch import Event, watching
@@ -15,7 +17,7 @@ from tasks.watch import Event, watching
 
 @flow(name="finetune", log_prints=True)
 @errors_as_states
-def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) -> None:
+def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) -> State[Any]:
     """Run the stages that changed, judge the candidate, promote it.
 
     Args:
@@ -33,9 +35,14 @@ def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) ->
             create_limits(steps)
         with tracked(resolved, paths, steps):
             with supervised(paths, lock) as supervisor:
-                wait_for_all(submit(steps, pipeline, supervisor, watch).values())
-            if not gate.registration(paths).is_file():
-                return
-            wait_for_all([gate.judge.submit(resolved, paths, watch)])
-            if resolved.gate.auto_promote:
-                wait_for_all([gate.promote.submit(resolved, paths, watch)])
+                futures = submit(steps, pipeline, supervisor, watch)
+                wait_for_all(futures.values())
+            worked = [name for name, future in futures.items() if future.state.name != "Reused"]
+            text = f"{', '.join(worked)} ran" if worked else "nothing changed"
+            if gate.registration(paths).is_file():
+                verdict = gate.judge.submit(resolved, paths, watch)
+                wait_for_all([verdict])
+                text += f"; gate: {verdict.state.message}"
+                if resolved.gate.auto_promote:
+                    wait_for_all([gate.promote.submit(resolved, paths, watch)])
+    return ended("Ran" if worked else "Reused", text)

@@ -1,21 +1,24 @@
 """The rollback as a Prefect flow: a former champion becomes champion again."""
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
+from prefect.states import State
 
 from components.config import load
 from flows.run import errors_as_states
+from tasks.outcomes import ended
 from tasks.plan import workspace_of
 from tasks.stages.paths import Paths
 
 
 @flow(name="rollback", log_prints=True)
 @errors_as_states
-def rollback(to: int | None = None, why: str = "") -> None:
+def rollback(to: int | None = None, why: str = "") -> State[Any]:
     """Make the previous champion, or version `to`, champion again; `why` goes into the journal."""
     from tasks import promotion
 
     workspace = workspace_of(Path.cwd())
     entry = promotion.rollback(load(workspace / "params.yaml"), Paths(workspace, workspace), to, why)
-    print(f"version {entry.version} is champion again")
+    return ended("Rolled back", f"version {entry.version} is champion again")

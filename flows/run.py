@@ -9,11 +9,12 @@ from typing import Any, ParamSpec
 
 from prefect.futures import PrefectFuture
 from prefect.runtime import deployment, flow_run
-from prefect.states import Cancelled, Failed
+from prefect.states import State
 
 from components.config import Params, load, read_mapping, read_yaml
 from components.errors import InterruptedRunError, MartletError
 from components.tracking import begin, end, finish, follow
+from tasks.outcomes import state_of
 from tasks.plan import Step
 from tasks.stages.paths import Paths
 from tasks.supervise import Supervisor
@@ -27,21 +28,18 @@ WORKTREE_SYNC_TIMEOUT_S = 30.0
 """The same for a run in a worktree, which is removed then, with the files that the sidecar reads."""
 
 
-def errors_as_states(body: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
-    """Decorate a flow: a `MartletError` becomes a failed or cancelled state with the error's message and no traceback,
-    and Prefect raises the error to the flow's caller."""
+def errors_as_states(body: Callable[Arguments, State[Any]]) -> Callable[Arguments, State[Any]]:
+    """Decorate a flow: a `MartletError` becomes a state with the error's message and no traceback, `Failed`, `Refused`
+    or `Stopped`. Prefect raises the error to the flow's caller, but returns it where the state is `Refused`."""
 
     @wraps(body)
-    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Any:
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> State[Any]:
         try:
             return body(*args, **kwargs)
-        except InterruptedRunError as error:
-            return Cancelled(message=str(error), data=error)
         except MartletError as error:
-            return Failed(message=str(error), data=error)
+            return state_of(error)
         except KeyboardInterrupt:
-            interruption = InterruptedRunError("interrupted; the same command goes on from where it stopped")
-            return Cancelled(message=str(interruption), data=interruption)
+            return state_of(InterruptedRunError("interrupted; the same command goes on from where it stopped"))
 
     return wrapper
 
@@ -73,13 +71,13 @@ def supervised(paths: Paths, lock: int) -> Generator[Supervisor]:
 
 
 def wait_for_all(futures: Iterable[PrefectFuture[Any]]) -> None:
-    """Wait for every future, then raise the error of the first one that failed."""
+    """Wait for every future, then raise the error of the first one that did not complete."""
     futures = list(futures)
     for future in futures:
         future.wait()
     for future in futures:
-        if future.state.is_failed() or future.state.is_crashed():
-            raise future.result(raise_on_failure=False)
+        if isinstance(result := future.result(raise_on_failure=False), BaseException):
+            raise result
 
 
 @contextmanager

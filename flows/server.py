@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from components.errors import ConfigError, MartletError
 from tasks.stages.environment import prepare_environment
 
-START_TIMEOUT_S = 60.0
-"""Seconds until a new server must answer; the first start in a fresh home creates the database."""
+START_TIMEOUT_S = 180.0
+"""Seconds until a new server must answer; the first start in a fresh home creates the database, on a busy machine in
+more than a minute."""
 
 
 def home() -> Path:
@@ -27,9 +28,16 @@ def home() -> Path:
 
 
 def api_url() -> str:
-    """Return the address of the API: `$PREFECT_API_URL`, the active profile's, or that of a server on this machine."""
-    port = os.environ.get("PREFECT_SERVER_API_PORT", "4200")
-    return os.environ.get("PREFECT_API_URL") or _profile_url() or f"http://127.0.0.1:{port}/api"
+    """Return the address of the API: `$PREFECT_API_URL`, a server of this machine at `$PREFECT_SERVER_API_PORT`, the
+    address in `prefect.toml` of the current folder, the active profile's, or a server of this machine at port 4200."""
+    port = os.environ.get("PREFECT_SERVER_API_PORT")
+    given = os.environ.get("PREFECT_API_URL") or (f"http://127.0.0.1:{port}/api" if port else None)
+    return given or _folder_url() or _profile_url() or "http://127.0.0.1:4200/api"
+
+
+def _folder_url() -> str | None:
+    file = Path("prefect.toml")
+    return tomllib.loads(file.read_text()).get("api", {}).get("url") if file.is_file() else None
 
 
 def _profile_url() -> str | None:

@@ -7,18 +7,19 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, Failed, State
+from prefect.states import State
 
 from components.config import Params
 from components.errors import EvaluationGateError, MartletError
 from components.files import read_json, sha256_of, write_json
+from tasks import outcomes
 from tasks.stages.paths import Paths
 from tasks.watch import Event
 
 
 @task(name="gate", cache_policy=NO_CACHE)
 def judge(params: Params, paths: Paths, watch: Callable[[Event], None]) -> State[Any]:
-    """Return a completed state if the newest candidate passes the gate, else a failed state with an
+    """Return the state `Passed` if the newest candidate passes the gate, else `Refused` with an
     `EvaluationGateError`. A verdict on the same registration under the same rules is used again."""
     from tasks import promotion
 
@@ -26,17 +27,17 @@ def judge(params: Params, paths: Paths, watch: Callable[[Event], None]) -> State
     earlier = read_json(file) if file.is_file() else {}
     if earlier.get("key") == key:
         watch(Event("gate", "reused", earlier["text"]))
-        return _state(earlier["promote"], earlier["text"], "Cached")
+        return _state(earlier["promote"], earlier["text"], "Reused")
     try:
         verdict = promotion.judge(params, paths)
     except MartletError as error:
-        watch(Event("gate", "failed", str(error)))
-        return Failed(message=str(error), data=error)
+        watch(Event("gate", outcomes.word(error), str(error)))
+        return outcomes.state_of(error)
     create_markdown_artifact(verdict.markdown(), key="verdict")
     text = f"{verdict.decision}: {verdict.reason}"
     write_json(file, {"key": key, "promote": verdict.promote, "text": text})
-    watch(Event("gate", "ran" if verdict.promote else "failed", text))
-    return _state(verdict.promote, text, "Completed")
+    watch(Event("gate", "ran" if verdict.promote else "refused", text))
+    return _state(verdict.promote, text, "Passed")
 
 
 @task(name="promote", cache_policy=NO_CACHE)
@@ -48,15 +49,15 @@ def promote(params: Params, paths: Paths, watch: Callable[[Event], None]) -> Sta
     marker = {"key": _key(params, paths)}
     if file.is_file() and read_json(file) == marker:
         watch(Event("promote", "reused"))
-        return Completed(name="Cached", message="promoted before")
+        return outcomes.ended("Reused", "promoted before")
     try:
         promotion.promote(params, paths)
     except MartletError as error:
-        watch(Event("promote", "failed", str(error)))
-        return Failed(message=str(error), data=error)
+        watch(Event("promote", outcomes.word(error), str(error)))
+        return outcomes.state_of(error)
     write_json(file, marker)
     watch(Event("promote", "ran", "the candidate is champion"))
-    return Completed(message="the candidate is champion")
+    return outcomes.ended("Promoted", "the candidate is champion")
 
 
 def registration(paths: Paths) -> Path:
@@ -71,6 +72,4 @@ def _key(params: Params, paths: Paths) -> str:
 
 
 def _state(promote: bool, text: str, name: str) -> State[Any]:
-    if promote:
-        return Completed(name=name, message=text)
-    return Failed(message=text, data=EvaluationGateError(text))
+    return outcomes.ended(name, text) if promote else outcomes.state_of(EvaluationGateError(text))

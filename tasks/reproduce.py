@@ -4,13 +4,14 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from prefect import task
+from prefect import allow_failure, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed, State
+from prefect.states import State
 
-from components.errors import InterruptedRunError, MartletError
+from components.errors import MartletError
+from tasks import outcomes
 from tasks.plan import Pipeline, Step
 from tasks.reports import publish
 from tasks.supervise import Supervisor
@@ -35,7 +36,7 @@ def submit(
             retry_condition_fn=_is_retryable,
             tags=["stage", *([step.wishes.limit] if step.wishes.limit else [])],
         )
-        upstream = [futures[name] for name in step.upstream]
+        upstream = [allow_failure(futures[name]) for name in step.upstream]
         futures[step.name] = options.submit(step, pipeline, supervisor, watch, wait_for=upstream)  # type: ignore[call-overload]
     return futures
 
@@ -43,21 +44,28 @@ def submit(
 @task(cache_policy=NO_CACHE)
 def reproduce(step: Step, pipeline: Pipeline, supervisor: Supervisor, watch: Callable[[Event], None]) -> State[Any]:
     """Run a stage if it has work. DVC is asked again, because upstream stages may have rewritten the same outputs."""
+    if missing := [name for name in step.upstream if name not in supervisor.finished]:
+        text = f"{' and '.join(missing)} did not finish"
+        watch(Event(step.name, "skipped", text))
+        return outcomes.skipped(text)
     try:
-        why = pipeline.why(step.name) if step.changed else []
+        why = "; ".join(pipeline.why(step.name)) if step.changed else ""
         if not why:
+            supervisor.finished.add(step.name)
             watch(Event(step.name, "reused"))
-            return Completed(name="Cached", message="nothing changed")
+            return outcomes.ended("Reused", "nothing changed")
         with _limit_slot(step.wishes.limit, supervisor):
-            watch(Event(step.name, "running", "; ".join(why), log=supervisor.paths.log(step.name)))
-            outcome = supervisor.run(step)
+            watch(Event(step.name, "running", why, log=supervisor.paths.log(step.name)))
+            outcome = supervisor.run(step, get_run_logger().info)
     except MartletError as error:
-        watch(Event(step.name, "stopped" if isinstance(error, InterruptedRunError) else "failed", str(error)))
+        watch(Event(step.name, outcomes.word(error), str(error)))
         publish(step, supervisor.paths)
-        return Failed(message=str(error), data=error)
+        return outcomes.state_of(error)
     watch(Event(step.name, "restored" if outcome.restored else "ran", seconds=outcome.seconds))
     publish(step, supervisor.paths)
-    return Completed(message="; ".join(why))
+    if outcome.restored:
+        return outcomes.ended("Restored", f"restored from DVC's cache: {why}")
+    return outcomes.ended("Ran", f"ran in {outcome.seconds:.1f} s: {why}")
 
 
 @contextmanager
@@ -95,5 +103,5 @@ def create_limits(steps: list[Step]) -> None:
 
 
 def _is_retryable(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Return False for a closed gate, a wrong configuration and an interruption: a retry would end the same way."""
+    """Return False for a wrong configuration: a retry would end the same way. Refusals are not asked about."""
     return getattr(state.data, "exit_code", 1) == 1

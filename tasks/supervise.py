@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -15,6 +15,7 @@ from components.errors import ERRORS, InterruptedRunError, MartletError
 from components.files import read_json
 from tasks import leash
 from tasks.plan import Step
+from tasks.progress import own_lines, telling
 from tasks.stages.environment import prepare_environment
 from tasks.stages.paths import WORKSPACE, Paths
 
@@ -38,9 +39,11 @@ class Supervisor:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
         self.stopping = threading.Event()
+        self.finished = set[str]()
+        """Names of the stages whose outputs are up to date."""
 
-    def run(self, step: Step) -> Outcome:
-        """Run one stage to its end; its output goes to `logs/<stage>/output.log`.
+    def run(self, step: Step, say: Callable[[str], None] = print) -> Outcome:
+        """Run one stage to its end; its output goes to `logs/<stage>/output.log`, and in short to `say`.
 
         Raises:
             MartletError: the stage failed (with the message and the exit code of the stage), reached its timeout, was
@@ -51,7 +54,7 @@ class Supervisor:
         for old in ("result.json", "progress.jsonl"):
             (log / old).unlink(missing_ok=True)
         start = time.monotonic()
-        with (log / "output.log").open("wb") as output, self._start(step, output) as process:
+        with telling(log, say), (log / "output.log").open("wb") as output, self._start(step, output) as process:
             try:
                 code = process.wait(step.wishes.timeout)
             except subprocess.TimeoutExpired as error:
@@ -61,6 +64,7 @@ class Supervisor:
             raise InterruptedRunError(f"{step.name}: interrupted; the same command goes on from where it stopped")
         if code:
             raise _failure(step.name, log)
+        self.finished.add(step.name)
         is_restored = _DVC_RESTORED in (log / "output.log").read_text(errors="replace")
         return Outcome(is_restored, time.monotonic() - start)
 
@@ -137,7 +141,7 @@ def _failure(stage: str, log: Path) -> MartletError:
     output = (log / "output.log").read_text(errors="replace")
     lines = [line.strip() for line in output.split("\n") if line.strip()]
     dvc_error = next((line.removeprefix("ERROR: ") for line in reversed(lines) if line.startswith("ERROR: ")), "")
-    stage_lines = [line for line in lines if not line.startswith(("ERROR: ", "> ", "Running stage", "WARNING: "))]
+    stage_lines = own_lines(output)
     if "exited with" not in dvc_error:
         return MartletError(f"{stage}: {dvc_error or 'dvc was killed'} (see {log / 'output.log'})")
     code = int(dvc_error.rsplit("exited with", 1)[1])

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-State = Literal["waiting", "running", "reused", "restored", "ran", "failed", "stopped"]
+State = Literal["waiting", "running", "reused", "restored", "ran", "refused", "failed", "stopped", "skipped"]
 
 
 class Event(NamedTuple):

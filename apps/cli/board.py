@@ -12,10 +12,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from apps.cli.live import describe
+from tasks.progress import describe
 from tasks.watch import Event, event_line
 
-_STYLES = {"waiting": "dim", "running": "bold cyan", "reused": "blue", "restored": "blue", "ran": "green"}
+_STYLES = {
+    "waiting": "dim", "running": "bold cyan", "reused": "blue", "restored": "blue", "ran": "green",
+    "refused": "bold yellow", "skipped": "dim",
+}  # fmt: skip
+PLAIN_INTERVAL_S = 15.0
+"""Time between two lines about a stage that runs, where there is no terminal."""
 
 
 class Board:
@@ -28,6 +33,7 @@ class Board:
         self._guard = threading.Lock()
         self.root: Path | None = None
         self._live = Live(console=self.console, get_renderable=self._table, refresh_per_second=4)
+        self._is_over = threading.Event()
 
     def __call__(self, event: Event) -> None:
         with self._guard:
@@ -45,11 +51,26 @@ class Board:
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._live.start()
+        else:
+            threading.Thread(target=self._tell_progress, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_over.set()
         if self.console.is_terminal:
             self._live.stop()
+
+    def _tell_progress(self) -> None:
+        while not self._is_over.wait(PLAIN_INTERVAL_S):
+            with self._guard:
+                running = [event for event in self._rows.values() if event.state == "running"]
+            for event in running:
+                self.say(event_line(self._at_work(event)))
+
+    def _at_work(self, event: Event) -> Event:
+        """Return the event of a running stage with the time until now and the stage's own last line."""
+        seconds = time.monotonic() - self._starts[event.stage]
+        return event._replace(seconds=seconds, text=_progress(event.log) or event.text)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2), expand=True)
@@ -59,14 +80,10 @@ class Board:
         for width, justify in zip(widths, ("left", "left", "right"), strict=True):
             table.add_column(width=width, no_wrap=True, justify=justify)
         table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)  # the rest of the line, however long the text
-        for event in rows:
-            seconds, text = event.seconds, event.text
-            if event.state == "running":
-                seconds = time.monotonic() - self._starts[event.stage]
-                text = _progress(event.log) or text
-            time_text = "" if seconds is None else f"{seconds:.1f} s"
+        for event in (self._at_work(event) if event.state == "running" else event for event in rows):
+            time_text = "" if event.seconds is None else f"{event.seconds:.1f} s"
             style = _STYLES.get(event.state, "bold red")
-            table.add_row(event.stage, Text(event.state, style), time_text, Text(" ".join(text.split()), "dim"))
+            table.add_row(event.stage, Text(event.state, style), time_text, Text(" ".join(event.text.split()), "dim"))
         return table
 
     def show_links(self, workspace: Path, url: str) -> None:

@@ -84,7 +84,9 @@ def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None
     watching.set(board)
     try:
         with board:
-            finetune(changes, recipe)
+            result = finetune(changes, recipe)
+        if isinstance(result, MartletError):
+            raise result
     except TransportError as error:
         raise MartletError(
             f"the Prefect server at {url} stopped answering ({error}); finished stages are kept: run again"

@@ -1,4 +1,5 @@
-"""Serve the flows of this workspace as Prefect deployments until ctrl-C; runs are started from Prefect's pages or by
+"""Serve the flows of this workspace as Prefect deployments until ctrl-C. Runs are started from Prefect's pages or, in
+another terminal in the workspace, by
 
 prefect deployment run finetune/local -p 'params={"tuner": {"lora_rank": 16}}'
 
@@ -24,6 +25,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     os.chdir(workspace_of(Path.cwd()))
     url = os.environ["PREFECT_API_URL"] = api_url()
     ensure(url)
+    print(f"runs are started at {url.removesuffix('/api')}, or by `PREFECT_API_URL={url} prefect deployment run …`")
     from prefect import serve
     from prefect.deployments.runner import EntrypointType
 

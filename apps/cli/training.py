@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from apps.cli.live import describe, following
 from apps.cli.summaries import gate_summary, result_summary
 from components.config import Layer, difference, read_flags, read_mapping, read_yaml, resolve
 from components.errors import MartletError
 from components.files import read_json
 from tasks import direct
+from tasks.progress import describe, following
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result
 

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import threading
@@ -14,9 +15,13 @@ from tests.flows.toy import edit, git, register, tries, until
 
 
 def finetune(*args: Any) -> Any:
+    """Run the flow as `martlet run` does: what a gate refuses is raised."""
     from flows.finetune import finetune
 
-    return finetune(*args)
+    result = finetune(*args)
+    if isinstance(result, MartletError):
+        raise result
+    return result
 
 
 def ended(events: list[Event]) -> dict[str, str]:
@@ -40,6 +45,17 @@ def last_run(server: Server, final: int) -> tuple[dict[str, Any], dict[str, str]
     return run, states()
 
 
+def messages(server: Server, run: dict[str, Any]) -> dict[str, str]:
+    """The messages of a run's final states, by task."""
+    tasks = ask(server, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})
+    return {task["name"].rpartition("-")[0]: task["state"]["message"] for task in tasks}
+
+
+def logged(server: Server, run: dict[str, Any]) -> set[str]:
+    """The lines in Prefect's log of a run."""
+    return {line["message"] for line in ask(server, "logs", logs={"flow_run_id": {"any_": [run["id"]]}}, limit=200)}
+
+
 def test_a_run_without_work_reuses_everything_and_costs_nothing(
     server: Server, workspace: Path, events: list[Event]
 ) -> None:
@@ -51,8 +67,8 @@ def test_a_run_without_work_reuses_everything_and_costs_nothing(
     alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert alone.stdout.splitlines()[-1] == "False", alone.stderr
     run, tasks = last_run(server, 5)
-    assert run["state_name"] == "Completed"
-    assert tasks == dict.fromkeys(ended(events), "Cached")
+    assert (run["state_name"], run["state"]["message"]) == ("Reused", "nothing changed")
+    assert tasks == dict.fromkeys(ended(events), "Reused")
 
 
 def test_one_parameter_reruns_its_readers_and_what_their_output_changes(
@@ -66,6 +82,10 @@ def test_one_parameter_reruns_its_readers_and_what_their_output_changes(
     both = [event.stage for event in events if event.state in ("running", "ran")]
     assert both.index("plot") < len(both) - 1 - both[::-1].index("merge")  # side by side
     assert "lora_rank: 16" in (workspace / "dvc.lock").read_text()
+    run, tasks = last_run(server, 5)
+    assert (tasks["train"], tasks["evaluate"], run["state"]["message"]) == ("Ran", "Reused", "train, merge, plot ran")
+    assert re.fullmatch(r"ran in \d+\.\d s: params\.yaml: lora\.lora_rank 8 → 16", messages(server, run)["train"])
+    until(lambda: {"step 9/9  loss 0.5000", "a line of the stage"} <= logged(server, run))
 
 
 def test_a_failed_stage_fails_the_flow_with_its_reason_and_code(
@@ -79,12 +99,24 @@ def test_a_failed_stage_fails_the_flow_with_its_reason_and_code(
         finetune()
     assert caught.value.exit_code == 3
     assert ended(events) == {
-        "fetch": "reused", "train": "failed", "merge": "waiting", "plot": "waiting", "evaluate": "waiting"
+        "fetch": "reused", "train": "refused", "merge": "skipped", "plot": "skipped", "evaluate": "skipped"
     }  # fmt: skip
     assert tries(workspace) == {"train": 1}  # a closed gate is not knocked at again
     run, tasks = last_run(server, 5)
     assert run["state"]["message"] == "train: the stage's own reason"
-    assert (run["state_name"], tasks["train"], tasks["merge"]) == ("Failed", "Failed", "NotReady")
+    assert (run["state_name"], tasks["train"], tasks["merge"]) == ("Refused", "Refused", "Skipped")
+
+
+def test_a_stage_that_fails_is_told_without_a_word_of_those_after_it(
+    server: Server, workspace: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(workspace / "params.yaml", "lora_rank: 8", "lora_rank: 16")
+    monkeypatch.setenv("TOY_TRAIN", "fail1")
+    with pytest.raises(MartletError, match=r"^train: the stage's own reason$"):
+        finetune()
+    run, tasks = last_run(server, 5)
+    assert (run["state_name"], tasks["train"], tasks["evaluate"]) == ("Failed", "Failed", "Skipped")
+    assert ended(events)["train"] == "failed"
 
 
 def test_a_stage_is_tried_again_as_often_as_it_asks_and_its_limit_is_made(

@@ -48,14 +48,18 @@ def test_the_address_comes_from_the_environment_the_profile_or_the_port(
     for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_SERVER_API_PORT", "PREFECT_PROFILES_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     assert api_url() == "http://127.0.0.1:4200/api"
-    monkeypatch.setenv("PREFECT_SERVER_API_PORT", "4321")
-    assert api_url() == "http://127.0.0.1:4321/api"
     (tmp_path / "profiles.toml").write_text(
         'active = "team"\n[profiles.team]\nPREFECT_API_URL = "http://team/api"\n[profiles.local]\n'
     )
     assert api_url() == "http://team/api"
+    (tmp_path / "prefect.toml").write_text('[api]\nurl = "http://folder/api"\n')
+    assert api_url() == "http://folder/api"
+    (tmp_path / "prefect.toml").unlink()
     monkeypatch.setenv("PREFECT_PROFILE", "local")
+    assert api_url() == "http://127.0.0.1:4200/api"
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", "4321")
     assert api_url() == "http://127.0.0.1:4321/api"
     monkeypatch.setenv("PREFECT_API_URL", "http://mine/api")
     assert api_url() == "http://mine/api"

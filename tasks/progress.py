@@ -1,11 +1,15 @@
-"""Training progress on the terminal, read from the `progress.jsonl` that also feeds MLflow."""
+"""What a stage tells while it runs, read from its log folder: for the terminal and for Prefect's log."""
 
 import json
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+STEP_LOG_INTERVAL_S = 10.0
+"""Least time between two steps of a training in Prefect's log."""
 
 
 @contextmanager
@@ -34,6 +38,39 @@ def following(file: Path, show: Callable[[dict[str, Any]], None], every: float =
     finally:
         end.set()
         thread.join(timeout=5)
+
+
+@contextmanager
+def telling(log: Path, say: Callable[[str], None]) -> Generator[None]:
+    """Call `say` with the progress of the stage that logs to the folder `log` while the block runs, steps every
+    `STEP_LOG_INTERVAL_S`, and after the block with the last step and the stage's own output."""
+    last_time, untold = 0.0, ""
+
+    def show(entry: dict[str, Any]) -> None:
+        nonlocal last_time, untold
+        text = describe(entry) or ""
+        is_due = "message" in entry or time.monotonic() - last_time >= STEP_LOG_INTERVAL_S
+        if text and is_due:
+            say(text)
+            last_time = time.monotonic()
+        untold = "" if is_due else text
+
+    try:
+        with following(log / "progress.jsonl", show, every=0.5):
+            yield
+    finally:
+        for line in filter(None, [untold, *own_lines((log / "output.log").read_text(errors="replace"))]):
+            say(line)
+
+
+def own_lines(output: str) -> list[str]:
+    """Return the lines of a stage's `output.log` that the stage wrote itself, without those of DVC around them."""
+    lines = [line.strip() for line in output.split("\n")]
+    end = next((n for n, line in enumerate(lines) if line.endswith(" lock file 'dvc.lock'")), len(lines))
+    return [line for line in lines[:end] if line and not line.startswith(_DVC_LINES)]
+
+
+_DVC_LINES = ("ERROR: ", "> ", "Running stage", "WARNING: ", "Stage '")
 
 
 def describe(entry: dict[str, Any]) -> str | None:

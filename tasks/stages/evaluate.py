@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components import models
 from components.config import Params
-from components.evaluation import Record, ask, write_report
+from components.evaluation import Record, ask, draw, write_report
 from components.files import read_json, write_json, write_text
 from components.inference import ENGINES, ServeSettings
 from tasks.loading import load
@@ -18,7 +18,7 @@ from tasks.stages.runner import Result, main, progress
 
 
 def run(params: Params, paths: Paths) -> Result:
-    """Write a report per candidate, `metrics.json` and `eval.csv`; all are empty without question sets."""
+    """Write a report per candidate, `metrics.json`, `eval.csv` and `eval.png`; all are empty without question sets."""
     candidates = {
         "base": models.folder(read_json(paths.model), paths.workspace),
         "merged": paths.merged,
@@ -40,6 +40,7 @@ def run(params: Params, paths: Paths) -> Result:
         for key, entry in entries.items()
     ]
     write_text(paths.reports / "eval.csv", "\n".join(["candidate,questions,accuracy,low,high", *rows, ""]))
+    draw(sets, paths.reports / "eval.png")
     write_json(paths.root / "metrics.json", metrics)
     return {"sets": len(questions), "questions": len(answers["base"]), "accuracy": metrics}
 

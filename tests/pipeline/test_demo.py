@@ -72,6 +72,25 @@ def test_dvc_commands_work(command: str, workspace: Workspace, demo: Ran) -> Non
     assert answer.returncode == 0, answer.stderr
 
 
+def test_metrics_are_compared_with_the_last_commit(workspace: Workspace, demo: Ran) -> None:
+    workspace.run("git add dvc.lock && git -c user.name=t -c user.email=t@t commit -qm 'the first model'")
+    scores = workspace.root / "metrics.json"
+    before = scores.read_text()
+    scores.unlink()  # hard-linked to DVC's cache
+    scores.write_text(before.replace('"identity": 1.0', '"identity": 0.25'))
+    try:
+        difference = json.loads(workspace.run("dvc metrics diff --json").stdout)
+    finally:
+        scores.write_text(before)
+    assert difference["metrics.json"]["merged.identity"] == {"old": 1.0, "new": 0.25, "diff": -0.75}
+
+
+def test_the_page_of_plots_needs_no_network(workspace: Workspace, demo: Ran) -> None:
+    page = (workspace.root / "dvc_plots/index.html").read_text()
+    assert "eval.png" in page and "train.png" in page
+    assert "http" not in page
+
+
 def test_a_dry_run_tells_what_one_parameter_would_run(workspace: Workspace, demo: Ran) -> None:
     answer = workspace.run("martlet run --dry-run lora.lora_rank=16")
     assert answer.returncode == 0, answer.stderr

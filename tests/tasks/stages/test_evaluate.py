@@ -60,6 +60,7 @@ def test_every_candidate_is_asked_and_reported(paths: Paths, tmp_path: Path) -> 
         ("base", "two"),
         ("merged", "one"),
     ]
+    assert (paths.reports / "eval.png").read_bytes().startswith(b"\x89PNG")
     assert decide(answers["merged"], answers["base"], params.gate).decision == "not enough evidence"
     progress = [json.loads(line) for line in (paths.log("evaluate") / "progress.jsonl").read_text().splitlines()]
     assert list(dict.fromkeys(p["candidate"] for p in progress if p["step"] == p["total_steps"] == 8)) == candidates

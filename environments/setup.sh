@@ -9,6 +9,7 @@ for python in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do suitable "
 [ -n "$python" ] || { echo "martlet: needs Python 3.11 to 3.13; name one with PYTHON=/path/to/python make setup" >&2; exit 2; }
 
 [ -x .venv/bin/python ] && suitable .venv/bin/python || "$python" -m venv --clear .venv
+echo "martlet: installing the tested versions into .venv (a few minutes the first time)"
 pip=".venv/bin/python -m pip --disable-pip-version-check"
 
 if [ -z "${MARTLET_PIP:-}" ] && { command -v uv >/dev/null || $pip install --quiet uv -c constraints.txt; }; then
@@ -16,15 +17,15 @@ if [ -z "${MARTLET_PIP:-}" ] && { command -v uv >/dev/null || $pip install --qui
     # uv does not read pip's settings; a folder of wheels named there holds for it too.
     links=$($pip config get global.find-links 2>/dev/null || $pip config get :env:.find-links 2>/dev/null || true)
     [ -z "$links" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$links}"
-    install="$uv pip install --quiet --compile-bytecode --python .venv/bin/python"
+    install="$uv pip install --compile-bytecode --python .venv/bin/python"
     # Without a GPU the CPU build of torch is a tenth of the size. Where its index cannot be reached, the ordinary one does.
     if ! command -v nvidia-smi >/dev/null && [ -z "${UV_FIND_LINKS:-}" ]; then
-        UV_HTTP_TIMEOUT=15 UV_HTTP_RETRIES=0 $install --torch-backend cpu torch -c constraints.txt 2>/dev/null || true
+        UV_HTTP_TIMEOUT=15 UV_HTTP_RETRIES=0 $install --torch-backend cpu torch -c constraints.txt ||
+            echo "martlet: the CPU builds of torch cannot be reached; the ordinary build takes more room"
     fi
 else
-    install="$pip install --quiet"
+    install="$pip install --progress-bar off"
 fi
-echo "martlet: installing the tested versions into .venv (a few minutes the first time)"
 $install --editable '.[dev]' --constraint constraints.txt
 touch .venv/.ready
 echo "martlet: ready; 'source .venv/bin/activate' makes martlet and dvc commands"

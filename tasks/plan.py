@@ -1,5 +1,6 @@
 """What DVC would do, asked in process: the stages in order, which of them have work, and why."""
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Generator, Mapping
@@ -79,8 +80,10 @@ class Pipeline:
 
     @cached_property
     def _repo(self) -> Any:
+        import dvc.logger
         from dvc.repo import Repo
 
+        dvc.logger.setup(logging.CRITICAL)  # at a lower level DVC draws progress bars on a terminal
         return Repo(str(self.paths.root), _wait_for_lock=True)
 
     @contextmanager

@@ -1,12 +1,16 @@
 """The live table of `martlet run`, as a terminal of some width shows it."""
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from apps.cli import board as board_module
 from apps.cli.board import Board
 from tasks.watch import Event
+from tests.flows.toy import until
 
 REASON = "params.yaml: train.learning_rate 0.004 → 0.002; " * 8
 EVENTS = [
@@ -41,3 +45,16 @@ def test_a_long_reason_is_cut_and_takes_no_room_from_other_columns(width: int, e
     times = {event.stage: line for line, event in zip(lines, events, strict=True)}
     assert "1234.5 s" in times.get("quantize@bnb-int8", "1234.5 s")
     assert "0.0 s" in times["train"]
+
+
+def test_without_a_terminal_a_running_stage_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_module, "PLAIN_INTERVAL_S", 0.01)
+    (tmp_path / "progress.jsonl").write_text(json.dumps({"step": 7, "total_steps": 9, "loss": 0.5}) + "\n")
+    board = Board()
+    board.console = Console(width=100, file=(screen := io.StringIO()))
+    with board:
+        board(Event("train", "running", "its data changed", log=tmp_path))
+        until(lambda: "step 7/9  loss 0.5000" in screen.getvalue(), 20)
+    assert "train              running" in screen.getvalue().splitlines()[-1]

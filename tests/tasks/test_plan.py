@@ -1,3 +1,6 @@
+import os
+import pty
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +25,19 @@ def test_stages_come_in_order_with_those_above_them(workspace: Path) -> None:
     ]  # fmt: skip
     assert steps["evaluate"].outs == ("reports/scores", "metrics.json")
     assert not any(step.changed for step in steps.values())
+
+
+def test_nothing_is_drawn_on_the_terminal(workspace: Path) -> None:
+    (workspace / "data/raw").unlink()
+    code = (  # it ends as `martlet` does, without what libraries write at the end
+        "import os; from pathlib import Path; from tasks.plan import Pipeline;"
+        "p = Pipeline(Path.cwd()); p.restore(); p.plan(); os._exit(0)"
+    )
+    reader, terminal = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stdout=terminal, stderr=terminal, check=True)
+    os.write(terminal, b"end")
+    assert os.read(reader, 1000) == b"end"
+    assert (workspace / "data/raw").exists()
 
 
 def lose(path: str) -> Callable[[Path], None]:

@@ -10,6 +10,7 @@
 `engines/` holds one file per engine. Importing this package imports nothing heavy.
 """
 
+from components.inference.address import bind, key_or_none
 from components.inference.api import (
     Completion,
     GenerationConfig,
@@ -21,7 +22,7 @@ from components.inference.api import (
 from components.inference.batch import infer_dataset
 from components.inference.chat import chat
 from components.inference.engines import ENGINES, Engine, ServeSettings
-from components.inference.server import bind, serving
+from components.inference.server import serving
 
 __all__ = [
     "ENGINES",
@@ -35,6 +36,7 @@ __all__ = [
     "bind",
     "chat",
     "infer_dataset",
+    "key_or_none",
     "serving",
     "stream_text",
 ]

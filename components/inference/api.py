@@ -108,8 +108,17 @@ class LocalEngine(Protocol):
         """
         ...
 
-    def submit(self, prompt_ids: list[int], generation: GenerationConfig, on_text: OnText | None = None) -> Future:
-        """Queue a prompt and return a future of its Completion; another thread calls `on_text` with pieces of text."""
+    def submit(
+        self,
+        prompt_ids: list[int],
+        generation: GenerationConfig,
+        on_text: OnText | None = None,
+        source: object | None = None,
+    ) -> Future:
+        """Queue a prompt and return a future of its Completion; another thread calls `on_text` with pieces of text.
+
+        Prompts of one `source` take turns with those of others: a source with many does not make the others wait.
+        """
         ...
 
     def close(self) -> None:

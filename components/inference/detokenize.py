@@ -20,6 +20,7 @@ class TextStream:
 
     def __init__(self, decode: Callable[[list[int]], str], stop_words: list[str], emit: OnText | None = None):
         self.decode, self.stop_words, self.emit = decode, stop_words, emit
+        self._longest_prefix = max(map(len, stop_words), default=1) - 1
         self.tokens: list[int] = []
         self.text = ""
         self.stopped = False
@@ -58,7 +59,8 @@ class TextStream:
 
     def _stop_prefix_length(self, text: str) -> int:
         """Return the length of the longest ending of `text` that begins a stop word."""
-        return max((n for word in self.stop_words for n in range(1, len(word)) if text.endswith(word[:n])), default=0)
+        lengths = range(min(self._longest_prefix, len(text)), 0, -1)
+        return next((n for n in lengths if any(word.startswith(text[-n:]) for word in self.stop_words)), 0)
 
     def _emit(self, text: str) -> None:
         self.text += text

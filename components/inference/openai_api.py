@@ -1,21 +1,33 @@
 """OpenAI's API over an engine in this process: models, chat completions, completions, and vLLM's /tokenize, /health."""
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from components.errors import ConfigError
 from components.inference.api import LocalEngine, RequestError
-from components.inference.guard import MAX_BODY_BYTES, Guard
-from components.inference.openai_errors import bad_request, http_error, server_error
-from components.inference.openai_responses import ChatFormat, ResponseFormat, TextFormat, events, whole_response
-from components.inference.openai_types import ChatRequest, CompletionRequest, Generation, TokenizeRequest
+from components.inference.guard import Guard
+from components.inference.intake import (
+    MAX_COMPLETIONS,
+    PREPARING_THREADS,
+    BodyLimits,
+    character_count,
+    max_body_bytes,
+    read_body,
+    require_fitting,
+    while_connected,
+)
+from components.inference.openai_errors import MAX_SHOWN_CHARACTERS, bad_request, http_error, server_error
+from components.inference.openai_responses import ChatFormat, ResponseFormat, TextFormat, Work, events, whole_response
+from components.inference.openai_types import ChatMessage, ChatRequest, CompletionRequest, Generation, TokenizeRequest
+
+T = TypeVar("T")
 
 
 def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = None) -> FastAPI:
@@ -24,13 +36,13 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
     With an `api_key`, every path but /health needs the key; without, the host name must be a loopback name.
     """
     app = FastAPI(title="martlet", docs_url=None, redoc_url=None)  # the docs pages load scripts from the internet
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
+    app.add_middleware(BodyLimits, body_limit=max_body_bytes(engine.max_model_len))
     app.add_middleware(Guard, api_key=api_key)
     app.add_exception_handler(Exception, server_error)
-    for kind in (ConfigError, RequestError, RequestValidationError):
+    for kind in (ConfigError, RequestError, ValidationError):
         app.add_exception_handler(kind, bad_request)
     app.add_exception_handler(HTTPException, http_error)
-    started = int(time.time())
+    started, threads = int(time.time()), CapacityLimiter(PREPARING_THREADS)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -45,31 +57,75 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
         return description(served_name(name))
 
     @app.post("/v1/chat/completions")
-    async def chat_completions(body: ChatRequest, request: Request) -> Any:
-        form = ChatFormat(served_name(body.model))
-        messages = [message.for_template() for message in body.messages]
-        return await answer(form, body, [engine.encode_chat(messages, **body.template_kwargs())], request)
+    async def chat_completions(request: Request) -> Any:
+        return await answer(request, chat_work)
 
     @app.post("/v1/completions")
-    async def completions(body: CompletionRequest, request: Request) -> Any:
-        form = TextFormat(served_name(body.model))
-        is_batch = isinstance(body.prompt, list) and body.prompt and isinstance(body.prompt[0], str | list)
-        prompts: Any = body.prompt if is_batch else [body.prompt]
-        ids = [engine.encode(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
-        return await answer(form, body, ids, request)
+    async def completions(request: Request) -> Any:
+        return await answer(request, text_work)
 
     @app.post("/tokenize")
-    async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
-        served_name(body.model)
-        if body.messages is None:
-            tokens = engine.encode(body.prompt or "")
+    async def tokenize(request: Request) -> dict[str, Any]:
+        return await prepared(request, token_counts)
+
+    def chat_work(body: bytes) -> Work:
+        asked = ChatRequest.model_validate_json(body)
+        form = ChatFormat(served_name(asked.model))
+        return work(form, asked, [chat_ids(asked.messages, asked.tools, asked.template_kwargs())])
+
+    def text_work(body: bytes) -> Work:
+        asked = CompletionRequest.model_validate_json(body)
+        form = TextFormat(served_name(asked.model))
+        is_batch = isinstance(asked.prompt, list) and asked.prompt and isinstance(asked.prompt[0], str | list)
+        prompts: Any = asked.prompt if is_batch else [asked.prompt]
+        return work(form, asked, [text_ids(prompt) if isinstance(prompt, str) else prompt for prompt in prompts])
+
+    def token_counts(body: bytes) -> dict[str, Any]:
+        asked = TokenizeRequest.model_validate_json(body)
+        served_name(asked.model)
+        if asked.messages is None:
+            tokens = text_ids(asked.prompt or "")
         else:
-            settings = body.chat_template_kwargs.model_dump(exclude_none=True)
-            messages = [message.for_template() for message in body.messages]
-            tokens = engine.encode_chat(
-                messages, tools=body.tools, add_generation_prompt=body.add_generation_prompt, **settings
-            )
+            settings = asked.chat_template_kwargs.model_dump(exclude_none=True)
+            settings["add_generation_prompt"] = asked.add_generation_prompt
+            tokens = chat_ids(asked.messages, asked.tools, settings)
         return {"tokens": tokens, "count": len(tokens), "max_model_len": engine.max_model_len}
+
+    def chat_ids(
+        messages: list[ChatMessage], tools: list[dict[str, Any]] | None, settings: dict[str, Any]
+    ) -> list[int]:
+        try:
+            conversation = [message.for_template() for message in messages]
+            require_fitting(character_count(conversation, tools), engine)
+            return engine.encode_chat(conversation, tools=tools, **settings)
+        except (RecursionError, AttributeError, LookupError, ArithmeticError) as error:  # by the template's own code
+            raise RequestError(f"the model's chat template fails on these messages: {error}") from error
+
+    def text_ids(text: str) -> list[int]:
+        require_fitting(len(text), engine)
+        return engine.encode(text)
+
+    def work(form: ResponseFormat, asked: Generation, prompts: list[list[int]]) -> Work:
+        choices = asked.n or 1
+        if len(prompts) * choices > MAX_COMPLETIONS:
+            raise RequestError(
+                f"{len(prompts)} prompts with {choices} answers each: one request may have {MAX_COMPLETIONS} answers"
+            )
+        jobs = [(ids, engine.resolve(ids, asked.generation(choice))) for ids in prompts for choice in range(choices)]
+        with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        return Work(form, jobs, choices, bool(asked.stream), with_usage)
+
+    async def prepared(request: Request, prepare: Callable[[bytes], T]) -> T:
+        """Return `prepare(body)`, computed in a thread: the event loop only moves bytes."""
+        body = await read_body(request)
+        return await while_connected(request, to_thread.run_sync(prepare, body, limiter=threads))
+
+    async def answer(request: Request, prepare: Callable[[bytes], Work]) -> Any:
+        work = await prepared(request, prepare)
+        if not work.stream:
+            return await while_connected(request, whole_response(engine, work))
+        headers = {"Cache-Control": "no-cache"}
+        return StreamingResponse(events(engine, work), media_type="text/event-stream", headers=headers)
 
     def description(name: str) -> dict[str, Any]:
         properties = {"created": started, "owned_by": "martlet", "max_model_len": engine.max_model_len}
@@ -77,19 +133,9 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
 
     def served_name(name: str | None) -> str:
         if name is not None and name not in names:
-            raise HTTPException(404, f"the model '{name}' does not exist; this server has: {', '.join(names)}")
+            raise HTTPException(
+                404, f"the model '{name[:MAX_SHOWN_CHARACTERS]}' does not exist; this server has: {', '.join(names)}"
+            )
         return name or names[0]
-
-    async def answer(form: ResponseFormat, body: Generation, prompts: list[list[int]], request: Request) -> Any:
-        choices = body.n or 1
-        jobs = [(ids, engine.resolve(ids, body.generation(choice))) for ids in prompts for choice in range(choices)]
-        if not body.stream:
-            return await whole_response(engine, form, jobs, choices, request)
-        with_usage = bool(body.stream_options and body.stream_options.include_usage)
-        return StreamingResponse(
-            events(engine, form, jobs, choices, with_usage),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-cache"},
-        )
 
     return app

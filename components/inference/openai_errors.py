@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+
+MAX_SHOWN_CHARACTERS = 200
+"""Of a name that a request gave, in an error."""
 
 
 def error_body(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, object]:
@@ -27,17 +30,27 @@ def error_response(
 
 async def bad_request(_: Request, error: Exception) -> JSONResponse:
     """Return status 400 with the first problem of the request."""
-    if not isinstance(error, RequestValidationError):
+    if not isinstance(error, ValidationError):
         return error_response(400, str(error), code=getattr(error, "code", None))
     # A union reports every branch; the longest path is the branch that fits best.
-    problem = max(error.errors(), key=lambda problem: len(problem["loc"]))
+    problem = max(error.errors(include_url=False, include_input=False), key=lambda problem: len(problem["loc"]))
     if problem["type"] == "json_invalid":
-        return error_response(400, f"the body is not JSON: {problem['ctx']['error']} at character {problem['loc'][-1]}")
-    path = ".".join(str(part) for part in problem["loc"][1:] if "[" not in str(part))
+        return error_response(400, _not_json(problem["msg"].removeprefix("Invalid JSON: ")))
+    path = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))[:MAX_SHOWN_CHARACTERS]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = "this server does not know this field"
     return error_response(400, f"{path}: {message}" if path else message, param=path or None)
+
+
+def _not_json(reason: str) -> str:
+    """Return what is wrong with a body, from the parser's words, which end with `at line 1 column 17`."""
+    where = reason[reason.rfind(" at line ") :]
+    if reason.startswith("recursion limit"):
+        return f"the body is nested too deeply{where}"
+    if "surrogate" in reason or "end of hex escape" in reason:
+        return f"the body has half of a surrogate pair, which is no character{where}"
+    return f"the body is not JSON: {reason}"
 
 
 async def http_error(request: Request, error: Any) -> JSONResponse:

@@ -8,18 +8,14 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-from fastapi import Request
-from starlette.exceptions import HTTPException
 
 from components.inference.api import Completion, GenerationConfig, LocalEngine
 from components.inference.openai_errors import error_body
 
 log = logging.getLogger(__name__)
-
-CLIENT_CLOSED_REQUEST = 499  # nginx's status code
 
 Job = tuple[list[int], GenerationConfig]
 """Token ids of a prompt, and its settings. A prompt with n choices is n jobs in a row."""
@@ -69,6 +65,17 @@ class TextFormat(ResponseFormat):
         return {"index": index, "text": text or "", "logprobs": None, "finish_reason": finish_reason}
 
 
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What one request asks of the engine."""
+
+    form: ResponseFormat
+    jobs: list[Job]
+    choices_per_prompt: int
+    stream: bool
+    with_usage: bool
+
+
 def _usage(completions: list[Completion], choices_per_prompt: int) -> dict[str, int]:
     """Return the token counts; a prompt with several choices counts once."""
     prompt = sum(completion.prompt_tokens for completion in completions[::choices_per_prompt])
@@ -76,37 +83,26 @@ def _usage(completions: list[Completion], choices_per_prompt: int) -> dict[str, 
     return {"prompt_tokens": prompt, "completion_tokens": generated, "total_tokens": prompt + generated}
 
 
-async def whole_response(
-    engine: LocalEngine, form: ResponseFormat, jobs: list[Job], choices_per_prompt: int, request: Request
-) -> dict[str, Any]:
-    """Return the response with all choices in the order of `jobs`. A client that disconnects frees its places."""
-    completions_future = asyncio.gather(*(asyncio.wrap_future(engine.submit(*job)) for job in jobs))
-    disconnect = asyncio.create_task(_disconnect(request))
+async def whole_response(engine: LocalEngine, work: Work) -> dict[str, Any]:
+    """Return the response with all choices in the order of the jobs. Cancelling it frees their places."""
+    futures = [engine.submit(*job, source=work) for job in work.jobs]
     try:
-        await asyncio.wait({completions_future, disconnect}, return_when=asyncio.FIRST_COMPLETED)
-        if not completions_future.done():
-            raise HTTPException(CLIENT_CLOSED_REQUEST, "the client closed the connection")
-        completions = await completions_future
+        completions = await asyncio.gather(*map(asyncio.wrap_future, futures))
     finally:
-        disconnect.cancel()
-        completions_future.cancel()
-    choices = [form.choice(index, completion) for index, completion in enumerate(completions)]
-    return {**form.head(form.whole), "choices": choices, "usage": _usage(completions, choices_per_prompt)}
+        for future in futures:
+            future.cancel()
+    choices = [work.form.choice(index, completion) for index, completion in enumerate(completions)]
+    usage = _usage(completions, work.choices_per_prompt)
+    return {**work.form.head(work.form.whole), "choices": choices, "usage": usage}
 
 
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def events(
-    engine: LocalEngine, form: ResponseFormat, jobs: list[Job], choices_per_prompt: int, with_usage: bool
-) -> AsyncIterator[str]:
+async def events(engine: LocalEngine, work: Work) -> AsyncIterator[str]:
     """Yield server-sent events: pieces of text, a finish reason per choice, the usage if requested, [DONE]."""
+    form, jobs = work.form, work.jobs
     if isinstance(form, ChatFormat):
         yield _event({**form.head(form.chunk), "choices": [form.piece(i, "") for i in range(len(jobs))]})
     completions: dict[int, Completion] = {}
-    pieces = _pieces(engine, jobs)
+    pieces = _pieces(engine, work)
     try:
         async for index, piece in pieces:
             if isinstance(piece, str):
@@ -115,8 +111,8 @@ async def events(
                 completions[index] = piece.result()
                 choice = form.piece(index, None, completions[index].finish_reason)
             yield _event({**form.head(form.chunk), "choices": [choice]})
-        if with_usage:
-            usage = _usage([completions[index] for index in range(len(jobs))], choices_per_prompt)
+        if work.with_usage:
+            usage = _usage([completions[index] for index in range(len(jobs))], work.choices_per_prompt)
             yield _event({**form.head(form.chunk), "choices": [], "usage": usage})
         yield "data: [DONE]\n\n"
     except Exception:  # the status line is sent already, so the error is an event
@@ -126,7 +122,7 @@ async def events(
         await pieces.aclose()
 
 
-async def _pieces(engine: LocalEngine, jobs: list[Job]) -> AsyncGenerator[tuple[int, str | Future], None]:
+async def _pieces(engine: LocalEngine, work: Work) -> AsyncGenerator[tuple[int, str | Future], None]:
     """Yield (job number, text) as text arrives, joined per job, and (job number, finished future) at a job's end."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[int, str | Future]] = asyncio.Queue()
@@ -137,15 +133,15 @@ async def _pieces(engine: LocalEngine, jobs: list[Job]) -> AsyncGenerator[tuple[
 
     futures: list[Future] = []
     try:
-        for index, job in enumerate(jobs):
-            futures.append(engine.submit(*job, partial(put, index)))
+        for index, job in enumerate(work.jobs):
+            futures.append(engine.submit(*job, partial(put, index), work))
             futures[-1].add_done_callback(partial(put, index))
-        unfinished = len(jobs)
+        unfinished = len(work.jobs)
         while unfinished:
             arrived = [await queue.get()]
             while not queue.empty():
                 arrived.append(queue.get_nowait())
-            for index in range(len(jobs)):
+            for index in range(len(work.jobs)):
                 pieces = [piece for i, piece in arrived if i == index]
                 if text := "".join(piece for piece in pieces if isinstance(piece, str)):
                     yield index, text

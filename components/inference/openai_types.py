@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from components.inference.api import GenerationConfig, Message
+from components.inference.intake import MAX_CHOICES, MAX_COMPLETIONS, MAX_MESSAGES, MAX_STOP_CHARACTERS
 
 NOT_IMPLEMENTED: dict[str, tuple[Any, ...]] = {
     "logprobs": (None, False),
@@ -31,7 +32,8 @@ WITHOUT_EFFECT = (
 )  # fmt: skip
 """Fields that do not change an answer."""
 
-MAX_CHOICES = 64
+STOP_AT_FIRST_FAULT = Field(fail_fast=True)
+"""For lists: a huge list of wrong items must not become a huge list of errors."""
 
 
 class Strict(BaseModel):
@@ -53,28 +55,46 @@ class TextPart(Strict):
     text: str
 
 
+class CalledFunction(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str
+    arguments: str | dict[str, Any] | None = None
+
+
+class ToolCall(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    id: str | None = None
+    function: CalledFunction
+
+
 class ChatMessage(BaseModel):
     """One message. Unknown fields are dropped: a client sends back whole messages of earlier answers."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | Annotated[list[TextPart], STOP_AT_FIRST_FAULT] | None = None
     reasoning_content: str | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: Annotated[list[ToolCall], STOP_AT_FIRST_FAULT] | None = None
 
     def for_template(self) -> Message:
         """Return the message for `Prompts`, which knows OpenAI's dialect as the formats of rows do."""
         return {"content": "", **self.model_dump(exclude_none=True)}
 
 
+Messages = Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
+Tools = Annotated[list[dict[str, Any]], STOP_AT_FIRST_FAULT]
+
+
 class Conversation(Strict):
     """The input of the chat template."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
-    tools: list[dict[str, Any]] | None = None
+    messages: Messages
+    tools: Tools | None = None
     chat_template_kwargs: TemplateSettings = TemplateSettings()
 
     def template_kwargs(self) -> dict[str, Any]:
@@ -92,7 +112,7 @@ class Generation(Strict):
     top_k: int | None = None
     repetition_penalty: float | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], STOP_AT_FIRST_FAULT] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -107,6 +127,13 @@ class Generation(Strict):
                 raise ValueError(f"{name} is not implemented by this server; leave it out")
         ignored = {*NOT_IMPLEMENTED, *WITHOUT_EFFECT} - set(cls.model_fields)
         return {name: value for name, value in request.items() if name not in ignored}
+
+    @field_validator("stop")
+    @classmethod
+    def limit_stop_words(cls, stop: str | list[str] | None) -> str | list[str] | None:
+        if sum(map(len, stop or [])) > MAX_STOP_CHARACTERS:
+            raise ValueError(f"stop words may have {MAX_STOP_CHARACTERS:,} characters together")
+        return stop
 
     def generation(self, choice: int = 0) -> GenerationConfig:
         """Return the settings of choice number `choice`; each choice has a seed of its own.
@@ -143,7 +170,12 @@ class ChatRequest(Conversation, Generation):
 class CompletionRequest(Generation):
     """POST /v1/completions"""
 
-    prompt: str | list[int] | list[str] | list[list[int]]
+    prompt: (
+        str
+        | Annotated[list[int], STOP_AT_FIRST_FAULT]
+        | Annotated[list[str], Field(max_length=MAX_COMPLETIONS, fail_fast=True)]
+        | Annotated[list[Annotated[list[int], STOP_AT_FIRST_FAULT]], Field(max_length=MAX_COMPLETIONS, fail_fast=True)]
+    )
 
 
 class TokenizeRequest(Strict):
@@ -151,8 +183,8 @@ class TokenizeRequest(Strict):
 
     model: str | None = None
     prompt: str | None = None
-    messages: list[ChatMessage] | None = None
-    tools: list[dict[str, Any]] | None = None
+    messages: Messages | None = None
+    tools: Tools | None = None
     chat_template_kwargs: TemplateSettings = TemplateSettings()
     add_generation_prompt: bool = True
 

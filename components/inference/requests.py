@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections import deque
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,10 +24,15 @@ With 16 clients and one long answer in 25, the slowest short answers wait half a
 clients a quarter; a queue of equal answers takes up to a fifth longer. 1 costs more there, 4 and 8 win less here.
 """
 
+MAX_BATCH_TOKENS = 8192
+"""Tokens, padding included, with which a batch of several requests begins: bounds the memory and time of a prefill."""
+ASIDE_AFTER_S, ASIDE_S = 0.2, 0.5
+"""How long a request waits for a place before it is answered aside, and how long that goes on at least."""
+
 
 @dataclass(eq=False)
 class Request:
-    """One request: the prompt, the tokens generated so far, and the future of its completion."""
+    """One request: the prompt, the tokens generated so far, the future of its completion, and who asked."""
 
     prompt: list[int]
     generation: GenerationConfig
@@ -34,8 +40,13 @@ class Request:
     sampler: Sampler | None
     eos: frozenset[int]
     future: Future
+    source: object
+    queued_at: float = field(default_factory=time.perf_counter)
     generated: list[int] = field(default_factory=list)
     finished: bool = False
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.generated)
 
     @property
     def remaining_tokens(self) -> int:
@@ -64,17 +75,17 @@ class Request:
             self.future.set_exception(error)
 
 
+RunAside = Callable[[list[Request]], None]
+
+
 class RequestQueue:
     """Requests that wait for a place in the batch. Any thread puts requests in; the engine's thread takes them out."""
 
     def __init__(self, max_batch_size: int):
         self.max_batch_size = max_batch_size
         self.closed = False
-        self._waiting: deque[Request] = deque()
+        self._waiting: list[Request] = []
         self._changed = threading.Condition()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
 
     def put(self, request: Request) -> None:
         with self._changed:
@@ -85,22 +96,63 @@ class RequestQueue:
 
     def next_batch(self, unfinished: list[Request]) -> list[Request]:
         """Return the unfinished and as many waiting requests as a batch holds; block while there is none of either."""
-        batch = list(unfinished)
         with self._changed:
-            while not (batch or self._waiting or self.closed):
+            while not (unfinished or self._waiting or self.closed):
                 self._changed.wait()
-            while self._waiting and len(batch) < self.max_batch_size:
-                batch.append(self._waiting.popleft())
-        return [request for request in batch if not request.future.cancelled()]
+            return self._take([request for request in unfinished if not request.future.cancelled()], self._waiting)
+
+    def unserved(self, active: list[Request]) -> list[Request]:
+        """Return the requests that have waited for ASIDE_AFTER_S while their source has no place among `active`."""
+        served, latest = {request.source for request in active}, time.perf_counter() - ASIDE_AFTER_S
+        with self._changed:
+            return self._take([], [r for r in self._waiting if r.queued_at < latest and r.source not in served])
+
+    def admissible(self, active: list[Request]) -> int:
+        """Return how many of the waiting requests a new batch with the `active` ones would take."""
+        free = self.max_batch_size - len(active)
+        return min(len(self._waiting), free) if free and _fits(active, 1) else 0
+
+    def _take(self, batch: list[Request], waiting: list[Request]) -> list[Request]:
+        """Move requests from `waiting` to the batch while there is room. Sources take turns: the first request of each,
+        then the second of each, …"""
+        places = Counter(request.source for request in batch)
+        turns: list[tuple[int, Request]] = []
+        for request in waiting:
+            if not request.future.cancelled():
+                turns.append((places[request.source], request))
+                places[request.source] += 1
+        for _, request in sorted(turns, key=lambda turn: turn[0]):
+            if len(batch) == self.max_batch_size or not _fits([*batch, request]):
+                break
+            batch.append(request)
+        taken = {id(request) for request in batch}
+        self._waiting = [r for r in self._waiting if id(r) not in taken and not r.future.cancelled()]
+        return batch
+
+    def put_back(self, unfinished: list[Request]) -> None:
+        """Let requests wait again, behind those that wait already."""
+        with self._changed:
+            self._waiting += unfinished
+            if self.closed:
+                self._cancel_all()
 
     def close(self) -> None:
         """Refuse further requests and cancel the waiting ones."""
         with self._changed:
             self.closed = True
-            for request in self._waiting:
-                request.future.cancel()
-            self._waiting.clear()
+            self._cancel_all()
             self._changed.notify()
+
+    def _cancel_all(self) -> None:
+        for request in self._waiting:
+            request.future.cancel()
+        self._waiting.clear()
+
+
+def _fits(batch: list[Request], more: int = 0) -> bool:
+    """Return whether a batch, with `more` requests of no greater length, may be begun; a single request always may."""
+    count = len(batch) + more
+    return count == 1 or count * max(map(len, batch)) <= MAX_BATCH_TOKENS
 
 
 class BatchSampler(LogitsProcessor):
@@ -121,25 +173,40 @@ class AfterEachStep(StoppingCriteria):
 
     The call ends when all requests are finished, or when a new batch with waiting requests pays: the time they have
     lost waiting for free places has reached REBATCH_RATIO times the time it takes to prefill the unfinished again.
+
+    Until then, requests of a source that has no place are answered aside: `run_aside` generates for them within the
+    step, and takes at most half of the time. The batch that runs aside has no `run_aside`, and ends after ASIDE_S.
     """
 
-    def __init__(self, batch: list[Request], waiting: RequestQueue):
-        self.batch, self.waiting = batch, waiting
-        self.last_step = time.perf_counter()
-        self.prefill_s = 0.0
+    def __init__(self, batch: list[Request], waiting: RequestQueue, run_aside: RunAside | None = None):
+        self.batch, self.waiting, self.run_aside = batch, waiting, run_aside
+        self.started = self.last_step = self.aside_ended = time.perf_counter()
+        self.prefill_s = self.aside_s = 0.0
         self.lost_s = 0.0  # summed over the waiting requests
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002
         for request, token in zip(self.batch, input_ids[:, -1].tolist(), strict=True):
             if not request.finished:
                 request.push(token)
-        active = sum(not request.finished for request in self.batch)
-        stop = active == 0 or self.waiting.closed or self._new_batch_pays(active)
+        active = [request for request in self.batch if not request.finished]
+        stop = not active or self.waiting.closed or self._new_batch_pays(active)
+        if not stop and self.run_aside:
+            self._serve_aside(active, self.run_aside)
         return torch.full((len(self.batch),), stop, device=input_ids.device)
 
-    def _new_batch_pays(self, active: int) -> bool:
+    def _new_batch_pays(self, active: list[Request]) -> bool:
         now = time.perf_counter()
         step_s, self.last_step = now - self.last_step, now
         self.prefill_s = self.prefill_s or step_s
-        self.lost_s += step_s * min(len(self.waiting), self.waiting.max_batch_size - active)
-        return self.lost_s > REBATCH_RATIO * active * self.prefill_s
+        if not self.run_aside:
+            return now - self.started > max(ASIDE_S, REBATCH_RATIO * self.prefill_s)
+        self.lost_s += step_s * self.waiting.admissible(active)
+        return self.lost_s > REBATCH_RATIO * len(active) * self.prefill_s
+
+    def _serve_aside(self, active: list[Request], run_aside: RunAside) -> None:
+        begun = self.last_step
+        if begun - self.aside_ended < self.aside_s or not (batch := self.waiting.unserved(active)):
+            return
+        run_aside(batch)
+        self.last_step = self.aside_ended = time.perf_counter()
+        self.aside_s = self.aside_ended - begun

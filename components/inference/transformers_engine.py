@@ -3,7 +3,8 @@
 One worker thread takes up to `max_batch_size` requests, pads them on the left, and runs `generate` once. A stopping
 criterion sees every new token of every request: it streams tokens, finishes requests one by one, and ends the call
 when enough work waits for the free places. Unfinished requests go on in the next batch from all their tokens (what
-vLLM calls preemption by recomputation). So every architecture that `generate` knows is batched continuously.
+vLLM calls preemption by recomputation). So every architecture that `generate` knows is batched continuously. A client
+that would wait long for a place is answered between two steps of the batch.
 """
 
 import os
@@ -18,7 +19,7 @@ from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from components.inference.api import GenerationConfig, Message, OnText, Prompts, RequestError
 from components.inference.detokenize import TextStream
-from components.inference.requests import AfterEachStep, BatchSampler, Request, RequestQueue
+from components.inference.requests import AfterEachStep, BatchSampler, Request, RequestQueue, RunAside
 from components.inference.sampling import Sampler
 
 SINGLE_THREAD_MAX_PARAMS = 50_000_000
@@ -89,12 +90,18 @@ class TransformersEngine:
         stop_words = list(dict.fromkeys((*self.defaults.stop_words, *generation.stop_words)))
         return replace(settings, max_new_tokens=min(settings.max_new_tokens or room, room), stop_words=stop_words)
 
-    def submit(self, prompt_ids: list[int], generation: GenerationConfig, on_text: OnText | None = None) -> Future:
+    def submit(
+        self,
+        prompt_ids: list[int],
+        generation: GenerationConfig,
+        on_text: OnText | None = None,
+        source: object | None = None,
+    ) -> Future:
         generation = self.resolve(prompt_ids, generation)
         stream = TextStream(self._decode, generation.stop_words, on_text)
         is_greedy = not generation.temperature and generation.repetition_penalty == 1
         sampler = None if is_greedy else Sampler(generation, self.model.device)
-        request = Request(list(prompt_ids), generation, stream, sampler, self.eos, Future())
+        request = Request(prompt_ids, generation, stream, sampler, self.eos, Future(), source or object())
         self._queue.put(request)
         return request.future
 
@@ -113,17 +120,23 @@ class TransformersEngine:
             torch.set_num_threads(1)
         unfinished: list[Request] = []
         while not self._queue.closed:
-            batch = self._queue.next_batch(unfinished)
-            try:
-                self._generate(batch)
-            except Exception as error:  # an error belongs to the requests of this batch; the engine goes on
-                for request in batch:
-                    request.fail(error)
-            unfinished = [request for request in batch if not request.finished]
+            unfinished = self._advance(self._queue.next_batch(unfinished), self._advance_aside)
         for request in unfinished:
             request.future.cancel()
 
-    def _generate(self, batch: list[Request]) -> None:
+    def _advance_aside(self, batch: list[Request]) -> None:
+        self._queue.put_back(self._advance(batch))
+
+    def _advance(self, batch: list[Request], run_aside: RunAside | None = None) -> list[Request]:
+        """Generate for a batch and return its unfinished requests. An error belongs to the requests of the batch."""
+        try:
+            self._generate(batch, AfterEachStep(batch, self._queue, run_aside))
+        except Exception as error:
+            for request in batch:
+                request.fail(error)
+        return [request for request in batch if not request.finished]
+
+    def _generate(self, batch: list[Request], after_each_step: AfterEachStep) -> None:
         """Run `generate` on the tokens of a batch until AfterEachStep ends the call."""
         ids = [request.prompt + request.generated for request in batch]
         width = max(map(len, ids), default=0)
@@ -137,7 +150,7 @@ class TransformersEngine:
             input_ids=input_ids.to(self.model.device),
             attention_mask=mask.to(self.model.device),
             logits_processor=LogitsProcessorList([BatchSampler(batch, padding)] if any_sampled else []),
-            stopping_criteria=StoppingCriteriaList([AfterEachStep(batch, self._queue)]),
+            stopping_criteria=StoppingCriteriaList([after_each_step]),
             max_new_tokens=max(request.remaining_tokens for request in batch),
         )
 

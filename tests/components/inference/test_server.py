@@ -12,9 +12,11 @@ import pytest
 
 from components.errors import ConfigError
 from components.inference import GenerationConfig, bind, serving
-from components.inference.guard import MAX_BODY_BYTES
+from components.inference.intake import MAX_STOP_CHARACTERS, max_body_bytes
 from tests.components.inference.local import local_engine, user
 
+CONTEXT = 1024  # tokens, of the tiny model
+BODY_LIMIT = max_body_bytes(CONTEXT)
 CHAT: dict[str, Any] = {"messages": user("What is your name?"), "max_tokens": 20, "temperature": 0}
 
 
@@ -154,7 +156,7 @@ def test_models_health_and_tokenize(engine: Any, client: Any, url: str) -> None:
         ({"temperature": -1}, 400, "temperature must be between 0 and 100"),
         ({"top_p": 0}, 400, "top_p must be above 0"),
         ({"messages": []}, 400, "messages: List should have at least 1 item"),
-        ({"messages": "hello"}, 400, "messages: Input should be a valid list"),
+        ({"messages": "hello"}, 400, "messages: Input should be a valid array"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, 400, "messages.0.role: Input should be 'system'"),
         (
             {"messages": user([{"type": "image_url", "image_url": {}}])},
@@ -165,6 +167,10 @@ def test_models_health_and_tokenize(engine: Any, client: Any, url: str) -> None:
         ({"logprobs": True}, 400, "logprobs is not implemented"),
         ({"response_format": {"type": "json_object"}}, 400, "response_format is not implemented"),
         ({"tool_choice": "required"}, 400, "tool_choice: Input should be 'auto' or 'none'"),
+        ({"messages": user("long " * 20_000)}, 400, "100,015 characters and the model's context is 1024 tokens"),
+        ({"messages": user("x") * 5000}, 400, "messages: List should have at most 4096 items"),
+        ({"stop": ["x" * MAX_STOP_CHARACTERS, "y"]}, 400, "stop words may have 4,096 characters together"),
+        ({"tools": [{"x": "long " * 20_000}]}, 400, "the model's context is 1024 tokens"),
         ({"n": 1000}, 400, "n: Input should be less than or equal to 64"),
         ({"stop": [""]}, 400, "stop_words must not hold an empty string"),
         ({"temprature": 1}, 400, "temprature: this server does not know this field"),
@@ -185,15 +191,15 @@ def test_a_bad_request_is_told_what_is_wrong(url: str, change: dict[str, Any], s
     ("request_", "status", "message"),
     [
         (("POST", "/v1/chat/completions", b'{"messages": ['), 400, "the body is not JSON"),
-        (("POST", "/v1/chat/completions", b"[1]"), 400, "valid dictionary"),
-        (("POST", "/v1/chat/completions", b""), 400, "required"),
+        (("POST", "/v1/chat/completions", b"[1]"), 400, "should be an object"),
+        (("POST", "/v1/chat/completions", b""), 400, "the body is not JSON: EOF"),
         (("POST", "/v1/completions", b'{"prompt": []}'), 400, "the prompt is empty"),
         (("POST", "/v1/completions", b'{"prompt": [999999]}'), 400, "outside the vocabulary"),
-        (("POST", "/tokenize", b'{"prompt": "a", "messages": []}'), 400, "either prompt or messages"),
+        (("POST", "/tokenize", b'{"prompt": "a", "messages": [{"role": "user"}]}'), 400, "either prompt or messages"),
         (("GET", "/v1/nothing", b""), 404, "there is nothing at GET /v1/nothing"),
         (("GET", "/v1/models/gpt-9", b""), 404, "the model 'gpt-9' does not exist"),
         (("GET", "/v1/chat/completions", b""), 405, "does not take GET"),
-        (("POST", "/v1/chat/completions", b" " * (MAX_BODY_BYTES + 1)), 413, "larger than"),
+        (("POST", "/v1/chat/completions", b" " * (BODY_LIMIT + 1)), 413, "larger than"),
     ],
     ids=lambda value: f"{value[1]} {value[2][:12]!r}" if isinstance(value, tuple) else None,
 )
@@ -205,10 +211,57 @@ def test_every_error_has_openais_shape(url: str, request_: tuple, status: int, m
     assert message in answer.json()["error"]["message"]
 
 
+CALL = {"function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        *(
+            (json.dumps({"messages": [*user("x"), {"role": "assistant", "tool_calls": calls}]}), "tool_calls")
+            for calls in ("f", [1], [{}], [{"function": "f"}], [{"function": {"name": 1}}], [{"function": {}}])
+        ),
+        *(
+            (json.dumps({"messages": [*user("x"), {"role": "assistant", "tool_calls": [CALL | change]}]}), "tool_calls")
+            for change in ({"id": 7}, {"function": {"name": "f", "arguments": 7}}, {"function": None})
+        ),
+        (json.dumps(CHAT | {"tools": ["f"]}), "tools.0: Input should be"),
+        ('{"messages": ' + "[" * 100_000, "nested too deeply at line 1"),
+        (json.dumps(CHAT)[:-1] + ', "tools": [{"x": ' + "[" * 400 + "]" * 400 + "}]}", "nested too deeply at line 1"),
+        ('{"messages": [{"role": "user", "content": "a \\ud83d b"}]}', "half of a surrogate pair"),
+        ('{"messages": [{"role": "user", "content": "a \\udc00 b"}]}', "half of a surrogate pair"),
+        ('{"messages": [{"role": "user", "content": "x"}], "tools": [{"\\ud83d": 1}]}', "half of a surrogate pair"),
+        ('{"model": "\\ud83d", "messages": [{"role": "user", "content": "x"}]}', "half of a surrogate pair"),
+        ('{"prompt": [' + "1.5," * 100_000 + "1]}", "prompt"),
+        ('{"prompt": [' + "[1]," * 100_000 + "[1]]}", "prompt"),
+        (json.dumps({"prompt": ["a"] * 100, "n": 2}), "one request may have 128 answers"),
+        (json.dumps({"prompt": "a" * 100_000}), "100,000 characters"),
+        (json.dumps({"prompt": "a", "top_k": 1e300}), "top_k"),
+    ],
+)
+def test_a_malformed_request_is_refused_and_its_connection_lives_on(url: str, body: str, message: str) -> None:
+    path = "completions" if body.startswith('{"prompt') else "chat/completions"
+    with httpx.Client(headers={"Content-Type": "application/json"}, trust_env=False) as http:
+        first = http.get(f"{url}/models").extensions["network_stream"].get_extra_info("client_addr")
+        answer = http.post(f"{url}/{path}", content=body)
+        assert answer.status_code == 400, answer.text
+        assert message in answer.json()["error"]["message"]
+        again = http.get(f"{url}/models")
+        assert again.status_code == 200
+        assert again.extensions["network_stream"].get_extra_info("client_addr") == first
+
+
+def test_only_bodies_that_say_that_they_are_json_are_read(url: str) -> None:
+    """A web page may send other types to another origin without asking first."""
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", ""):
+        answer = httpx.post(f"{url}/chat/completions", content=json.dumps(CHAT), headers={"Content-Type": content_type})
+        assert (answer.status_code, "application/json" in answer.json()["error"]["message"]) == (415, True)
+
+
 def test_a_long_body_without_a_length_is_refused_too(url: str) -> None:
     def chunks() -> Any:
-        for _ in range(MAX_BODY_BYTES // 2**20 + 1):
-            yield b" " * 2**20
+        for _ in range(BODY_LIMIT // 2**16 + 1):
+            yield b" " * 2**16
 
     answer = httpx.post(f"{url}/chat/completions", content=chunks(), headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
@@ -254,10 +307,20 @@ def test_with_a_key(engine: Any) -> None:
 
 def test_without_a_key_a_foreign_host_name_is_refused(url: str) -> None:
     port = url.split(":")[2].removesuffix("/v1")
-    for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost"):
+    for host in (f"127.0.0.1:{port}", f"LocalHost:{port}", "localhost", "[::1]:80", "127.0.0.2"):
         assert httpx.get(f"{url}/models", headers={"Host": host}).status_code == 200
-    answer = httpx.get(f"{url}/models", headers={"Host": f"rebound.example:{port}"})
-    assert (answer.status_code, answer.json()["error"]["type"]) == (403, "invalid_request_error")
+    for host in (f"rebound.example:{port}", "localhost:evil.example", "localhost.evil.example", "[::1", "::1", ""):
+        answer = httpx.get(f"{url}/models", headers={"Host": host})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (403, "invalid_request_error")
+
+
+def test_a_blank_key_is_no_key(engine: Any) -> None:
+    for blank in ("", "  ", "\n"):
+        with pytest.raises(ConfigError, match="MARTLET_API_KEY"):
+            bind("0.0.0.0", 0, api_key=blank)
+    with serving(engine, ["lively"], api_key=" ") as url:
+        assert httpx.get(f"{url}/models").status_code == 200
+        assert httpx.get(f"{url}/models", headers={"Host": "rebound.example"}).status_code == 403
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -280,6 +343,54 @@ def test_a_client_that_goes_away_frees_its_place(lively_model: Path, stream: boo
         whole = time.perf_counter()
         direct(engine, "What is your name?", max_new_tokens=1000, stop_words=["\n\n\n\n"])
         assert waited < (time.perf_counter() - whole) / 3  # the only place was free long before the answer's end
+    engine.close()
+
+
+class CountingEngine:
+    """The built-in engine, with the number of conversations that it has rendered."""
+
+    def __init__(self, engine: Any):
+        self.engine, self.rendered = engine, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def encode_chat(self, *words: Any, **settings: Any) -> list[int]:
+        self.rendered += 1
+        time.sleep(0.3)
+        return self.engine.encode_chat(*words, **settings)
+
+
+def test_requests_are_prepared_off_the_loop_and_not_for_a_client_that_is_gone(engine: Any) -> None:
+    counting: Any = CountingEngine(engine)
+
+    async def leave(url: str) -> None:
+        async with httpx.AsyncClient() as http:
+            asking = [asyncio.create_task(http.post(f"{url}/chat/completions", json=CHAT)) for _ in range(20)]
+            while not counting.rendered:
+                await asyncio.sleep(0.01)
+            begun = counting.rendered
+            assert (await http.get(f"{url.removesuffix('/v1')}/health")).status_code == 200
+            assert counting.rendered <= begun + 2  # so health was answered while the threads were at work
+            for task in asking:
+                task.cancel()
+
+    with serving(counting, ["lively"]) as url:
+        asyncio.run(leave(url))
+        httpx.post(f"{url}/chat/completions", json=CHAT, timeout=60)
+    assert counting.rendered < 10
+
+
+def test_one_request_with_many_answers_does_not_make_others_wait(lively_model: Path) -> None:
+    engine = local_engine(lively_model, max_batch_size=2)
+    many = {"prompt": ["You are"] * 6, "max_tokens": 150, "temperature": 0}
+    with serving(engine, ["lively"]) as url, ThreadPoolExecutor(1) as pool:
+        huge = pool.submit(httpx.post, f"{url}/completions", json=many, timeout=120)
+        time.sleep(0.3)
+        assert httpx.post(f"{url}/chat/completions", json=CHAT | {"max_tokens": 5}, timeout=120).status_code == 200
+        assert not huge.done()
+        texts = [choice["text"] for choice in huge.result().json()["choices"]]
+        assert len(set(texts)) == 1 and len(texts) == 6  # an answer that gave up its place went on as it was
     engine.close()
 
 

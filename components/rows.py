@@ -10,9 +10,9 @@ A row is a dict with TRL's names, of one of these shapes:
 
 Optional columns: `tools`, `images`, `videos`, `audios` (lists), `objects`, `chat_template_kwargs` (objects), `channel`
 (text), and `extra`, an object with the columns that a reward may read. A message has `role` and `content` (texts; ""
-for none), and optionally `reasoning_content`, `tool_calls` (OpenAI's, the `arguments` an object), `name`,
-`tool_call_id` (texts) and `loss_scale` (a number: the weight of an assistant's turn in the loss; 0 is not learned). A
-null value is the same as an absent one.
+for none), and optionally `reasoning_content`, `name`, `tool_call_id` (texts), `tool_calls` (OpenAI's; the `arguments`
+an object, or the JSON of one as the raw row spells it) and `loss_scale` (a number: the weight of an assistant's turn in
+the loss; 0 is not learned). A null value is the same as an absent one.
 """
 
 from collections.abc import Generator, Iterator, Sequence

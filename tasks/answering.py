@@ -84,8 +84,6 @@ def questions(params: Params) -> list[Row]:
     Raises:
         DataGateError: a row is in no known format, has media, or has no messages.
     """
-    import orjson
-
     from components import data
 
     settings = params.data.model_copy(update={"dataset_shuffle": False, "split_dataset_ratio": 0.0})
@@ -95,7 +93,7 @@ def questions(params: Params) -> list[Row]:
     rows: list[Row] = []
     for source, number, raw in collection.tables["train"]:
         try:
-            row = data.to_row(orjson.loads(raw))
+            row = data.read_row(raw)
         except ValueError as error:
             raise DataGateError(f"{data.row_location(source, number)}: {error}") from error
         messages = row.get("messages") or row.get("prompt")

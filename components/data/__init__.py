@@ -11,7 +11,7 @@
 
 from components.data.collect import RowTables, collect_questions, collect_rows, read_questions, write_questions
 from components.data.expectations import check_expectations
-from components.data.formats import to_row
+from components.data.formats import read_row
 from components.data.gate import Verdict, run_gate
 from components.data.report import write_report
 from components.data.resolve import resolve
@@ -37,11 +37,11 @@ __all__ = [
     "collect_rows",
     "inputs_sha256",
     "read_questions",
+    "read_row",
     "recorded_commits",
     "resolve",
     "row_location",
     "run_gate",
-    "to_row",
     "write_questions",
     "write_raw_rows",
     "write_report",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.data.checks import Batch
-from components.data.formats import to_row
+from components.data.formats import read_row
 from components.rows import Row, read_batches, to_arrow
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _read(raws: list[str]) -> tuple[list[Row], dict[int, str]]:
     unreadable: dict[int, str] = {}
     for i, raw in enumerate(raws):
         try:
-            rows.append(to_row(orjson.loads(raw)))
+            rows.append(read_row(raw))
         except orjson.JSONDecodeError as error:
             rows.append({})
             unreadable[i] = LONE_SURROGATE if "surrogate" in str(error) else f"not JSON as the standard has it: {error}"

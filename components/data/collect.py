@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.data import Data
-from components.data.formats import to_row
+from components.data.formats import read_row
 from components.data.load import Loader
 from components.data.mixing import interleaved, shuffled, split
 from components.data.row_store import StoredRows
@@ -145,7 +145,7 @@ def _question(raw: str, where: str) -> bytes:
     import orjson
 
     try:
-        row = to_row(orjson.loads(raw))
+        row = read_row(raw)
     except ValueError as error:
         raise DataGateError(f"{where}: {error}") from error
     messages = row.get("messages") or row.get("prompt", [])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from components.data.checks import ALL
+from components.data.exact_json import dumps, loads
 from components.data.secrets import mask_secrets
 from components.data.sources import row_location
 
@@ -122,7 +123,7 @@ def _quote(raw: str, excerpt: str) -> tuple[str, str]:
     import orjson
 
     with suppress(ValueError):  # a row that is no JSON is quoted as it stands
-        raw = orjson.dumps(orjson.loads(raw)).decode()
+        raw = dumps(loads(raw)).decode()
     text, excerpt = mask_secrets(raw), mask_secrets(orjson.dumps(excerpt).decode()[1:-1])
     excerpt = excerpt if excerpt in text else ""
     start = max(0, text.find(excerpt) - QUOTE_CHARS // 2) if excerpt else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.data import Data
 from components.data import catalogue
+from components.data.exact_json import dumps, exact
 from components.data.hub_files import HubFiles, locate_files
 from components.data.placeholders import filler
 from components.data.readers import read
@@ -67,18 +68,17 @@ class RowPreparer:
             ConfigError: a placeholder without a value.
             DataGateError: a row that is not as the built-in dataset's are.
         """
-        import orjson
-
+        if text and (entry or self.columns or b"{{" in text):
+            row = exact(row, text)
         try:
             prepared = self._converted(row, entry) if entry or self.columns else row
         except ValueError as error:
             raise DataGateError(f"{row_location(name, number)}: {error}") from error
         if prepared is None:
             return None
-        raw = text if text and prepared is row else orjson.dumps(prepared, default=_plain)
+        raw = text if text and prepared is row else dumps(prepared)
         if b"{{" in raw:
-            unescaped = orjson.dumps(prepared, default=_plain).decode()
-            raw = self.fill(unescaped, row_location(name, number)).encode()
+            raw = self.fill(dumps(prepared).decode(), row_location(name, number)).encode()
         return raw
 
     def _converted(self, row: Raw, entry: "Entry | None") -> Raw | None:
@@ -184,15 +184,3 @@ def _clash(row: Raw, columns: Mapping[str, str]) -> tuple[str, str, str] | None:
             return columns_by_name[name], key, name
         columns_by_name[name] = key
     return None
-
-
-def _plain(value: Any) -> str:
-    """Return the text of a value that JSON has no type for: bytes as UTF-8 or else base64, others by `str`."""
-    if not isinstance(value, bytes):
-        return str(value)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        from base64 import b64encode
-
-        return b64encode(value).decode()

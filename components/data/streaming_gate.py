@@ -14,7 +14,7 @@ from components.config.groups.validation import Validation
 from components.data.check_list import is_active, row_checks
 from components.data.checks import ALL, Batch, Context
 from components.data.checks.special import special_tokens
-from components.data.formats import to_row
+from components.data.formats import read_row
 from components.data.sources import row_location
 from components.data.stream import RawRow
 from components.errors import DataGateError
@@ -123,14 +123,12 @@ class StreamingGate:
 
 
 def _read(rows: Sequence[RawRow], counts: GateCounts) -> list[tuple[RawRow, Row]]:
-    import orjson
-
     readable: list[tuple[RawRow, Row]] = []
     for row in rows:
         try:
             if row.fault:
                 raise ValueError(row.fault)
-            readable.append((row, to_row(orjson.loads(row.raw))))
+            readable.append((row, read_row(row.raw)))
         except ValueError as error:
             counts.leave_out("schema", row, str(error))
     return readable

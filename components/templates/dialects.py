@@ -1,5 +1,6 @@
 """The dialects in which chat templates take messages, learned by rendering a probe in each."""
 
+import json
 from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ class Dialect(NamedTuple):
 
     Attributes:
         parts: contents become lists of parts, as vision templates demand.
-        arguments_as_text: a call's arguments become JSON text.
+        arguments_as_text: a call's arguments are JSON, not an object.
         numbered_ids: calls and results get ids of nine digits, as Mistral's templates demand.
     """
 
@@ -31,26 +32,37 @@ class Dialect(NamedTuple):
     arguments_as_text: bool = False
     numbered_ids: bool = False
 
+    def with_arguments(self, messages: list[Message]) -> list[Message]:
+        """Return the messages with the arguments of each call as the template takes them: an object, or JSON, which
+        stays as it is spelled where the messages have it."""
+        return [
+            {**m, "tool_calls": [self._with_arguments(call) for call in m["tool_calls"]]} if "tool_calls" in m else m
+            for m in messages
+        ]
+
+    def _with_arguments(self, call: dict[str, Any]) -> dict[str, Any]:
+        import orjson
+
+        arguments = call["function"]["arguments"]
+        if isinstance(arguments, str) and not self.arguments_as_text:
+            arguments = json.loads(arguments)  # orjson would make floats of long integers
+        elif self.arguments_as_text and not isinstance(arguments, str):
+            arguments = orjson.dumps(arguments).decode()
+        return {**call, "function": {**call["function"], "arguments": arguments}}
+
     def __call__(self, messages: list[Message]) -> list[Message]:
-        """Return the messages in this dialect."""
+        """Return messages, their calls `with_arguments`, in this dialect."""
         return list(self._translated(messages)) if any(self) else messages
 
     def _translated(self, messages: list[Message]) -> Iterator[Message]:
-        import orjson
-
         calls_so_far = results_so_far = 0
         for original in messages:
             message = dict(original)
             if self.parts:
                 message["content"] = [{"type": "text", "text": message["content"]}] if message["content"] else []
-            if calls := message.get("tool_calls"):
-                message["tool_calls"] = calls = [{**call, "function": dict(call["function"])} for call in calls]
-                for call in calls:
-                    function = call["function"]
-                    if self.arguments_as_text and not isinstance(function["arguments"], str):
-                        function["arguments"] = orjson.dumps(function["arguments"]).decode()
-                    if self.numbered_ids:
-                        call["id"], calls_so_far = f"{calls_so_far:09d}", calls_so_far + 1
+            if self.numbered_ids and (calls := message.get("tool_calls")):
+                ids = range(calls_so_far, calls_so_far := calls_so_far + len(calls))
+                message["tool_calls"] = [{**call, "id": f"{n:09d}"} for n, call in zip(ids, calls, strict=True)]
             if self.numbered_ids and message["role"] == "tool":
                 message["tool_call_id"], results_so_far = f"{results_so_far:09d}", results_so_far + 1
             yield message
@@ -82,6 +94,6 @@ def call_dialect(renderer: Renderer, contents: Dialect, **variables: Any) -> Dia
 def _render(renderer: Renderer, dialect: Dialect, messages: list[Message], **variables: Any) -> str:
     """Return the text of the messages in a dialect, or "" if the template raises."""
     try:
-        return renderer(dialect(messages), **variables)
+        return renderer(dialect(dialect.with_arguments(messages)), **variables)
     except Exception:  # a template raises what its author likes
         return ""

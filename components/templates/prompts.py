@@ -53,7 +53,9 @@ class Prompts:
         if not (plain := are_plain(messages)):
             messages = [{k: v for k, v in m.items() if k != "loss_scale" and v is not None} for m in messages]
             has_calls = any("tool_calls" in message for message in messages)
-        return Bound(messages, self.bindings.bind(row, has_calls), plain)
+        template = self.bindings.bind(row, has_calls)
+        messages = template.dialect.with_arguments(messages) if has_calls else messages
+        return Bound(messages, template, plain)
 
     def with_system(self, messages: list[Message]) -> list[Message]:
         """Return the messages, with the system prompt before them if they bring none."""

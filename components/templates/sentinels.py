@@ -99,10 +99,13 @@ class SentinelMessage:
     def _enclose_call(self, call: dict[str, Any]) -> dict[str, Any]:
         function = dict(call["function"])
         function["name"] = self._enclose("call", function["name"])
-        if isinstance(function.get("arguments"), dict):
+        arguments = function["arguments"]
+        if isinstance(arguments, str):
+            function["arguments"] = self._enclose("call", arguments)
+        else:
             function["arguments"] = {
                 key: self._enclose("call", value) if isinstance(value, str) else value
-                for key, value in function["arguments"].items()
+                for key, value in arguments.items()
             }
         return {**call, "function": function}
 
@@ -111,6 +114,8 @@ def with_last_text(message: Message) -> Message:
     """Return the message with a text as the last argument of its last call, added where there is none."""
     *calls, last = message["tool_calls"]
     arguments = last["function"]["arguments"]
+    if isinstance(arguments, str):
+        return message
     value = list(arguments.values())[-1] if arguments else ""
     if isinstance(value, str) and value.strip():
         return message

@@ -58,7 +58,6 @@ def difference(params: Params, before: str, after: str, workspace: Path) -> Diff
 
 def _rows_of(params: Params, spec: str, workspace: Path) -> list[tuple[int, bytes, Row]]:
     """Return the rows of a dataset as (number, digest, canonical row)."""
-    import orjson
 
     rows: list[tuple[int, bytes, Row]] = []
     params = params.model_copy(update={"data": params.data.model_copy(update={"dataset": [spec], "val_dataset": []})})
@@ -67,7 +66,7 @@ def _rows_of(params: Params, spec: str, workspace: Path) -> list[tuple[int, byte
         for batch in read_batches(paths.raw / "train.parquet"):
             for number, raw in zip(batch.column("row").to_pylist(), batch.column("raw").to_pylist(), strict=True):
                 try:
-                    row = data.to_row(orjson.loads(raw))
+                    row = data.read_row(raw)
                 except ValueError:  # a row that no format reads is compared as it stands
                     row = {"text": raw}
                 rows.append((number, _digest(row), row))

@@ -84,10 +84,9 @@ def _looked(paths: Paths, encoder: Callable[[ShapeName], templates.Encoder]) -> 
 
 def _canonical(raw: str) -> Row | str:
     """Return the canonical row, or why no format can read it."""
-    import orjson
 
     try:
-        return data.to_row(orjson.loads(raw))
+        return data.read_row(raw)
     except ValueError as error:
         return str(error)
 

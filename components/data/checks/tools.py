@@ -1,5 +1,6 @@
 """Each call of a tool names one that the row declares, and gives it what its JSON schema requires."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,7 @@ def _problem(call: dict[str, Any], declared: dict[str, Any]) -> str:
     name, arguments = call.get("name"), call.get("arguments", {})
     if name not in declared:
         return f"calls the tool '{name}', which is not declared ({', '.join(declared) or 'none'} are)"
+    arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
     if not isinstance(arguments, dict):
         return f"the arguments of '{name}' are no object but {type(arguments).__name__}"
     schema = declared[name].get("parameters")

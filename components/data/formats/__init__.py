@@ -10,11 +10,12 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from components import rows
+from components.data.exact_json import loads
 from components.data.formats._columns import Columns
 from components.data.normalize import CARRIED, carry, describe, key_list
 from components.plugins import Kind
 
-__all__ = ["FORMATS", "Format", "to_row"]
+__all__ = ["FORMATS", "Format", "read_row", "to_row"]
 
 _ANSWERLESS = ("prompt", "text")
 
@@ -55,6 +56,15 @@ class _Reading(NamedTuple):
 def formats() -> dict[str, Format]:
     """Return every format by name."""
     return {name: FORMATS.load(name) for name in FORMATS.names()}
+
+
+def read_row(raw: str | bytes) -> rows.Row:
+    """Return the canonical row of a raw row's JSON.
+
+    Raises:
+        ValueError: as `to_row`; (orjson.JSONDecodeError) the text is not JSON.
+    """
+    return to_row(loads(raw))
 
 
 def to_row(raw: dict[str, Any]) -> rows.Row:

@@ -1,13 +1,11 @@
 """Tool calls and tool declarations, converted to OpenAI's shape."""
 
-import json
-import re
 from typing import Any
 
-from components.data.normalize.values import describe, from_json, key_list, writable
+from components.data.exact_json import loads
+from components.data.normalize.values import describe, from_json, integer, json_of, key_list, writable
 
 Call = dict[str, Any]
-_LONG_NUMBER = re.compile(r"\d{19}")
 _LITERAL = ("default", "const")
 """Keys of a JSON schema whose null is a value; elsewhere it is what Arrow fills a table of structs with."""
 
@@ -15,28 +13,39 @@ _LITERAL = ("default", "const")
 def call(name: Any, arguments: Any, where: str, identity: Any = None) -> Call:
     """Return one tool call in OpenAI's shape; its arguments may be an object, JSON, or absent.
 
-    Raises:
-        ValueError: no name, or arguments that are no object.
-    """
-    import orjson
+    Arguments that are JSON stay the text that they are, for templates that take a text; an object with an integer
+    beyond 64 bits becomes such a text.
 
+    Raises:
+        ValueError: no name, arguments that are no object, or a fraction that a float does not hold.
+    """
     if not isinstance(name, str) or not name:
         raise ValueError(f"{where} holds a tool call without a name ({describe(name)})")
     what = f"the call of '{key_list([name])}' in {where}"
-    if isinstance(arguments, str):
-        raw = arguments
-        try:
-            arguments = orjson.loads(arguments.strip() or "{}")
-            if _LONG_NUMBER.search(raw):  # orjson makes a float of an integer over 64 bits
-                arguments = json.loads(raw)
-        except ValueError as error:
-            raise ValueError(f"the arguments of {what} are not JSON ({error}): {describe(arguments)}") from None
+    text = arguments if isinstance(arguments, str) else None
+    try:
+        arguments = arguments if text is None else loads(text.strip() or "{}")
+    except ValueError as error:
+        raise ValueError(f"the arguments of {what} are not JSON ({error}): {describe(text)}") from None
     arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict):
         raise ValueError(f"the arguments of {what} must be an object, not {describe(arguments)}")
     identity = {} if identity is None else {"id": identity}
-    result = {**identity, "type": "function", "function": {"name": name, "arguments": arguments}}
-    return writable(result, what)
+    function = {"name": name, "arguments": _kept(arguments, text, what)}
+    return writable({**identity, "type": "function", "function": function}, what)
+
+
+def _kept(arguments: dict[str, Any], text: str | None, what: str) -> dict[str, Any] | str:
+    """Return a call's arguments as its row has them; those of an object with an integer beyond 64 bits as JSON."""
+    if not arguments:
+        return {}
+    if text is not None:
+        json_of(arguments, what, integer)
+        return text
+    try:
+        return writable(arguments, what)
+    except ValueError:
+        return json_of(arguments, what, integer)
 
 
 def calls(value: Any, where: str) -> list[Call]:

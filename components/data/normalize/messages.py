@@ -5,7 +5,7 @@ from typing import Any
 from components import rows
 from components.data.normalize.calls import calls
 from components.data.normalize.parts import Content, content_of
-from components.data.normalize.values import describe, from_json, key_list, text, writable
+from components.data.normalize.values import describe, from_json, json_of, key_list, literal, text
 
 Media = dict[str, list[Any]]
 _CALL = "call"
@@ -63,7 +63,7 @@ def _add(messages: list[rows.Message], raw: Any, where: str, media: Media) -> No
         _join(messages, _message("assistant", Content("", "", calls(content, where), []), raw, where))
         return
     if role == "tool" and not _is_content(content):
-        content = _json(content, where)
+        content = json_of(content, f"the content of {where}", literal)
     parts = Content("", "", [], []) if content is None else content_of(content, where, media)
     message = _message(role, parts, raw, where)
     if content is None and message.keys() <= {"role", "content", "name", "loss_scale"}:
@@ -139,9 +139,3 @@ def _is_content(value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and all(isinstance(part, dict) and "type" in part for part in value)
     return value is None or isinstance(value, str)
-
-
-def _json(value: Any, where: str) -> str:
-    import orjson
-
-    return orjson.dumps(writable(value, f"the content of {where}")).decode()

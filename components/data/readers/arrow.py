@@ -30,15 +30,33 @@ def rows(file: BinaryIO, faults: Faults) -> Iterator[tuple[int, dict[str, Any], 
 
 
 def numbered(schema: Any, batches: Iterable[Any], faults: Faults) -> Iterator[tuple[int, dict[str, Any], None]]:
-    """Yield the rows of record batches, numbered from 1."""
+    """Yield the rows of record batches, numbered from 1; a struct's fields that are null are left out.
+
+    All structs of a column have all its fields, so that a null mostly is what the row did not have.
+    """
     if len(set(schema.names)) < len(schema.names):
         faults.refuse(1, f"two columns have the same name: {', '.join(schema.names)}")
+    nested = [field.name for field in schema if _has_struct(field.type)]
     number = 0
     for batch in batches:
         batch.validate(full=True)  # a damaged file could else lead outside of its buffers
         for start in range(0, batch.num_rows, BATCH_ROWS):
             for number, row in enumerate(batch.slice(start, BATCH_ROWS).to_pylist(), number + 1):  # noqa: B020
-                yield number, row, None
+                yield number, row | {name: _without_nulls(row[name]) for name in nested}, None
+
+
+def _has_struct(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_struct(kind) or any(_has_struct(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return value
 
 
 @contextmanager

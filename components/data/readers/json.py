@@ -5,6 +5,7 @@ from itertools import chain
 from json import JSONDecoder
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
+from components.data.exact_json import loads
 from components.data.readers import _files, jsonl
 from components.data.readers._faults import Faults, excerpt, kind_of_value
 from components.errors import DataGateError
@@ -80,7 +81,7 @@ def _elements(file: BinaryIO, buffer: bytes, location: _Location, faults: Faults
         buffer += piece
         try:
             if ended:
-                stop, rows = len(buffer), orjson.loads(b"[" + buffer)
+                stop, rows = len(buffer), loads(b"[" + buffer)
             else:
                 stop, rows = _front(buffer, between)
         except orjson.JSONDecodeError as error:
@@ -113,11 +114,11 @@ def _front(buffer: bytes, between: bytes) -> tuple[int, list[Any]]:
     stop = buffer.rfind(between) if between else 0
     if stop > 0:
         try:
-            return stop, orjson.loads(b"[" + buffer[:stop] + b"]")
+            return stop, loads(b"[" + buffer[:stop] + b"]")
         except orjson.JSONDecodeError:
             pass  # that was inside an element
     stop = _scan(buffer)
-    return stop, orjson.loads(b"[" + buffer[:stop] + b"]") if stop else []
+    return stop, loads(b"[" + buffer[:stop] + b"]") if stop else []
 
 
 def _scan(buffer: bytes) -> int:

@@ -22,8 +22,8 @@ def assistant(content: Any, **fields: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": content, **fields}
 
 
-def call(city: str = "Rome", **fields: Any) -> dict[str, Any]:
-    return {**fields, "type": "function", "function": {"name": "weather", "arguments": {"city": city}}}
+def call(city: str = "Rome", spelled: str = "", **fields: Any) -> dict[str, Any]:
+    return {**fields, "type": "function", "function": {"name": "weather", "arguments": spelled or {"city": city}}}
 
 
 def said(*pairs: tuple[str, str]) -> list[dict[str, str]]:
@@ -163,7 +163,7 @@ TOOLS = {
                 assistant(None, tool_calls=[{"function": {"name": "weather", "arguments": '{"city": "Rome"}'}}]),
             ]
         },
-        {"messages": [user("q"), assistant("", tool_calls=[call()])]},
+        {"messages": [user("q"), assistant("", tool_calls=[call(spelled='{"city": "Rome"}')])]},
     ),
     "no arguments": (
         {"messages": [user("q"), assistant("", tool_calls=[{"name": "now", "arguments": ""}])]},
@@ -185,7 +185,7 @@ TOOLS = {
         {
             "messages": [
                 user("q"),
-                assistant("", tool_calls=[call()]),
+                assistant("", tool_calls=[call(spelled='{"city": "Rome"}')]),
                 {"role": "tool", "name": "weather", "content": "sun"},
             ]
         },
@@ -210,7 +210,7 @@ TOOLS = {
             "messages": [
                 user("q"),
                 {"role": "tool_call", "content": '{"name": "weather", "arguments": {"city": "Rome"}}'},
-                {"role": "tool_call", "content": {"name": "weather", "arguments": '{"city": "Oslo"}'}},
+                {"role": "tool_call", "content": {"name": "weather", "arguments": {"city": "Oslo"}}},
                 {"role": "tool_response", "content": "sun"},
                 assistant("a"),
             ]

@@ -1,11 +1,12 @@
 """A row that cannot be read, or can be read in two ways, is refused with one sentence that says where and why."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from components.data.formats import to_row
+from components.data.formats import read_row, to_row
 
 Q, A = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 PIECE = {"type": "text", "text": "x"}
@@ -302,13 +303,55 @@ def test_a_reading_left_out_leaves_the_other(column: str):
     assert to_row(raw | {column: None}) == {"messages": CHAT}
 
 
-def test_an_integer_in_a_calls_arguments_is_not_made_a_float() -> None:
-    def row(arguments: str) -> dict:
-        call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
-        return {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call]}]}
+def exchange(arguments: str, result: str = '""', tools: str = "[]") -> str:
+    """The JSON of a row with a call, whose parts are JSON."""
+    call = f'{{"role": "assistant", "tool_calls": [{{"name": "f", "arguments": {arguments}}}]}}'
+    messages = f'[{{"role": "user", "content": "x"}}, {call}, {{"role": "tool", "content": {result}}}]'
+    return f'{{"messages": {messages}, "tools": {tools}}}'
 
-    with pytest.raises(ValueError, match="64-bit"):
-        to_row(row('{"a": 123456789012345678901234567890}'))
-    for kept in ({"a": "123456789012345678901234567890"}, {"a": 1234567890123456789}):
-        (call,) = to_row(row(json.dumps(kept)))["messages"][1]["tool_calls"]
-        assert call["function"]["arguments"] == kept
+
+def kept(raw: str) -> tuple[object, str]:
+    """The arguments of the call, and the tool's result."""
+    _, call, result = read_row(raw)["messages"]
+    return call["tool_calls"][0]["function"]["arguments"], result["content"]
+
+
+LONG = "123456789012345678901234567890"
+EXACT = ["0", "-1", "18446744073709551615", "-9223372036854775808", "0.1", "1.50", "1e5", "12345678.90123456", "1E-3"]
+LONG_INTEGERS = [LONG, "18446744073709551616", "-9223372036854775809"]
+ROUNDED = ["3.14159265358979323846", "0.10000000000000001", "123456789012345678901234567890.5", "1e-400"]
+
+
+@pytest.mark.parametrize("number", [*EXACT, *LONG_INTEGERS, *ROUNDED])
+def test_a_number_is_learned_as_it_is_written_or_refused(number: str) -> None:
+    arguments = f'{{"a": [{number}, {{"b": 0.5}}]}}'
+    text = json.dumps(arguments)
+    if number in ROUNDED:
+        for raw in (exchange(arguments), exchange(text), exchange("{}", tools=f'[{{"name": "f", "x": {number}}}]')):
+            with pytest.raises(ValueError, match="has more digits than 64 bits hold; write it as a text"):
+                read_row(raw)
+    else:
+        assert kept(exchange(text))[0] == arguments
+        # Python's own JSON has integers of any length
+        stays = {"a": [json.loads(number), {"b": 0.5}]}
+        value = kept(exchange(arguments))[0]
+        assert (json.loads(value) if isinstance(value, str) else value) == stays
+        assert isinstance(value, str) == (number in LONG_INTEGERS)
+    result = kept(exchange("{}", f'{{"n": {number}}}'))[1]
+    assert json.loads(result, parse_float=Decimal) == {"n": json.loads(number, parse_float=Decimal)}
+    nested = json.dumps(exchange(text)[len('{"messages": ') : -len(', "tools": []}')])
+    row = f'{{"messages": {nested}, "score": 1.0}}'
+    if number not in ROUNDED:
+        assert kept(row)[0] == arguments
+
+
+@pytest.mark.parametrize("column", ["tools", "objects", "chat_template_kwargs", "truth"])
+def test_a_long_integer_is_refused_where_its_digits_would_be_lost(column: str) -> None:
+    row = '{"prompt": "x", "%s": {"name": "f", "n": %s}}'
+    with pytest.raises(ValueError, match=f"the number {LONG} has more digits"):
+        read_row(row % (column, LONG))
+    assert read_row(row % (column, 2**64 - 1))
+
+
+def test_a_number_that_nobody_reads_refuses_nothing() -> None:
+    assert read_row(f'{{"query": "a", "response": "b", "id": {LONG}, "score": 0.10000000000000001, "p": 1e-{LONG}}}')

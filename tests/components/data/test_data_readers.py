@@ -116,6 +116,19 @@ def test_values_that_json_does_not_know_are_given_as_they_are(tmp_path: Path):
     assert rows_of(file) == [(1, row), (2, row), (3, row)]
 
 
+def test_a_field_that_is_null_in_a_struct_is_as_not_there(tmp_path: Path):
+    calls = [[{"name": "f", "arguments": {"a": 1}}], [{"name": "g", "arguments": {"b": [{"c": 1}, {"d": None}, None]}}]]
+    rows = [{"id": None, "messages": [{"role": "x", "tool_calls": call}]} for call in calls]
+    table = pa.Table.from_pylist(rows)
+    assert table["messages"][0].as_py()[0]["tool_calls"][0]["arguments"] == {"a": 1, "b": None}
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pa.ipc.new_stream(tmp_path / "x.arrow", table.schema) as writer:
+        writer.write_table(table)
+    calls[1][0]["arguments"]["b"][1] = {}
+    for name in ("x.parquet", "x.arrow"):
+        assert [row for _, row in rows_of(tmp_path / name)] == rows
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text('a\\"{}[],:é燕\n \ufffd', max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab"{},', max_size=3), inner, max_size=3),

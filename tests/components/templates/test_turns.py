@@ -71,6 +71,21 @@ def test_a_call_is_learned_to_its_end_whatever_its_arguments(arguments: dict[str
     ]
 
 
+SPELLINGS = {
+    r'{"city": "Orl\u00e9ans",  "days": 1.50}': '{"city": "Orléans", "days": 1.5}',
+    '{"days":123456789012345678901234567890 }': '{"days": 123456789012345678901234567890}',
+    "{ }": "{}",
+}
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS)
+def test_arguments_that_are_text_stay_as_spelled_where_the_template_takes_a_text(spelled: str) -> None:
+    content = row([Q1, called({}) | {"tool_calls": [{"function": {"name": "f", "arguments": spelled}}]}, RESULT, A2])
+    for family, arguments in (("arguments as text", spelled), ("Qwen2.5 with tools", SPELLINGS[spelled])):
+        call, _ = taught(FAMILIES[family].template, content, eos="<|im_end|>")
+        assert call == f'<tool_call>\n{{"name": "f", "arguments": {arguments}}}\n</tool_call><|im_end|>'
+
+
 def test_a_template_that_shows_only_some_arguments_is_refused() -> None:
     template = FAMILIES["Qwen2.5 with tools"].template.replace(
         "c.function.arguments | tojson", "c.function.arguments.days | tojson"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from apps.cli.main import COMMANDS
-from apps.cli.main import _Parser as Parser
-from components.config import add_flags, load, parse, read_flags, read_yaml, resolve
+from apps.cli.parser import parser_of
+from components.config import load, parse, read_flags, read_yaml, resolve
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
@@ -45,10 +45,7 @@ def test_commands_parse(where: str, words: list[str]) -> None:
     if name.startswith("--"):
         return
     assert name in {known for group in COMMANDS.values() for known in group}
-    command = import_module(f"apps.cli.{name.replace('-', '_')}")
-    parser = Parser(prog=f"martlet {name}", allow_abbrev=False)
-    command.add_arguments(parser)
-    add_flags(parser, getattr(command, "PARAMETERS", ()))
+    parser = parser_of(name, import_module(f"apps.cli.{name.replace('-', '_')}"))
     if "--help" not in rest:
         _, values = parse(parser, rest)
         resolve(read_flags(values))

@@ -1,8 +1,8 @@
 """Show and prune the cache of checked rows and tokens that direct commands share.
 
-martlet cache                          all entries, the last used first
-martlet cache prune                    remove all entries
-martlet cache prune --unused_for 30    remove entries that were not used for 30 days
+  martlet cache                          all entries, the last used first
+  martlet cache prune                    remove all entries
+  martlet cache prune --unused_for 30    remove entries not used for 30 days
 
 The cache is the folder $MARTLET_CACHE, or ~/.cache/martlet.
 """

@@ -1,13 +1,19 @@
 """Look at data before anything is trained on it.
 
-  martlet data show --model models/base --dataset my.jsonl              rows, with what is learned in colour
-  martlet data show --model models/base --dataset my.jsonl --json       one object a row
-  martlet data stats --model models/base --dataset my.jsonl other.jsonl lengths, fill of batches, share learned
-  martlet data diff old.jsonl new.jsonl                                 what changed between two versions
+  martlet data show --model models/base --dataset examples/sounds.jsonl
+      rows, with what is learned in colour
+  martlet data show --model models/base --dataset examples/sounds.jsonl --json
+      one object a row
+  martlet data stats --model models/base --dataset examples/sounds.jsonl
+      lengths, fill of batches, share learned
+  martlet data diff examples/identity.jsonl examples/sounds.jsonl
+      what changed between two versions of a dataset
 
-show --json prints for each row `source`, `row`, and either `input_ids`, `labels` and `supervised` (the learned tokens
-as text, turn by turn) or `refused`, the reason. If a row becomes several samples, their tokens follow each other and
-`lengths` has the length of each; a preference has `chosen` and `rejected`, with these keys in both.
+show --json prints for each row `source`, `row`, and either `input_ids`,
+`labels` and `supervised` (the learned tokens as text, turn by turn) or
+`refused`, the reason. If a row becomes several samples, their tokens follow
+each other and `lengths` has the length of each; a preference has `chosen` and
+`rejected`, with these keys in both.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """List the built-in datasets whose names, tags or subsets contain every word.
 
-martlet datasets                        all of them
-martlet datasets math zh                search
-martlet datasets --task dpo             datasets for one task
-martlet datasets self-cognition --json  all fields of the matching datasets, as JSON
+  martlet datasets                        all of them
+  martlet datasets math zh                search
+  martlet datasets --task dpo             datasets for one task
+  martlet datasets self-cognition --json  all fields of these, as JSON
 
 Other datasets of a hub work too if their rows have a known format.
 """

@@ -1,8 +1,10 @@
-"""Build a tiny base model and take it through the whole pipeline, then ask the champion who it is.
+"""Build a tiny base model and take it through the whole pipeline, then ask the
+champion who it is.
 
-martlet demo                           the tiny model: no GPU, no network
-martlet demo --model Qwen/Qwen3-0.6B   another model; a hub id needs the network
-martlet demo --base_only               only build the tiny base model, into models/base
+  martlet demo              the tiny model: no GPU, no network
+  martlet demo --base_only  only build the tiny base model, into models/base
+
+--model takes another model through the pipeline: Qwen/Qwen3-0.6B, or a folder.
 """
 
 import argparse

@@ -1,8 +1,10 @@
-"""Serve a model with OpenAI's API: a checkpoint (--adapters), a model (--model), or the champion.
+"""Serve a model with OpenAI's API: a checkpoint (--adapters), a model (--model), or
+the champion.
 
   martlet deploy --port 8000
-  curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\
-    -d '{"model": "martlet-demo", "messages": [{"role": "user", "content": "Who are you?"}]}'
+  curl http://127.0.0.1:8000/v1/chat/completions \\
+    -H 'Content-Type: application/json' -d '{"model": "martlet-demo",
+    "messages": [{"role": "user", "content": "Who are you?"}]}'
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Merge an adapter into its base, or quantize a model; the result is a new folder.
 
-martlet export --adapters output/v0-…/checkpoint-100 --merge_lora true
-martlet export --model models/merged --quant_method bnb --quant_bits 8 --output_dir models/int8
+  martlet export --adapters output/first/checkpoint-20 --merge_lora true
+  martlet export --model models/base --quant_method bnb --quant_bits 8 \\
+    --output_dir models/base-int8
 """
 
 import argparse

@@ -1,9 +1,11 @@
 """Talk to a model, or answer a file of questions.
 
-  martlet infer --adapters output/v0-…/checkpoint-100 --stream true --temperature 0 --max_new_tokens 64
-  martlet infer --model models/base --val_dataset questions.jsonl --result_path answers.jsonl
+  martlet infer --model models/base --temperature 0 --max_new_tokens 64
+  martlet infer --adapters output/first/checkpoint-20 \\
+    --val_dataset examples/eval/identity.jsonl --result_path answers.jsonl
 
-Model and system prompt come from the checkpoint's saved arguments. Without --adapters and --model the champion answers.
+With --adapters, model and system prompt are those of the training. Without
+--adapters and --model the champion answers.
 """
 
 import argparse

@@ -1,6 +1,5 @@
 """`martlet COMMAND …`: finds the command's module, parses its flags, and prints an error as one message."""
 
-import argparse
 import errno
 import os
 import sys
@@ -12,27 +11,27 @@ from tasks.stages.environment import prepare_environment
 
 COMMANDS = {
     "the pipeline": {
-        "run": "run the pipeline of this workspace: martlet run [recipe.yaml] [key=value …] [--dry-run]",
+        "run": "run the stages of this workspace that changed",
         "explain": "explain why a stage would run",
-        "promote": "make the newest candidate champion, if the evaluation gate opens",
+        "promote": "make the newest candidate champion, if the gate opens",
         "rollback": "make the previous champion champion again",
         "serve-flows": "offer the flows to `prefect deployment run`",
     },
     "single steps, with ms-swift's flags": {
         "sft": "fine-tune a model on chats",
         "pt": "continue pre-training on plain text",
-        "infer": "talk to a model or a checkpoint, or answer a file of questions",
+        "infer": "talk to a model, or answer a file of questions",
         "export": "merge an adapter into its base, or quantize a model",
-        "deploy": "serve a model, a checkpoint or the champion with OpenAI's API",
+        "deploy": "serve a model or the champion with OpenAI's API",
     },
     "data": {
-        "data": "show rows token by token, statistics of a dataset, the difference between two versions",
-        "datasets": "list the built-in datasets: martlet datasets [words …] [--task dpo]",
+        "data": "show rows token by token, statistics, differences",
+        "datasets": "list the built-in datasets",
         "cache": "show and prune the cache of checked rows and tokens",
     },
     "help": {
-        "demo": "build a tiny base model and take it through the whole pipeline",
-        "validate": "check params.yaml and recipes, without running anything",
+        "demo": "take a tiny model through the whole pipeline",
+        "validate": "check params.yaml and recipes; nothing runs",
         "doctor": "check this machine: packages, accelerators, ports, disk",
     },
 }
@@ -47,10 +46,13 @@ _SYSTEM_ERRORS = {
 
 
 def _usage() -> str:
-    lines = ["usage: martlet COMMAND …   (martlet COMMAND --help shows its flags)", ""]
+    lines = ["usage: martlet COMMAND …   (martlet help COMMAND: its examples and flags)", ""]
     for title, commands in COMMANDS.items():
         lines += [f"{title}:", *(f"  {name:<12} {text}" for name, text in commands.items()), ""]
-    lines.append("exit codes: 0 done, 1 failed, 2 configuration, 3 data gate, 4 evaluation gate, 130 stopped")
+    lines += [
+        "exit codes: 0 done, 1 failed, 2 configuration, 3 data gate,",
+        "            4 evaluation gate, 130 interrupted",
+    ]
     return "\n".join(lines)
 
 
@@ -93,6 +95,8 @@ def dispatch(words: list[str]) -> int:
     Raises:
         MartletError: the command failed; the message is for the user.
     """
+    if words[:1] == ["help"] and len(words) == 2:
+        return dispatch([words[1], "--help"])
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0
@@ -105,19 +109,11 @@ def dispatch(words: list[str]) -> int:
         return 0
     if name not in NAMES:
         raise ConfigError(f"unknown command '{name}'{did_you_mean(name, NAMES)}; `martlet --help` lists them")
-    from components.config import add_flags, parse
+    from apps.cli.parser import parser_of
+    from components.config import parse
 
     command = _module(name)
-    parameters = getattr(command, "PARAMETERS", ())
-    parser = _Parser(
-        prog=f"martlet {name}",
-        usage=f"martlet {name} [--flag value …]" if parameters else None,
-        description=command.__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_arguments(parser)
-    add_flags(parser, parameters)
+    parser = parser_of(name, command)
     arguments, flags = parse(parser, rest, _takers)
     return command.run(arguments, flags) or 0
 
@@ -131,13 +127,6 @@ def _takers(parameter: str) -> list[str]:
     from components.config import LEAVES, is_taken
 
     return [name for name in NAMES if is_taken(LEAVES[parameter], getattr(_module(name), "PARAMETERS", ()))]
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are `ConfigError`s."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise ConfigError(f"{message}; `{self.prog} --help` shows the flags")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from components.config import load, read_flags
+from components.config import GROUPS, load, read_flags
 from components.errors import ConfigError, EvaluationGateError
 from components.registry import Entry
 from tasks.stages.paths import Paths
 
-PARAMETERS = ("registry", "gate")
+PARAMETERS = ("registry", *(f"gate.{name}" for name in GROUPS["gate"].model_fields if name != "auto_promote"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,11 @@
-"""Continue the pre-training of a model on plain text; every token is learned. The flags are those of `martlet sft`.
+"""Continue the pre-training of a model on plain text; every token is learned. The
+flags are those of `martlet sft`.
 
-  martlet pt --model Qwen/Qwen3-0.6B-Base --tuner_type full --dataset 'texts/*.jsonl' --packing true --max_length 4096
+  martlet pt --model models/base --tuner_type full --packing true \\
+    --dataset 'examples/*.jsonl' --max_length 512 --max_steps 5
 
-The text of a row with `text` is learned as it is; of a conversation, the texts of its messages one after the other.
+The text of a row with `text` is learned as it is; of a conversation, the texts
+of its messages one after the other.
 """
 
 import argparse

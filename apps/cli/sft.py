@@ -1,9 +1,14 @@
-"""Fine-tune a model on chats: fetch, validate, template and train in one process, into --output_dir.
+"""Fine-tune a model on chats: fetch, validate, template and train in one process,
+into --output_dir.
 
-  martlet sft --model Qwen/Qwen2.5-7B-Instruct --tuner_type lora \\
-    --dataset my.jsonl 'AI-ModelScope/alpaca-gpt4-data-en#500' --learning_rate 1e-4 --lora_rank 8
+  martlet sft --model models/base --dataset examples/identity.jsonl \\
+    'examples/sounds.jsonl#500' --model_name Robin --learning_rate 4e-3 \\
+    --max_steps 20 --output_dir output/first --add_version false
 
-No workspace is needed. Flags win over --config FILE (a recipe), which wins over the defaults.
+Hub ids work like folders: --model Qwen/Qwen2.5-7B-Instruct, --dataset
+'AI-ModelScope/alpaca-gpt4-data-en#500'. No workspace is needed. Flags win over
+--config FILE (a recipe), which wins over the defaults. A parameter can also be
+written key=value: lora_rank=16 is --lora_rank 16.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""Check params.yaml and recipes: names, types, values, and that local files exist. No stage runs.
+"""Check params.yaml and recipes: names, types, values, and that local files exist.
+No stage runs.
 
-martlet validate                      params.yaml in this folder
-martlet validate recipes/x.yaml       the recipe over params.yaml
+  martlet validate                      params.yaml in this folder
+  martlet validate recipes/rank16.yaml  the recipe over params.yaml
 """
 
 import argparse

@@ -1,11 +1,17 @@
 """The main job, as the tutorial tells it: one fresh checkout, command after command, in this order."""
 
 import json
+import os
 import re
+import shlex
+import signal
 import subprocess
 
 import pytest
 
+from apps.cli.main import NAMES
+from tests.apps.test_help import examples
+from tests.commands import Command
 from tests.pipeline.conftest import ROOT, Workspace
 
 Ran = subprocess.CompletedProcess[str]
@@ -184,3 +190,23 @@ def test_explain_names_the_part_of_the_tokens_that_changed(workspace: Workspace,
     finally:
         params.write_text(before)
     assert "part changed: max_length (512 -> 300)" in told.stdout
+
+
+EXAMPLES = [example for name in NAMES for example in examples(name) if example != "martlet demo"]  # which has run
+SHORTER = {"sft": ["--report_to", "none"], "pt": ["--report_to", "none"], "deploy": ["--port", "0"]}
+"""Words behind an example of a command, which make it quick or find it a free port."""
+GATE = 4
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_of_every_help(example: str, workspace: Workspace, demo: Ran) -> None:
+    _, name, *words = shlex.split(example)
+    if words and words[0].endswith(".yaml") and name == "run":
+        words.append("num_train_epochs=0.2")
+    command = Command(workspace.root, name, *words, *SHORTER.get(name, []), **workspace.env)
+    if name == "deploy":
+        command.up_to(" at http")
+        os.kill(command.pid, signal.SIGINT)
+    ended = command.wait(540)
+    assert ended.returncode in ((0, GATE) if name in ("promote", "run") else (0,)), ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -6,7 +6,7 @@ from components.config.fields import Group, Names, field
 class Run(Group):
     """Folders of a direct command such as `martlet sft`, and the checkpoint or adapter that the command starts from."""
 
-    output_dir: str = field("output", "folder of all runs")
+    output_dir: str = field("output", "folder of all runs; in export, the new folder")
     add_version: bool = field(True, "write into a new sub-folder vN-DATE-TIME of --output_dir")
     dataset_num_proc: int | None = field(
         None, "processes that check and tokenise rows; by default one for each core", ge=1

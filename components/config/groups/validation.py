@@ -8,11 +8,8 @@ Action = Literal["ignore", "warn", "drop", "block"]
 
 
 class Validation(Group):
-    """The action of each check on the rows that fail: ignore (the check does not run), warn (rows are named in the
-    report), drop (rows are left out) or block (the run stops).
-
-    A check is a file in `components/data/checks` or `set_checks` and its `on_<name>` here; checks run in this order.
-    """
+    """The action of each check on the rows that fail: ignore (the check does not run), warn (rows are reported),
+    drop (rows are left out) or block (the run stops). Checks run in this order."""
 
     on_schema: Action = field(
         "block", "rows in no known format or with values of the wrong type; such rows are always left out"

@@ -1,0 +1,236 @@
+"""Every flag of every command is seen to have an effect by a test that is named here.
+
+A parameter of the stages is named by itself: `sft`, `pt`, `run` and `data` run the same stages. Flags of another
+command stand behind its name and a colon.
+"""
+
+import re
+from fnmatch import fnmatch
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from apps.cli.main import NAMES
+from apps.cli.parser import parser_of
+from components.config import LEAVES
+from components.config.groups.gate import Gate
+from tests.commands import martlet
+from tests.components.evaluation.test_gate import decide, records
+from tests.tasks.stages.test_flags import DATA, TRAIN
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("sft", "pt", "run", "data")
+"""Commands whose parameters are those of the stages."""
+SEEN = {
+    "apps/test_cli.py": {
+        "test_an_engine_that_is_misspelt_is_answered_in_words": "infer: model infer_backend",
+        "test_mistakes_are_answered_in_words": "validate: recipe",
+    },
+    "apps/test_data_command.py": {
+        "test_show_json_gives_one_object_a_row": "data: action json",
+        "test_show_prints_a_few_rows_and_writes_a_page_that_runs_nothing": "data: rows html",
+        "test_stats_counts_what_is_learned_by_source": "data: plot",
+        "test_diff_names_what_changed_whatever_the_format_and_the_order": "data: versions",
+        "test_cache_shows_and_prunes_what_stats_left": "cache: action unused_for",
+    },
+    "apps/test_datasets_command.py": {
+        "test_searching_in_words_and_task": "datasets: words task",
+        "test_a_single_one_is_shown_whole": "datasets: json",
+    },
+    "apps/test_flags.py": {
+        "test_the_limits_of_the_gate": "max_length_ratio max_empty",
+        "test_a_recipe_lies_below_the_flags": "sft: config pt: config data: config",
+        "test_doctor_in_short": "doctor: short",
+    },
+    "apps/test_plugins.py": {
+        "test_a_tuner_an_optimizer_and_a_callback_of_ones_own": "external_plugins",
+    },
+    "apps/test_streaming_command.py": {
+        "test_nothing_of_the_data_is_on_the_disk_and_what_was_left_out_is_told": "streaming",
+    },
+    "apps/test_training_commands.py": {
+        "test_galore_with_lisa_and_lora_plus": "resume_from_checkpoint output_dir add_version",
+        "test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights": (
+            "export: model quant_method quant_bits external_plugins output_dir merge_lora adapters"
+        ),
+        "test_qlora_trains_merges_by_its_rule_and_answers": "infer: adapters max_new_tokens temperature",
+    },
+    "components/data/test_checks.py": {
+        "test_drop_leaves_the_row_out_and_names_it": "on_*",
+        "test_near_duplicates_are_found_from_the_threshold_on": "near_threshold max_chars",
+        "test_pairs_of_very_different_length": "max_pair_ratio",
+        "test_languages": "languages",
+        "test_labels_close_the_gate_without_dropping_a_row": "min_label_share",
+    },
+    "components/data/test_data_gate.py": {
+        "test_limits": "min_rows max_dropped",
+    },
+    "components/data/test_stream.py": {
+        "test_a_block_is_shuffled_in_itself_and_otherwise_in_every_pass": "shuffle_buffer_size",
+    },
+    "components/evaluation/test_gate.py": {
+        "test_decisions_on_one_set": "margin min_items",
+        "test_a_first_champion_must_be_better_than_its_base_or_good_enough": "min_accuracy",
+        "test_a_model_that_loses_the_margin_is_rarely_promoted": "confidence resamples",
+    },
+    "components/hub/test_hub_models.py": {
+        "test_an_unknown_model_and_an_unknown_revision_are_configuration_errors": "model model_revision",
+    },
+    "components/inference/test_chat.py": {
+        "test_piped_lines_are_conversations_of_their_own": "infer: stream",
+    },
+    "components/inference/test_engine.py": {
+        "test_repetition_penalty_is_transformers_and_knows_no_padding": "infer: repetition_penalty max_batch_size",
+        "test_draws_follow_the_distribution": "infer: top_k top_p",
+        "test_a_stop_word_ends_the_answer_before_it": "infer: stop_words",
+        "test_limits_and_reasons": "infer: max_model_len",
+    },
+    "components/templates/test_shapes.py": {
+        "test_a_prompt_asks_for_an_answer_as_a_server_does": "enable_thinking",
+    },
+    "components/templates/test_tokens.py": {
+        "test_several_processes_write_the_same_bytes": "dataset_num_proc",
+    },
+    "components/tracking/test_sync.py": {
+        "test_a_run_as_it_goes_on_and_ends": "experiment_name",
+    },
+    "components/training/test_checkpoints.py": {
+        "test_a_limit_keeps_the_newest_and_the_best": "save_total_limit",
+    },
+    "components/training/test_packing.py": {
+        "test_rows_are_joined_where_that_costs_less_than_padding": "padding_free",
+    },
+    "components/tuners/test_lora.py": {
+        "test_scaling_and_layers_saved_in_full": "modules_to_save",
+    },
+    "flows/test_finetune.py": {
+        "test_without_auto_promote_the_champion_stays": "auto_promote",
+    },
+    "flows/test_run_command.py": {
+        "test_explain_says_why": "explain: stage",
+        "test_a_wrong_word_is_one_message": "run: recipe",
+        "test_a_dry_run_names_parameters_stages_and_reasons_and_touches_nothing": "run: dry_run",
+    },
+    "pipeline/test_bad_input.py": {
+        "test_a_port_in_use_is_told_before_the_model_is_loaded": "deploy: port",
+    },
+    "pipeline/test_demo.py": {
+        "test_mlflow_remembers_the_run_and_its_stages": "report_to",
+    },
+    "tasks/stages/test_evaluate.py": {
+        "test_every_candidate_is_asked_and_reported": "eval_limit eval_generation_config variants",
+    },
+    "tasks/stages/test_fetch.py": {
+        "test_a_hub_dataset_is_pinned_and_then_needs_no_hub": "use_hf",
+    },
+    "tasks/stages/test_merge.py": {
+        "test_a_difference_above_the_tolerance_is_an_error_with_its_figures": "merge_tolerance",
+        "test_weights_are_split_and_stored_as_the_base_is": "max_shard_size",
+    },
+    "tasks/stages/test_register.py": {
+        "test_every_evaluated_candidate_gets_a_version_with_its_lineage": "registered_model_name",
+    },
+    "tasks/stages/test_validate.py": {
+        "test_expectations_hold_on_clean_rows_and_name_each_check": "data_docs",
+    },
+    "tasks/stages/test_workers.py": {
+        "test_two_processes_have_the_losses_of_one": "nproc_per_node",
+    },
+    "tasks/test_loading.py": {
+        "test_the_stored_precision_is_kept_unless_another_is_named": "*: torch_dtype",
+    },
+    "tasks/test_prompts.py": {
+        "test_a_checkpoint_is_asked_as_it_was_trained": (
+            "infer: system enable_thinking use_chat_template deploy: system enable_thinking use_chat_template"
+        ),
+    },
+    "tasks/test_serving.py": {
+        "test_a_users_engine_is_evaluated": "infer_backend",
+        "test_a_deployed_model_answers_under_its_name": "deploy: served_model_name model",
+        "test_a_users_engine_is_deployed": "deploy: infer_backend external_plugins",
+        "test_a_request_that_names_no_settings_gets_those_of_the_command": (
+            "deploy: temperature max_new_tokens stop_words"
+        ),
+        "test_an_address_is_checked_before_anything_is_loaded": "deploy: host",
+    },
+}
+"""Flags by the test that sees their effect, by file."""
+POSITIONAL = ("data:action", "data:versions", "cache:action", "datasets:words", "explain:stage", "run:recipe",
+              "validate:recipe")  # fmt: skip
+"""Words that a command line does not name."""
+UNSEEN = """
+eval_num_proc
+serve-flows: limit
+demo: model base_only
+promote: version force why registered_model_name
+rollback: to why registered_model_name
+infer: use_hf model_revision quant_* bnb_* attn_impl external_plugins merge_lora result_path val_dataset model_*
+export: use_hf model_revision merge_tolerance max_shard_size
+deploy: use_hf model_revision quant_* bnb_* attn_impl merge_lora stream adapters top_k top_p repetition_penalty
+max_batch_size max_model_len
+"""
+"""Flags whose effect no test sees on that command. A flag leaves this list when a test is named above."""
+
+
+def flags_of(command: str) -> set[str]:
+    """The command's flags as this file names them."""
+    parser = parser_of(command, import_module(f"apps.cli.{command.replace('-', '_')}"))
+    own = {action.dest for action in parser._actions} - {"help"}
+    shared = LEAVES.keys() if command in STAGES else {n for n in LEAVES if LEAVES[n].group == "gate"}
+    return {name if name in shared else f"{command}:{name}" for name in own}
+
+
+def names(text: str) -> list[str]:
+    """The flags in a text such as `seed deploy: port host`: seed, deploy:port, deploy:host."""
+    flags, command = [], ""
+    for word in text.split():
+        if word.endswith(":"):
+            command = word
+        else:
+            flags.append(command + word)
+    return flags
+
+
+TESTS = {(file, test): names(flags) for file, tests in SEEN.items() for test, flags in tests.items()}
+
+
+def test_every_flag_is_seen_by_a_test() -> None:
+    named = [*TRAIN, *DATA, *(flag for flags in TESTS.values() for flag in flags)]
+    flags = {flag for command in NAMES for flag in flags_of(command)}
+    assert [flag for flag in sorted(flags) if not any(fnmatch(flag, name) for name in [*named, *names(UNSEEN)])] == []
+    assert [name for name in sorted(named) if not any(fnmatch(flag, name) for flag in flags)] == []
+
+
+@cache
+def source(file: str) -> str:
+    return (ROOT / "tests" / file).read_text()
+
+
+@pytest.mark.parametrize(("file", "test"), TESTS, ids=[test for _, test in TESTS])
+def test_the_tests_are_there_and_name_the_flags(file: str, test: str) -> None:
+    assert re.search(rf"^def {test}\(", source(file), re.MULTILINE)
+    for flag in {*TESTS[file, test]} - {*POSITIONAL}:
+        assert flag.rpartition(":")[2].strip("*") in source(file), flag
+
+
+def test_the_limits_of_the_gate() -> None:
+    baseline, longer = records([1.0] * 80, tokens=5), records([1.0] * 80, tokens=11)
+    assert [decide(longer, baseline, Gate(max_length_ratio=ratio)).promote for ratio in (2.0, 3.0)] == [False, True]
+    silent = [{**record, "answer": " " if record["item"] < 3 else "yes"} for record in baseline]
+    assert [decide(silent, baseline, Gate(max_empty=share)).promote for share in (0.02, 0.1)] == [False, True]
+
+
+def test_a_recipe_lies_below_the_flags(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"query": "Who?", "response": "Me."}\n')
+    (tmp_path / "recipe.yaml").write_text(f"model: {tiny_model}\ndataset: [rows.jsonl]\nlora_rank: 4\nmax_steps: 9\n")
+    told = martlet(tmp_path, "sft", "--config", "recipe.yaml", "--max_steps", 1, "report_to=none", "save_steps=1")
+    assert "lora.lora_rank = 4" in told
+    assert "step 1/1 " in told
+
+
+def test_doctor_in_short(tmp_path: Path) -> None:
+    whole, short = martlet(tmp_path, "doctor"), martlet(tmp_path, "doctor", "--short")
+    assert set(short.splitlines()) < set(whole.splitlines())
+    assert " ok " not in short

@@ -33,16 +33,16 @@ def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) ->
             watch(Event(step.name, "waiting", "; ".join(step.why)))
         if any(step.changed for step in steps):
             create_limits(steps)
-        with tracked(resolved, paths, steps):
-            with supervised(paths, lock) as supervisor:
-                futures = submit(steps, pipeline, supervisor, watch)
-                wait_for_all(futures.values())
+        with tracked(resolved, paths, steps), supervised(paths, lock) as supervisor:
+            futures = submit(steps, pipeline, supervisor, watch)
+            wait_for_all(futures.values())
             worked = [name for name, future in futures.items() if future.state.name != "Reused"]
             text = f"{', '.join(worked)} ran" if worked else "nothing changed"
             if gate.registration(paths).is_file():
-                verdict = gate.judge.submit(resolved, paths, watch)
+                verdict = gate.judge.submit(supervisor, watch)
                 wait_for_all([verdict])
                 text += f"; gate: {verdict.state.message}"
+                result: Any = verdict.result()
                 if resolved.gate.auto_promote:
-                    wait_for_all([gate.promote.submit(resolved, paths, watch)])
+                    wait_for_all([gate.promote.submit(result, supervisor, watch)])
     return ended("Ran" if worked else "Reused", text)

@@ -6,8 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from components.config import load
-from flows.run import errors_as_states
+from flows.run import errors_as_states, supervised
 from tasks.outcomes import ended
 from tasks.plan import workspace_of
 from tasks.stages.paths import Paths
@@ -16,14 +15,9 @@ from tasks.stages.paths import Paths
 @flow(name="promote", log_prints=True)
 @errors_as_states
 def promote(number: int | None = None, force: bool = False, why: str = "") -> State[Any]:
-    """Promote the candidate registered last, or version `number`; `force` overrules the gate, `why` goes into the
+    """Promote the newest candidate, or version `number`; `force` overrules the gate, `why` goes into the
     journal."""
-    from tasks import promotion
-
     workspace = workspace_of(Path.cwd())
-    entry = promotion.promote(
-        load(workspace / "params.yaml"), Paths(workspace, workspace), force=force, number=number, why=why
-    )
-    if entry is None:
-        return ended("Unchanged", "the candidate is the champion already")
-    return ended("Promoted", f"version {entry.version} is champion: {entry.why}")
+    with supervised(Paths(workspace, workspace)) as supervisor:
+        result = supervisor.run_promotion("promote", force=force, number=number, why=why)
+    return ended(result["outcome"], result["text"])

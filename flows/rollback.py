@@ -6,8 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from components.config import load
-from flows.run import errors_as_states
+from flows.run import errors_as_states, supervised
 from tasks.outcomes import ended
 from tasks.plan import workspace_of
 from tasks.stages.paths import Paths
@@ -17,8 +16,6 @@ from tasks.stages.paths import Paths
 @errors_as_states
 def rollback(to: int | None = None, why: str = "") -> State[Any]:
     """Make the previous champion, or version `to`, champion again; `why` goes into the journal."""
-    from tasks import promotion
-
     workspace = workspace_of(Path.cwd())
-    entry = promotion.rollback(load(workspace / "params.yaml"), Paths(workspace, workspace), to, why)
-    return ended("Rolled back", f"version {entry.version} is champion again")
+    with supervised(Paths(workspace, workspace)) as supervisor:
+        return ended("Rolled back", supervisor.run_promotion("rollback", to=to, why=why)["text"])

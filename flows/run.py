@@ -60,8 +60,8 @@ def run_folder(workspace: Path, params: dict[str, Any], recipe: str | None) -> A
 
 
 @contextmanager
-def supervised(paths: Paths, lock: int) -> Generator[Supervisor]:
-    """Yield a supervisor whose stages are stopped when an exception (ctrl-C, a cancellation) ends the block."""
+def supervised(paths: Paths, lock: int | None = None) -> Generator[Supervisor]:
+    """Yield a supervisor whose processes are stopped when an exception (ctrl-C, a cancellation) ends the block."""
     supervisor = Supervisor(paths, lock)
     try:
         yield supervisor

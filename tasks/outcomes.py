@@ -8,9 +8,9 @@ from components.errors import DataGateError, EvaluationGateError, InterruptedRun
 from tasks import watch
 
 
-def ended(name: str, message: str) -> State[Any]:
+def ended(name: str, message: str, result: Any = None) -> State[Any]:
     """Return a completed state named for what happened: `Ran`, `Reused`, `Restored`, `Promoted`."""
-    return Completed(name=name, message=message, data=message)
+    return Completed(name=name, message=message, data=result or message)
 
 
 def skipped(message: str) -> State[Any]:

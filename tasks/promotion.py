@@ -1,47 +1,103 @@
-"""Promotion: candidate and champion of the registry, judged on their answers to the same questions."""
+"""Promotion: candidate and champion of the registry, judged on their answers to the same questions.
+
+What the workspace remembers (reports/registration.json, reports/gate.json) is believed as far as the registry agrees:
+models that the registry has lost are registered again, and a verdict holds for the versions that it names.
+"""
 
 from pathlib import Path
 from typing import Any
 
 from components import registry
 from components.config import Params
-from components.errors import ConfigError, EvaluationGateError
-from components.evaluation import Record, Verdict, decide, read_records, write_report
-from components.files import read_json, write_json
+from components.errors import ConfigError, EvaluationGateError, MartletError
+from components.evaluation import Record, Verdict, decide, read_questions_sha256, read_records, write_report
+from components.files import read_json, sha256, sha256_tree, write_json
 from components.registry import Entry, Version
+from tasks.stages import register
 from tasks.stages.paths import Paths
 
 MERGED = "merged"
 
 
+def candidate(params: Params, paths: Paths, number: int | None = None) -> Version:
+    """Return version `number`, or by default the merged model that the last run here registered.
+
+    Raises:
+        ConfigError: no run has registered one, or the registry has lost it and models/merged is another by now.
+    """
+    contents = _registered(params, paths)
+    if number:
+        return registry.lookup(params.registry.registered_model_name, paths.workspace, number)
+    return _with_content(contents[MERGED], params, paths)
+
+
+def newest(params: Params, paths: Paths) -> Version:
+    """Return the merged model that was registered last, by a run here or in a work tree.
+
+    Raises:
+        ConfigError: as `candidate`.
+    """
+    _registered(params, paths)
+    version = registry.find(params.registry.registered_model_name, paths.workspace, variant=MERGED)
+    assert version
+    return version
+
+
+def champion(params: Params, paths: Paths) -> Version | None:
+    """Return the champion, or None."""
+    return registry.champion(params.registry.registered_model_name, paths.workspace)
+
+
+def was_promoted(version: Version, params: Params, paths: Paths) -> bool:
+    """Return whether the journal knows of a promotion of the version, even if it was rolled back."""
+    return any(entry.action == "promote" and entry.version == version.number for entry in journal(params, paths))
+
+
 def judge(params: Params, paths: Paths, number: int | None = None) -> Verdict:
     """Return the verdict on a candidate against the champion, or against its base without a champion.
 
-    The candidate is the merged model registered last, or version `number`. Its quantized variants are judged against
-    the candidate; their verdicts are recorded and do not decide about the candidate. Answers stored with a version are
-    used if they are answers to today's questions; otherwise the model is evaluated again. Writes reports/gate.json.
+    The candidate is the merged model registered last here, or version `number`. Quantized variants of the last run are
+    judged against their merged model; their verdicts are recorded and do not decide about the candidate. Answers stored
+    with a version are used if they are answers to today's questions; otherwise the model is evaluated again. Writes
+    reports/gate.json.
 
     Raises:
-        ConfigError: no candidate is registered.
+        ConfigError: as `candidate`.
     """
-    candidate, champion = _candidate(params, paths, number), _champion(params, paths)
-    today = _questions(_evaluations(paths) / f"{MERGED}.json")
-    answers = _answers(candidate, today, params, paths)
-    title = f"version {candidate.number}"
-    if champion is None:
+    version, over = candidate(params, paths, number), champion(params, paths)
+    today = read_questions_sha256(_evaluations(paths) / f"{MERGED}.json")
+    answers = _answers(version, today, params, paths)
+    title = f"version {version.number}"
+    if over is None:
         base = read_records(_evaluations(paths) / "base.parquet")
         verdict = decide(answers, base, params.gate, (title, "the base model"), must_gain=True)
-    elif champion.number == candidate.number:
-        names = (title, "itself")
+    elif over.number == version.number:
         gate = params.gate
-        verdict = Verdict("promote", "it is the champion already", names, gate.margin, gate.confidence, (), ())
+        verdict = Verdict("promote", "it is champion already", (title, "itself"), gate.margin, gate.confidence, (), ())
     else:
-        champion_answers = _answers(champion, today, params, paths)
-        verdict = decide(answers, champion_answers, params.gate, (title, f"champion version {champion.number}"))
-    registry.annotate(candidate, paths.workspace, _as_tags(verdict))
-    variants = {} if number else _judge_variants(answers, today, params, paths)
-    _write(verdict, variants, candidate, champion, params, paths)
+        champion_answers = _answers(over, today, params, paths)
+        verdict = decide(answers, champion_answers, params.gate, (title, f"champion version {over.number}"))
+    registry.annotate(version, paths.workspace, _as_tags(verdict))
+    variants = _judge_variants(version, answers, today, params, paths)
+    _write(verdict, variants, version, over, params, paths)
     return verdict
+
+
+def earlier_verdict(
+    version: Version, over: Version | None, params: Params, paths: Paths, any_champion: bool = False
+) -> Verdict | None:
+    """Return the verdict in reports/gate.json if it is on this version with its answers, this champion and these rules;
+    otherwise None.
+
+    With `any_champion` it may have been judged against another champion.
+    """
+    try:
+        written = read_json(_file(paths))
+        subject = _subject(version, over, params)
+        is_same = all(written[key] == subject[key] for key in subject if not (any_champion and key == "champion"))
+        return Verdict.from_dict(written) if is_same else None
+    except (OSError, ValueError, KeyError, TypeError):  # no verdict yet, or a damaged one
+        return None
 
 
 def promote(
@@ -54,23 +110,19 @@ def promote(
     Raises:
         EvaluationGateError: the gate stays closed; the message has the reason.
     """
-    candidate, champion = _candidate(params, paths, number), _champion(params, paths)
-    if champion and champion.number == candidate.number:
+    version, over = candidate(params, paths, number), champion(params, paths)
+    if over and over.number == version.number:
         return None
     if not force:
-        verdict = _earlier_verdict(candidate, champion, params, paths)
-        if not verdict:
-            judge(params, paths, number)
-            verdict = read_json(_file(paths))
-        if verdict["decision"] != "promote":
+        verdict = earlier_verdict(version, over, params, paths) or judge(params, paths, number)
+        if not verdict.promote:
             raise EvaluationGateError(
-                f"{candidate.name} version {candidate.number} is not promoted: "
-                f"{verdict['decision']}: {verdict['reason']} (`martlet promote --force --why …` overrules the gate)"
+                f"{version.name} version {version.number} is not promoted: "
+                f"{verdict.decision}: {verdict.reason} (`martlet promote --force --why …` overrules the gate)"
             )
-        why = why or f"against {verdict['names'][1]}: {verdict['reason']}"
-    over = champion.number if champion else None
-    entry = registry.promote(candidate.name, candidate.number, paths.workspace, why or "forced", over)
-    if _earlier_verdict(candidate, champion, params, paths):
+        why = why or f"against {verdict.names[1]}: {verdict.reason}"
+    entry = registry.promote(version.name, version.number, paths.workspace, why or "forced", over and over.number)
+    if earlier_verdict(version, over, params, paths):
         write_json(_file(paths), {**read_json(_file(paths)), "promoted": True})
     return entry
 
@@ -85,58 +137,74 @@ def journal(params: Params, paths: Paths) -> list[Entry]:
     return registry.history(params.registry.registered_model_name, paths.workspace)
 
 
-def _champion(params: Params, paths: Paths) -> Version | None:
-    return registry.champion(params.registry.registered_model_name, paths.workspace)
+def _registered(params: Params, paths: Paths) -> dict[str, str]:
+    """Return the hash of the weights by candidate, as the stage `register` wrote them; the registry has all of them.
 
-
-def _candidate(params: Params, paths: Paths, number: int | None) -> Version:
-    name = params.registry.registered_model_name
-    if number:
-        return registry.lookup(name, paths.workspace, number=number)
-    return registry.lookup(name, paths.workspace, content=_registered(paths)[MERGED])
-
-
-def _registered(paths: Paths) -> dict[str, str]:
-    """Return the hash of the weights by candidate, as the stage `register` wrote them."""
+    Models that it has not, after a version or all of mlruns was removed, a backup was put back, or another server was
+    named, are registered again.
+    """
+    file = paths.reports / "registration.json"
     try:
-        versions = read_json(paths.reports / "registration.json")["versions"]
+        contents = {version["candidate"]: version["content_sha256"] for version in read_json(file)["versions"]}
+        merged = contents[MERGED]
     except FileNotFoundError:
         raise ConfigError("no candidate has been registered here yet; `martlet run` makes one") from None
-    return {version["candidate"]: version["content_sha256"] for version in versions}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} is damaged, so the candidate is not known; `martlet run` writes it anew") from error
+    if not all(_has(content, params, paths) for content in contents.values()):
+        if not paths.merged.is_dir() or sha256_tree(paths.merged) != merged:
+            raise ConfigError(
+                f"{params.registry.registered_model_name}: the registry has lost the last candidate (content "
+                f"{merged[:16]}), and models/merged is another by now; `martlet run` makes and registers it"
+            )
+        register.run(params, paths)
+    return contents
+
+
+def _has(content: str, params: Params, paths: Paths) -> bool:
+    name = params.registry.registered_model_name
+    version = registry.find(name, paths.workspace, content_sha256=content)
+    return version is not None and version.folder.is_dir()
+
+
+def _with_content(content: str, params: Params, paths: Paths) -> Version:
+    version = registry.find(params.registry.registered_model_name, paths.workspace, content_sha256=content)
+    assert version
+    return version
 
 
 def _evaluations(paths: Paths) -> Path:
     return paths.reports / "eval"
 
 
-def _questions(report: Path) -> dict[str, str] | None:
-    """Return the hash of the questions by question set, or None without a report."""
-    if not report.exists():
-        return None
-    return {name: entry["questions_sha256"] for name, entry in read_json(report)["sets"].items()}
-
-
-def _answers(version: Version, today: dict[str, str] | None, params: Params, paths: Paths) -> list[Record]:
+def _answers(version: Version, today: dict[str, str], params: Params, paths: Paths) -> list[Record]:
     """Return the answers of a version to today's questions: stored with the version, or new and then stored."""
-    variant = version.tags["variant"]
-    if _questions(version.reports / f"{variant}.json") != today:
-        from tasks.stages.evaluate import evaluate_model
+    from tasks.stages.evaluate import evaluate_model
 
-        questions = {file.stem: file for file in sorted(paths.questions.glob("*.jsonl"))}
-        records = evaluate_model(version.folder, f"version-{version.number}", questions, params, paths)
-        write_report(version.reports, variant, records)
-    return read_records(version.reports / f"{variant}.parquet")
+    variant = version.tags["variant"]
+    try:
+        if read_questions_sha256(version.reports / f"{variant}.json") == today:
+            return read_records(version.reports / f"{variant}.parquet")
+    except MartletError:  # gone or damaged: the version is asked again
+        pass
+    questions = {file.stem: file for file in sorted(paths.questions.glob("*.jsonl"))}
+    name = f"version-{version.number}"
+    records = evaluate_model(version.folder, name, questions, params, paths, stage="gate")
+    write_report(version.reports, variant, records)
+    return records
 
 
 def _judge_variants(
-    answers: list[Record], today: dict[str, str] | None, params: Params, paths: Paths
+    version: Version, answers: list[Record], today: dict[str, str], params: Params, paths: Paths
 ) -> dict[str, Verdict]:
-    verdicts = {}
-    for variant, content in _registered(paths).items():
-        if variant != MERGED:
-            version = registry.lookup(params.registry.registered_model_name, paths.workspace, content=content)
-            verdict = decide(_answers(version, today, params, paths), answers, params.gate, (variant, MERGED))
-            registry.annotate(version, paths.workspace, _as_tags(verdict))
+    """Return the verdicts on the quantized variants of the last run, if `version` is its merged model."""
+    contents = _registered(params, paths)
+    verdicts: dict[str, Verdict] = {}
+    for variant, content in contents.items():
+        if variant != MERGED and version.content == contents[MERGED]:
+            quantized = _with_content(content, params, paths)
+            verdict = decide(_answers(quantized, today, params, paths), answers, params.gate, (variant, MERGED))
+            registry.annotate(quantized, paths.workspace, _as_tags(verdict))
             verdicts[variant] = verdict
     return verdicts
 
@@ -152,8 +220,8 @@ def _file(paths: Paths) -> Path:
 def _write(
     verdict: Verdict,
     variants: dict[str, Verdict],
-    candidate: Version,
-    champion: Version | None,
+    version: Version,
+    over: Version | None,
     params: Params,
     paths: Paths,
 ) -> None:
@@ -161,28 +229,19 @@ def _write(
         _file(paths),
         {
             **verdict.to_dict(),
-            **_subject(candidate, champion, params),
+            **_subject(version, over, params),
             "variants": {name: variant.to_dict() for name, variant in variants.items()},
-            "promoted": bool(champion and champion.number == candidate.number),
+            "promoted": bool(over and over.number == version.number),
         },
     )
 
 
-def _subject(candidate: Version, champion: Version | None, params: Params) -> dict[str, Any]:
-    """Return the subject of a verdict: candidate, champion and rules."""
+def _subject(version: Version, over: Version | None, params: Params) -> dict[str, Any]:
+    """Return the subject of a verdict: candidate with its answers, champion and rules."""
     return {
-        "version": candidate.number,
-        "content_sha256": candidate.content,
-        "champion": champion.number if champion else None,
+        "version": version.number,
+        "content_sha256": version.content,
+        "champion": over.number if over else None,
+        "answers_sha256": sha256(version.reports / f"{version.tags['variant']}.parquet"),
         "gate": params.gate.model_dump(mode="json", exclude={"auto_promote"}),
     }
-
-
-def _earlier_verdict(
-    candidate: Version, champion: Version | None, params: Params, paths: Paths
-) -> dict[str, Any] | None:
-    """Return the verdict in reports/gate.json if its subject is this candidate, champion and rules; else None."""
-    if not _file(paths).exists():
-        return None
-    verdict = read_json(_file(paths))
-    return verdict if verdict.items() >= _subject(candidate, champion, params).items() else None

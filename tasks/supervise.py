@@ -1,5 +1,7 @@
-"""The supervisor of stages: runs each as `dvc repro -s STAGE`, in a process group that never outlives the flow."""
+"""The supervisor: runs stages as `dvc repro -s STAGE`, gate and promotion, in process groups that never outlive the
+flow."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,12 +11,12 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from components.errors import ERRORS, InterruptedRunError, MartletError
 from components.files import read_json
 from tasks import leash
-from tasks.plan import Step
+from tasks.plan import Step, Wishes
 from tasks.progress import own_lines, telling
 from tasks.stages.environment import prepare_environment
 from tasks.stages.paths import WORKSPACE, Paths
@@ -49,24 +51,51 @@ class Supervisor:
             MartletError: the stage failed (with the message and the exit code of the stage), reached its timeout, was
                 stopped or was killed.
         """
-        log = self.paths.log(step.name)
-        log.mkdir(parents=True, exist_ok=True)
-        for old in ("result.json", "progress.jsonl"):
-            (log / old).unlink(missing_ok=True)
-        start = time.monotonic()
-        with telling(log, say), (log / "output.log").open("wb") as output, self._start(step, output) as process:
-            try:
-                code = process.wait(step.wishes.timeout)
-            except subprocess.TimeoutExpired as error:
-                _end(process)
-                raise MartletError(f"{step.name}: stopped after its timeout of {step.wishes.timeout:g} s") from error
-        if self.stopping.is_set():
-            raise InterruptedRunError(f"{step.name}: interrupted; the same command goes on from where it stopped")
-        if code:
+        log, start = self.paths.log(step.name), time.monotonic()
+        dvc = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", step.name]
+        if self._work(step.name, dvc, step.wishes, say):
             raise _failure(step.name, log)
         self.finished.add(step.name)
         is_restored = _DVC_RESTORED in (log / "output.log").read_text(errors="replace")
         return Outcome(is_restored, time.monotonic() - start)
+
+    def run_promotion(self, name: str, say: Callable[[str], None] = print, **options: Any) -> dict[str, Any]:
+        """Run a program of `tasks/promotion_process.py` to its end, and return its result.
+
+        Raises:
+            MartletError: as `run`.
+        """
+        log = self.paths.log(name)
+        command = [sys.executable, "-P", "-m", "tasks.promotion_process", name, json.dumps(options)]
+        if code := self._work(name, command, Wishes(), say):
+            raise _reported(name, log) or MartletError(
+                f"{name}: ended with {code} without an error message (see {log / 'output.log'})"
+            )
+        return read_json(log / "result.json")["metrics"]
+
+    def _work(self, name: str, command: list[str], wishes: Wishes, say: Callable[[str], None]) -> int:
+        """Run a command whose output goes to `logs/<name>/output.log`, and in short to `say`; return its exit code.
+
+        Raises:
+            MartletError: it reached its timeout, or was stopped.
+        """
+        log = self.paths.log(name)
+        log.mkdir(parents=True, exist_ok=True)
+        for old in ("result.json", "progress.jsonl"):
+            (log / old).unlink(missing_ok=True)
+        with (
+            telling(log, say),
+            (log / "output.log").open("wb") as output,
+            self._start(name, command, wishes, output) as process,
+        ):
+            try:
+                code = process.wait(wishes.timeout)
+            except subprocess.TimeoutExpired as error:
+                _end(process)
+                raise MartletError(f"{name}: stopped after its timeout of {wishes.timeout:g} s") from error
+        if self.stopping.is_set():
+            raise InterruptedRunError(f"{name}: interrupted; the same command goes on from where it stopped")
+        return code
 
     def stop(self) -> None:
         """Stop every stage, wait for the end of their processes, and start no more; an interruption kills them."""
@@ -85,13 +114,14 @@ class Supervisor:
             raise
 
     @contextmanager
-    def _start(self, step: Step, output: IO[bytes]) -> Generator[subprocess.Popen[bytes]]:
-        dvc = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", step.name]
+    def _start(
+        self, name: str, command: list[str], wishes: Wishes, output: IO[bytes]
+    ) -> Generator[subprocess.Popen[bytes]]:
         with self._guard:
             if self.stopping.is_set():
-                raise InterruptedRunError(f"{step.name}: not started, the run was stopped")
+                raise InterruptedRunError(f"{name}: not started, the run was stopped")
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", leash.__file__, str(step.wishes.grace), *dvc],
+                [sys.executable, "-I", "-S", leash.__file__, str(wishes.grace), *command],
                 cwd=self.paths.root,
                 env=environment(self.paths),
                 stdin=subprocess.PIPE,
@@ -133,11 +163,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _failure(stage: str, log: Path) -> MartletError:
     """Return the error in the stage's result.json, or else an error made from the stage's output: DVC exits
     with the same code for every failure."""
-    result = read_json(log / "result.json") if (log / "result.json").is_file() else {}
-    if result.get("status") == "failed":
-        message = result["message"]
-        message = message if message.startswith(f"{stage}:") else f"{stage}: {message}"
-        return ERRORS.get(result["exit_code"], MartletError)(message)
+    if error := _reported(stage, log):
+        return error
     output = (log / "output.log").read_text(errors="replace")
     lines = [line.strip() for line in output.split("\n") if line.strip()]
     dvc_error = next((line.removeprefix("ERROR: ") for line in reversed(lines) if line.startswith("ERROR: ")), "")
@@ -151,3 +178,13 @@ def _failure(stage: str, log: Path) -> MartletError:
         stage_lines.pop()  # some shells print the name of the signal
     last = f"; the last line of its log: {stage_lines[-1]}" if stage_lines else ""
     return MartletError(f"{stage}: {end} without an error message{last} (see {log / 'output.log'})")
+
+
+def _reported(name: str, log: Path) -> MartletError | None:
+    """Return the error in the result.json of a stage or a program, or None where there is none."""
+    result = read_json(log / "result.json") if (log / "result.json").is_file() else {}
+    if result.get("status") != "failed":
+        return None
+    message = result["message"]
+    message = message if message.startswith(f"{name}:") else f"{name}: {message}"
+    return ERRORS.get(result["exit_code"], MartletError)(message)

@@ -23,6 +23,10 @@ PLAIN_INTERVAL_S = 15.0
 """Time between two lines about a stage that runs, where there is no terminal."""
 
 
+NOT_YET = Event("", "waiting")
+"""The event of a stage that no event has named."""
+
+
 class Board:
     """The table of a run. The board is called with every event, and is a context manager around the run."""
 
@@ -92,12 +96,13 @@ class Board:
         home = root if root.exists() else workspace / ".runs/history" / root.name
         if home != workspace:
             self.say(f"  {'kept in':<12} {os.path.relpath(home)}")
-        if (home / "reports/data.html").exists():
+        is_of_this_run = self._rows.get("validate", NOT_YET).state in ("ran", "restored", "reused", "refused")
+        if is_of_this_run and (home / "reports/data.html").exists():
             self.say(f"  {'data report':<12} {os.path.relpath(home / 'reports/data.html')}")
         if (workspace / "mlruns/mlflow.db").exists():
             self.say(f"  {'runs':<12} mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db")
         self.say(f"  {'flows':<12} {url.removesuffix('/api')}")
-        if self._rows.get("promote", Event("", "waiting")).state in ("ran", "reused"):
+        if self._rows.get("promote", NOT_YET).state in ("ran", "reused"):
             self.say("next: `martlet deploy` serves the champion")
 
 

@@ -1,6 +1,6 @@
 """Make the newest candidate champion, if the evaluation gate opens.
 
-martlet promote                          the merged model that the last run registered
+martlet promote                          the merged model that was registered last
 martlet promote --version 3              another version
 martlet promote --force --why "…"        whatever the gate's verdict; the reason is written to the journal
 """
@@ -23,24 +23,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--why", default="", metavar="TEXT", help="reason, written to the journal")
 
 
-def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     if arguments.force and not arguments.why:
         raise ConfigError("--force needs --why TEXT, the reason for the journal")
     from tasks import promotion
 
     params, paths = load(Path("params.yaml"), read_flags(flags)), Paths.here()
+    number = arguments.version or promotion.newest(params, paths).number
+    champion = promotion.champion(params, paths)
+    if champion and champion.number == number:
+        show_journal(promotion.journal(params, paths))
+        which = "" if arguments.version else ", the newest candidate,"
+        print(f"nothing to do: version {number}{which} is champion already")
+        return
     if not arguments.force:
-        verdict = promotion.judge(params, paths, arguments.version)
-        print(verdict if verdict.sets else f"{verdict.decision}: {verdict.reason}")
+        verdict = promotion.judge(params, paths, number)
+        print(verdict)
         if not verdict.promote:
             raise EvaluationGateError("the gate stays closed; `martlet promote --force --why …` overrules it")
-    entry = promotion.promote(params, paths, arguments.force, arguments.version, arguments.why)
+    entry = promotion.promote(params, paths, arguments.force, number, arguments.why)
     show_journal(promotion.journal(params, paths))
-    if entry is None:
-        print("nothing to do: it is the champion already")
-        return 0
-    print(f"champion is version {entry.version}; `martlet deploy` serves it, `martlet rollback` takes it back")
-    return 0
+    if entry:
+        print(f"champion is version {entry.version}; `martlet deploy` serves it, `martlet rollback` takes it back")
 
 
 def show_journal(entries: list[Entry], last: int = 5) -> None:
@@ -48,7 +52,7 @@ def show_journal(entries: list[Entry], last: int = 5) -> None:
     print(f"\njournal ({len(entries)} in all):")
     for entry in entries[-last:]:
         before = "" if entry.previous is None else f" (previous: {entry.previous})"
-        print(
-            f"  {entry.time}  {entry.action:<8}  champion: {entry.version or 'none'}{before}  {entry.by}: {entry.why}"
-        )
+        by = f"{entry.by}: {entry.why}" if entry.why else entry.by
+        champion = "" if entry.action == "damaged" else f"champion: {entry.version or 'none'}{before}  "
+        print(f"  {entry.time or f'line {entry.number}':<25}  {entry.action:<8}  {champion}{by}")
     print()

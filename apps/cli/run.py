@@ -10,6 +10,7 @@ the promotion.
 
 import argparse
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -73,6 +74,8 @@ def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None
     background = ThreadPoolExecutor(2)
     server = background.submit(ensure, url, board.say)  # the server starts while the imports below run
     background.submit(import_module, "dvc.repo")
+    # Prefect ends a flow on SIGTERM, and then sends the signal again, to this handler.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     from httpx import TransportError
     from prefect.exceptions import TerminationSignal
     from prefect.logging.handlers import APILogWorker
@@ -91,8 +94,8 @@ def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None
         raise MartletError(
             f"the Prefect server at {url} stopped answering ({error}); finished stages are kept: run again"
         ) from error
-    except TerminationSignal as error:
-        raise InterruptedRunError("stopped from outside; the same command goes on from where it stopped") from error
+    except (TerminationSignal, KeyboardInterrupt) as error:
+        raise InterruptedRunError("stopped; the same command goes on from where it stopped") from error
     finally:
         APILogWorker.drain_all(timeout=5)  # `main` ends with os._exit, without Prefect's own clean-up
         board.show_links(workspace, url)

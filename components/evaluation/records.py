@@ -5,10 +5,16 @@ from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import Any
 
+from components.errors import MartletError
 from components.evaluation.ask import Record
-from components.files import replacing, sha256_of, write_json
+from components.files import read_json, replacing, sha256_of, write_json
 
 CONFIDENCE = 0.95
+SCHEMA = {
+    "set": "string", "item": "int64", "query": "string", "answer": "string", "reference": "string", "score": "float64",
+    "answer_tokens": "int64",
+}  # fmt: skip
+"""Columns of a report and their Arrow types."""
 
 
 def wilson(accuracy: float, items: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -44,17 +50,7 @@ def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[st
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema(
-        [
-            ("set", pa.string()),
-            ("item", pa.int64()),
-            ("query", pa.string()),
-            ("answer", pa.string()),
-            ("reference", pa.string()),
-            ("score", pa.float64()),
-            ("answer_tokens", pa.int64()),
-        ]
-    )
+    schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in SCHEMA.items()])
     with replacing(folder / f"{candidate}.parquet") as temporary:
         pq.write_table(pa.Table.from_pylist(records, schema=schema), temporary)
     report = summary(candidate, records)
@@ -63,7 +59,27 @@ def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[st
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return the records of a `<candidate>.parquet`."""
+    """Return the records of a `<candidate>.parquet`.
+
+    Raises:
+        MartletError: the file is gone, or is not a report.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(path).to_pylist()
+    try:
+        return pq.read_table(path, columns=list(SCHEMA)).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise MartletError(f"{path} is gone or damaged, and with it the answers; `martlet run` asks again") from error
+
+
+def read_questions_sha256(path: Path) -> dict[str, str]:
+    """Return the hash of the questions by question set of a `<candidate>.json`.
+
+    Raises:
+        MartletError: the file is gone, or is not a report.
+    """
+    try:
+        return {name: entry["questions_sha256"] for name, entry in read_json(path)["sets"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MartletError(f"{path} is gone or damaged, and with it the scores; `martlet run` asks again") from error

@@ -2,7 +2,7 @@
 
 import html
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,20 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the verdict that `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError: `values` are no verdict's.
+        """
+        return cls(
+            **{name: values[name] for name in ("decision", "reason", "margin", "confidence")},
+            names=tuple(values["names"]),
+            sets=tuple(SetVerdict(**of_set) for of_set in values["sets"]),
+            guards=tuple(GuardVerdict(**guard) for guard in values["guards"]),
+        )
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

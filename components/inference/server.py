@@ -31,6 +31,7 @@ def serving(
     with bind(host, port, api_key) as listening:
         config = uvicorn.Config(
             create_app(engine, names, api_key),
+            log_config=None,  # configuring logging flushes every handler of the process, which may wait for ever
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
@@ -42,4 +43,4 @@ def serving(
             yield f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
         finally:
             server.should_exit = True
-            thread.join()
+            thread.join(timeout=SHUTDOWN_TIMEOUT_S + 3)

@@ -13,7 +13,7 @@
 """
 
 from components.registry.journal import Entry, challenge, champion, history, promote, rollback
-from components.registry.versions import Version, annotate, lookup, register
+from components.registry.versions import Version, annotate, find, lookup, register
 
 __all__ = [
     "Entry",
@@ -21,6 +21,7 @@ __all__ = [
     "annotate",
     "challenge",
     "champion",
+    "find",
     "history",
     "lookup",
     "promote",

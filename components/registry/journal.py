@@ -6,6 +6,9 @@ of the aliases and finishes the move. Aliases that were moved by other means are
 
 Rolling back walks back along the line of champions, as undo does: twice in a row reaches the champion before the
 previous one. A version that was rolled back from leaves the line; `rollback(to=…)` may still return to it.
+
+A line that cannot be read is an entry `damaged`. Who is champion is known without it; only the way back is not, so that
+a rollback must name its version.
 """
 
 import getpass
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 JOURNAL = "martlet.journal."
 APPLIED = "martlet.applied"
+DAMAGED = "damaged"
+OUTSIDE = "the alias was moved outside of Martlet"
 WHY_LENGTH = 2000
 """MLflow keeps 5000 characters of a tag."""
 
@@ -35,7 +40,8 @@ class Entry:
     """One move of the champion.
 
     Attributes:
-        action: `promote`, `rollback`, or `outside` for a move without Martlet.
+        action: `promote`, `rollback`, `outside` for a move without Martlet, or `damaged` for a line that cannot be
+            read.
         version: number of the champion after the move, or None.
         previous: number of the version that a rollback returns to, or None.
         time: in UTC.
@@ -102,13 +108,21 @@ def rollback(name: str, workspace: Path, to: int | None = None, why: str = "") -
     """Make the champion before the present one, or the former champion `to`, champion again; return the move.
 
     Raises:
-        MartletError: there is no former champion, or `to` has never been champion.
+        MartletError: there is no former champion, `to` has never been champion, or the line of champions is damaged
+            and `to` is None.
     """
     with writing(workspace) as client:
         entries, current = _healed(client, name)
         existing = {int(v.version) for v in client.search_model_versions(f"name = '{name}'")}
         line = [number for number in champions(entries) if number in existing]
-        former = {entry.version for entry in entries if entry.version in existing} - {current}
+        damaged = [str(entry.number) for entry in entries if entry.action == DAMAGED]
+        former = existing if damaged else {entry.version for entry in entries if entry.version in existing}
+        former = former - {current}
+        if damaged and to is None:
+            raise MartletError(
+                f"the journal of {name} is damaged in line {', '.join(damaged)}: the champion before {_title(current)} "
+                f"is not known; name the version to return to with --to: {', '.join(map(str, sorted(former)))}"
+            )
         if to is not None and to not in former:
             choice = ", ".join(map(str, sorted(n for n in former if n))) or "there is none"
             raise MartletError(f"version {to} of {name} is no former champion; former champions: {choice}")
@@ -119,6 +133,7 @@ def rollback(name: str, workspace: Path, to: int | None = None, why: str = "") -
         lookup(name, workspace, number=target).verify()
         after = champions([*entries, _entry(entries, "rollback", target, None, "")])
         previous = [number for number in after[:-1] if number in existing]
+        why = why or f"back from {_title(current)}"
         return _move(client, name, entries, "rollback", target, previous[-1] if previous else None, why)
 
 
@@ -155,7 +170,22 @@ def _tags_and_aliases(client: "MlflowClient", name: str) -> tuple[dict[str, str]
 
 
 def _entries(tags: dict[str, str]) -> list[Entry]:
-    return [Entry(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(JOURNAL)]
+    keys = sorted(key for key in tags if key.startswith(JOURNAL) and key.removeprefix(JOURNAL).isdecimal())
+    return [_read(key, tags[key]) for key in keys]
+
+
+def _read(key: str, line: str) -> Entry:
+    """Return the entry that a tag holds; `damaged` where the tag holds none, or that of another line."""
+    number = int(key.removeprefix(JOURNAL))
+    try:
+        entry = Entry(**json.loads(line))
+        numbers, texts = (entry.version, entry.previous), (entry.action, entry.why, entry.by, entry.time)
+        is_whole = all(isinstance(n, int | None) for n in numbers) and all(isinstance(text, str) for text in texts)
+        if is_whole and entry.number == number:
+            return entry
+    except (ValueError, TypeError):  # not JSON, or JSON of another shape
+        pass
+    return Entry(number, DAMAGED, None, None, "", "this line cannot be read", "", "")
 
 
 def _healed(client: "MlflowClient", name: str) -> tuple[list[Entry], int | None]:
@@ -164,12 +194,15 @@ def _healed(client: "MlflowClient", name: str) -> tuple[list[Entry], int | None]
     entries = _entries(tags)
     current = aliases.get("champion")
     last = entries[-1] if entries else None
-    if last and tags.get(APPLIED) != last.key and all(_exists(client, name, n) for n in (last.version, last.previous)):
+    is_damaged = last is not None and last.action == DAMAGED
+    is_open = last is not None and not is_damaged and tags.get(APPLIED) != last.key
+    if last and is_open and all(_exists(client, name, n) for n in (last.version, last.previous)):
         _apply(client, last, name)
         return entries, last.version
     if current != (last.version if last else None):
         previous = aliases.get("previous")
-        outside = _move(client, name, entries, "outside", current, previous, "the alias was moved outside of Martlet")
+        why = f"found after the damaged line {last.number}" if last and is_damaged else OUTSIDE
+        outside = _move(client, name, entries, "outside", current, previous, why)
         return [*entries, outside], current
     return entries, current
 

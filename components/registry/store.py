@@ -3,15 +3,20 @@
 import logging
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.config.groups.tracking import tracking_uri
 from components.errors import MartletError
+from components.mlflow_errors import problem
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+WRITER_TIMEOUT_S = 600.0
+"""Seconds to wait for another writer, which may be copying weights."""
 
 
 @contextmanager
@@ -19,32 +24,39 @@ def connected(workspace: Path) -> Generator["MlflowClient"]:
     """Yield a client of the workspace's MLflow store.
 
     Raises:
-        MartletError: the server does not answer within about ten seconds, or refuses a request.
+        MartletError: the server does not answer within about ten seconds, or refuses a request; or the database is
+            damaged.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
+    from alembic.util import CommandError
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it would log is raised as well
     uri = tracking_uri(workspace)
     (workspace / "mlruns").mkdir(parents=True, exist_ok=True)
     try:
         yield MlflowClient(uri, registry_uri=uri)
-    except MlflowException as error:
-        if "failed with exception" in str(error):
-            raise MartletError(
-                f"the MLflow server at {uri} does not answer; start it, or unset MLFLOW_TRACKING_URI to use the "
-                f"workspace's own store in {workspace / 'mlruns'}"
-            ) from error
-        raise MartletError(f"MLflow at {uri}: {str(error).splitlines()[0]}") from error
+    except (MlflowException, SQLAlchemyError, CommandError) as error:
+        raise MartletError(problem(error, workspace)) from error
 
 
 @contextmanager
 def writing(workspace: Path) -> Generator["MlflowClient"]:
-    """Yield a client as `connected`, to one writer at a time."""
-    from filelock import FileLock
+    """Yield a client as `connected`, to one writer at a time.
+
+    Raises:
+        MartletError: as `connected`, or another writer does not end within WRITER_TIMEOUT_S.
+    """
+    from filelock import FileLock, Timeout
 
     (workspace / "mlruns").mkdir(parents=True, exist_ok=True)
-    with FileLock(workspace / "mlruns/registry.lock"), connected(workspace) as client:
-        yield client
+    file = workspace / "mlruns/registry.lock"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(file, timeout=WRITER_TIMEOUT_S))
+        except Timeout as error:
+            raise MartletError(f"another process has held {file} for {WRITER_TIMEOUT_S:g} s; end it") from error
+        yield stack.enter_context(connected(workspace))

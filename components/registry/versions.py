@@ -47,12 +47,14 @@ class Version:
         """
         if not self.folder.is_dir():
             raise MartletError(
-                f"{self.name} version {self.number}: the weights are gone from {self.folder}; register them again"
+                f"{self.name} version {self.number}: the weights are gone from {self.folder}; `martlet run` stores "
+                "them again if its last run made them, and `martlet rollback` returns to another version"
             )
         if sha256_tree(self.folder) != self.content:
             raise MartletError(
                 f"{self.name} version {self.number}: the weights in {self.folder} have changed since they were "
-                "registered; remove that folder and register them again"
+                "registered; remove that folder, and `martlet run` stores them again if its last run made them, or "
+                "return to another version with `martlet rollback`"
             )
 
 
@@ -74,7 +76,7 @@ def register(
     home = workspace.resolve() / MODELS / content[:16]
     all_tags = {**(tags or {}), "content_sha256": content}
     with writing(workspace) as client:
-        _store(weights, home / "model")
+        _store(weights, home / "model", content)
         for report in reports:
             with replacing(home / "reports" / report.name) as temporary:
                 shutil.copyfile(report, temporary)
@@ -92,14 +94,16 @@ def register(
         return _version(client.get_model_version(name, number), workspace)
 
 
-def _store(weights: Path, target: Path) -> None:
-    """Hard-link the files of `weights` to the folder `target`, complete or absent; across devices, copy them."""
-    if target.is_dir():
+def _store(weights: Path, target: Path, content: str) -> None:
+    """Hard-link the files of `weights`, whose hash is `content`, to the folder `target`, complete or absent; across
+    devices, copy them. A folder with other bytes is replaced."""
+    if target.is_dir() and sha256_tree(target) == content:
         return
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         shutil.copytree(weights, temporary, copy_function=_link)
+        shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -128,21 +132,35 @@ def _create_model(client: "MlflowClient", name: str) -> None:
             raise
 
 
-def lookup(name: str, workspace: Path, *, number: int | None = None, content: str | None = None) -> Version:
-    """Return the version with this number, or with this content hash.
+def lookup(name: str, workspace: Path, number: int) -> Version:
+    """Return the version with this number.
 
     Raises:
         MartletError: there is no such version, or its weights lie outside the workspace's `mlruns/models/`.
     """
     with connected(workspace) as client:
-        condition = f"version_number = {number}" if number else f"tags.content_sha256 = '{content}'"
-        versions = client.search_model_versions(f"name = '{name}' and {condition}")
-        if not versions:
-            numbers = sorted(int(v.version) for v in client.search_model_versions(f"name = '{name}'"))
-            choice = f"there are {', '.join(map(str, numbers))}" if numbers else "nothing is registered under that name"
-            missing = f"version {number}" if number else f"version with content {str(content)[:16]}"
-            raise MartletError(f"{name} has no {missing}; {choice}")
-        return _version(versions[0], workspace)
+        numbered = {int(entity.version): entity for entity in client.search_model_versions(f"name = '{name}'")}
+        if number not in numbered:
+            choice = (
+                f"there are {', '.join(map(str, sorted(numbered)))}"
+                if numbered
+                else "nothing is registered under that name"
+            )
+            raise MartletError(f"{name} has no version {number}; {choice}")
+        return _version(numbered[number], workspace)
+
+
+def find(name: str, workspace: Path, **tags: str) -> Version | None:
+    """Return the newest version with these tags, such as its `content_sha256` or its `variant`, or None.
+
+    Raises:
+        MartletError: its weights lie outside the workspace's `mlruns/models/`.
+    """
+    condition = "".join(f" and tags.{key} = '{value}'" for key, value in tags.items())
+    with connected(workspace) as client:
+        versions = client.search_model_versions(f"name = '{name}'{condition}")
+        newest = max(versions, key=lambda entity: int(entity.version), default=None)
+        return newest and _version(newest, workspace)
 
 
 def _version(entity: Any, workspace: Path) -> Version:

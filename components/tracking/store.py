@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from components.config.groups.tracking import tracking_uri
 from components.errors import MartletError
 from components.files import read_json
+from components.mlflow_errors import problem
 from components.tracking.closing import STATUS, close
 from components.tracking.note import describe
 from components.tracking.points import milliseconds, points, tail
@@ -51,20 +52,18 @@ def _connected(workspace: Path) -> Generator["MlflowClient"]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    from alembic.util import CommandError
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it would log is raised as well
     uri = tracking_uri(workspace)
     (workspace / "mlruns").mkdir(parents=True, exist_ok=True)
     try:
         yield MlflowClient(uri)
-    except MlflowException as error:
-        reason = "does not answer" if "failed with exception" in str(error) else str(error).splitlines()[0]
-        raise MartletError(
-            f"MLflow at {uri}: {reason}; nothing is lost, the run's own files in logs/ hold everything. "
-            "Mend that, or unset MLFLOW_TRACKING_URI, and run again"
-        ) from error
+    except (MlflowException, SQLAlchemyError, CommandError) as error:
+        raise MartletError(f"{problem(error, workspace)}. The run's own files in logs/ hold everything") from error
 
 
 def _parent(client: "MlflowClient", run: dict[str, Any], root: Path, workspace: Path) -> "Run":

@@ -51,10 +51,12 @@ def evaluate_model(
     questions: dict[str, Path],
     params: Params,
     paths: Paths,
+    stage: str = "evaluate",
 ) -> list[Record]:
     """Serve a model folder under `name` with the engine of `infer_backend`; return its answers to the questions.
 
     The model is asked as it was trained: with the settings of the template that its folder holds, else the run's.
+    Progress and EvalScope's files go to the log folder of `stage`.
     """
     engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, paths.workspace))
     asked = prompts(trained_with(folder, params.template))
@@ -65,11 +67,11 @@ def evaluate_model(
                 url,
                 name,
                 questions,
-                work_dir=paths.log("evaluate") / name,
+                work_dir=paths.log(stage) / name,
                 generation_config=params.evaluate.eval_generation_config,
                 limit=params.evaluate.eval_limit,
                 num_proc=params.evaluate.eval_num_proc,
-                on_progress=progress(paths, "evaluate"),
+                on_progress=progress(paths, stage),
             )
     finally:
         gc.collect()  # the next candidate needs the memory of this one

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from apps.cli import board as board_module
 from apps.cli.board import Board
-from tasks.watch import Event
+from tasks.watch import Event, State
 from tests.flows.toy import until
 
 REASON = "params.yaml: train.learning_rate 0.004 → 0.002; " * 8
@@ -58,3 +58,16 @@ def test_without_a_terminal_a_running_stage_tells_how_far_it_is(
         board(Event("train", "running", "its data changed", log=tmp_path))
         until(lambda: "step 7/9  loss 0.5000" in screen.getvalue(), 20)
     assert "train              running" in screen.getvalue().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_named"), [("waiting", False), ("failed", False), ("refused", True), ("ran", True)]
+)
+def test_a_data_report_is_named_if_this_run_stands_behind_it(tmp_path: Path, state: State, is_named: bool) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/data.html").write_text("of an earlier run, or of this one")
+    board = Board()
+    board.console = Console(width=100, file=(screen := io.StringIO()))
+    board(Event("validate", state))
+    board.show_links(tmp_path, "http://127.0.0.1:4200/api")
+    assert ("data report" in screen.getvalue()) == is_named

@@ -168,65 +168,41 @@ def test_a_misspelt_parameter_stops_the_run_before_it_starts(server: Server, wor
     assert not (workspace / ".runs").exists()
 
 
-class Gate:
-    """Stands for `tasks.promotion`, which needs trained models: it counts what it is asked."""
+def champion_of(workspace: Path) -> int | None:
+    from components import registry
 
-    def __init__(self, promote: bool) -> None:
-        self.decision, self.reason = ("promote", "better") if promote else ("refuse", "3 of 60 lost")
-        self.opens, self.judged, self.promoted = promote, 0, 0
-
-    def judge(self, *_: Any) -> Any:
-        self.judged += 1
-        verdict = type("Verdict", (), {})()
-        verdict.decision, verdict.reason, verdict.promote = self.decision, self.reason, self.opens
-        verdict.markdown = lambda: f"**{self.decision}**"
-        return verdict
-
-    def promote(self, *_: Any) -> None:
-        self.promoted += 1
+    champion = registry.champion("martlet", workspace)
+    return champion and champion.number
 
 
-@pytest.mark.parametrize("opens", [True, False])
-def test_the_gate_is_asked_once_per_registration_and_rules(
-    server: Server, workspace: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch, opens: bool
-) -> None:
-    from tasks import promotion
-
-    gate = Gate(opens)
-    monkeypatch.setattr(promotion, "judge", gate.judge)
-    monkeypatch.setattr(promotion, "promote", gate.promote)
-    register(workspace)
-
-    def run() -> None:
-        if opens:
-            finetune()
-        else:
-            with pytest.raises(EvaluationGateError, match=r"^refuse: 3 of 60 lost$"):
-                finetune()
-
-    run()
-    assert (gate.judged, gate.promoted) == (1, int(opens))
-    run()
-    assert (gate.judged, gate.promoted) == (1, int(opens))
-    assert ended(events)["gate"] == "reused"
-    (workspace / "params.yaml").write_text((workspace / "params.yaml").read_text() + "gate: {margin: 0.01}\n")
-    run()
-    assert gate.judged == 2
-
-
-def test_without_auto_promote_the_champion_stays(
+def test_the_gate_judges_a_candidate_once_and_believes_the_registry_alone(
     server: Server, workspace: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks import promotion
+    from components.registry.store import connected
 
-    gate = Gate(True)
-    monkeypatch.setattr(promotion, "judge", gate.judge)
-    monkeypatch.setattr(promotion, "promote", gate.promote)
-    register(workspace)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    register(workspace, right=10)
+    with pytest.raises(EvaluationGateError, match="no evidence that it is better than the base model"):
+        finetune()
+    assert champion_of(workspace) is None
+
+    def run() -> dict[str, str]:
+        events.clear()
+        finetune()
+        return {stage: state for stage, state in ended(events).items() if stage in ("register", "gate", "promote")}
+
+    (workspace / "right.txt").write_text("90")
     (workspace / "params.yaml").write_text((workspace / "params.yaml").read_text() + "gate: {auto_promote: false}\n")
-    finetune()
-    assert (gate.judged, gate.promoted) == (1, 0)
-    assert "promote" not in ended(events)
+    assert run() == {"register": "ran", "gate": "ran"}
+    assert champion_of(workspace) is None
+    edit(workspace / "params.yaml", "auto_promote: false", "auto_promote: true")
+    assert run() == {"register": "reused", "gate": "reused", "promote": "ran"}
+    assert run() == {"register": "reused", "gate": "reused", "promote": "reused"}
+    assert champion_of(workspace) == 1
+    with connected(workspace) as client:
+        client.delete_model_version("martlet", "1")
+    assert run() == {"register": "reused", "gate": "ran", "promote": "ran"}
+    assert champion_of(workspace) == 2
 
 
 def test_a_run_in_a_workspace_that_is_taken_says_by_whom(server: Server, workspace: Path) -> None:

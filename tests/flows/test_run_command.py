@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import Server
-from tests.flows.toy import edit, gone, tries, until
+from tests.flows.toy import edit, gone, register, tries, until
 
 MARTLET = [sys.executable, "-m", "apps.cli.main"]
 
@@ -56,6 +56,42 @@ def test_ctrl_c_is_130_a_kill_leaves_nothing_and_the_next_run_goes_on(server: Se
     states = [line.split()[:2] for line in after.stdout.splitlines()]
     for expected in (["fetch", "reused"], ["train", "ran"], ["merge", "ran"], ["plot", "ran"], ["evaluate", "reused"]):
         assert expected in states
+
+
+SLEEPER = """
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+@contextmanager
+def served(model, adapters, settings):
+    Path("asked").write_text("")
+    time.sleep(600)
+    yield
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_signal_ends_a_run_whose_gate_asks_a_model(
+    server: Server, workspace: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    import psutil
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    register(workspace, right=10)
+    (workspace / "sleeper.py").write_text(SLEEPER)
+    with (workspace / "params.yaml").open("a") as params:
+        params.write("generation: {infer_backend: sleeper}\nplugins: {external_plugins: [sleeper.py]}\n")
+    assert martlet("run").returncode == 4
+    next(workspace.glob("mlruns/models/*/reports/merged.parquet")).unlink()  # so that the candidate is asked again
+    run = subprocess.Popen([*MARTLET, "run"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until((workspace / "asked").exists, 120)
+    children = [child.pid for child in psutil.Process(run.pid).children(recursive=True)]
+    run.send_signal(number)
+    printed = run.communicate(timeout=60)[0]
+    assert run.returncode == 130, printed
+    assert "Traceback" not in printed
+    assert all(gone(pid) for pid in children)
 
 
 def test_a_dry_run_names_parameters_stages_and_reasons_and_touches_nothing(workspace: Path) -> None:

@@ -1,6 +1,5 @@
 """A workspace with stages that take no time, and a way to make one of them misbehave."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -39,8 +38,25 @@ if how == "die":
 params = pathlib.Path("params.yaml").read_text() if name == "train" else ""
 for out in outs:
     path = pathlib.Path(out)
+    if out == "models/merged":
+        path = path / "model.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(name + params)
+"""
+REGISTER = """
+from pathlib import Path
+
+from components.config import load
+from components.evaluation import write_report
+from tasks.stages import register
+from tasks.stages.paths import Paths
+
+paths = Paths.here()
+for name, right in (("base", 10), ("merged", int(Path("right.txt").read_text()))):
+    question = {"set": "skills", "reference": "yes", "answer": "yes", "answer_tokens": 1}
+    answers = [{**question, "item": n, "query": f"question {n}", "score": float(n < right)} for n in range(100)]
+    write_report(paths.reports / "eval", name, answers)
+register.run(load(Path("params.yaml")), paths)
 """
 PARAMS = """\
 # what a newcomer changes
@@ -152,14 +168,12 @@ def edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def register(folder: Path) -> None:
-    """Add a last stage that leaves a registration, as the stage `register` does."""
+def register(folder: Path, right: int) -> None:
+    """Add a last stage that registers models/merged with so many right answers of 100; its base has 10."""
+    (folder / "register.py").write_text(REGISTER)
+    (folder / "right.txt").write_text(str(right))
     with (folder / "dvc.yaml").open("a") as pipeline:
         pipeline.write(
-            "  register:\n    cmd: python stage.py register reports/registration.json\n"
-            "    deps: [reports/scores]\n    outs: [reports/registration.json]\n"
+            "  register:\n    cmd: python register.py\n"
+            "    deps: [register.py, right.txt, models/merged, reports/scores]\n    outs: [reports/registration.json]\n"
         )
-
-
-def verdict_of(folder: Path) -> Any:
-    return json.loads((folder / ".martlet/verdict.json").read_text())

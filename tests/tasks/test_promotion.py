@@ -1,6 +1,8 @@
 """Judging and promoting over a real registry. Weights are any bytes; answers are made by hand."""
 
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from components.config.load import read_mapping
 from components.errors import ConfigError, EvaluationGateError, MartletError
 from components.evaluation import write_report
 from components.files import read_json, write_json
-from tasks import promotion
+from components.registry.store import connected
+from tasks import promotion, promotion_process
 from tasks.stages import evaluate
 from tasks.stages import register as stage
 from tasks.stages.paths import Paths
@@ -26,7 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def params(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Params:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return given(request.node.name)
+    return given(re.sub(r"\W+", "-", request.node.name))
 
 
 def given(name: str, **more: Any) -> Params:
@@ -131,8 +134,8 @@ def test_variants_are_judged_against_merged_and_do_not_decide_about_it(params: P
     assert promotion.judge(params, paths).promote
     variants = read_json(paths.reports / "gate.json")["variants"]
     assert {name: verdict["decision"] for name, verdict in variants.items()} == {"bad": "refuse", "good": "promote"}
-    versions = {v["candidate"]: v["version"] for v in read_json(paths.reports / "registration.json")["versions"]}
-    bad = registry.lookup(params.registry.registered_model_name, paths.workspace, number=versions["bad"])
+    bad = registry.find(params.registry.registered_model_name, paths.workspace, variant="bad")
+    assert bad
     assert (bad.tags["variant"], bad.tags["gate"], bad.tags["gate.against"]) == ("bad", "refuse", "merged")
 
 
@@ -147,7 +150,7 @@ def test_a_champion_that_was_asked_other_questions_is_asked_again(
     candidate(params, paths, "b", right=90)
     asked: list[Path] = []
 
-    def ask_again(folder: Path, *_: Any) -> list[dict[str, Any]]:
+    def ask_again(folder: Path, *_: Any, **__: Any) -> list[dict[str, Any]]:
         asked.append(folder)
         return answers(92)
 
@@ -167,6 +170,123 @@ def test_other_rules_need_another_verdict(params: Params, paths: Paths) -> None:
     strict = given(params.registry.registered_model_name, margin=0.001)
     with pytest.raises(EvaluationGateError, match="not enough evidence"):
         promotion.promote(strict, paths)
+
+
+def delete_the_champions_version(params: Params, paths: Paths) -> None:
+    with connected(paths.workspace) as client:
+        client.delete_model_version(params.registry.registered_model_name, str(champion(params, paths)))
+
+
+def remove_the_weights(params: Params, paths: Paths) -> None:
+    now = registry.champion(params.registry.registered_model_name, paths.workspace)
+    assert now
+    shutil.rmtree(now.folder.parent)
+
+
+@pytest.mark.parametrize("change", [delete_the_champions_version, remove_the_weights])
+@pytest.mark.parametrize("command", ["run", "promote --force"])
+def test_what_the_registry_has_lost_is_registered_again(
+    params: Params, paths: Paths, change: Callable[[Params, Paths], None], command: str
+) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    change(params, paths)
+    if command == "run":
+        verdict = promotion_process.gate(params, paths)
+        assert verdict["promote"]
+        if not verdict["settled"]:
+            promotion_process.promote(params, paths, number=verdict["version"])
+    else:
+        promotion_process.promote(params, paths, force=True, why="it was champion")
+    now = registry.champion(params.registry.registered_model_name, paths.workspace)
+    assert now
+    now.verify()
+
+
+def test_another_store_gets_the_model_and_its_promotion(params: Params, paths: Paths, tmp_path: Path) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    before = (paths.reports / "registration.json").read_bytes()
+    elsewhere = Paths(paths.root, tmp_path / "elsewhere")  # as if all of mlruns were gone
+    verdict = promotion_process.gate(params, elsewhere)
+    assert (verdict["version"], verdict["promote"], verdict["settled"]) == (1, True, False)
+    assert "version 1 is champion" in promotion_process.promote(params, elsewhere, number=1)["text"]
+    assert promotion_process.gate(params, elsewhere)["settled"]
+    assert (paths.reports / "registration.json").read_bytes() == before  # so that DVC sees no change
+
+
+def test_what_was_lost_and_cannot_be_registered_again_says_what_to_do(params: Params, paths: Paths) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    delete_the_champions_version(params, paths)
+    (paths.merged / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"has lost the last candidate .* `martlet run` makes"):
+        promotion.promote(params, paths, force=True)
+
+
+def test_a_verdict_holds_for_its_candidate_champion_answers_and_rules(params: Params, paths: Paths) -> None:
+    first = candidate(params, paths, "a", right=90)
+    assert not promotion_process.gate(params, paths)["reused"]
+    assert promotion_process.gate(params, paths)["reused"]
+    promotion.promote(params, paths)
+    verdict = promotion_process.gate(params, paths)
+    assert (verdict["reused"], verdict["settled"], verdict["champion"]) == (True, True, first)
+    second = candidate(params, paths, "b", right=92)
+    assert not promotion_process.gate(params, paths)["settled"]
+    promotion.promote(params, paths)
+    promotion.rollback(params, paths)
+    verdict = promotion_process.gate(params, paths)
+    assert (verdict["version"], verdict["settled"], verdict["champion"]) == (second, True, first)
+    candidate(params, paths, "c", right=90)
+    assert promotion_process.gate(params, paths)["promote"]
+    candidate(params, paths, "c", right=40)  # the same weights answer other questions
+    assert not promotion_process.gate(params, paths)["promote"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"versions": 3}', '{"versions": [{"candidate": 1}]}'])
+def test_a_damaged_registration_or_verdict_is_a_sentence_or_judged_again(
+    params: Params, paths: Paths, text: str
+) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.judge(params, paths)
+    (paths.reports / "gate.json").write_text(text)
+    assert not promotion_process.gate(params, paths)["reused"]
+    (paths.reports / "registration.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"registration\.json is damaged, .* `martlet run`"):
+        promotion.promote(params, paths)
+
+
+@pytest.mark.parametrize("name", ["merged.json", "merged.parquet", "base.parquet"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"garbage" * 100])
+def test_damaged_answers_are_a_sentence_and_those_of_a_version_are_asked_again(
+    params: Params, paths: Paths, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None
+) -> None:
+    number = candidate(params, paths, "a", right=90)
+    version = registry.lookup(params.registry.registered_model_name, paths.workspace, number)
+    monkeypatch.setattr(evaluate, "evaluate_model", lambda *_, **__: answers(80))
+
+    def damage(file: Path) -> None:
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+
+    if name != "base.parquet":
+        damage(version.reports / name)
+        assert promotion.judge(params, paths).sets[0].candidate == 0.8
+    if name != "merged.parquet":
+        damage(paths.reports / "eval" / name)
+        with pytest.raises(MartletError, match=rf"{name} is gone or damaged, .* `martlet run` asks again"):
+            promotion.judge(params, paths)
+
+
+def test_the_newest_candidate_is_that_of_any_work_tree(params: Params, paths: Paths, tmp_path: Path) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    tree = Paths(tmp_path / "tree", paths.workspace)
+    write_json(tree.model, {"model": "models/base", "source": "local", "sha256": "b" * 64})
+    newer = candidate(params, tree, "b", right=95)
+    assert promotion.newest(params, paths).number == newer
+    assert promotion.candidate(params, paths).number == champion(params, paths)
 
 
 def test_nothing_registered_is_a_sentence(params: Params, paths: Paths) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.errors import MartletError
-from components.registry import annotate, champion, lookup, promote, register
+from components.registry import annotate, champion, find, lookup, promote, register
 from components.registry.store import connected
 from tests.components.registry.conftest import some, weights
 
@@ -42,7 +42,8 @@ def test_same_content_is_the_same_version_with_the_newest_reports(name: str, wor
 def test_a_version_is_found_by_number_and_by_content(name: str, workspace: Path, tmp_path: Path) -> None:
     first, second = some(name, workspace, tmp_path, 2)
     assert lookup(name, workspace, number=2) == second
-    assert lookup(name, workspace, content=first.content) == first
+    assert find(name, workspace, content_sha256=first.content) == first
+    assert find(name, workspace, content_sha256="0" * 64) is None
     with pytest.raises(MartletError, match=f"{name} has no version 7; there are 1, 2"):
         lookup(name, workspace, number=7)
     with pytest.raises(MartletError, match="nothing is registered under that name"):

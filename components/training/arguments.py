@@ -22,7 +22,7 @@ def training_arguments(job: Job) -> dict[str, Any]:
     return {
         "output_dir": str(job.checkpoints),
         "num_train_epochs": train.num_train_epochs,
-        "max_steps": train.max_steps,
+        "max_steps": train.max_steps or -1,
         "per_device_train_batch_size": train.per_device_train_batch_size,
         "per_device_eval_batch_size": train.per_device_eval_batch_size,
         "gradient_accumulation_steps": job.accumulation,

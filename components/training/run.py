@@ -6,6 +6,7 @@ from typing import Any
 
 from components.errors import InterruptedRunError
 from components.training import checkpoints as store
+from components.training import ranks
 from components.training.datasets import Packs
 from components.training.job import Job
 from components.training.methods import METHODS
@@ -68,6 +69,8 @@ def train(job: Job) -> Outcome:
             f"train: stopped at step {state.global_step} of {state.max_steps}; checkpoint-{state.global_step} is "
             "written, to go on from"
         )
+    if ranks.is_writer():  # a run that was killed after its last checkpoint has not removed the others yet
+        store.rotate(job.checkpoints, state.log_history, job.train.save_total_limit)
     best = store.best_step(state.log_history, [store.step_of(folder) for folder in store.all_in(job.checkpoints)])
     packs = job.rows if isinstance(job.rows, Packs) else None
     return Outcome(

@@ -15,7 +15,7 @@ from torch import nn
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from components.errors import ConfigError, MartletError
-from components.files import seal, write_json
+from components.files import MANIFEST, read_json, seal, write_json
 from components.training import ranks
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import all_in, fingerprint, rotate, step_of
@@ -50,6 +50,22 @@ class JobTrainer:
             trainer.optimizer = method.build(model or self.job.model, self.job.params)
         return trainer.optimizer
 
+    def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
+        """Return transformers' numbers of the run, with no pass over the data where the last step is done.
+
+        transformers 5.23 takes one more step where the checkpoint of the last step lies within a pass.
+
+        Raises:
+            ConfigError: the checkpoint to go on from lies after the last step.
+        """
+        passes, *others, total = super().set_initial_training_values(args, dataloader)  # type: ignore[misc]
+        if (start := self.job.start) and (step := step_of(start)) > total:
+            raise ConfigError(
+                f"resume_from_checkpoint: {start} is at step {step}, and the run ends at step {total}; raise "
+                "--max_steps or --num_train_epochs, or name an earlier checkpoint"
+            )
+        return 0 if start and (step_of(start) == total or _was_last(start, self.job)) else passes, *others, total
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:  # noqa: ARG002
         """Log without timings, so that equal runs have equal histories."""
         super().log(logs)  # type: ignore[misc]
@@ -76,7 +92,9 @@ class JobTrainer:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
             ranks.barrier()
             if ranks.is_writer():
-                seal(folder, run=fingerprint(self.job.made_of), step=step, made_of=self.job.made_of)
+                is_last = trainer.control.should_training_stop and not self.progress.interrupted
+                made_of = self.job.made_of
+                seal(folder, run=fingerprint(made_of), step=step, last=is_last, made_of=made_of)
         except Exception as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise MartletError(_why_not_saved(root, step, error)) from error
@@ -86,6 +104,12 @@ class JobTrainer:
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         self.job.restore(model or self.job.model, Path(resume_from_checkpoint))
+
+
+def _was_last(checkpoint: Path, job: Job) -> bool:
+    """Return whether this very run ended with `checkpoint`; a callback may end a run before its last step."""
+    manifest = read_json(checkpoint / MANIFEST)
+    return manifest.get("last", False) and manifest["run"] == fingerprint(job.made_of)
 
 
 def _callback(name: str, job: Job) -> TrainerCallback:
@@ -116,8 +140,11 @@ class Progress(TrainerCallback):
         self.job, self.every = job, job.train.logging_steps
         self.began = self.last_time = 0.0
         self.first_step = self.first_tokens = self.last_tokens = 0
+        self.interrupted = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        state.compute_steps(args, state.max_steps)  # a checkpoint's state has the intervals of its own run
+        _follow_schedule(kwargs["optimizer"], kwargs["lr_scheduler"])
         self.began = self.last_time = time.monotonic()
         self.first_step, self.first_tokens = state.global_step, state.num_input_tokens_seen
         self.last_tokens = self.first_tokens
@@ -125,7 +152,7 @@ class Progress(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         # All processes stop after the same step, whichever of them got the signal first.
         if ranks.total([self.job.stop.is_set()])[0]:
-            control.should_save = control.should_training_stop = True
+            self.interrupted = control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         logs: dict[str, Any] = kwargs["logs"]
@@ -162,6 +189,16 @@ class Progress(TrainerCallback):
         }
 
 
+def _follow_schedule(optimizer: Any, schedule: Any) -> None:
+    """Set the learning rates to those of the schedule; a checkpoint has those of a run of perhaps another length."""
+    rates = [
+        base * share(schedule.last_epoch) for base, share in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    ]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule.load_state_dict({**schedule.state_dict(), "_last_lr": rates})
+
+
 def _numbers(logs: dict[str, Any], *without: str) -> dict[str, float]:
     without = (*without, "num_input_tokens_seen")
     return {name: value for name, value in logs.items() if isinstance(value, int | float) and name not in without}
@@ -180,17 +217,17 @@ class SetEpoch(TrainerCallback):
 
 
 class SaveWhenStopped(TrainerCallback):
-    """Writes a checkpoint, once, of the step or pass after which a callback ends the training."""
+    """Writes a checkpoint, once, of the step or pass after which the training ends; the checkpoint says so."""
 
-    saved = -1
+    saved = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        control.should_save |= control.should_training_stop and self.saved != state.global_step
+        control.should_save |= control.should_training_stop and not self.saved
 
     on_epoch_end = on_step_end
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        self.saved = state.global_step
+        self.saved = control.should_training_stop
 
 
 def is_reported(step: int, every: int, last: int) -> bool:

@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,13 @@ def write_tokens(folder: Path, train: list[Row], val: list[Row] | None = None, s
 
 
 def learn(
-    base: Path, tokens: Path, folder: Path, hazard: tuple[str, int] | None = None, run: str = "a", **params: Any
+    base: Path,
+    tokens: Path,
+    folder: Path,
+    hazard: tuple[str, int] | None = None,
+    run: str = "a",
+    external: Sequence[Path] = (),
+    **params: Any,
 ) -> Outcome:
     """Train LoRA on `base`; checkpoints go to `folder`/checkpoints, weights and history to `folder`/final.
 
@@ -102,7 +109,7 @@ def learn(
     job = Job(
         params=settings, model=model, tokenizer=AutoTokenizer.from_pretrained(base), rows=rows,
         val_rows=TokenRows(val) if val.is_file() else None, checkpoints=folder / "checkpoints", save=save,
-        restore=lora.restore, arguments=arguments, report=report, made_of={"run": run},
+        restore=lora.restore, arguments=arguments, report=report, made_of={"run": run}, external=list(external),
     )  # fmt: skip
     outcome = go_on(job)
     lora.save(model, folder / "final", "base")

@@ -70,6 +70,38 @@ def test_a_killed_run_over_packs_or_groups_ends_as_if_it_had_not_been(apart, tmp
     assert sha256(cut / "final" / WEIGHTS) == sha256(whole / "final" / WEIGHTS)
 
 
+ENDS = """\
+from transformers.trainer_callback import TrainerCallback
+
+class Ends(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop |= state.global_step >= 5
+
+def callback(job):
+    return Ends()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ways", "last"),
+    [
+        ({"max_steps": 7, "lr_scheduler_type": "constant"}, 7),
+        ({"num_train_epochs": 0.6, "save_total_limit": 1}, 3),
+        ({"callbacks": ["ends"], "num_train_epochs": 3, "lr_scheduler_type": "constant"}, 5),
+    ],
+)
+def test_the_last_step_is_the_last_whoever_asks_again(tiny_model, tokens, tmp_path, ways, last):
+    (tmp_path / "ends.py").write_text(ENDS)
+    results = []
+    for _ in range(3):
+        outcome = runs.learn(tiny_model, tokens, tmp_path / "run", external=[tmp_path / "ends.py"], **ways)
+        assert outcome.steps == last
+        assert outcome.last == f"checkpoint-{last}"
+        names = [folder.name for folder in store.all_in(tmp_path / "run/checkpoints")]
+        results.append((sha256(tmp_path / "run/final" / WEIGHTS), outcome.history, names))
+    assert results[0] == results[1] == results[2]
+
+
 @pytest.mark.parametrize("hazard", ["interrupt", "terminate"])
 def test_asked_to_stop_a_run_writes_a_checkpoint_and_exits_with_130(apart, whole, tmp_path, hazard):
     assert apart(tmp_path, (hazard, 3)) == 130

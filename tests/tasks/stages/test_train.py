@@ -90,6 +90,19 @@ def test_a_direct_command_keeps_its_checkpoints_and_continues_from_one_that_is_n
         run(settings(num_train_epochs=2, lora_rank=8, resume_from_checkpoint="first/checkpoint-4"), second)
 
 
+def test_a_run_goes_on_longer_at_the_rates_of_the_longer_schedule(paths: Paths):
+    linear = {"lr_scheduler_type": "linear", "logging_steps": 1}
+    direct = Paths(root=paths.root, workspace=paths.workspace, checkpoints=paths.root / "run")
+    run(settings(**linear, max_steps=3, save_steps=3), direct)
+    run(settings(**linear, max_steps=6, save_steps=1, resume_from_checkpoint="run/checkpoint-3"), direct)
+    lines = [json.loads(line) for line in (paths.log("train") / "progress.jsonl").read_text().splitlines()]
+    rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
+    assert rates[3:] == pytest.approx([1e-2 * share for share in (3 / 6, 2 / 6, 1 / 6)])
+    assert sorted(p.name for p in direct.checkpoints.glob("checkpoint-*")) == [f"checkpoint-{n}" for n in (3, 4, 5, 6)]
+    with pytest.raises(ConfigError, match=r"checkpoint-6 is at step 6, and the run ends at step 5; raise --max_steps"):
+        run(settings(**linear, max_steps=5, resume_from_checkpoint="run/checkpoint-6"), direct)
+
+
 def test_saved_weights_that_answer_otherwise_are_not_published(paths: Paths, monkeypatch):
     lora = tuners.TUNERS.load("lora")
     honest = lora.save

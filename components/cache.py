@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.files import MANIFEST, is_complete, read_json, seal, sha256, sha256_of
+from components.files import MANIFEST, is_complete, is_intact, read_json, remove, seal, sha256, sha256_of
 
 _TEMPORARY = ".tmp"
 _WRITER_TIMEOUT_S = 3600.0
@@ -78,18 +78,16 @@ def restore(stage: str, made_of: Mapping[str, Any], outs: Mapping[str, Path]) ->
     """Write the files of the entry for `made_of` to the paths `outs`, replacing what is there, and return the entry's
     result; None without an entry."""
     folder = _folder(stage, made_of)
-    if not is_complete(folder):
+    if not (is_intact(folder) and _is_entry(folder) and all((folder / name).exists() for name in outs)):
+        remove(folder)
         return None
     manifest = read_json(folder / MANIFEST)
-    if any(sha256(folder / name) != file["sha256"] for name, file in manifest["files"].items()):
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
     for name, target in outs.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}{_TEMPORARY}")
-        _remove(temporary)
+        remove(temporary)
         _link(folder / name, temporary)
-        _remove(target)
+        remove(target)
         temporary.rename(target)
     with suppress(OSError):  # a read-only cache
         os.utime(folder / MANIFEST)
@@ -100,23 +98,23 @@ def keep(stage: str, made_of: Mapping[str, Any], outs: Mapping[str, Path], resul
     """Store the files or folders `outs` and a JSON-able `result` as the entry for `made_of`."""
     folder = _folder(stage, made_of)
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}{_TEMPORARY}")
-    _remove(temporary)
+    remove(temporary)
     temporary.mkdir(parents=True)
     try:
         for name, source in outs.items():
             _link(source, temporary / name)
         seal(temporary, stage=stage, made_of=dict(made_of), result=result)
-        if not is_complete(folder):
-            _remove(folder)
+        if not _is_entry(folder):
+            remove(folder)
             with suppress(OSError):  # another writer was first, with the same content
                 temporary.rename(folder)
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
 def entries() -> Iterator[Entry]:
     """Yield all complete entries, the most recently used first."""
-    folders = [path for path in root().glob("*/*") if path.suffix != _TEMPORARY and is_complete(path)]
+    folders = [path for path in root().glob("*/*") if path.suffix != _TEMPORARY and _is_entry(path)]
     for folder in sorted(folders, key=lambda path: (path / MANIFEST).stat().st_mtime, reverse=True):
         manifest = read_json(folder / MANIFEST)
         size = sum(file["size"] for file in manifest["files"].values())
@@ -131,9 +129,14 @@ def prune(unused_for: float = 0.0) -> list[Path]:
     for folder in root().glob("*/*"):
         used = complete.get(folder, folder.stat().st_mtime + _WRITER_TIMEOUT_S)
         if now - used >= unused_for and (folder in complete or now >= used):
-            _remove(folder)
+            remove(folder)
             removed += [] if folder.exists() else [folder]
     return removed
+
+
+def _is_entry(folder: Path) -> bool:
+    """Return whether `folder` is complete, with a manifest as `keep` writes it."""
+    return is_complete(folder) and {"stage", "made_of", "result"} <= read_json(folder / MANIFEST).keys()
 
 
 def _folder(stage: str, made_of: Mapping[str, Any]) -> Path:
@@ -152,10 +155,3 @@ def _link_file(source: str | Path, target: str | Path) -> None:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links
         shutil.copy2(source, target)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

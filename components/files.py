@@ -80,6 +80,29 @@ def replacing_folder(path: Path, **manifest: Any) -> Generator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed writers left below `folder`, which no other process writes."""
+    for path in sorted(folder.rglob(".*.tmp")):
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def move_entries(source: Path, target: Path) -> None:
+    """Move what lies in the folders of `source` into the folders of `target` of the same names, replacing entries."""
+    for entry in sorted(source.glob("*/*")):
+        place = target / entry.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove(place)
+        entry.rename(place)
+
+
 def seal(folder: Path, **extra: Any) -> dict[str, Any]:
     """Write `manifest.json` (size and sha256 of every file, plus `extra`) as the last file of `folder`, and return its
     content."""
@@ -95,12 +118,33 @@ def seal(folder: Path, **extra: Any) -> dict[str, Any]:
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether `folder` has a manifest and every file in the manifest has its recorded size."""
+    """Return whether `folder` has a manifest that lists files, and each of them has its recorded size."""
     try:
-        files = read_json(folder / MANIFEST)["files"]
-        return all((folder / name).stat().st_size == entry["size"] for name, entry in files.items())
-    except (OSError, ValueError, KeyError):
+        return all((folder / name).stat().st_size == entry["size"] for name, entry in _listed(folder).items())
+    except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def is_intact(folder: Path) -> bool:
+    """Return whether `folder` is complete and each file in its manifest has its recorded sha256."""
+    try:
+        return is_complete(folder) and all(
+            sha256(folder / name) == entry["sha256"] for name, entry in _listed(folder).items()
+        )
+    except (OSError, KeyError):
+        return False
+
+
+def _listed(folder: Path) -> dict[str, Any]:
+    """Return the entries of a folder's manifest by file.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: there is no manifest, it has another shape, or it lists nothing.
+    """
+    files = read_json(folder / MANIFEST)["files"]
+    if not (isinstance(files, dict) and files):
+        raise ValueError(f"{folder / MANIFEST} lists no files")
+    return files
 
 
 def sha256(path: Path) -> str:

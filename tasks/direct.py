@@ -3,18 +3,20 @@
 What `martlet sft` and `martlet pt` share, and every other command that trains in place.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, Protocol
 
-from components import tracking
+from components import files, tracking
 from components.config import FAMILIES, Params
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
 from components.files import is_complete, read_json, write_json
@@ -110,43 +112,65 @@ def train(params: Params, folder: Path, screen: Screen, following: Callable[...,
         InterruptedRunError: the user stopped the run.
         MartletError: a stage's own reason.
     """
-    paths = Paths(root=folder, workspace=Path.cwd(), checkpoints=folder)
-    write_json(folder / "args.json", params.model_dump())
-    tracking.begin(folder, params.model_dump(), folder.name)
-    prepare = _streamed if params.data.streaming else _prepared
-    try:
-        with prepare(params, paths, screen) as body:
-            from tasks.stages import runner
+    from components.training.checkpoints import all_in, held
+    from tasks.stages import runner
 
-            with following(paths.log("train") / "progress.jsonl", _Following(params, paths, screen)):
-                result = runner.run("train", body, params, paths)
-            screen.trained(result, paths)
+    paths = Paths(root=folder, workspace=Path.cwd(), checkpoints=folder)
+    with held(folder), ExitStack() as stack:
+        files.remove_leftovers(folder)
+        prepared = _streamed if params.data.streaming else _prepared
+        if all_in(folder):  # whose files stay as they are until it is known that the run can go on from them
+            body = stack.enter_context(prepared(params, paths, screen))
+            stack.enter_context(_recorded(params, paths))
+        else:
+            stack.enter_context(_recorded(params, paths))
+            body = stack.enter_context(prepared(params, paths, screen))
+        with following(paths.log("train") / "progress.jsonl", _Following(params, paths, screen)):
+            result = runner.run("train", body, params, paths)
+        screen.trained(result, paths)
+
+
+@contextmanager
+def _recorded(params: Params, paths: Paths) -> Generator[None]:
+    """Write args.json, and how the run began and ended for MLflow."""
+    write_json(paths.root / "args.json", params.model_dump())
+    tracking.begin(paths.root, params.model_dump(), paths.root.name)
+    try:
+        yield
     except (InterruptedRunError, KeyboardInterrupt) as error:
         reason = str(error) or "interrupted; nothing was trained yet"
-        tracking.end(folder, "interrupted", reason)
+        tracking.end(paths.root, "interrupted", reason)
         raise InterruptedRunError(reason) from error
     except MartletError as error:
-        tracking.end(folder, "failed", str(error))
+        tracking.end(paths.root, "failed", str(error))
         raise
-    tracking.end(folder, "done")
+    tracking.end(paths.root, "done")
 
 
 @contextmanager
 def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
-    """Make the data ready in a process of their own; importing what trains takes as long, and is done meanwhile."""
-    from components.training import preload
+    """Make the data ready in a process of their own; importing what trains takes as long, and is done meanwhile.
 
+    Beside checkpoints the data are made in a folder of their own, which replaces the run's once they are known to fit.
+    """
+    from components.training import preload
+    from components.training.checkpoints import all_in
+
+    place = replace(paths, root=paths.root / f".next.{os.getpid()}.tmp") if all_in(paths.root) else paths
     with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
-        data = pool.submit(_data, params, paths)
+        data = pool.submit(_data, params, place)
         imports = preload()
-        try:
-            results = data.result()
-        except BrokenProcessPool as error:
-            raise MartletError(KILLED_MESSAGE) from error
-    screen.prepared(results, paths)
+        results = _result(data)
+    screen.prepared(results, place)
     imports.join()
     from tasks.stages import train
 
+    if place is not paths:
+        try:
+            train.check_start(params, place)
+            files.move_entries(place.root, paths.root)
+        finally:
+            files.remove_leftovers(paths.root)
     yield train.run
 
 
@@ -159,14 +183,24 @@ def _streamed(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
     validation = None
     if params.data.val_dataset:
         with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
-            try:
-                validation = pool.submit(_data, *stream.of_validation(params, paths)).result()[2]
-            except BrokenProcessPool as error:
-                raise MartletError(KILLED_MESSAGE) from error
+            validation = _result(pool.submit(_data, *stream.of_validation(params, paths)))[2]
     with stream.flowing(params, paths) as feed:
         preload()
         screen.streaming(feed.about["datasets"], validation)
+        train.check_start(params, paths, feed)
         yield partial(train.run, feed=feed)
+
+
+def _result(data: "Future[tuple[Result, Result, Result]]") -> tuple[Result, Result, Result]:
+    """Return what the process that makes the data ready returns; an interruption ends that process."""
+    try:
+        return data.result()
+    except BrokenProcessPool as error:
+        raise MartletError(KILLED_MESSAGE) from error
+    except KeyboardInterrupt:
+        for process in active_children():
+            process.kill()
+        raise
 
 
 def _data(params: Params, paths: Paths) -> tuple[Result, Result, Result]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Any
@@ -59,6 +60,7 @@ def _usage() -> str:
 def main() -> None:
     """The program `martlet`."""
     prepare_environment()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as ctrl-C does
     try:
         code = dispatch(sys.argv[1:])
     except MartletError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from apps.cli.summaries import gate_summary, result_summary
 from components.config import Layer, difference, read_flags, read_mapping, read_yaml, resolve
-from components.errors import MartletError
+from components.errors import ConfigError, MartletError
 from components.files import read_json
 from tasks import direct
 from tasks.progress import describe, following
@@ -33,7 +33,8 @@ def run(config: Path | None, flags: dict[str, Any], **defaults: Any) -> None:
     try:
         direct.train(params, folder, _Screen(), following)
     except MartletError as error:
-        error.args = (f"{error}{_how_to_go_on(folder)}",)
+        if not isinstance(error, ConfigError):  # which the same command meets again
+            error.args = (f"{error}{_how_to_go_on(folder)}",)
         raise
     if counts := direct.left_out(Paths(folder, Path.cwd())):
         print(f"data: {counts[0]} of {counts[1]} rows were left out; see {folder / 'reports/stream.json'}")

@@ -18,9 +18,10 @@ from components.errors import ConfigError, MartletError
 from components.files import MANIFEST, read_json, seal, write_json
 from components.training import ranks
 from components.training.callbacks import CALLBACKS
-from components.training.checkpoints import all_in, fingerprint, rotate, step_of
+from components.training.checkpoints import all_in, rotate, set_aside_later, step_of
 from components.training.job import Job
 from components.training.optimizers import OPTIMIZERS
+from components.training.resuming import fingerprint
 
 
 class JobTrainer:
@@ -143,6 +144,8 @@ class Progress(TrainerCallback):
         self.interrupted = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        if ranks.is_writer():  # only now is it known that the run can go on
+            set_aside_later(self.job.checkpoints, self.job.start, lambda message: self.job.report({"message": message}))
         state.compute_steps(args, state.max_steps)  # a checkpoint's state has the intervals of its own run
         _follow_schedule(kwargs["optimizer"], kwargs["lr_scheduler"])
         self.began = self.last_time = time.monotonic()

@@ -132,7 +132,7 @@ def _inputs(sources: list[data.Source], params: Params, paths: Paths) -> str | N
 
 def _is_current(folder: Path, sources: list[data.Source], params: Params, paths: Paths) -> bool:
     inputs = _inputs(sources, params, paths)
-    return inputs is not None and is_complete(folder) and read_json(folder / MANIFEST)["inputs"] == inputs
+    return inputs is not None and is_complete(folder) and read_json(folder / MANIFEST).get("inputs") == inputs
 
 
 def _sealed_folder(folder: Path, collection: data.RowTables, params: Params, paths: Paths):

@@ -51,12 +51,17 @@ class Setup:
     checkpoints: Path
     feed: "Feed | None" = None
 
+    @property
+    def resume_from(self) -> Path | None:
+        """The checkpoint that the user names, to go on from."""
+        name = self.params.run.resume_from_checkpoint
+        return self.paths.workspace / name if name else None
+
 
 def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
     """Read data/tokens, or what comes from `feed`, and data/model.json; write models/adapter, reports/train.* and the
     checkpoints. With several processes, this one starts them and waits."""
     setup = set_up(params, paths, feed)
-    resume_from = params.run.resume_from_checkpoint
 
     def say(message: str) -> None:
         progress(paths, "train")({"message": message})
@@ -68,13 +73,25 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
             setup.checkpoints,
             setup.made_of,
             setup.arguments,
-            paths.workspace / resume_from if resume_from else None,
+            setup.resume_from,
             say,
             None if paths.checkpoints else setup.checkpoints.parent,
         )
         if params.distributed.nproc_per_node == 1:
             return work(setup, start)
         return workers.launch("tasks.stages.train", params, paths, start)
+
+
+def check_start(params: Params, paths: Paths, feed: "Feed | None" = None) -> None:
+    """Check that a run on the tokens of `paths` can go on from the checkpoint that it names, or from those in its
+    folder.
+
+    Raises:
+        ConfigError: it cannot; the message names the settings to put back.
+    """
+    setup = set_up(params, paths, feed)
+    rows = {name: getattr(params, name).model_dump() for name in ("data", "validation")}
+    training.check_start(setup.checkpoints, setup.made_of, setup.arguments, setup.resume_from, rows)
 
 
 def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:

@@ -1,11 +1,12 @@
 """`martlet sft` and `martlet pt` on ways to train that are not LoRA on chats: from the flags to the answers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from components.files import read_json
+from components.files import read_json, sha256
 from components.tokens import TokenRows
 from tests.apps.test_plugins import write_rows
 from tests.commands import martlet
@@ -104,3 +105,43 @@ def test_galore_with_lisa_and_lora_plus(tiny_model: Path, chats: Path, tmp_path:
     assert losses(tmp_path / "plus")[-1] < losses(tmp_path / "plus")[0]
     error = martlet(tmp_path, *words, "--optimizer", "loraplus", "--tuner_type", "full", "--output_dir", "x", code=2)
     assert "loraplus needs LoRA's matrices" in error
+
+
+def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
+    tiny_model: Path, chats: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copy(chats, tmp_path / "chats.jsonl"))
+    words = ["sft", "--model", tiny_model, "--dataset", data, *SHORT, "--max_steps", 3, "--save_steps", 2]
+    words += ["--output_dir", "run"]
+    martlet(tmp_path, *words)
+    before = contents(tmp_path / "run")
+    for change, reason in [
+        (["--learning_rate", 3e-4], "--learning_rate was 0.0001 and is 0.0003"),
+        (["--split_dataset_ratio", 0.2], "--split_dataset_ratio was 0.0 and is 0.2"),
+        (["--system", "Be brief."], "--system was None and is Be brief."),
+    ]:
+        for resume in ([], ["--resume_from_checkpoint", "run/checkpoint-2"]):
+            error = martlet(tmp_path, *words, *change, *resume, code=2)
+            assert reason in error
+            assert "go on with" not in error
+            assert contents(tmp_path / "run") == before
+    data.write_text(data.read_text().replace("it is", "that is"))
+    assert "the rows are others than the run's" in martlet(tmp_path, *words, code=2)
+    assert contents(tmp_path / "run") == before
+    shutil.copy(chats, data)
+    printed = martlet(tmp_path, *words, "--resume_from_checkpoint", "run/checkpoint-2")
+    assert "checkpoint-3 of the steps after checkpoint-2 moved to" in printed
+    after = contents(tmp_path / "run")
+    assert after.pop("aside/checkpoint-3/optimizer.pt")
+    for name in [name for name in after if name.startswith("aside") or name == "args.json"]:
+        after[name] = before.get(name, "")
+    assert {name: sha for name, sha in after.items() if sha} == before
+    assert "is at step 3, and the run ends at step 2" in martlet(
+        tmp_path, *words, "--max_steps", 2, "--resume_from_checkpoint", "run/checkpoint-3", code=2
+    )
+
+
+def contents(run: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a run folder but its logs, which say when it was run."""
+    files = [file for file in run.rglob("*") if file.is_file() and "logs" not in file.relative_to(run).parts]
+    return {str(file.relative_to(run)): sha256(file) for file in files}

@@ -9,7 +9,7 @@ import pytest
 from components.errors import ConfigError
 from components.files import is_complete, sha256
 from components.training import checkpoints as store
-from components.training import fingerprint, tidy
+from components.training import fingerprint, resuming, tidy
 from components.tuners._peft import WEIGHTS
 from tests.components.training import runs
 
@@ -146,28 +146,81 @@ def test_damage_of_any_kind_is_skipped_and_said(whole, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     (folder / "checkpoint-4/optimizer.pt").write_bytes(b"")
     messages: list[str] = []
-    assert store.newest_intact(folder, {"run": "a"}, messages.append) == folder / "checkpoint-2"
+    assert store.newest_intact(folder, messages.append) == folder / "checkpoint-2"
     assert [m.split()[0] for m in messages] == ["checkpoint-8", "checkpoint-6", "checkpoint-4"]
     assert [p.name for p in store.all_in(folder)] == ["checkpoint-2"]
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "", "nonsense", "[]", "7", "null", '{"files": 3}', '{"files": []}', '{"files": {"optimizer.pt": 7}}',
+        '{"run": "a", "step": 8, "made_of": {}, "files": {}}', "without made_of", "without run", "without a file",
+        "of another step",
+    ],
+)  # fmt: skip
+def test_a_manifest_of_another_shape_makes_no_checkpoint(whole, tmp_path, manifest):
+    checkpoint = Path(shutil.copytree(whole / "checkpoints/checkpoint-8", tmp_path / "checkpoint-8"))
+    content = json.loads((checkpoint / "manifest.json").read_text())
+    if manifest == "without a file":
+        del content["files"][WEIGHTS]
+    elif manifest == "of another step":
+        content["step"] = 6
+    else:
+        content.pop(manifest.removeprefix("without "), None)
+    changed = json.dumps(content) if manifest.startswith(("without", "of")) else manifest
+    (checkpoint / "manifest.json").write_text(changed)
+    arguments = json.loads((checkpoint / "args.json").read_text())
+    with pytest.raises(ConfigError, match="checkpoint-8 is not a complete checkpoint; name an earlier one"):
+        store.choose_start(tmp_path, {"run": "a"}, arguments, checkpoint, print)
+    assert checkpoint.is_dir()
+    messages: list[str] = []
+    assert store.choose_start(tmp_path, {"run": "a"}, arguments, None, messages.append) is None
+    assert messages == ["checkpoint-8 was cut off while it was written, or damaged since; it is skipped and removed"]
+
+
 def test_checkpoints_of_another_run_are_neither_used_nor_removed(whole, tmp_path):
     folder = Path(shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints"))
-    with pytest.raises(ConfigError, match=r"checkpoint-8 of a run with other data or parameters \(run a → b\)"):
-        store.newest_intact(folder, {"run": "b"}, print)
+    (folder / "checkpoint-8/manifest.json").write_text("{}")
+    arguments = json.loads((folder / "checkpoint-6/args.json").read_text())
+    with pytest.raises(ConfigError, match=r"checkpoint-6 of a run with other data or parameters \(run a → b\); go on"):
+        store.choose_start(folder, {"run": "b"}, arguments, None, print)
+    other = {**arguments, "train": {**arguments["train"], "seed": 1}}
+    with pytest.raises(ConfigError, match=r"put these back, or name another --output_dir:\n  --seed was 42 and is 1"):
+        store.choose_start(folder, {"run": "b"}, other, None, print)
     assert len(store.all_in(folder)) == 4
 
 
-def test_a_named_checkpoint_must_be_whole_and_of_the_same_model_and_batch(whole, tmp_path):
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "warmup_ratio", "seed", "optimizer", "packing"])
+def test_a_setting_that_a_checkpoint_cannot_take_is_refused_by_name(whole, name):
+    checkpoint = whole / "checkpoints/checkpoint-8"
+    arguments = json.loads((checkpoint / "args.json").read_text())
+    other = {**arguments, "train": {**arguments["train"], name: "another"}}
+    with pytest.raises(ConfigError, match=rf"put these back, or start a new run:\n  --{name} was .* and is another$"):
+        resuming.check_resumable(checkpoint, {"run": "a"}, other, {})
+
+
+def test_a_named_checkpoint_must_be_whole_and_of_the_same_base_data_and_plugins(whole, tmp_path):
     checkpoint = Path(shutil.copytree(whole / "checkpoints/checkpoint-8", tmp_path / "checkpoint-8"))
     arguments = json.loads((checkpoint / "args.json").read_text())
-    store.check_resumable(checkpoint, {**arguments, "train": {**arguments["train"], "num_train_epochs": 9}})
-    other = {**arguments, "model": {"model": "other"}, "train": {**arguments["train"], "seed": 1}}
-    with pytest.raises(ConfigError, match=r"(?s)model\.model was 'base' and is 'other'.*train\.seed was 42 and is 1"):
-        store.check_resumable(checkpoint, other)
+    longer = {**arguments, "train": {**arguments["train"], "num_train_epochs": 9, "save_steps": 3}}
+    resuming.check_resumable(checkpoint, {"run": "a"}, longer, {})
+    content = json.loads((checkpoint / "manifest.json").read_text())
+    content["made_of"] = {"methods": {"optimizer mine": "1"}, "data": {"tokens": "1"}}
+    (checkpoint / "manifest.json").write_text(json.dumps(content))
+    (tmp_path / "args.json").write_text(json.dumps({"data": {"split_dataset_ratio": 0.0, "dataset": ["a"]}}))
+    same = content["made_of"]
+    for made_of, args, reason in [
+        (same, {**arguments, "model": {"model": "other"}}, "--model was base and is other"),
+        (same, {**arguments, "stream": {}}, "--streaming was false and is true"),
+        ({**same, "methods": {"optimizer mine": "2"}}, arguments, "the file of the optimizer mine was edited"),
+        ({**same, "data": {"tokens": "2"}}, arguments, "--split_dataset_ratio was 0.0 and is 0.1"),
+    ]:
+        with pytest.raises(ConfigError, match=rf"start a new run:\n  {reason}$"):
+            resuming.check_resumable(checkpoint, made_of, args, {"data": {"split_dataset_ratio": 0.1}})
     (checkpoint / "manifest.json").unlink()
     with pytest.raises(ConfigError, match="not a complete checkpoint"):
-        store.check_resumable(checkpoint, arguments)
+        resuming.check_resumable(checkpoint, {"run": "a"}, arguments, {})
 
 
 def test_a_limit_keeps_the_newest_and_the_best(tiny_model, tokens, tmp_path):
@@ -216,4 +269,4 @@ def test_what_changed_since_an_interrupted_run_is_said(whole, tmp_path):
 def test_changes_name_what_is_another():
     before = {"train": {"seed": 1, "learning_rate": 0.1}, "code": {"components/a.py": "0" * 64}}
     now = {"train": {"seed": 1, "learning_rate": 0.2}, "code": {"components/a.py": "1" * 64}}
-    assert store.changes(before, now) == ["train.learning_rate 0.1 → 0.2", "components/a.py changed"]
+    assert resuming.changes(before, now) == ["train.learning_rate 0.1 → 0.2", "components/a.py changed"]

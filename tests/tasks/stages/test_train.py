@@ -86,7 +86,8 @@ def test_a_direct_command_keeps_its_checkpoints_and_continues_from_one_that_is_n
     assert sha256_tree(paths.adapter) == whole
     run(settings(max_steps=5, resume_from_checkpoint="first/checkpoint-4"), first)
     assert sorted(p.name for p in first.checkpoints.glob("checkpoint-*")) == [f"checkpoint-{n}" for n in (2, 4, 5)]
-    with pytest.raises(ConfigError, match=r"lora\.lora_rank was 4 and is 8"):
+    assert sorted(p.name for p in first.checkpoints.glob("aside/*")) == ["checkpoint-6", "checkpoint-8"]
+    with pytest.raises(ConfigError, match="--lora_rank was 4 and is 8"):
         run(settings(num_train_epochs=2, lora_rank=8, resume_from_checkpoint="first/checkpoint-4"), second)
 
 

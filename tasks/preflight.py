@@ -1,10 +1,13 @@
-"""What the parameters name and what is not there, found before anything runs."""
+"""What cannot end well, found before anything runs: files and methods that are not there, settings that exclude each
+other, and a base that cannot be trained so."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from components import data
+from components import data, training
 from components.config import Params
 from components.errors import ConfigError
+from components.models import fitness
 from tasks.stages import methods
 
 
@@ -27,6 +30,38 @@ def missing_files(params: Params, root: Path = Path()) -> list[str]:
     return problems
 
 
-def problems(params: Params, root: Path = Path()) -> list[str]:
+def missing(params: Params, root: Path = Path()) -> list[str]:
     """Return a sentence for each dataset and each method that is not there."""
     return missing_files(params, root) + methods.problems(params, root)
+
+
+def problems(params: Params, root: Path = Path()) -> list[str]:
+    """Return a sentence for each reason why a training with `params` cannot end well; a base on a hub is looked at
+    when it is here (stage `template`)."""
+    sentences = missing(params, root) + conflicts(params)
+    folder = root / Path(params.model.model or "").expanduser()
+    if params.model.model and folder.is_dir():
+        sentences += fitness.problems(folder, params)
+    return sentences
+
+
+def conflicts(params: Params) -> list[str]:
+    """Return a sentence for each pair of settings that exclude each other."""
+    tuner, train, sentences = params.tuner.tuner_type, params.train, []
+    if "lisa" in train.callbacks and tuner != "full":
+        sentences.append(f"callbacks: lisa trains whole layers, not {tuner}; use it with --tuner_type full")
+    if train.optimizer == "loraplus" and tuner in ("full", "ia3"):
+        sentences.append(f"optimizer: loraplus needs LoRA's matrices, which {tuner} has not; use --tuner_type lora")
+    if train.optimizer == "galore" and tuner in ("lora", "dora", "ia3"):
+        sentences.append(f"optimizer: galore is for whole matrices, not {tuner}; use it with --tuner_type full")
+    if params.quantization.quant_method and tuner == "full":
+        sentences.append(
+            "tuner_type: full training needs weights that are not quantized; use lora, or leave --quant_method out"
+        )
+    if train.attn_impl == "flash_attention_2" and find_spec("flash_attn") is None:
+        sentences.append("attn_impl: flash_attention_2 needs the package flash_attn, which is not installed; use sdpa")
+    try:
+        training.settled(params, default_learning_rate=1e-4)
+    except ConfigError as error:
+        sentences.append(str(error))
+    return sentences

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     needed = {"model": params.model.model, "dataset": params.data.dataset}
     if missing := [f"--{name} is needed" for name, value in needed.items() if not value]:
         raise ConfigError("; ".join(missing) + "; `martlet data --help` shows examples")
-    if problems := preflight.problems(params):
+    if problems := preflight.missing(params):
         raise ConfigError("\n".join(problems))
     (_show if arguments.action == "show" else _stats)(arguments, params)
 

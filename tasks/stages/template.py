@@ -4,14 +4,22 @@ from typing import Any
 
 from components import cache, models, templates
 from components.config import Params
+from components.errors import ConfigError
 from components.files import read_json, replacing_folder, sha256, write_json
+from components.models import fitness
 from components.tokens import ShapeName
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
 
 
 def run(params: Params, paths: Paths) -> Result:
-    """Write data/tokens from data/clean."""
+    """Write data/tokens from data/clean.
+
+    Raises:
+        ConfigError: the model cannot be trained as the parameters say; a base on a hub is first here now.
+    """
+    if problems := fitness.problems(models.folder(read_json(paths.model), paths.workspace), params):
+        raise ConfigError("\n".join(problems))
     chat = chat_template(params, paths)
     # Not in the tokens' own manifest, so that equal tokens look equal to the stages that follow.
     write_json(paths.log("template") / "made_of.json", made_of(params, paths))

@@ -144,7 +144,7 @@ def test_an_error_in_a_plugin_is_told_with_its_line(
 def test_names_of_methods_are_checked_before_anything_runs(tmp_path: Path) -> None:
     flags = {"tuner_type": "lorra", "optimizer": "adamv", "callbacks": ["lissa"], "method": "sftt", "variants": ["x"],
              "quant_method": "bmb", "loss_scale": "hermess", "external_plugins": ["nowhere.py"]}  # fmt: skip
-    sentences = preflight.problems(resolve(read_flags(flags)), tmp_path)
+    sentences = preflight.missing(resolve(read_flags(flags)), tmp_path)
     text = "\n".join(sentences)
     for word in ("lora", "adamw", "lisa", "sft", "bnb", "hermes"):
         assert f"did you mean '{word}'?" in text

@@ -1,0 +1,123 @@
+"""What keeps a model folder from being trained as the parameters say, read from its small files before any work.
+
+Neither torch nor transformers is imported: a command that cannot end well says so at once.
+"""
+
+import json
+import struct
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from components.config import Params
+from components.files import read_json
+
+EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
+"""Last parts of the names of input and output embeddings."""
+
+
+def problems(folder: Path, params: Params) -> list[str]:
+    """Return what cannot end well with the base in `folder`, a sentence each, with what to do instead."""
+    file = folder / "config.json"
+    try:
+        config = read_json(file)
+        architecture = (config.get("architectures") or [""])[0]
+    except FileNotFoundError:
+        return [f"model: {folder} is not a model folder: there is no config.json"]
+    except (ValueError, AttributeError, LookupError, TypeError) as error:
+        return [f"model: {file} is not a model's configuration: {error}"]
+    sentences = []
+    if architecture and not _is_known(architecture):
+        sentences.append(
+            f"model: the installed transformers has no {architecture}; code from a model folder is never run"
+        )
+    if config.get("is_encoder_decoder"):
+        sentences.append(f"model: {architecture} reads with an encoder; take a model that only continues text")
+    if not any(folder.glob("*.safetensors")):
+        sentences.append(f"model: {folder} has no weights in safetensors format; pickled weights are never loaded")
+    if stored := config.get("quantization_config"):
+        sentences += _quantized(str(stored.get("quant_method", "unknown")), params)
+    return sentences + _embeddings(folder, config, params) + _tokens(folder, config)
+
+
+def _is_known(architecture: str) -> bool:
+    """Return whether the installed transformers has a class of that name, from its source files."""
+    origin = find_spec("transformers").origin  # type: ignore[union-attr]
+    models = Path(str(origin)).parent / "models"
+    if f'"{architecture}"' in (models / "auto/modeling_auto.py").read_text(encoding="utf-8"):
+        return True
+    return any(f"class {architecture}(" in f.read_text(encoding="utf-8") for f in models.glob("*/modeling_*.py"))
+
+
+def _quantized(method: str, params: Params) -> list[str]:
+    sentences = []
+    if params.quantization.quant_method:
+        sentences.append(f"quant_method: the weights are quantized already, by {method}; leave --quant_method out")
+    if params.tuner.tuner_type == "full":
+        sentences.append(f"tuner_type: full training needs weights that are not quantized, and these are by {method}")
+    return sentences
+
+
+def _embeddings(folder: Path, config: dict[str, Any], params: Params) -> list[str]:
+    """An adapter on one of two embeddings that are one tensor would make them two, which no merge can write."""
+    if params.tuner.tuner_type == "full" or not _is_tied(folder, config):
+        return []
+    names = [name for name in params.tuner.target_modules if name.rpartition(".")[2] in EMBEDDINGS]
+    return [
+        f"target_modules: {name} shares its weights with the other embedding of this model, so no merge will take an "
+        f"adapter on it; train it in full with --modules_to_save embed_tokens, or leave it out"
+        for name in names
+    ]
+
+
+def _is_tied(folder: Path, config: dict[str, Any]) -> bool:
+    """Return whether input and output embedding are one tensor; a configuration may leave that to its class, and then
+    the files hold no output embedding."""
+    tied = (config.get("text_config") or {}).get("tie_word_embeddings", config.get("tie_word_embeddings"))
+    if tied is not None:
+        return bool(tied)
+    return not any(name.split(".")[-2:-1] in (["lm_head"], ["embed_out"]) for name in _tensors(folder))
+
+
+def _tensors(folder: Path) -> Iterator[str]:
+    """Yield the names of the tensors in a folder's safetensors files."""
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            yield from json.loads(stream.read(length))
+
+
+def _tokens(folder: Path, config: dict[str, Any]) -> list[str]:
+    """Return a sentence if the tokenizer may write a token that the embedding has no row for.
+
+    A special token that no template writes does no harm (Gemma 3 has one): rows that contain it are refused.
+    """
+    rows = (config.get("text_config") or {}).get("vocab_size", config.get("vocab_size"))
+    file = folder / "tokenizer.json"
+    if not (isinstance(rows, int) and file.is_file()):
+        return []
+    try:
+        tokenizer, settings = read_json(file), _optional(folder / "tokenizer_config.json")
+        vocabulary = tokenizer["model"]["vocab"]
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or []}
+        special = {token["content"] for token in tokenizer.get("added_tokens") or [] if token.get("special")}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return [f"model: {file} cannot be read: {error!r}"]
+    templates = (f.read_text(encoding="utf-8", errors="replace") for f in folder.rglob("*.jinja"))
+    written = json.dumps(settings, ensure_ascii=False) + "".join(templates)
+    in_use = [name for name, token in added.items() if token >= rows and (name not in special or name in written)]
+    largest = max((i for i in ids if i not in set(added.values())), default=-1)
+    if largest < rows and not in_use:
+        return []
+    which = f"its token {in_use[0]} has the id {added[in_use[0]]}" if in_use else f"its ids go up to {largest}"
+    return [
+        f"model: the tokenizer is longer than the embedding, which has {rows} rows: {which}; resize the embedding and "
+        "save the model (transformers: resize_token_embeddings), or take the tokenizer that belongs to it"
+    ]
+
+
+def _optional(file: Path) -> Any:
+    settings = read_json(file) if file.is_file() else {}
+    return {name: value for name, value in settings.items() if name != "added_tokens_decoder"}

@@ -1,0 +1,118 @@
+"""What cannot end well is said before anything is read: about the base, and about settings that exclude each other."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from components.config import Params, read_flags, resolve
+from components.files import read_json, write_json
+from components.models import fitness
+from tasks import preflight
+from tests.commands import martlet
+
+
+def problems(folder: Path, **flags: Any) -> list[str]:
+    return fitness.problems(folder, resolve(read_flags(flags)))
+
+
+@pytest.fixture
+def base(tiny_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "base"))
+
+
+def edit(file: Path, change: Callable[[Any], Any]) -> None:
+    content = read_json(file)
+    change(content)
+    write_json(file, content)
+
+
+def add_token(base: Path, name: str, **settings: Any) -> None:
+    token = {"content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    rows = read_json(base / "config.json")["vocab_size"]
+    edit(base / "tokenizer.json", lambda it: it["added_tokens"].append({"id": rows, **token, **settings}))
+
+
+def test_a_base_as_it_is_has_no_problem(base: Path) -> None:
+    assert problems(base) == problems(base, tuner_type="full") == []
+    assert problems(base, modules_to_save=["embed_tokens"]) == []
+
+
+@pytest.mark.parametrize("tuner", ["lora", "dora", "ia3"])
+def test_an_adapter_on_one_of_two_embeddings_that_are_one_is_refused(base: Path, tuner: str) -> None:
+    for target in ("embed_tokens", "lm_head", "model.embed_tokens"):
+        [sentence] = problems(base, tuner_type=tuner, target_modules=["q_proj", target])
+        assert f"{target} shares its weights" in sentence
+        assert "--modules_to_save embed_tokens" in sentence
+    edit(base / "config.json", lambda config: config.pop("tie_word_embeddings"))  # as where the class ties by itself
+    assert problems(base, tuner_type=tuner, target_modules=["lm_head"])
+    weights = load_file(base / "model.safetensors")
+    save_file({**weights, "lm_head.weight": weights["model.embed_tokens.weight"].clone()}, base / "model.safetensors")
+    assert problems(base, tuner_type=tuner, target_modules=["lm_head"]) == []
+
+
+def test_a_token_without_a_row_in_the_embedding_is_named_if_it_can_come_up(base: Path) -> None:
+    add_token(base, "<|image|>", special=True)  # which no template writes
+    assert problems(base) == []
+    (base / "chat_template.jinja").write_text("<|image|>{{ messages[0].content }}")
+    [sentence] = problems(base)
+    rows = read_json(base / "config.json")["vocab_size"]
+    assert f"longer than the embedding, which has {rows} rows: its token <|image|> has the id {rows};" in sentence
+    (base / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    edit(base / "tokenizer_config.json", lambda it: it.update(pad_token="<|image|>"))
+    assert problems(base)
+
+
+def test_words_beyond_the_embedding_are_refused(base: Path) -> None:
+    edit(base / "tokenizer.json", lambda it: it["model"]["vocab"].update(word=3333))
+    assert "its ids go up to 3333" in problems(base)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"architectures": ["Qwen9ForCausalLM"]}, "has no Qwen9ForCausalLM"),
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "reads with an encoder"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "not quantized, and these are by gptq"),
+    ],
+)
+def test_a_base_that_cannot_be_trained_is_named(base: Path, change: dict[str, Any], reason: str) -> None:
+    edit(base / "config.json", lambda config: config.update(change))
+    [sentence] = problems(base, tuner_type="full")
+    assert reason in sentence
+
+
+@pytest.mark.parametrize("content", ["", "[]", "7", '{"architectures": 3}'])
+def test_a_configuration_of_another_shape_is_told(base: Path, content: str) -> None:
+    (base / "config.json").write_text(content)
+    assert "is not a model's configuration" in problems(base)[0]
+
+
+def test_settings_that_exclude_each_other_are_told_together() -> None:
+    flags = {"callbacks": ["lisa"], "optimizer": "loraplus", "tuner_type": "ia3", "nproc_per_node": 2,
+             "gradient_accumulation_steps": 3}  # fmt: skip
+    lisa, loraplus, passes = preflight.conflicts(resolve(read_flags(flags)))
+    assert "lisa trains whole layers, not ia3" in lisa
+    assert "loraplus needs LoRA's matrices" in loraplus
+    assert "3 passes do not divide among 2 processes" in passes
+    flags = {"optimizer": "galore", "quant_method": "bnb"}
+    assert "galore is for whole matrices" in preflight.conflicts(resolve(read_flags(flags)))[0]
+    assert "not quantized" in preflight.conflicts(resolve(read_flags({**flags, "tuner_type": "full"})))[0]
+    assert preflight.conflicts(Params()) == []
+
+
+def test_commands_say_so_before_they_make_a_folder(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"query": "1?", "response": "one"}) + "\n")
+    edit(base / "config.json", lambda config: config.update(architectures=["Qwen9ForCausalLM"]))
+    words = ["--model", "base", "--dataset", "rows.jsonl", "--callbacks", "lisa"]
+    for command in ("sft", "pt"):
+        error = martlet(tmp_path, command, *words, code=2)
+        assert "has no Qwen9ForCausalLM" in error
+        assert "lisa trains whole layers" in error
+    assert not (tmp_path / "output").exists()
+    (tmp_path / "recipe.yaml").write_text("model: {model: base}\ndata: {dataset: [rows.jsonl]}\n")
+    assert "has no Qwen9ForCausalLM" in martlet(tmp_path, "validate", "recipe.yaml", code=2)

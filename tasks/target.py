@@ -69,6 +69,12 @@ def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
         return Target(adapter, None, params)
     workspace = _training_workspace(adapter, params.model.model)
     identity = models.resolve(params.model.model, params.model.model_revision, params.data.use_hf, workspace)
+    trained_on = read_json(arguments)["model"].get("sha256")
+    if trained_on and identity["sha256"] and trained_on != identity["sha256"] and "model" not in flags:
+        raise ConfigError(
+            f"--adapters {adapter}: the files of its base {params.model.model} have changed since the training; put "
+            f"them back, or load it on them all the same with --model {params.model.model}"
+        )
     return Target(models.folder(identity, workspace), adapter, params)
 
 

@@ -10,9 +10,8 @@ A new quantizer is a new file in `quantizers/`.
 """
 
 from components.export.card import model_card
-from components.export.companions import copy_companions, end_of_turn
 from components.export.logits import compare, logits, require_close
-from components.export.merged import save_merged, stored_dtype
+from components.export.merged import end_of_turn, save_merged, stored_dtype
 from components.export.quantizers import QUANTIZERS, Quantizer
 from components.export.rows import chat_rows, token_rows
 from components.export.size import require_smaller
@@ -22,7 +21,6 @@ __all__ = [
     "Quantizer",
     "chat_rows",
     "compare",
-    "copy_companions",
     "end_of_turn",
     "logits",
     "model_card",

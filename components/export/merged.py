@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import ConfigError, MartletError
-from components.export.companions import copy_companions, end_of_turn
 from components.files import read_json
 
 if TYPE_CHECKING:
@@ -34,10 +33,10 @@ def save_merged(
     folder: Path,
     max_shard_size: str = "5GB",
 ) -> None:
-    """Save weights, configuration, tokenizer, chat template and generation settings of a merged model into `folder`.
+    """Save weights, configuration and generation settings of a merged model into `folder`.
 
-    The weights are stored in the precision of the base; afterwards `model` holds the rounded weights in float32. The
-    tokenizer's files are those of the base. Generation ends at the end tokens of the base and of the tokenizer, and at
+    The weights are stored in the precision of the base; afterwards `model` holds the rounded weights in float32.
+    Generation ends at the end tokens of the base and of the tokenizer, and at
     the tag that the chat template writes after an answer.
 
     Raises:
@@ -52,7 +51,17 @@ def save_merged(
     _cast(model, stored_dtype(base))
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     _cast(model, "float32")
-    copy_companions(base, folder, tokenizer)
+
+
+def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """Return the special token that the chat template writes after an answer, or None without such a token."""
+    if not tokenizer.chat_template:
+        return None
+    sentinel = "\ue000"
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": sentinel}]
+    text = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    suffix = tokenizer.encode(text.rpartition(sentinel)[2], add_special_tokens=False)
+    return next((token for token in suffix if token in tokenizer.added_tokens_decoder), None)
 
 
 def _cast(model: "PreTrainedModel", dtype: str) -> None:

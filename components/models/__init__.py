@@ -8,12 +8,14 @@ A name is resolved once, to a commit on its hub or to the hash of a local folder
 Weights come from safetensors only, remote code is never run, and weights that do not fit their class are an error.
 """
 
+from components.models.companions import copy_companions
 from components.models.identity import folder, resolve
 from components.models.load import load_model, load_tokenizer, prepared, stored_quantization
 from components.models.quantization import QUANTIZATIONS
 
 __all__ = [
     "QUANTIZATIONS",
+    "copy_companions",
     "folder",
     "load_model",
     "load_tokenizer",

@@ -94,9 +94,28 @@ def load_model(
     except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise MartletError(f"{folder}: the weights cannot be loaded: {_first_line(error)}") from error
     _check_fit(folder, report)
+    if not stored_quantization(folder):
+        _check_values(folder, model)
     if quantized:
         _keep_precision(model)
     return model
+
+
+def _check_values(folder: Path, model: "PreTrainedModel") -> None:
+    """Raise if a weight is stored as integers, which would be cast in silence, or holds a value that is no number."""
+    import torch
+    from safetensors import safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no dict
+                if name.endswith(("weight", "bias")) and not tensors.get_slice(name).get_dtype().startswith(
+                    ("F", "BF")
+                ):
+                    raise MartletError(f"{file}: the weight {name} is stored as integers; take the original file")
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not weight.is_meta and not torch.isfinite(weight).all():
+            raise MartletError(f"{folder}: the weight {name} holds NaN or infinity; take an intact copy of the model")
 
 
 def _keep_precision(model: "PreTrainedModel") -> None:

@@ -58,6 +58,18 @@ def check_resumable(checkpoint: Path, made_of: dict[str, Any], arguments: dict[s
     if problems := differences(checkpoint, made_of, arguments, rows):
         start = f"resume_from_checkpoint: {checkpoint} belongs to another run; put these back, or start a new run:"
         raise ConfigError("\n  ".join([start, *problems]))
+    if (steps := arguments.get("train", {}).get("max_steps", -1)) > 0:
+        check_length(checkpoint, steps)
+
+
+def check_length(checkpoint: Path, steps: int) -> None:
+    """Raise ConfigError if a run of so many steps ends before `checkpoint`."""
+    step = int(checkpoint.name.rpartition("-")[2])
+    if step > steps:
+        raise ConfigError(
+            f"resume_from_checkpoint: {checkpoint} is at step {step}, and the run ends at step {steps}; raise "
+            "--max_steps or --num_train_epochs, or name an earlier checkpoint"
+        )
 
 
 def is_checkpoint(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import all_in, rotate, set_aside_later, step_of
 from components.training.job import Job
 from components.training.optimizers import OPTIMIZERS
-from components.training.resuming import fingerprint
+from components.training.resuming import check_length, fingerprint
 
 
 class JobTrainer:
@@ -60,11 +60,8 @@ class JobTrainer:
             ConfigError: the checkpoint to go on from lies after the last step.
         """
         passes, *others, total = super().set_initial_training_values(args, dataloader)  # type: ignore[misc]
-        if (start := self.job.start) and (step := step_of(start)) > total:
-            raise ConfigError(
-                f"resume_from_checkpoint: {start} is at step {step}, and the run ends at step {total}; raise "
-                "--max_steps or --num_train_epochs, or name an earlier checkpoint"
-            )
+        if start := self.job.start:
+            check_length(start, total)
         return 0 if start and (step_of(start) == total or _was_last(start, self.job)) else passes, *others, total
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:  # noqa: ARG002

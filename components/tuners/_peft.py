@@ -61,7 +61,16 @@ def restore(model: "PeftModel", folder: Path) -> None:
             f"{folder / WEIGHTS} cannot be read: {error}; was the file copied whole? Take another checkpoint"
         ) from error
     _check_tensors(folder, get_peft_model_state_dict(model, save_embedding_layers=False), weights)
+    if broken := [name for name, weight in weights.items() if not is_finite(weight)]:
+        raise MartletError(f"{folder / WEIGHTS}: the tensor {broken[0]} holds integers, NaN or infinity")
     set_peft_model_state_dict(model, weights)
+
+
+def is_finite(weight: Any) -> bool:
+    """Return whether a tensor holds finite floating-point numbers alone."""
+    import torch
+
+    return weight.is_floating_point() and bool(torch.isfinite(weight).all())
 
 
 def load(model: "PreTrainedModel", folder: Path) -> "PeftModel":

@@ -59,6 +59,7 @@ def merge_into(
         "merged against adapter on base", expected, export.logits(model, rows), merge.merge_tolerance
     )
     export.save_merged(model, base, tokenizer, folder, merge.max_shard_size)
+    models.copy_companions(base, folder, tokenizer)
     stored = export.logits(model, rows)
     del adapted, model
     read_back = export.logits(models.load_model(folder, "float32"), rows)

@@ -32,7 +32,7 @@ def quantize_into(
     """
     expected = export.logits(models.load_model(source), rows)
     quantizer.quantize(source, folder, rows)
-    export.copy_companions(source, folder, models.load_tokenizer(source))
+    models.copy_companions(source, folder, models.load_tokenizer(source))
     if (source / "args.json").is_file():  # says how the model wants to be asked
         shutil.copy2(source / "args.json", folder)
     model = models.load_model(folder)

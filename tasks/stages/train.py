@@ -27,7 +27,10 @@ CODE = (
     "components/training/*.py", "components/training/*/_*.py",
 )  # fmt: skip
 """Files that decide the weights, beside those of the methods in use."""
-WITHOUT_INFLUENCE = {f"components/training/{name}.py" for name in ("preload", "proofs", "report", "signals")}
+WITHOUT_INFLUENCE = {
+    *(f"components/training/{name}.py" for name in ("preload", "proofs", "report", "resuming", "signals")),
+    *(f"components/models/{name}.py" for name in ("companions", "fitness")),
+}
 """Of these, the files that do not: a run whose report is drawn otherwise goes on from its last checkpoint."""
 IN_METHODS = (*FAMILIES, "plugins")
 """Groups of which data/methods.json says what differs from the defaults."""
@@ -132,7 +135,12 @@ def work(setup: Setup, start: Path | None) -> Result:
     )
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
     model = method.wrap(models.prepared(load(), params.quantization, files), params, params.train.seed)
-    save = partial(method.save, base=identity["model"])
+
+    def save(model: Any, folder: Path) -> None:
+        method.save(model, folder, base=identity["model"])
+        if params.tuner.tuner_type == "full":  # the folder is a model of its own
+            models.copy_companions(base, folder)
+
     rows, val_rows = _datasets(setup)
     job = training.Job(
         params=params,

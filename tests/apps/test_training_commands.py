@@ -111,7 +111,8 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
     tiny_model: Path, chats: Path, tmp_path: Path
 ) -> None:
     data = Path(shutil.copy(chats, tmp_path / "chats.jsonl"))
-    words = ["sft", "--model", tiny_model, "--dataset", data, *SHORT, "--max_steps", 3, "--save_steps", 2]
+    shutil.copytree(tiny_model, tmp_path / "base")
+    words = ["sft", "--model", "base", "--dataset", data, *SHORT, "--max_steps", 3, "--save_steps", 2]
     words += ["--output_dir", "run"]
     martlet(tmp_path, *words)
     before = contents(tmp_path / "run")
@@ -132,13 +133,20 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
     printed = martlet(tmp_path, *words, "--resume_from_checkpoint", "run/checkpoint-2")
     assert "checkpoint-3 of the steps after checkpoint-2 moved to" in printed
     after = contents(tmp_path / "run")
-    assert after.pop("aside/checkpoint-3/optimizer.pt")
-    for name in [name for name in after if name.startswith("aside") or name == "args.json"]:
-        after[name] = before.get(name, "")
-    assert {name: sha for name, sha in after.items() if sha} == before
+    assert "aside/checkpoint-3/optimizer.pt" in after
+    kept = {name: sha for name, sha in after.items() if not name.startswith("aside")}
+    assert kept == before | {"args.json": after["args.json"]}
     assert "is at step 3, and the run ends at step 2" in martlet(
         tmp_path, *words, "--max_steps", 2, "--resume_from_checkpoint", "run/checkpoint-3", code=2
     )
+    settings = tmp_path / "base/generation_config.json"
+    settings.write_text(settings.read_text() + "\n")
+    assert "the folder's files have changed since" in martlet(tmp_path, *words, code=2)
+    assert contents(tmp_path / "run") == after
+    export = ["export", "--adapters", "run/checkpoint-3", "--merge_lora", "true"]
+    error = martlet(tmp_path, *export, code=2)
+    assert "the files of its base base have changed since the training" in error
+    assert "merged into" in martlet(tmp_path, *export, "--model", "base")
 
 
 def contents(run: Path) -> dict[str, str]:

@@ -1,5 +1,7 @@
+import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components import cache
-from components.files import MANIFEST, read_json, replacing_folder
+from components.files import MANIFEST, read_json, replacing_folder, sha256
 
 PARTS = {"rows": "a" * 64, "max_length": 2048, "code": "b"}
 
@@ -37,6 +39,31 @@ def test_what_was_kept_is_put_back_elsewhere_with_its_result(tmp_path: Path) -> 
     assert (there["tokens"] / "train.arrow").read_text() == "tokens"
     assert there["page"].read_text() == "a page"
     assert (there["tokens"] / MANIFEST).read_bytes() == (outs["tokens"] / MANIFEST).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "", "nonsense", "[]", "null", '{"files": []}', '{"files": {}}', '{"files": {"page": 3}}', "no stage",
+        "no made_of", "no result", "no tokens",
+    ],
+)  # fmt: skip
+def test_an_entry_with_a_manifest_of_another_shape_is_a_miss(tmp_path: Path, own_cache: Path, manifest: str) -> None:
+    outs = {"tokens": tokens(tmp_path / "one/tokens")}
+    cache.keep("template", PARTS, outs, {"samples": 3})
+    [file] = own_cache.glob(f"template/*/{MANIFEST}")
+    content = read_json(file)
+    content.pop(manifest.removeprefix("no "), None)
+    if manifest == "no tokens":
+        shutil.rmtree(file.parent / "tokens")
+        (file.parent / "other").write_text("x")
+        content["files"] = {"other": {"size": 1, "sha256": sha256(file.parent / "other")}}
+    file.write_text(json.dumps(content) if manifest.startswith("no ") else manifest)
+    assert len(list(cache.entries())) == (manifest == "no tokens")
+    assert cache.restore("template", PARTS, outs) is None
+    assert (tmp_path / "one/tokens/train.arrow").read_text() == "tokens"
+    cache.keep("template", PARTS, outs, {"samples": 3})
+    assert cache.restore("template", PARTS, outs) == {"samples": 3}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)

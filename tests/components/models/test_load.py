@@ -72,6 +72,20 @@ def test_weights_that_do_not_fit_are_refused(copy: Path):
         load_model(copy)
 
 
+def test_weights_that_are_no_numbers_or_integers_are_refused(copy: Path):
+    file = copy / "model.safetensors"
+    weights = load_file(file)
+    name = "model.layers.1.self_attn.q_norm.weight"
+    for value, said in ((float("nan"), "holds NaN or infinity"), (float("inf"), "holds NaN or infinity")):
+        save_file({**weights, name: torch.full_like(weights[name], value)}, file, metadata={"format": "pt"})
+        with pytest.raises(MartletError, match=f"the weight {name} {said}"):
+            load_model(copy)
+    for dtype in (torch.int64, torch.int8, torch.uint8, torch.bool):
+        save_file({**weights, name: weights[name].to(dtype)}, file, metadata={"format": "pt"})
+        with pytest.raises(MartletError, match=f"the weight {name} is stored as integers"):
+            load_model(copy)
+
+
 def test_code_from_a_model_folder_is_never_run(copy: Path):
     config = json.loads((copy / "config.json").read_text())
     (copy / "evil.py").write_text("raise SystemExit('ran')")

@@ -114,6 +114,8 @@ def test_an_adapter_that_does_not_fit_is_an_error(base, saved, tmp_path):
         ({k: v for k, v in weights.items() if k != name}, "1 missing"),
         ({**weights, "base_model.model.other.lora_A.weight": torch.zeros(2)}, "1 unexpected"),
         ({**weights, name: torch.zeros(1, 1)}, "1 of another shape"),
+        ({**weights, name: torch.full_like(weights[name], float("nan"))}, "holds integers, NaN or infinity"),
+        ({**weights, name: weights[name].long()}, "holds integers, NaN or infinity"),
     ):
         save_file(changed, folder / _peft.WEIGHTS)
         with pytest.raises(MartletError, match=said):

@@ -10,9 +10,14 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from components import models
 from components.config import Params
+from components.config.groups.merge import Merge
 from components.errors import ConfigError, MartletError
-from tasks.stages import merge
+from components.files import write_json
+from tasks.stages import merge, methods, train
+from tasks.stages.paths import Paths
+from tests.components.training.runs import some_rows, write_tokens
 from tests.tasks.stages.runs import Run, finished_training
 
 
@@ -49,6 +54,39 @@ def test_the_merged_folder_is_adapter_on_base_for_plain_transformers(done: Run) 
     for one, other, untrained in zip(adapted, greedy_logits(merged, done.rows), plain, strict=True):
         assert (one - other).abs().max() < 1e-4
         assert (one - untrained).abs().max() > 0.1  # the adapter does something
+
+
+COMPANIONS = (
+    "additional_chat_templates/tool_use.jinja", "preprocessor_config.json", "processor_config.json",
+    "video_preprocessor_config.json", "chat_template.json", "LICENSE", "USE_POLICY.txt", "speech/config_speech.json",
+)  # fmt: skip
+
+
+def test_a_folder_that_is_made_of_a_base_has_all_that_the_base_had(trained: Run, tmp_path: Path) -> None:
+    base, merged, whole = Path(shutil.copytree(trained.base, tmp_path / "base")), tmp_path / "merged", tmp_path / "full"
+    for name in COMPANIONS:
+        (base / name).parent.mkdir(exist_ok=True)
+        (base / name).write_text("{{ messages[0].content }}" if name.endswith("jinja") else "{}")
+    (base / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.6, "top_k": 7}')
+    left_behind = {"modeling_mine.py", "pytorch_model.bin", "README.md", ".gitattributes"}
+    for name in left_behind:
+        (base / name).write_text("")
+    merged.mkdir()
+    merge.merge_into(merged, base, trained.paths.adapter, trained.rows, Merge())
+    write_tokens(whole / "data/tokens", some_rows(8))
+    paths = Paths(whole, whole)
+    write_json(paths.model, models.resolve(str(base), None, False, whole))
+    params = Params.model_validate({"tuner": {"tuner_type": "full"}, "train": {"max_steps": 1}})
+    write_json(paths.methods, methods.used(params, whole))
+    train.run(params, paths)
+    had = {str(file.relative_to(base)) for file in base.rglob("*") if file.is_file()} - left_behind
+    for folder in (merged, paths.adapter):
+        has = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+        assert has >= had
+        assert not has & left_behind
+        assert all((folder / name).read_bytes() == (base / name).read_bytes() for name in COMPANIONS)
+        settings = GenerationConfig.from_pretrained(folder)
+        assert (settings.temperature, settings.top_k) == (0.6, 7)
 
 
 def test_what_lies_beside_the_weights(done: Run) -> None:

@@ -3,6 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
+from components.errors import ConfigError
 from components.rows import Message, Row
 from components.templates.bound_template import BoundTemplate, answer_reader
 from components.templates.control_tokens import control_tokens, refuse_control_tokens
@@ -30,10 +31,20 @@ class Bindings:
     Args:
         tokenizer: with the template.
         variables: of the template, for rows without `chat_template_kwargs`.
+        suffix: the end tag of answers whose template writes none.
+
+    Raises:
+        ConfigError: the model does not stop at `suffix`.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", variables: dict[str, Any]) -> None:
-        self.tokenizer, self.variables, self.stops = tokenizer, variables, stop_tokens(tokenizer)
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", variables: dict[str, Any], suffix: str | None = None
+    ) -> None:
+        self.tokenizer, self.variables, self.stops, self.suffix = tokenizer, variables, stop_tokens(tokenizer), suffix
+        if suffix and suffix not in self.stops:
+            raise ConfigError(
+                f"response_suffix: the model does not stop at {suffix!r}; it stops at {', '.join(sorted(self.stops))}"
+            )
         self._renderers: dict[str, tuple[Renderer, Dialect]] = {}
         self._templates: dict[tuple[bool, bytes], BoundTemplate | Refused] = {}
         self._call_dialects: dict[tuple[str, bytes], Dialect] = {}
@@ -76,7 +87,7 @@ class Bindings:
         """Raise Refused if a text of the messages, or of the template's tools and variables, holds a control token."""
         key = template.renderer.source, template.dialect, has_results
         if key not in self._control_tokens:
-            without_tools = (template.renderer, template.dialect, self.stops, None, self.variables)
+            without_tools = (template.renderer, template.dialect, self.stops, self.suffix, None, self.variables)
             reader = answer_reader(self.tokenizer, *without_tools)
             self._control_tokens[key] = control_tokens(self.tokenizer, reader, has_results)
         pattern = self._control_tokens[key]
@@ -91,7 +102,7 @@ class Bindings:
         renderer, dialect = self.renderer(self.tokenizer.get_chat_template(tools=tools))  # type: ignore[arg-type]
         if has_calls:
             dialect = self._call_dialect(renderer, dialect, variables)
-        reader = answer_reader(self.tokenizer, renderer, dialect, self.stops, tools, variables)
+        reader = answer_reader(self.tokenizer, renderer, dialect, self.stops, self.suffix, tools, variables)
         return BoundTemplate(renderer, dialect, reader, tools, variables)
 
     def _call_dialect(self, renderer: Renderer, contents: Dialect, variables: dict[str, Any]) -> Dialect:

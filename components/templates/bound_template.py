@@ -173,6 +173,7 @@ def answer_reader(
     renderer: Renderer,
     dialect: Dialect,
     stops: frozenset[str],
+    suffix: str | None,
     tools: list[dict[str, Any]] | None,
     variables: dict[str, Any],
 ) -> AnswerReader:
@@ -180,7 +181,7 @@ def answer_reader(
     added = any_of(token.content for token in tokenizer.added_tokens_decoder.values()).pattern
     bound = partial(renderer, tools=tools, **variables)
     render = bound if not any(dialect) else lambda messages, **options: bound(dialect(messages), **options)
-    return AnswerReader(render, re.compile(rf"\s*(?:{added})"), stops)
+    return AnswerReader(render, re.compile(rf"\s*(?:{added})"), stops, suffix)
 
 
 def refuse_missing_texts(messages: list[Message], text: str) -> None:

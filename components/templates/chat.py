@@ -44,9 +44,11 @@ class ChatTemplate:
         loss_scale: which turns are learned, and how much their parts count.
         enable_thinking: given to the template, unless a row's `chat_template_kwargs` say otherwise.
         use_chat_template: False writes a conversation as its texts, one after the other.
+        response_suffix: the end tag of answers whose template writes none.
 
     Raises:
-        ConfigError: the tokenizer has no chat template, or no fast backend.
+        ConfigError: the tokenizer has no chat template, or no fast backend; the model does not stop at
+            `response_suffix`.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class ChatTemplate:
         loss_scale: LossScale | None = None,
         enable_thinking: bool | None = None,
         use_chat_template: bool = True,
+        response_suffix: str | None = None,
     ) -> None:
         where = f"{tokenizer.name_or_path}: " if tokenizer.name_or_path else ""
         if not tokenizer.chat_template and use_chat_template:
@@ -70,7 +73,7 @@ class ChatTemplate:
             loss_scale or LossScale(),
             use_chat_template,
         )
-        self.prompts = Prompts(tokenizer, system, enable_thinking, use_chat_template)
+        self.prompts = Prompts(tokenizer, system, enable_thinking, use_chat_template, response_suffix)
         self.source: str = tokenizer.get_chat_template() if use_chat_template else ""
         self._bindings, self._plain_text = self.prompts.bindings, self.prompts.plain_text
         self._swallowing = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.rstrip)
@@ -132,7 +135,8 @@ class ChatTemplate:
         bound = self.prompts.bound(row, row["prompt"])
         self._refuse_control_tokens(bound)
         arguments = bound.template.arguments(bound.messages, prompt=True)
-        return Sample(arguments, self.prompts.text(bound), [], [], structure(bound.messages, 0))
+        text, header = self.prompts.text(bound)
+        return Sample(arguments, text, [], [], structure(bound.messages, 0), suffix=header)
 
     def text(self, row: Row) -> Sample:
         """Return a sample of a plain text or of a conversation's texts, one after the other; all of it is learned.

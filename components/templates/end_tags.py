@@ -14,8 +14,8 @@ QUESTION: Message = {"role": "user", "content": "?"}
 
 
 class EndTag(NamedTuple):
-    """The characters [start, end) of a rendering with `suffix` behind it; `suffix` is empty where the template writes
-    the end tag itself."""
+    """The characters [start, end) of a rendering with `suffix` from `start` on; `suffix` is empty where the template
+    writes the end tag itself."""
 
     start: int
     end: int
@@ -25,8 +25,8 @@ class EndTag(NamedTuple):
 class EndTags:
     """Finds end tags in the renderings of one template; arguments as `AnswerReader`."""
 
-    def __init__(self, render: Render, added_token: re.Pattern[str], stops: frozenset[str]) -> None:
-        self.render, self.added_token, self.stops = render, added_token, stops
+    def __init__(self, render: Render, added_token: re.Pattern[str], stops: frozenset[str], suffix: str | None) -> None:
+        self.render, self.added_token, self.stops, self.suffix = render, added_token, stops, suffix
 
     def find(self, history: list[Message], message: Message, text: str, start: int, extent: Extent) -> EndTag:
         """Return the end tag of an answer: a token at which the model is known to stop, else the added token that the
@@ -67,9 +67,13 @@ class EndTags:
             header = self.added_token.match(continuation, len(tail)) if continuation.startswith(tail) else None
             if header and self._is_stop(header):
                 return EndTag(len(text), len(text) + len(header.group()), header.group())
+        if self.suffix:
+            end = len(text) - len(tail)
+            return EndTag(end, end + len(self.suffix), self.suffix)
         raise Refused(
             "the template writes no token that ends an assistant's turn",
-            "and the model's generation_config.json does not say that it stops at the next turn's header",
+            "and the model's generation_config.json does not say that it stops at the next turn's header; "
+            "--response_suffix names a token to put there",
         )
 
     def _is_stop(self, tag: re.Match[str]) -> bool:
@@ -108,6 +112,11 @@ def common_prefix(*texts: str) -> str:
     low, high = min(texts), max(texts)
     length = next((n for n, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
     return low[:length]
+
+
+def common_suffix(text: str, other: str) -> str:
+    """Return the longest text with which both texts end."""
+    return common_prefix(text[::-1], other[::-1])[::-1]
 
 
 def _stem(tag: str) -> str:

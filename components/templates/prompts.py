@@ -30,6 +30,10 @@ class Prompts:
         system: the system prompt of conversations that bring none.
         enable_thinking: given to the template, unless a conversation's own variables say otherwise.
         use_chat_template: False writes a question and its answer one after the other.
+        response_suffix: the end tag of answers whose template writes none.
+
+    Raises:
+        ConfigError: the model does not stop at `response_suffix`.
     """
 
     def __init__(
@@ -38,9 +42,11 @@ class Prompts:
         system: str | None = None,
         enable_thinking: bool | None = None,
         use_chat_template: bool = True,
+        response_suffix: str | None = None,
     ) -> None:
         self.tokenizer, self.system, self.use_chat_template = tokenizer, system, use_chat_template
-        self.bindings = Bindings(tokenizer, {} if enable_thinking is None else {"enable_thinking": enable_thinking})
+        variables = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+        self.bindings = Bindings(tokenizer, variables, response_suffix)
         self.plain_text = PlainText(tokenizer)
 
     def bound(self, row: Row, messages: list[Message]) -> Bound:
@@ -63,16 +69,18 @@ class Prompts:
             return messages
         return [{"role": "system", "content": self.system}, *messages]
 
-    def text(self, bound: Bound, add_generation_prompt: bool = True) -> str:
-        """Return the template's text for the messages.
+    def text(self, bound: Bound, add_generation_prompt: bool = True) -> tuple[str, str]:
+        """Return the template's text for the messages, and the end of that text that is the header of an answer, where
+        a template writes such headers and no generation prompt.
 
         Raises:
             Refused: the template refuses the messages, or leaves out one of their texts.
         """
-        render = bound.template.reader.render
-        text = render_or_refuse(render, bound.messages, add_generation_prompt=add_generation_prompt)
+        reader = bound.template.reader
+        text = render_or_refuse(reader.render, bound.messages, add_generation_prompt=add_generation_prompt)
         refuse_missing_texts(bound.messages, text)
-        return text
+        header = reader.header(bound.messages, text) if add_generation_prompt else ""
+        return text + header, header
 
     def ids(self, row: Row, add_generation_prompt: bool = True) -> list[int]:
         """Return the token ids of what a served model gets for a conversation.
@@ -89,5 +97,5 @@ class Prompts:
         elif not self.tokenizer.chat_template:
             raise Refused("there is no chat template, so the model cannot chat", "use an instruction-tuned model")
         else:
-            text = self.text(self.bound(row, row["messages"]), add_generation_prompt)
+            text, _ = self.text(self.bound(row, row["messages"]), add_generation_prompt)
         return self.tokenizer.encode(text, add_special_tokens=False)

@@ -7,6 +7,8 @@ THOUGHT_TAGS = (
     ("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>"), ("<thinking>", "</thinking>"),
     ("<mm:think>", "</mm:think>"), ("<|START_THINKING|>", "<|END_THINKING|>"),
 )  # fmt: skip
+THOUGHT_OPENINGS = (*(opening for opening, _ in THOUGHT_TAGS), "<|channel>thought")
+"""What templates write before a thought; Gemma 4's is not among the tags, because its templates do not read it."""
 THOUGHT_TAG = re.compile("|".join(re.escape(tag) for pair in THOUGHT_TAGS for tag in pair))
 _INLINE_THOUGHT = re.compile(
     "|".join(rf"(\s*(?:{re.escape(opening)})?)(.*?)({re.escape(closing)})" for opening, closing in THOUGHT_TAGS),

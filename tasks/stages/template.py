@@ -57,6 +57,7 @@ def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
         loss_scale,
         settings.enable_thinking,
         settings.use_chat_template and shape(paths) != "text",
+        settings.response_suffix,
     )
 
 

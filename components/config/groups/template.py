@@ -21,4 +21,7 @@ class Template(Group):
     enable_thinking: bool | None = field(
         None, "passed to the chat template as enable_thinking; the chat_template_kwargs of a row win"
     )
+    response_suffix: str | None = field(
+        None, "end of every answer whose template writes no end tag: a token at which the model stops (</s>)"
+    )
     use_chat_template: bool = field(True, "false joins the texts of a row without the chat template")

@@ -74,17 +74,16 @@ def objections(tok: Any, family: Family, row: dict[str, Any], samples: list[Samp
     for sample, (start, _) in spans:
         given = sample.row | {"chat_template": sample.row.get("chat_template", family.template)}
         messages, tools, template = given["messages"], given.get("tools"), given["chat_template"]
-        whole = tok.apply_chat_template(messages, tools=tools, chat_template=template, tokenize=False)
+        options = {"tools": tools, "chat_template": template, "tokenize": False}
+        whole = tok.apply_chat_template(
+            messages, add_generation_prompt=given.get("add_generation_prompt", False), **options
+        )
         if whole + sample.suffix != sample.text:
             wrong.append("the text is not the template's")
-        asked = [
-            tok.apply_chat_template(
-                messages[:n], tools=tools, chat_template=template, tokenize=False, add_generation_prompt=True
-            ).removesuffix("<think>\n")
-            for n, message in enumerate(messages)
-            if message["role"] == "assistant"
-        ]
-        if sample.text[:start].removesuffix("<think>\n") not in asked:
+        ends = [n for n, message in enumerate([*messages, {"role": "assistant"}]) if message["role"] == "assistant"]
+        if sample.text[:start] not in [
+            tok.apply_chat_template(messages[:n], add_generation_prompt=True, **options) for n in ends if n
+        ]:
             wrong.append(f"{sample.text[:start]!r} is not what is asked")
     return wrong
 

@@ -66,14 +66,18 @@ def test_the_mask_is_every_answer_with_its_end_tag(style: str, kind: str, shape:
         assert outcome.reason == "the template refuses the conversation"
         assert "system" in outcome.detail.lower()
         return
-    if messages[0]["role"] == "system" and style == "mistral, last user's system":
-        assert isinstance(outcome, Refused)  # what is asked holds the system prompt, what is trained on does not
-        return
     assert not isinstance(outcome, Refused), (outcome.reason, outcome.detail)
     tail = TAILS.get(style, "<|im_end|>")
     expected = [message["content"] + tail for message in messages if message["role"] == "assistant"]
     found = [run for sample in outcome for run in learned(tok, sample)]
     assert [run.strip().replace("▁", " ") for run in found] == [text.replace("▁", " ") for text in expected]
+    if style == "deepseek" or (style == "mistral, last user's system" and messages[0]["role"] == "system"):
+        turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+        asked = [tok.apply_chat_template(messages[:i], tokenize=False, add_generation_prompt=True) for i in turns]
+        answers = [text if style == "deepseek" else f" {text}" for text in expected]
+        served = [ask + answer for ask, answer in zip(asked, answers, strict=True)]
+        assert [sample.input_ids for sample in outcome] == [tok.encode(s, add_special_tokens=False) for s in served]
+        return
     assert len(outcome) == 1
     assert outcome[0].input_ids == tok.apply_chat_template(messages, return_dict=False)
 

@@ -139,10 +139,52 @@ def test_thinking_is_told_to_the_template_and_a_row_s_own_word_is_the_last() -> 
     assert sample.row["chat_template_kwargs"] == {"enable_thinking": False}
 
 
-def test_a_thought_that_the_prompt_has_closed_is_refused() -> None:
-    row = {"messages": [Q1, said("Blue.", reasoning_content="Hm.")]}
-    reason = refusal(QWEN3, row, enable_thinking=False).reason
-    assert reason == "the generation prompt is not how the template begins this answer"
+GEMMAS = "<|channel>thought\nHm.<channel|>Blue."
+
+
+@pytest.mark.parametrize(
+    ("asks", "writes", "learned"),
+    [
+        ("<think>\n\n</think>\n\n", "<think>\nHm.\n</think>\n\nBlue.", "<think>\nHm.\n</think>\n\nBlue."),
+        ("<think>\n\n", "<think>\nHm.\n</think>\n\nBlue.", "Hm.\n</think>\n\nBlue."),
+        ("<think>\n", "<think>\n\nHm.</think>Blue.", "\nHm.</think>Blue."),
+        ("<think>\n", "<think></think>Blue.", "</think>Blue."),
+        ("<think>\n", "Blue.", "Blue."),
+        ("<|channel>thought\n<channel|>", "Blue.", "Blue."),
+        ("<|channel>thought\n<channel|>", GEMMAS, GEMMAS),
+    ],
+)
+def test_what_is_trained_is_what_is_served_however_the_prompt_opens_or_closes_a_thought(
+    asks: str, writes: str, learned: str
+) -> None:
+    template = STYLES["chatml"].replace("assistant\n{% endif %}", f"assistant\n{asks}{{% endif %}}")
+    written = writes.replace("Hm.", "{{ m.reasoning_content }}").replace("Blue.", "{{ m.content }}")
+    by_role = "{% if m.role == 'user' %}{{ m.content }}{% else %}" + written + "{% endif %}"
+    tok = tokenizer(template.replace("{{ m.content }}", by_role))
+    row = {"messages": [Q1, said("Blue.", **({"reasoning_content": "Hm."} if "Hm." in writes else {}))]}
+    (sample,) = ChatTemplate(tok).samples(row)
+    ((start, end),) = sample.spans
+    assert sample.text[:start] == tok.apply_chat_template([Q1], tokenize=False, add_generation_prompt=True)
+    assert sample.text[start:end] == f"{learned}<|im_end|>"
+
+
+def test_a_template_without_an_end_tag_gets_one_on_request() -> None:
+    template = (
+        "{% for m in messages %}{{ 'USER' if m.role == 'user' else 'ASSISTANT' }}: {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+    )
+    row = {"messages": [Q1, A1, Q2, A2]}
+    assert "--response_suffix" in refusal(template, row).detail
+    tok = tokenizer(template)
+    samples = ChatTemplate(tok, response_suffix="</s>").samples(row)
+    assert [sample.text[a:b] for sample in samples for a, b in sample.spans] == [
+        f" {A1['content']}</s>", f" {A2['content']}</s>"
+    ]  # fmt: skip
+    for n, sample in zip((1, 3), samples, strict=True):
+        asked = tok.apply_chat_template(row["messages"][:n], tokenize=False, add_generation_prompt=True)
+        assert sample.text[: sample.spans[0][0]] == asked
+    with pytest.raises(ConfigError, match=r"does not stop at 'END'; it stops at </s>"):
+        ChatTemplate(tok, response_suffix="END")
 
 
 def test_an_inline_thought_after_the_template_s_own_is_refused() -> None:

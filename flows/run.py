@@ -12,8 +12,8 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import State
 
 from components.config import Params, load, read_mapping, read_yaml
-from components.errors import InterruptedRunError, MartletError
-from components.tracking import begin, end, finish, follow
+from components.errors import EvaluationGateError, InterruptedRunError, MartletError
+from components.tracking import Outcome, begin, end, finish, follow
 from tasks.outcomes import state_of
 from tasks.plan import Step
 from tasks.stages.paths import Paths
@@ -86,14 +86,16 @@ def tracked(params: Params, paths: Paths, steps: list[Step]) -> Generator[None]:
     if params.tracking.report_to == "none" or not any(step.changed for step in steps):
         yield
         return
-    begin(paths.root, params.model_dump(mode="json"), flow_run.name)
+    begin(paths.root, params.model_dump(mode="json"))
     sidecar = follow(paths.root, paths.workspace)
-    outcome, message = "interrupted", None
+    outcome: Outcome = "interrupted"
+    message = None
     try:
         yield
         outcome = "done"
     except MartletError as error:
-        outcome = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
+        names: dict[type[MartletError], Outcome] = {InterruptedRunError: "interrupted", EvaluationGateError: "done"}
+        outcome = names.get(type(error), "failed")
         message = str(error)
         raise
     finally:

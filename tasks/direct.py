@@ -134,7 +134,7 @@ def train(params: Params, folder: Path, screen: Screen, following: Callable[...,
 def _recorded(params: Params, paths: Paths) -> Generator[None]:
     """Write args.json, and how the run began and ended for MLflow."""
     write_json(paths.root / "args.json", params.model_dump())
-    tracking.begin(paths.root, params.model_dump(), paths.root.name)
+    tracking.begin(paths.root, params.model_dump())
     try:
         yield
     except (InterruptedRunError, KeyboardInterrupt) as error:

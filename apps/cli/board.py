@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from components.tracking import runs_page
 from tasks.progress import describe
 from tasks.watch import Event, event_line
 
@@ -90,7 +91,7 @@ class Board:
             table.add_row(event.stage, Text(event.state, style), time_text, Text(" ".join(event.text.split()), "dim"))
         return table
 
-    def show_links(self, workspace: Path, url: str) -> None:
+    def show_links(self, workspace: Path, url: str, experiment: str) -> None:
         """Print where the reports of the run lie, the pages of MLflow and Prefect, and the next command."""
         root = self.root or workspace
         home = root if root.exists() else workspace / ".runs/history" / root.name
@@ -100,7 +101,8 @@ class Board:
         if is_of_this_run and (home / "reports/data.html").exists():
             self.say(f"  {'data report':<12} {os.path.relpath(home / 'reports/data.html')}")
         if (workspace / "mlruns/mlflow.db").exists():
-            self.say(f"  {'runs':<12} mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db")
+            command, page = runs_page(workspace, experiment)
+            self.say(f"  {'runs':<12} {page}" + (f" after `{command}`" if command else ""))
         self.say(f"  {'flows':<12} {url.removesuffix('/api')}")
         if self._rows.get("promote", NOT_YET).state in ("ran", "reused"):
             self.say("next: `martlet deploy` serves the champion")

@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     elif params.model.model == BASE and not (workspace / BASE).is_dir():
         raise ConfigError(f"model.model: there is no {BASE} yet; build it with `make base`, or name another model")
     else:
-        _run(workspace, changes_of(params, [own]), str(recipe.resolve()) if recipe else None)
+        changes = changes_of(params, [own])
+        _run(workspace, changes, str(recipe.resolve()) if recipe else None, params.tracking.experiment_name)
 
 
 def _dry_run(params: Params, own: Layer, steps: list[Any]) -> None:
@@ -64,7 +65,7 @@ def _dry_run(params: Params, own: Layer, steps: list[Any]) -> None:
             print(f"    {reason}")
 
 
-def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None) -> None:
+def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None, experiment: str) -> None:
     from apps.cli.board import Board
     from flows.server import api_url, ensure
 
@@ -98,4 +99,4 @@ def _run(workspace: Path, changes: dict[str, dict[str, Any]], recipe: str | None
         raise InterruptedRunError("stopped; the same command goes on from where it stopped") from error
     finally:
         APILogWorker.drain_all(timeout=5)  # `main` ends with os._exit, without Prefect's own clean-up
-        board.show_links(workspace, url)
+        board.show_links(workspace, url, experiment)

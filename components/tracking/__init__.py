@@ -12,9 +12,23 @@ only function that imports MLflow.
 """
 
 from components.tracking.closing import lineage
+from components.tracking.page import runs_page
 from components.tracking.recording import recording
-from components.tracking.run import begin, commit, current, end
+from components.tracking.run import Outcome, begin, commit, current, end
 from components.tracking.sidecar import finish, follow, status
 from components.tracking.store import sync
 
-__all__ = ["begin", "commit", "current", "end", "finish", "follow", "lineage", "recording", "status", "sync"]
+__all__ = [
+    "Outcome",
+    "begin",
+    "commit",
+    "current",
+    "end",
+    "finish",
+    "follow",
+    "lineage",
+    "recording",
+    "runs_page",
+    "status",
+    "sync",
+]

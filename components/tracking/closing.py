@@ -1,17 +1,22 @@
 """The end of a run in MLflow: scores, lineage, reports."""
 
+import json
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from components.files import read_json
+from components.tracking.note import gate_verdict
 from components.tracking.points import milliseconds, points
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Metric, Run
 
 STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "killed": "KILLED"}
 REPORTS = ("*.html", "*.png", "*.csv", "*.json", "eval/*.json")
+MAX_TAG_LENGTH = 5000
+"""MLflow's limit."""
 MAX_REPORT_BYTES = 5 * 1024**2
 """A larger report is not copied into MLflow."""
 
@@ -22,8 +27,12 @@ def close(client: "MlflowClient", parent: "Run", root: Path, run: dict[str, Any]
     children = f"tags.`mlflow.parentRunId` = '{identity}' and status = 'RUNNING'"
     for child in client.search_runs([parent.info.experiment_id], children):
         client.set_terminated(child.info.run_id, "KILLED", ended)
-    if run["outcome"] == "done" and (root / "metrics.json").exists():
-        client.log_batch(identity, points("accuracy", read_json(root / "metrics.json"), run["ended"], 0))
+    if run["outcome"] == "done":
+        client.log_batch(identity, _scores(root, run["ended"]))
+        if datasets := _datasets(root):
+            client.log_inputs(identity, datasets)
+        if verdict := gate_verdict(root):
+            client.set_tag(identity, "gate", f"{verdict['decision']}: {verdict['reason']}"[:MAX_TAG_LENGTH])
     for name, value in lineage(root).items():
         client.set_tag(identity, name, value)
     for report in _reports(root, run):
@@ -32,6 +41,31 @@ def close(client: "MlflowClient", parent: "Run", root: Path, run: dict[str, Any]
     client.log_artifact(identity, str(root / "logs/run.json"))
     client.set_terminated(identity, STATUS[run["outcome"]], ended)
     client.set_tag(identity, "martlet.complete", "true")
+
+
+def _scores(root: Path, seconds: float) -> list["Metric"]:
+    """Return `accuracy/<set>` and their mean `score`, of the base as step 0, of the fine-tuned model as the last step.
+
+    MLflow's lists show the last value, and its charts a line from the one to the other.
+    """
+    metrics: list[Metric] = []
+    if not (root / "metrics.json").exists():
+        return metrics
+    steps = read_json(root / "reports/train.json")["steps"] if (root / "reports/train.json").exists() else 1
+    for candidate, step in (("base", 0), ("merged", steps)):
+        if accuracies := read_json(root / "metrics.json").get(candidate):
+            metrics += points("", {"accuracy": accuracies, "score": fmean(accuracies.values())}, seconds, step)
+    return metrics
+
+
+def _datasets(root: Path) -> list["DatasetInput"]:
+    """Return the training data as MLflow's datasets, from the manifest of the stage `fetch`."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    manifest = root / "data/raw/manifest.json"
+    sources = read_json(manifest)["sources"] if manifest.exists() else []
+    digests = {source["spec"]: (source.get("sha256") or source.get("revision") or "unknown")[:36] for source in sources}
+    return [DatasetInput(Dataset(spec, digest, "local", json.dumps({"uri": spec}))) for spec, digest in digests.items()]
 
 
 def _reports(root: Path, run: dict[str, Any]) -> list[Path]:

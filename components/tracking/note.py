@@ -52,7 +52,7 @@ def _scores(root: Path) -> str:
     return "\n".join([f"| right answers | {' | '.join(sets)} |", f"|---|{'--:|' * len(sets)}", *rows])
 
 
-def _gate(root: Path) -> dict[str, Any] | None:
+def gate_verdict(root: Path) -> dict[str, Any] | None:
     """Return the gate's verdict on the versions registered now, or None without such a verdict."""
     try:
         gate, registered = read_json(root / "reports/gate.json"), read_json(root / "reports/registration.json")
@@ -63,7 +63,7 @@ def _gate(root: Path) -> dict[str, Any] | None:
 
 
 def _verdict(root: Path) -> str:
-    gate = _gate(root)
+    gate = gate_verdict(root)
     return f"Gate, against {gate['names'][1]}: **{gate['decision']}** ({gate['reason']})" if gate else ""
 
 
@@ -72,5 +72,5 @@ def _next(root: Path, run: dict[str, Any]) -> str:
         return run["command"]
     if not (root / "reports/registration.json").exists():
         return f"martlet infer --adapters {root / 'models/adapter'}"
-    gate = _gate(root)
+    gate = gate_verdict(root)
     return "martlet deploy" if gate and gate["promoted"] else "martlet promote"

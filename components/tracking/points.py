@@ -15,15 +15,18 @@ MAX_METRICS_PER_REQUEST = 1000
 
 
 def points(prefix: str, values: dict[str, Any], seconds: float, step: int) -> list["Metric"]:
-    """Return metrics of the numbers in nested mappings: `{"a": {"b": 1}}` is `prefix/a/b`.
+    """Return metrics of the numbers in nested mappings: `{"a": {"b": 1}}` is `prefix/a/b`, or `a/b` without prefix.
 
     Args:
         seconds: time of the numbers, since 1970.
     """
     from mlflow.entities import Metric
 
-    numbers = _numbers(values)
-    return [Metric(_metric_name(f"{prefix}/{name}"), numbers[name], milliseconds(seconds), step) for name in numbers]
+    flat = numbers(values)
+    return [
+        Metric(metric_name(f"{prefix}/{name}" if prefix else name), flat[name], milliseconds(seconds), step)
+        for name in flat
+    ]
 
 
 def tail(client: "MlflowClient", file: Path, prefix: str, into: list["Run"]) -> int:
@@ -53,17 +56,18 @@ def tail(client: "MlflowClient", file: Path, prefix: str, into: list["Run"]) -> 
     return step
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
+def numbers(values: dict[str, Any]) -> dict[str, float]:
+    """Return the numbers in nested mappings: `{"a": {"b": 1}}` is `{"a/b": 1.0}`."""
     flat: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, dict):
-            flat |= {f"{name}/{inner}": number for inner, number in _numbers(value).items()}
+            flat |= {f"{name}/{inner}": number for inner, number in numbers(value).items()}
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             flat[name] = float(value)
     return flat
 
 
-def _metric_name(name: str) -> str:
+def metric_name(name: str) -> str:
     """Replace what MLflow does not allow: other than letters, digits, blanks and `_ - . : /`."""
     return re.sub(r"[^/\w.\- :]", "_", name)
 

@@ -19,7 +19,7 @@ def recording(root: Path, workspace: Path, params: dict[str, Any]) -> Generator[
         yield sync(root, workspace)
         return
     began, command = _parent_command()
-    begin(root, params, command, began)
+    begin(root, params, began=began, command=command)
     identity = sync(root, workspace)
     outcome, message = "done", None
     try:

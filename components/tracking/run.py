@@ -10,16 +10,24 @@ from typing import Any, Literal
 
 from components.files import read_json, write_json
 
+MAX_TITLE_DATASETS = 3
 Outcome = Literal["done", "failed", "interrupted", "killed"]
 
 
-def begin(root: Path, params: dict[str, Any], name: str | None = None, began: float | None = None) -> str:
+def begin(
+    root: Path,
+    params: dict[str, Any],
+    name: str | None = None,
+    began: float | None = None,
+    command: str | None = None,
+) -> str:
     """Write `logs/run.json` for a run that this process owns; return the run's id.
 
     Args:
         params: the resolved parameters, in groups.
-        name: the run's name in MLflow; by default its id.
+        name: the run's name in MLflow; by default made of model, datasets and date.
         began: start of the run in seconds since 1970, by default now; earlier stages are not part of the run.
+        command: the command that the user typed, by default that of this process.
     """
     import psutil
 
@@ -33,9 +41,9 @@ def begin(root: Path, params: dict[str, Any], name: str | None = None, began: fl
         logs / "run.json",
         {
             "id": identity,
-            "name": name or identity,
+            "name": name or _title(params, began),
             "began": round(began, 3),
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "commit": commit(root),
             "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
             "pid": os.getpid(),
@@ -44,6 +52,14 @@ def begin(root: Path, params: dict[str, Any], name: str | None = None, began: fl
         },
     )
     return identity
+
+
+def _title(params: dict[str, Any], began: float) -> str:
+    """Return `Qwen3-0.6B, identity+sounds, 2026-11-28 18:05`."""
+    model = Path(params.get("model", {}).get("model") or "no model").name
+    datasets = [Path(spec.partition("#")[0]).stem for spec in params.get("data", {}).get("dataset") or ["no data"]]
+    shown = datasets if len(datasets) <= MAX_TITLE_DATASETS else [*datasets[:MAX_TITLE_DATASETS], "…"]
+    return f"{model}, {'+'.join(shown)}, {time.strftime('%Y-%m-%d %H:%M', time.localtime(began))}"
 
 
 def commit(root: Path) -> str | None:

@@ -1,5 +1,6 @@
 """The sync of a run's files into MLflow, idempotent."""
 
+import getpass
 import json
 import logging
 import os
@@ -14,11 +15,15 @@ from components.files import read_json
 from components.mlflow_errors import problem
 from components.tracking.closing import STATUS, close
 from components.tracking.note import describe
-from components.tracking.points import milliseconds, points, tail
+from components.tracking.page import VIEW, define_view
+from components.tracking.points import metric_name, milliseconds, numbers, tail
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+MAX_PARAMS_PER_REQUEST = 100
+"""MLflow's limit."""
 
 
 def sync(root: Path, workspace: Path) -> str:
@@ -80,8 +85,8 @@ def _parent(client: "MlflowClient", run: dict[str, Any], root: Path, workspace: 
         if value is not None
     }
     missing = [Param(key, value) for key, value in given.items() if key not in parent.data.params]
-    for start in range(0, len(missing), 100):
-        client.log_batch(parent.info.run_id, params=missing[start : start + 100])
+    for start in range(0, len(missing), MAX_PARAMS_PER_REQUEST):
+        client.log_batch(parent.info.run_id, params=missing[start : start + MAX_PARAMS_PER_REQUEST])
     return parent
 
 
@@ -89,11 +94,15 @@ def _experiment(client: "MlflowClient", workspace: Path, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
+    if found and VIEW not in found.tags:
+        define_view(client, found.experiment_id)
     if not found:
         ours = tracking_uri(workspace).startswith("sqlite:")
         artifacts = (workspace.resolve() / "mlruns/artifacts").as_uri() if ours else None
         try:
-            return client.create_experiment(name, artifacts, {"mlflow.experimentKind": "finetuning"})
+            experiment = client.create_experiment(name, artifacts, {"mlflow.experimentKind": "finetuning"})
+            define_view(client, experiment)
+            return experiment
         except MlflowException:
             found = client.get_experiment_by_name(name)
             if not found:  # otherwise another run has made it in the meantime
@@ -113,10 +122,17 @@ def _create(client: "MlflowClient", experiment: str, run: dict[str, Any], root: 
         "mlflow.source.name": run["command"],
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": run["commit"],
-        "mlflow.user": os.environ.get("USER"),
+        "mlflow.user": _user(),
     }
     given = {name: value for name, value in tags.items() if value}
     return client.create_run(experiment, milliseconds(run["began"]), given, run["name"])
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return str(os.getuid())
 
 
 def _logs(root: Path, began: float) -> list[Path]:
@@ -155,6 +171,8 @@ def _stage(client: "MlflowClient", parent: "Run", children: list["Run"], log: Pa
         tags = {
             "mlflow.parentRunId": parent.info.run_id,
             "mlflow.user": parent.data.tags.get("mlflow.user", ""),
+            "mlflow.source.name": parent.data.tags["mlflow.source.name"],
+            "mlflow.source.type": "LOCAL",
             "martlet.stage": log.name,
             "martlet.attempt": str(attempt),
         }
@@ -162,21 +180,19 @@ def _stage(client: "MlflowClient", parent: "Run", children: list["Run"], log: Pa
         child = client.create_run(parent.info.experiment_id, started, tags, log.name)
     if child.info.status == "RUNNING":
         prefix = log.name.replace("@", "/")
-        step = tail(client, log / "progress.jsonl", prefix, [child, parent])
+        tail(client, log / "progress.jsonl", prefix, [child, parent])
         if result:
-            _finish(client, parent, child, result, prefix, step)
+            _finish(client, child, result)
     return result or {"stage": log.name, "status": "running"}
 
 
-def _finish(
-    client: "MlflowClient", parent: "Run", child: "Run", result: dict[str, Any], prefix: str, step: int
-) -> None:
-    """Log a stage's result, end its child run, and log its duration to the parent."""
-    began, seconds = result["began"], result["seconds"]
-    client.log_batch(parent.info.run_id, points(prefix, {"seconds": seconds}, began + seconds, 0))
-    metrics = {**result.get("metrics", {}), "seconds": seconds}
-    client.log_batch(child.info.run_id, points(prefix, metrics, began + seconds, step))
+def _finish(client: "MlflowClient", child: "Run", result: dict[str, Any]) -> None:
+    """Log a stage's result as parameters of its child run, for MLflow draws a chart of each metric, and end the run."""
+    from mlflow.entities import Param
+
+    results = [Param(metric_name(name), f"{value:.10g}") for name, value in numbers(result.get("metrics", {})).items()]
+    client.log_batch(child.info.run_id, params=results[:MAX_PARAMS_PER_REQUEST])
     if "message" in result:
         client.set_tag(child.info.run_id, "mlflow.note.content", result["message"])
     outcome = "interrupted" if result["exit_code"] == 130 else result["status"]
-    client.set_terminated(child.info.run_id, STATUS[outcome], milliseconds(began + seconds))
+    client.set_terminated(child.info.run_id, STATUS[outcome], milliseconds(result["began"] + result["seconds"]))

@@ -17,10 +17,12 @@ def run(params: Params, paths: Paths) -> Result:
     variants = sorted(file.stem for file in reports.glob("*.json") if (paths.quantized / file.stem).is_dir())
     folders = {"merged": paths.merged, **{variant: paths.quantized / variant for variant in variants}}
     changed_params = {key: new for key, (_, new) in difference(params).items()}
+    made_of = tracking.lineage(paths.root)
     lineage = {
-        **tracking.lineage(paths.root),
+        "base_model": made_of.get("base_model", "an unnamed base"),
         "commit": tracking.commit(paths.workspace) or "not in git",
-        "params": json.dumps(changed_params, ensure_ascii=False),
+        # One tag for all the rest: MLflow's page of a version shows every tag.
+        "lineage": json.dumps({**made_of, "params": changed_params}, ensure_ascii=False),
     }
     with _recording(params, paths) as run_id:
         versions = {}
@@ -54,9 +56,9 @@ def _recording(params: Params, paths: Paths) -> Any:
 
 
 def _description(candidate: str, sets: dict[str, Any], lineage: dict[str, str]) -> str:
-    """Return Markdown for the page of the version in MLflow."""
+    """Return plain text: MLflow's list of versions renders no Markdown."""
     scores = ", ".join(f"{name} {entry['accuracy']:.1%}" for name, entry in sets.items()) or "not evaluated"
-    return f"**{candidate}**, fine-tuned from {lineage.get('base_model', 'an unnamed base')}: {scores}"
+    return f"{candidate}, fine-tuned from {lineage['base_model']}: {scores}"
 
 
 if __name__ == "__main__":

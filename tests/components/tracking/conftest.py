@@ -26,6 +26,8 @@ def params(request: pytest.FixtureRequest) -> dict[str, Any]:
     params = Params().model_dump(mode="json")
     params["tracking"]["experiment_name"] = request.node.name
     params["model"]["model"] = "models/base"
+    params["train"]["learning_rate"] = 1e-4
+    params["data"]["dataset"] = ["examples/identity.jsonl"]
     return params
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from components.errors import MartletError
 from components.files import read_json, write_json
-from components.tracking import begin, current, end, finish, follow, recording, status, sync
+from components.tracking import begin, current, end, finish, follow, recording, runs_page, status, sync
+from components.tracking.page import VIEW
 from components.tracking.points import tail
 from components.tracking.store import _connected
 from tests.components.tracking.conftest import progress, result
@@ -33,6 +34,7 @@ def everything(workspace: Path, experiment: str) -> dict[str, Any]:
                     key: [(p.step, round(p.value, 6)) for p in client.get_metric_history(run.info.run_id, key)]
                     for key in run.data.metrics
                 },
+                "datasets": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
                 "artifacts": {file.path for file in client.list_artifacts(run.info.run_id)},
             }
             for run in runs
@@ -62,7 +64,12 @@ def test_a_run_as_it_goes_on_and_ends(tmp_path: Path, workspace: Path, params: d
     (tmp_path / "reports/eval/merged.json").write_text("{}")
     (tmp_path / "models/merged").mkdir(parents=True)
     (tmp_path / "models/merged/model.safetensors").write_text("weights")
-    write_json(tmp_path / "metrics.json", {"merged": {"identity": 0.9}})
+    write_json(tmp_path / "reports/train.json", {"steps": 9})
+    scores = {"base": {"identity": 0.1, "skills": 0.5}, "merged": {"identity": 0.9, "skills": 0.5}}
+    write_json(tmp_path / "metrics.json", scores)
+    (tmp_path / "data/raw").mkdir(parents=True)
+    source = {"spec": "examples/identity.jsonl", "sha256": "d" * 64}
+    write_json(tmp_path / "data/raw/manifest.json", {"sources": [source]})
     end(tmp_path, "done")
     sync(tmp_path, workspace)
     ended = everything(workspace, experiment)
@@ -73,16 +80,49 @@ def test_a_run_as_it_goes_on_and_ends(tmp_path: Path, workspace: Path, params: d
         "evaluate": "FAILED",
     }
     assert parent["points"]["train/loss"][-1] == (4, 0.25)
-    assert parent["points"]["train/seconds"] == [(0, 1.5)]
-    assert ended["train"]["points"]["train/rows/train"] == [(4, 7.0)]
-    assert parent["points"]["accuracy/merged/identity"] == [(0, 0.9)]
+    assert set(parent["points"]) == {"train/loss", "accuracy/identity", "accuracy/skills", "score"}
+    assert parent["points"]["accuracy/identity"] == [(0, 0.1), (9, 0.9)]
+    assert parent["points"]["score"] == [(0, 0.3), (9, 0.7)]
+    assert ended["train"]["params"] == {"rows/train": "7"}
+    assert set(ended["train"]["points"]) == {"train/loss"}
+    assert parent["datasets"] == [("examples/identity.jsonl", "d" * 36)]
+    assert all(run["tags"]["mlflow.user"] and run["tags"]["mlflow.source.name"] for run in ended.values())
     assert parent["artifacts"] == {"reports", "run.json"}
     assert parent["tags"]["martlet.merged"] == str(tmp_path / "models/merged")
     assert "the server fell over" in ended["evaluate"]["tags"]["mlflow.note.content"]
-    assert "| merged | 90.0% |" in parent["tags"]["mlflow.note.content"]
+    assert "| merged | 90.0% | 50.0% |" in parent["tags"]["mlflow.note.content"]
     stored = [file.name for file in (workspace / "mlruns/artifacts").rglob("*")]
     assert "train.csv" in stored and "merged.json" in stored
     assert "model.safetensors" not in stored
+
+
+def test_the_page_that_is_printed_lists_the_runs_by_score_in_columns_that_exist(
+    tmp_path: Path, workspace: Path, params: dict[str, Any]
+) -> None:
+    experiment = params["tracking"]["experiment_name"]
+    for name, score in (("worse", 0.2), ("better", 0.8)):
+        begin(tmp_path / name, params)
+        progress(tmp_path / name, "train", 1, 2)
+        write_json(tmp_path / name / "metrics.json", {"merged": {"identity": score}})
+        end(tmp_path / name, "done")
+        sync(tmp_path / name, workspace)
+    command, page = runs_page(workspace, experiment)
+    assert command and "mlruns/mlflow.db" in command
+    with _connected(workspace) as client:
+        identity = page.split("#/experiments/")[1].split("/runs?")[0]
+        view = json.loads(client.get_experiment(identity).tags[VIEW])
+        runs = client.search_runs([identity], view["searchFilter"], order_by=[f"{view['orderByKey']} DESC"])
+    assert [Path(run.data.tags["martlet.root"]).name for run in runs] == ["better", "worse"]
+    assert all(str(run.info.run_name).startswith("base, identity, 20") for run in runs)
+    logged = {"metrics": {*runs[0].data.metrics, "train/eval_loss"}, "params": runs[0].data.params}
+    for column in view["selectedColumns"]:
+        kind, _, name = column.partition(".")
+        assert kind not in logged or name.strip("`") in logged[kind], column
+
+
+def test_the_page_of_a_server_is_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:secret@mlflow.example:8080/team/")
+    assert runs_page(tmp_path, "any") == (None, "https://mlflow.example:8080/team/#/experiments")
 
 
 def test_syncing_again_changes_nothing_at_any_time(tmp_path: Path, workspace: Path, params: dict[str, Any]) -> None:

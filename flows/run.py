@@ -19,7 +19,7 @@ from tasks.plan import Step
 from tasks.stages.paths import Paths
 from tasks.supervise import Supervisor
 from tasks.watch import Event, watching
-from tasks.workspace import RunFolder, changes_of, in_place, in_worktree
+from tasks.workspace import RunFolder, changes_of, in_place, in_worktree, name_of
 
 Arguments = ParamSpec("Arguments")
 SYNC_TIMEOUT_S = 2.0
@@ -56,7 +56,8 @@ def run_folder(workspace: Path, params: dict[str, Any], recipe: str | None) -> A
     changes = changes_of(load(workspace / "params.yaml", *layers), layers)
     if not changes and not deployment.id:
         return in_place(workspace, f"`{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`")
-    return in_worktree(workspace, flow_run.name, f"the flow run {flow_run.name}", changes)
+    name = flow_run.name if deployment.id else name_of(workspace, changes)
+    return in_worktree(workspace, name, f"the flow run {flow_run.name}", changes)
 
 
 @contextmanager

@@ -42,6 +42,18 @@ def claim(root: Path, who: str) -> Generator[int]:
         os.close(lock)
 
 
+def is_claimed(root: Path) -> bool:
+    """Return whether a run that goes on holds `root`; the stages of a killed run end by themselves."""
+    file = root / ".martlet/run.lock"
+    if not file.is_file():
+        return False
+    lock = os.open(file, os.O_RDWR)
+    try:
+        return not _try_lock(lock) and _is_alive(json.loads(file.read_text() or "{}").get("pid"))
+    finally:
+        os.close(lock)
+
+
 def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ What `martlet sft` and `martlet pt` share, and every other command that trains i
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -30,6 +31,8 @@ PARAMETERS = (
     "run.output_dir", "run.add_version", "run.resume_from_checkpoint", "run.dataset_num_proc",
 )  # fmt: skip
 """The flags of a command that trains."""
+RUN_FOLDER = re.compile(r"v(\d+)-")
+"""How the name of a run folder begins, with its version."""
 
 
 class Screen(Protocol):
@@ -86,13 +89,19 @@ def run_folder(params: Params) -> Path:
         return checkpoint.parent
     folder = Path(params.run.output_dir).resolve()
     if params.run.add_version:
-        numbers = [int(match[1]) for path in folder.glob("v*") if (match := re.match(r"v(\d+)-", path.name))]
+        numbers = [int(match[1]) for path in folder.glob("v*") if (match := RUN_FOLDER.match(path.name))]
         folder /= f"v{max(numbers, default=-1) + 1}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--output_dir {params.run.output_dir}: {error.strerror}") from error
     return folder
+
+
+def discard(params: Params, folder: Path) -> None:
+    """Remove the run folder of a start that its configuration did not allow: the error says all that is in it."""
+    if params.run.add_version and not params.run.resume_from_checkpoint:
+        shutil.rmtree(folder)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

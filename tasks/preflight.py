@@ -6,6 +6,7 @@ from pathlib import Path
 
 from components import data, training
 from components.config import Params
+from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness
 from tasks.stages import methods
@@ -42,6 +43,11 @@ def problems(params: Params, root: Path = Path()) -> list[str]:
     folder = root / Path(params.model.model or "").expanduser()
     if params.model.model and folder.is_dir():
         sentences += fitness.problems(folder, params)
+    if params.tracking.report_to == "mlflow":
+        try:
+            tracking_uri(root)
+        except ConfigError as error:
+            sentences.append(str(error))
     return sentences
 
 

@@ -2,8 +2,10 @@
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
+import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +13,17 @@ from typing import Any, NamedTuple
 
 from components.config import CANONICAL, GROUPS, LEAVES, Layer, Params
 from components.errors import ConfigError, EvaluationGateError, MartletError
-from tasks.claim import claim, git_ignored
+from components.files import sha256_of
+from tasks.claim import claim, git_ignored, is_claimed
 from tasks.plan import Changes, Pipeline
 from tasks.stages.paths import Paths
 
 RUNS = ".runs"
 HISTORY = f"{RUNS}/history"
-HISTORY_FILES = ("params.yaml", "dvc.lock", "metrics.json", "reports")
+HISTORY_FILES = ("params.yaml", "dvc.lock", "metrics.json", "logs/run.json", "reports")
 """Files and folders of a worktree that are copied to the history before the tree is removed."""
+MAX_NAME_LENGTH = 60
+"""Characters of the parameters in the name of a tree."""
 
 
 class RunFolder(NamedTuple):
@@ -46,6 +51,24 @@ def in_place(workspace: Path, who: str) -> Generator[RunFolder]:
     """
     with claim(workspace, who) as lock:
         yield RunFolder(Paths(workspace, workspace), lock)
+
+
+def name_of(workspace: Path, changes: Changes) -> str:
+    """Return the name of a tree for a run with `changes`: that of a tree which the same run left behind, or a new one
+    such as `20261128-180500-lora_rank=16-1a2b3c`."""
+    key = sha256_of(changes)[:6]
+    for tree in sorted((workspace / RUNS).glob(f"*-{key}"), reverse=True):
+        if not is_claimed(folder_in(tree, workspace)):
+            return tree.name
+    values = "-".join(f"{leaf}={value}" for group in changes.values() for leaf, value in group.items())
+    words = re.sub(r"[^\w=.,-]", "_", values, flags=re.ASCII)[:MAX_NAME_LENGTH]
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{words}-{key}"
+
+
+def folder_in(tree: Path, workspace: Path) -> Path:
+    """Return the folder of a worktree that is the workspace there: the workspace may lie deeper in its repository."""
+    top = next((folder for folder in (workspace, *workspace.parents) if (folder / ".git").exists()), workspace)
+    return tree / workspace.resolve().relative_to(top.resolve())
 
 
 @contextmanager
@@ -83,9 +106,7 @@ def _make_tree(workspace: Path, tree: Path) -> tuple[Path, Path]:
             "commit. Make it one with `git init && git add -A && git commit -m start`, or edit params.yaml and use "
             "`martlet run` alone"
         ) from error
-    root = tree / workspace.resolve().relative_to(top)
-    if tree.exists():
-        return top, root
+    root = folder_in(tree, workspace)
     git_ignored(workspace / RUNS)
     with (git_ignored(workspace / ".martlet") / "worktrees.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,7 +115,7 @@ def _make_tree(workspace: Path, tree: Path) -> tuple[Path, Path]:
         snapshot = head
         if _git(top, "status", "--porcelain", "--untracked-files=no"):
             snapshot = _git(top, "stash", "create")
-        _git(top, "worktree", "add", "--detach", str(tree), snapshot)
+        _check_out(top, tree, root, snapshot)
         for name in _git(top, "ls-files", "-z", "--others", "--exclude-standard").split("\0"):
             if name and not name.endswith("/"):
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -103,13 +124,39 @@ def _make_tree(workspace: Path, tree: Path) -> tuple[Path, Path]:
     return top, root
 
 
+def _check_out(top: Path, tree: Path, root: Path, snapshot: str) -> None:
+    """Make the worktree `tree` with the files of `snapshot`. A tree that an earlier run left keeps its `dvc.lock`,
+    which says what is done; one that was left half made is made anew."""
+    if (tree / ".git").is_file():  # else git would take the folder for a part of the repository above
+        lock = (root / "dvc.lock").read_bytes() if (root / "dvc.lock").is_file() else None
+        try:
+            _git(tree, "checkout", "--quiet", "--force", "--detach", snapshot)
+        except MartletError:
+            pass
+        else:
+            if lock is not None:
+                (root / "dvc.lock").write_bytes(lock)
+            return
+    remove_tree(top, tree)
+    _git(top, "worktree", "add", "--detach", str(tree), snapshot)
+
+
+def remove_tree(repository: Path, tree: Path) -> None:
+    """Remove a worktree in whatever state it is."""
+    shutil.rmtree(tree, ignore_errors=True)
+    _git(repository, "worktree", "prune")
+
+
 def _share_cache(workspace: Path, root: Path) -> None:
     from dvc.config import Config
+    from dvc.config_schema import RelPath
 
     if (workspace / ".dvc/config.local").is_file():
         shutil.copy2(workspace / ".dvc/config.local", root / ".dvc/config.local")
+    # A RelPath is written relative to the file: DVC writes ASCII, and a workspace's path may have other letters.
+    cache = RelPath(Pipeline(workspace).cache)
     with Config(dvc_dir=str(root / ".dvc")).edit("local") as local:
-        local["cache"] = {"dir": str(Pipeline(workspace).cache), "type": "reflink,hardlink,copy"}  # type: ignore[index]
+        local["cache"] = {"dir": cache, "type": "reflink,hardlink,copy"}  # type: ignore[index]
     Pipeline(root).restore()
 
 
@@ -142,6 +189,7 @@ def _copy_to_history(root: Path, history: Path) -> None:
         if (root / name).is_dir():
             shutil.copytree(root / name, history / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
         elif (root / name).is_file():
+            (history / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, history / name)
 
 

@@ -33,7 +33,9 @@ def run(config: Path | None, flags: dict[str, Any], **defaults: Any) -> None:
     try:
         direct.train(params, folder, _Screen(), following)
     except MartletError as error:
-        if not isinstance(error, ConfigError):  # which the same command meets again
+        if isinstance(error, ConfigError):  # which the same command meets again
+            direct.discard(params, folder)
+        else:
             error.args = (f"{error}{_how_to_go_on(folder)}",)
         raise
     if counts := direct.left_out(Paths(folder, Path.cwd())):

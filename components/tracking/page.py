@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -46,8 +47,17 @@ def runs_page(workspace: Path, experiment_name: str) -> tuple[str | None, str]:
         address = urlsplit(uri)
         return None, f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}/#/experiments"
     store = workspace / "mlruns/mlflow.db"
-    with closing(sqlite3.connect(f"file:{quote(str(store))}?mode=ro", uri=True)) as database:
-        row = database.execute("SELECT experiment_id FROM experiments WHERE name = ?", [experiment_name]).fetchone()
-    page = f"experiments/{row[0]}/runs?{query}" if row else "experiments"
-    command = f"mlflow ui --backend-store-uri 'sqlite:///{os.path.relpath(store)}'"
+    identity = _experiment_id(store, experiment_name)
+    page = f"experiments/{identity}/runs?{query}" if identity else "experiments"
+    command = f"mlflow ui --backend-store-uri {shlex.quote(f'sqlite:///{os.path.relpath(store)}')}"
     return command, f"http://127.0.0.1:5000/#/{page}"
+
+
+def _experiment_id(store: Path, name: str) -> str | None:
+    """Return the id of the experiment, or None: it is not there, or the file is no database of MLflow."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(store))}?mode=ro", uri=True)) as database:
+            row = database.execute("SELECT experiment_id FROM experiments WHERE name = ?", [name]).fetchone()
+    except sqlite3.Error:
+        return None
+    return str(row[0]) if row else None

@@ -103,8 +103,9 @@ def test_galore_with_lisa_and_lora_plus(tiny_model: Path, chats: Path, tmp_path:
     assert whole["step"] == resumed["global_step"] == 24
     martlet(tmp_path, *words, "--optimizer", "loraplus", "--learning_rate", 1e-3, "--output_dir", "plus")
     assert losses(tmp_path / "plus")[-1] < losses(tmp_path / "plus")[0]
-    error = martlet(tmp_path, *words, "--optimizer", "loraplus", "--tuner_type", "full", "--output_dir", "x", code=2)
-    assert "loraplus needs LoRA's matrices" in error
+    refused = ["--optimizer", "loraplus", "--tuner_type", "full", "--output_dir", "x", "--add_version", "true"]
+    assert "loraplus needs LoRA's matrices" in martlet(tmp_path, *words, *refused, code=2)
+    assert not list((tmp_path / "x").glob("*"))  # no run folder is left of a start that failed
 
 
 def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(

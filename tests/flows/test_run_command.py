@@ -19,6 +19,20 @@ def martlet(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*MARTLET, *words], capture_output=True, text=True)
 
 
+def test_a_killed_run_with_other_parameters_is_gone_on_with_by_the_same_command(
+    server: Server, workspace: Path
+) -> None:
+    words = [*MARTLET, "run", "lora_rank=16"]
+    run = subprocess.Popen(words, env={**os.environ, "TOY_TRAIN": "sleep60"}, stdout=subprocess.PIPE)
+    started = until(lambda: list(workspace.glob(".runs/*/logs/train/pid")))[0]
+    run.kill()
+    run.communicate()
+    after = martlet("run", "lora_rank=16")
+    assert after.returncode == 0, after.stderr
+    assert [file.name for file in (workspace / ".runs").iterdir() if file.is_dir()] == ["history"]
+    assert [file.name for file in (workspace / ".runs/history").iterdir()] == [started.parents[2].name]
+
+
 def at_work(root: Path, **environment: str) -> tuple[subprocess.Popen[str], list[int]]:
     """Start a run whose training hangs; return it, and the numbers of all processes below it."""
     import psutil

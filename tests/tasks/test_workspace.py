@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from components.config import load, read_mapping
+from apps.cli.main import dispatch
+from components.config import Params, load, read_mapping
+from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError, EvaluationGateError, MartletError
+from tasks.claim import is_claimed
 from tasks.plan import Pipeline
-from tasks.workspace import changes_of, in_place, in_worktree
+from tasks.preflight import problems
+from tasks.supervise import Supervisor
+from tasks.workspace import changes_of, in_place, in_worktree, name_of
 from tests.flows.toy import edit, git, make, until
 
 HOLD = """
@@ -123,3 +130,90 @@ def test_without_git_or_a_commit_other_parameters_are_refused(tmp_path: Path) ->
         with pytest.raises(ConfigError, match="git init && git add -A"), in_worktree(folder, "bird", "a test", {}):
             pass
         assert not (folder / ".runs").exists()
+
+
+@pytest.mark.parametrize("name", ["wörk é", "two words #1 %41 + & ' $x", "日本"])
+def test_a_workspace_may_have_any_letters_in_its_path(ran_once: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name / "workspace"
+    shutil.copytree(ran_once, folder, symlinks=True)
+    with in_worktree(folder, "bird", "a test", {"lora": {"lora_rank": 16}}) as place:
+        steps = {step.name: step for step in Pipeline(place.paths.root, folder).plan()}
+        Supervisor(place.paths, place.lock).run(steps["train"])
+        assert not steps["fetch"].changed
+        assert "lora_rank: 16" in (place.paths.root / "models/adapter").read_text()
+    assert tracking_uri(folder).endswith(f"{name}/workspace/mlruns/mlflow.db")
+
+
+def test_a_question_mark_in_the_path_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert any("has a question mark" in problem for problem in problems(Params(), tmp_path / "what?"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert not any("question mark" in problem for problem in problems(Params(), tmp_path / "what?"))
+
+
+def test_a_run_finds_the_tree_that_it_left_behind_unless_another_works_there(workspace: Path) -> None:
+    changes = {"lora": {"lora_rank": 16}}
+    first = name_of(workspace, changes)
+    assert re.fullmatch(r"\d{8}-\d{6}-lora_rank=16-[0-9a-f]{6}", first)
+    with pytest.raises(MartletError), in_worktree(workspace, first, "a test", changes) as place:
+        (place.paths.root / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+        assert name_of(workspace, changes) != first or is_claimed(place.paths.root)
+        raise MartletError("no luck")
+    edit(workspace / "source.txt", "rows", "other rows")
+    assert name_of(workspace, changes) == first
+    assert name_of(workspace, {"lora": {"lora_rank": 32}}) != first
+    with in_worktree(workspace, first, "a test", changes) as place:
+        assert "stages: {}" in (place.paths.root / "dvc.lock").read_text()  # what was done
+        assert (place.paths.root / "source.txt").read_text() == "other rows"  # what the workspace has today
+        assert "lora_rank: 16" in (place.paths.root / "params.yaml").read_text()
+
+
+def test_a_tree_that_was_left_half_made_is_made_anew(workspace: Path) -> None:
+    (workspace / ".runs/bird").mkdir(parents=True)
+    (workspace / ".runs/bird/half").touch()
+    with in_worktree(workspace, "bird", "a test", {}) as place:
+        assert (place.paths.root / "data/raw").exists()
+        assert not (place.paths.root / "half").exists()
+
+
+def test_gc_shows_then_removes_what_nothing_needs(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MartletError), in_worktree(workspace, "failed", "a test", {}):
+        raise MartletError("no luck")
+    (workspace / "output/v0-20260101-000000/logs").mkdir(parents=True)
+    (workspace / "output/v1-20260101-000000/checkpoint-3").mkdir(parents=True)
+    (workspace / "output/mine").mkdir()
+    with in_worktree(workspace, "alive", "a test", {}):
+        dispatch(["gc"])
+        shown = capsys.readouterr().out
+        assert ".runs/failed" in shown and "output/v0-20260101-000000" in shown and "gc --yes" in shown
+        for kept in ("alive", "v1-", "mine"):
+            assert kept not in shown
+        assert (workspace / ".runs/failed").exists()
+        dispatch(["gc", "--yes"])
+        assert sorted(path.name for path in (workspace / ".runs").iterdir() if path.is_dir()) == ["alive"]
+        assert sorted(path.name for path in (workspace / "output").iterdir()) == ["mine", "v1-20260101-000000"]
+    assert git(workspace, "worktree", "list").count("\n") == 1
+
+
+def test_runs_are_listed_with_what_came_of_them(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = {"model": {"model": "hub/Qwen3-0.6B"}, "data": {"dataset": ["examples/identity.jsonl#5"]}}
+    with in_worktree(workspace, "bird", "a test", {}) as place:
+        root = place.paths.root
+        for file, content in {
+            "logs/run.json": {"began": 5.0, "ended": 6.0, "outcome": "done", "params": params},
+            "reports/train.json": {"loss": 0.25},
+            "reports/gate.json": {"decision": "refuse"},
+            "metrics.json": {"base": {"a": 0.0}, "merged": {"a": 1.0, "b": 0.5}},
+        }.items():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).unlink(missing_ok=True)
+            (root / file).write_text(json.dumps(content))
+    (workspace / "output/v0-20260101-000000").mkdir(parents=True)
+    (workspace / "output/v0-20260101-000000/args.json").write_text(json.dumps(params))
+    capsys.readouterr()
+    dispatch(["runs"])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert any("Qwen3-0.6B identity 0.2500 75.0% refuse .runs/history/bird" in line for line in lines), lines
+    assert any("Qwen3-0.6B identity output/v0-20260101-000000" in line for line in lines), lines

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.config.fields import Group, field
+from components.errors import ConfigError
 
 
 class Tracking(Group):
@@ -16,5 +17,16 @@ class Tracking(Group):
 
 def tracking_uri(workspace: Path) -> str:
     """Return the address of a workspace's MLflow store, for runs and models: `$MLFLOW_TRACKING_URI`, or a SQLite file
-    in mlruns/."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.resolve()}/mlruns/mlflow.db"
+    in mlruns/.
+
+    Raises:
+        ConfigError: the workspace's path has a question mark, at which the address of a SQLite file ends.
+    """
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    if "?" in str(workspace.resolve()):
+        raise ConfigError(
+            f"{workspace.resolve()}: MLflow cannot keep its database in a folder whose path has a question mark; "
+            "rename the folder, or name a server with MLFLOW_TRACKING_URI"
+        )
+    return f"sqlite:///{workspace.resolve()}/mlruns/mlflow.db"

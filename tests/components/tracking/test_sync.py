@@ -120,6 +120,12 @@ def test_the_page_that_is_printed_lists_the_runs_by_score_in_columns_that_exist(
         assert kind not in logged or name.strip("`") in logged[kind], column
 
 
+def test_the_page_of_a_damaged_store_is_that_of_all_experiments(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns/mlflow.db").write_bytes(b"garbage" * 1000)
+    assert runs_page(tmp_path, "any")[1] == "http://127.0.0.1:5000/#/experiments"
+
+
 def test_the_page_of_a_server_is_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:secret@mlflow.example:8080/team/")
     assert runs_page(tmp_path, "any") == (None, "https://mlflow.example:8080/team/#/experiments")

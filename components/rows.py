@@ -34,6 +34,8 @@ JSON_COLUMNS = ("tools", "images", "videos", "audios", "objects", "chat_template
 """Columns with values of any shape, stored in Parquet as JSON texts."""
 SCALAR_COLUMNS = ("text", "label", "channel")
 COLUMNS = (*CONVERSATIONS, *SCALAR_COLUMNS, *JSON_COLUMNS)
+ANSWER_WORDS = ("response", "answer", "output", "completion", "solution", "target", "reply", "result", "text")
+"""What people call the column of the answer."""
 ROWS_PER_GROUP = 4096
 """Rows in a row group of Parquet: a reader has one group in memory at a time."""
 
@@ -77,6 +79,20 @@ def from_arrow(batch: "pa.RecordBatch") -> list[Row]:
             if value is not None:
                 r[name] = orjson.loads(value) if name in JSON_COLUMNS else value
     return rows
+
+
+def unread_answer(row: Row) -> str:
+    """Return what to do with a prompt whose answer may stand in a column that no format reads; "" where it has no other
+    columns."""
+    import json
+    from difflib import SequenceMatcher
+
+    texts = [name for name, value in row.get("extra", {}).items() if isinstance(value, str | list)]
+    if not texts:
+        return ""
+    likely = max(texts, key=lambda name: max(SequenceMatcher(None, name.lower(), x).ratio() for x in ANSWER_WORDS))
+    renamed = json.dumps({likely: "response"}, ensure_ascii=False)
+    return f"not read are {', '.join(texts)}; if '{likely}' holds the answer, rename it with --columns '{renamed}'"
 
 
 def _column(name: str, values: list[Any]) -> "pa.Array":

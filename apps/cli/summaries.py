@@ -39,12 +39,10 @@ def _value(value: Any) -> str:
 
 def gate_summary(checks: Iterable[dict[str, Any]]) -> str:
     """Return the findings of the data gate as text: `left out: duplicate 14; warned of: personal 5`."""
-    counts: dict[str, list[str]] = {}
+    counts: dict[str, list[str]] = {"left out": [], "warned of": []}
     for check in checks:
-        if check["count"] and check["name"] not in WHOLE_SET_CHECKS:
-            # Rows in no known format are left out even where the action is to warn.
-            is_warning = check["action"] == "warn" and check["name"] != "schema"
-            counts.setdefault("warned of" if is_warning else "left out", []).append(
-                f"{check['name']} {check['count']:,}"
-            )
-    return "; ".join(f"{outcome}: {', '.join(names)}" for outcome, names in counts.items())
+        if check["name"] not in WHOLE_SET_CHECKS:
+            of_check = {"left out": check["left_out"], "warned of": check["count"] - check["left_out"]}
+            for outcome, count in of_check.items():
+                counts[outcome] += [f"{check['name']} {count:,}"] if count else []
+    return "; ".join(f"{outcome}: {', '.join(names)}" for outcome, names in counts.items() if names)

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.data import Data
+from components.data.checks.empty import is_blank
 from components.data.formats import read_row
 from components.data.load import Loader
 from components.data.mixing import interleaved, shuffled, split
 from components.data.row_store import StoredRows
 from components.data.sources import Source, row_location
 from components.errors import ConfigError, DataGateError
+from components.rows import unread_answer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,10 +154,11 @@ def _question(raw: str, where: str) -> bytes:
     roles = [message["role"] for message in messages]
     if roles != ["user", "assistant"]:
         content = ", ".join(roles) or "nothing"
-        raise DataGateError(f"{where}: an evaluation row is one question and its answer, not {content}")
+        unread = f"; {advice}" if (advice := unread_answer(row)) else ""
+        raise DataGateError(f"{where}: an evaluation row is one question and its answer, not {content}{unread}")
     query, response = (message["content"] for message in messages)
     for name, text in (("question", query), ("answer", response)):
-        if not text.strip():
+        if is_blank(text):
             raise DataGateError(f"{where}: the {name} is empty")
     return orjson.dumps({"query": query, "response": response}, option=orjson.OPT_APPEND_NEWLINE)
 

@@ -38,7 +38,7 @@ class Verdict:
         folder: where the canonical rows are, also those left out.
         row_index: all rows.
         findings: each row left out, once; each row that stays, once for each check that warns of it.
-        checks: `{name, action, count, closed}` of each check, of the limits and, where these are on, the expectations.
+        checks: `{name, action, count, left_out, closed}` of each check, of the limits and, where on, the expectations.
         reasons: why the gate is closed.
     """
 
@@ -60,9 +60,10 @@ class Verdict:
         clean = {split: int(self.row_index.clean[self.row_index.of(split)].sum()) for split in SPLITS}
         return {**clean, "dropped": self.row_index.total - sum(clean.values())}
 
-    def add(self, name: str, action: str, count: int, reason: str = "") -> None:
-        """Record a check; a `reason` closes the gate."""
-        self.checks.append({"name": name, "action": action, "count": count, "closed": bool(reason)})
+    def add(self, name: str, action: str, count: int, reason: str = "", left_out: int = 0) -> None:
+        """Record a check with the number of its rows, and of those that it leaves out; a `reason` closes the gate."""
+        entry = {"name": name, "action": action, "count": count, "left_out": left_out, "closed": bool(reason)}
+        self.checks.append(entry)
         if reason:
             self.reasons.append(reason)
 
@@ -182,7 +183,7 @@ def _conclude(verdict: Verdict, check: str) -> None:
     if at_fault and action == "block":
         amount = f"{_rows(rejected_count)}, first " if rejected else ""
         reason = f"{check}: {amount}{at_fault[0]}"
-    verdict.add(check, action, rejected_count + findings.counts["warned", check], reason)
+    verdict.add(check, action, rejected_count + findings.counts["warned", check], reason, rejected_count)
 
 
 def _rows(count: int) -> str:

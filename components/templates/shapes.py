@@ -1,7 +1,7 @@
 """The samples of a row in each shape of `components.tokens`."""
 
 from components.errors import ConfigError
-from components.rows import Row
+from components.rows import Row, unread_answer
 from components.templates.chat import ChatTemplate
 from components.templates.refused import Refused
 from components.templates.sample import Sample
@@ -17,9 +17,14 @@ NOUNS = {
     "prompt": "a prompt without an answer",
 }
 """Column to the kind of row that has it; the first that a row has decides."""
+BUILT_IN = (
+    "sft and pt are built in, and methods on preferences, judged answers and prompts come as plugins, such as "
+    "docs/plugins/dpo.py"
+)
+BETTER_ONES = """; to learn the better answers alone, give --columns '{"chosen": "completion", "rejected": "_"}'"""
 SHAPE_NOUNS = {
-    "sft": (("messages", "text"), "sft", "it is for rlhf"),
-    "text": (("messages", "text"), "pre-training", "it is for rlhf"),
+    "sft": (("messages", "text"), "sft", BUILT_IN),
+    "text": (("messages", "text"), "pre-training", BUILT_IN),
     "preference": (("chosen",), "a preference method", "its rows have prompt, chosen and rejected"),
     "label": (("completion",), "a method on judged answers", "its rows have prompt, completion and label"),
     "prompt": (("prompt",), "a method on prompts", "its rows have a prompt and no answer"),
@@ -52,7 +57,7 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     columns, learner, advice = SHAPE_NOUNS[shape]
     kind = _kind(row)
     if kind not in columns:
-        raise Refused(f"{NOUNS[kind]} is not learned by {learner}: {advice}")
+        raise Refused(f"{NOUNS[kind]} is not learned by {learner}: {_advice(row, kind, shape) or advice}")
     if shape == "sft":
         return chat.samples(row)
     if shape == "text":
@@ -63,6 +68,13 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     if any(weight not in (0.0, 1.0) for sample in samples for weight in sample.weights):
         raise Refused("a weight of loss_scale is neither 0 nor 1, and answers are compared as a whole")
     return samples
+
+
+def _advice(row: Row, kind: str, shape: str) -> str:
+    """Return what to do with a row that is not learned for its kind; "" where there is nothing to say about the row."""
+    if shape not in ("sft", "text"):
+        return ""
+    return unread_answer(row) if kind == "prompt" else BUILT_IN + BETTER_ONES * (kind == "chosen")
 
 
 def _kind(row: Row) -> str:

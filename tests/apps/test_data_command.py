@@ -65,8 +65,8 @@ def test_show_prints_a_few_rows_and_writes_a_page_that_runs_nothing(folder: Path
 def test_stats_counts_what_is_learned_by_source(folder: Path, tiny_model: Path) -> None:
     write(folder / "short.jsonl", [{"query": f"number {n}", "response": "yes"} for n in range(30)])
     write(folder / "long.jsonl", [{"query": f"number {n}", "response": "yes " * 30} for n in range(10)])
-    words = ["data", "stats", "--model", tiny_model, "--dataset", "short.jsonl", "long.jsonl"]
-    words += ["--per_device_train_batch_size", "8", "--max_length", "256"]
+    words = ["data", "stats", "--model", tiny_model, "--per_device_train_batch_size", "8", "--max_length", "256"]
+    words += ["--dataset", "short.jsonl", "long.jsonl"]
     found = json.loads(martlet(folder, *words, "--json", "--plot", "lengths.png"))
     assert (folder / "lengths.png").read_bytes().startswith(b"\x89PNG")
     samples = {name: counts["samples"] for name, counts in found["sources"].items()}
@@ -75,7 +75,15 @@ def test_stats_counts_what_is_learned_by_source(folder: Path, tiny_model: Path) 
     assert share["short.jsonl"] < share["long.jsonl"] < 1
     padded, grouped, packed = found["fill"].values()
     assert padded < grouped < packed <= 1
-    text = martlet(folder, *words)
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "tide", "arguments": {}}}]}
+    called = [{"role": "user", "content": "Tide?"}, call, {"role": "tool", "content": "5"}]
+    warned = {"messages": [*called, {"role": "assistant", "content": "5 m."}]}
+    write(
+        folder / "warned.jsonl", [warned, {"query": "?", "response": "Mail me at someone@example.org."}, {"text": " "}]
+    )
+    text = martlet(folder, *words, "warned.jsonl")
+    # A call without declared tools is warned of only, though the check's action is to drop.
+    assert "left out: empty 1; warned of: tools 1, personal 1" in text
     assert "by source" in text
     assert "█" in text
     assert not list(folder.glob("output*"))

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _SPACE = r"\s\s+|[^\S ]"
+_INVISIBLE = r"[\p{Default_Ignorable_Code_Point}\p{Cf}]"
 _PUNCTUATION = r"[\s.,;:?!\"'…“”‘’«»。，、；：？！「」（）()]+"
 
 
@@ -16,14 +17,28 @@ def squeezed(texts: "pl.Series") -> "pl.Series":
 
 
 def loose(texts: "pl.Series") -> "pl.Series":
-    """Return the texts without case, punctuation and runs of white space; a text of nothing else stays as it is.
+    """Return the texts without case, character width, invisible characters, punctuation and runs of white space; a text
+    of nothing else stays as it is.
 
-    Signs that change what is asked, such as those of arithmetic, stay; 3.14 becomes two words, not 314.
+    Signs that change what is asked, such as those of arithmetic, stay; 3.14 becomes two words, not 314. Texts that the
+    metric of the evaluation takes for equal come out equal.
     """
     import polars as pl
 
-    plain = texts.str.to_lowercase().str.replace_all(_PUNCTUATION, " ").str.strip_chars()
-    return pl.select(pl.when(plain == "").then(texts).otherwise(plain)).to_series()
+    lower = folded(texts).str.to_lowercase()
+    plain = lower.str.replace_all(_PUNCTUATION, " ").str.strip_chars()
+    return pl.select(pl.when(plain == "").then(lower).otherwise(plain)).to_series()
+
+
+def folded(texts: "pl.Series") -> "pl.Series":
+    """Return the texts with compatible characters as one (NFKC), and without those that are not seen."""
+    wide = texts.str.contains(r"[^\x00-\x7f]").fill_null(False).arg_true()
+    if not len(wide):
+        return texts
+    changed = texts.gather(wide).str.replace_all(_INVISIBLE, "").str.normalize("NFKC")
+    for one, other in (("ß", "ss"), ("ẞ", "ss"), ("ς", "σ")):  # as Unicode's case folding, which polars lacks
+        changed = changed.str.replace_all(one, other, literal=True)
+    return texts.clone().scatter(wide, changed)
 
 
 def mixed(values: "np.ndarray") -> "np.ndarray":

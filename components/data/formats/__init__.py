@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from components import rows
 from components.data.exact_json import loads
+from components.data.formats._advice import advice
 from components.data.formats._columns import Columns
 from components.data.normalize import CARRIED, carry, describe, key_list
 from components.plugins import Kind
@@ -110,6 +111,8 @@ def _best(filled: tuple[str, ...], present: tuple[str, ...]) -> _Reading:
     if readings:
         ways = " or as ".join(" + ".join(reading.columns) for reading in readings)
         raise ValueError(f"can be read as {ways}: leave all but one out, by renaming the others to _ with --columns")
+    if told := advice(present):
+        raise ValueError(f"no known format: its keys with a value are {key_list(present)}; {told}")
     accepted = ", ".join(module.ACCEPTS for module in formats().values())
     raise ValueError(f"no known format: its keys with a value are {key_list(present)}; accepted are {accepted}")
 

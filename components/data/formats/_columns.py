@@ -1,10 +1,15 @@
 """The names that columns go by: ms-swift's synonyms (its ResponsePreprocessor), in tiers of how sure they are."""
 
 from collections.abc import Collection
+from difflib import get_close_matches
 
 Columns = tuple[str, ...]
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
+LABELS = (
+    "label", "labels", "label_text", "class", "category", "sentiment", "emotion", "intent", "summary", "translation",
+)  # fmt: skip
+"""Columns that say what a text is to be answered with, in sets for other tasks."""
 _QUESTIONS = (("query",), ("prompt", "question", "problem", "input"))
 _PROMPTS = (("prompt", "query"), ("question", "problem"))
 _ANSWERS = (
@@ -33,6 +38,11 @@ def answers(columns: Collection[str]) -> list[str]:
 
 def _surest(columns: Collection[str], tiers: tuple[Columns, ...]) -> list[str]:
     return next((names for tier in tiers if (names := [name for name in tier if name in columns])), [])
+
+
+def nearest(name: str, known: Collection[str], similarity: float) -> str:
+    """Return the known name that is most like `name`, or "" if none is as similar as that (0 to 1)."""
+    return next(iter(get_close_matches(name.lower(), known, 1, similarity)), "")
 
 
 def single_turn(columns: Collection[str]) -> list[str]:

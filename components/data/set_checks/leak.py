@@ -1,7 +1,9 @@
 """No prompt that is learned is one that the model is later measured on.
 
-A prompt is the conversation up to an answer; system messages, case, punctuation and runs of white space aside. Held
-out are the questions of the question sets and, for training rows, the last prompt of every validation row.
+A prompt is the conversation up to an answer, and each turn of the user's alone, also without a label (`Question:`) and
+a cue (`Answer:`), and each of its lines; system messages, case, punctuation, runs of white space, character width and
+invisible characters aside. The lines of plain texts count as well. Held out are the questions of the question sets and,
+for training rows, the last prompt of every validation row. A question inside of a longer sentence is not seen.
 """
 
 from collections.abc import Iterator
@@ -9,15 +11,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data.checks import Batch, Context, Failure
-from components.data.checks._hashes import hashed, loose, placed
+from components.data.checks._batch import TEXT
+from components.data.checks._hashes import folded, hashed, loose, placed
 from components.data.row_index import RowIndex
 from components.rows import CONVERSATIONS
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
 RECORD = [("row", "u4"), ("last", "?"), ("prompt", "u8")]
 PROMPT_COLUMNS = [CONVERSATIONS.index("messages"), CONVERSATIONS.index("prompt")]
+MARKS = r"^(?:\s|[-#>•*]+\s|\d{1,3}[.)]\s|[*_`]{1,3}|<\w+>)+|(?:\s|[*_`]|</\w+>)+$"
+"""Bullets, numbers, emphasis and tags round a line."""
+LABEL = (
+    r"(?i)^(?:the |user |test )?(?:question|query|prompt|input|instruction|problem|task|user|human|q|frage|pregunta"
+    r"|вопрос|问题|问|提问|题目|質問|質問文)\s*\d*[*_`]*[:：.)\n]+"
+)
+"""What stands before a question that is marked as one."""
+CUE = (
+    r"(?i)(?:\n|[.?!。？！])[\s#>*_`-]*(?:the |your )?(?:answer|response|assistant|output|solution|a|antwort|respuesta"
+    r"|ответ|答案|回答|答)[*_`]*[:：][*_`]*$"
+)
+"""What stands behind a question and asks for the answer."""
+TURN_MIN_BYTES = 9
+"""Length of a turn or line from which it is compared alone: shorter ones are said in any conversation."""
 PIECE_RECORDS = 1 << 16
 """Records in memory at a time."""
 
@@ -27,9 +45,12 @@ def records(batch: Batch, context: Context) -> "np.ndarray":
     import numpy as np
     import polars as pl
 
-    turns = batch.turns.filter(pl.col("column").is_in(PROMPT_COLUMNS), pl.col("role") != "system")
-    if not len(turns) or not (context.questions or context.has_val):
+    if not (context.questions or context.has_val):
         return np.zeros(0, RECORD)
+    alone = _alone(batch)
+    turns = batch.turns.filter(pl.col("column").is_in(PROMPT_COLUMNS), pl.col("role") != "system")
+    if not len(turns):
+        return alone
     row = turns["row"].to_numpy()
     starts = np.flatnonzero(np.diff(row, prepend=-1))
     lengths = np.diff(starts, append=len(row))
@@ -41,7 +62,34 @@ def records(batch: Batch, context: Context) -> "np.ndarray":
     records = np.zeros(len(ends), RECORD)
     records["row"], records["prompt"] = row[ends] + batch.start, prompts[ends]
     records["last"] = np.diff(records["row"].astype(np.int64), append=-1) != 0
+    records = np.concatenate([records, alone])
+    return records[np.argsort(records["row"], kind="stable")]
+
+
+def _alone(batch: Batch) -> "np.ndarray":
+    """Return records of the turns of users and of plain texts, and of their lines, each compared alone."""
+    import numpy as np
+    import polars as pl
+
+    asking = pl.col("column").is_in(PROMPT_COLUMNS) & (pl.col("role") == "user")
+    turns = batch.turns.filter(asking | (pl.col("column") == TEXT)).select("row", "content")
+    lines = turns.filter(pl.col("content").str.contains("\n", literal=True))
+    lines = lines.with_columns(pl.col("content").str.split("\n")).explode("content")
+    pieces = pl.concat([turns, lines])
+    pieces = pieces.with_columns(loose(bare(pieces["content"])).alias("content"))
+    pieces = pieces.filter(pl.col("content").str.len_bytes() >= TURN_MIN_BYTES)
+    records = np.zeros(len(pieces), RECORD)
+    records["row"] = pieces["row"].to_numpy() + batch.start
+    records["prompt"] = placed(hashed(pieces["content"]), np.zeros(len(pieces), np.int64))
     return records
+
+
+def bare(texts: "pl.Series") -> "pl.Series":
+    """Return the texts without a label before and a cue behind the question."""
+    texts = folded(texts)
+    for pattern in (MARKS, LABEL, MARKS, CUE, MARKS):
+        texts = texts.str.replace_all(pattern, "")
+    return texts
 
 
 def check_set(file: Path, rows: RowIndex, context: Context) -> Iterator[Failure]:
@@ -84,6 +132,7 @@ def _question_hashes(context: Context) -> "tuple[np.ndarray, list[str]]":
     import numpy as np
     import polars as pl
 
-    names = [name for name, texts in context.questions.items() for _ in texts]
+    names = [name for name, texts in context.questions.items() for _ in texts] * 2
     texts = pl.Series([text for texts in context.questions.values() for text in texts], dtype=pl.String)
-    return placed(hashed(loose(texts)), np.zeros(len(texts), np.int64)), names
+    texts = pl.concat([loose(texts), loose(bare(texts))])
+    return placed(hashed(texts), np.zeros(len(texts), np.int64)), names

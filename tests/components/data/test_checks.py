@@ -13,6 +13,7 @@ from components.config.groups.validation import Validation
 from components.data.check_list import all_checks, promise
 from components.data.checks import ROW_CHECKS, Batch, Context, Failure
 from components.data.checks._hashes import repeated
+from components.data.checks.empty import is_blank
 from components.data.checks.special import special_tokens
 from components.data.report import write_report
 from components.data.secrets import mask_secrets
@@ -397,6 +398,49 @@ def test_leak_sees_question_sets_every_prompt_of_a_chat_and_validation_rows():
     found = judged(train, val, {"sums": ["1 + 1"]}, max_dropped=1).findings.of("rejected")
     assert [(f.split, f.row) for f in found] == [("train", n) for n in (1, 2, 3, 5, 7)] + [("val", 1)]
     assert "question set sums" in found[0].reason and "v.jsonl:2" in found[2].reason
+
+
+QUESTION = "What sound does a dog make in 12 towns?"
+COPIES = {
+    "case, marks, spaces": ' "WHAT sound  does a\tdog make in 12 towns" ',
+    "full width": "Ｗｈａｔ ｓｏｕｎｄ ｄｏｅｓ ａ ｄｏｇ ｍａｋｅ ｉｎ １２ ｔｏｗｎｓ？",
+    "zero width": "What so\u200bund do\u00ades a dog\ufeff make in 12\u2060 towns?",
+    "other spaces": "What\u00a0sound\u3000does\u2003a dog make in 12 towns?",
+    "label": "Question: What sound does a dog make in 12 towns?",
+    "label and cue": "**Q1:** What sound does a dog make in 12 towns?\nAnswer:",
+    "lines round it": "Answer in one word.\n\n- What sound does a dog make in 12 towns?\n\nThink first.",
+    "template": "### Instruction:\nWhat sound does a dog make in 12 towns?\n\n### Response:\n",
+    "tags": "<question>What sound does a dog make in 12 towns?</question>",
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+def test_leak_sees_what_a_lazy_copy_of_a_question_looks_like(copy: str):
+    later = chat("user", "assistant", "user", "assistant")
+    later["messages"][2]["content"] = copy
+    rows = [pair(copy), later, {"text": f"Some facts.\n{copy}\nWoof."}, pair(QUESTION.replace("12", "13"))]
+    for held_out in ({"questions": {"sums": [QUESTION]}}, {"val": table(pair(QUESTION), source="v.jsonl")}):
+        verdict = judged(table(*rows), **held_out)
+        assert [finding.row for finding in verdict.findings.of("rejected")] == [1, 2, 3]
+    if "Think" not in copy:
+        assert judged(table(pair(QUESTION)), questions={"sums": [copy]}).findings.counts["rejected", "leak"] == 1
+
+
+def test_leak_takes_no_other_question_and_no_small_talk_for_a_copy():
+    questions = {"q": ["-5 + 3 is what number?", "What does <b> stand for?", "Thank you!", "2^3 = what?"]}
+    later = chat("user", "assistant", "user", "assistant")
+    later["messages"][2]["content"] = "Thanks!"
+    rows = [pair("5 + 3 is what number?"), pair("What does <i> stand for?"), pair("2 * 3 = what?"), later]
+    assert not judged(table(*rows), questions=questions).findings.of("rejected")
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "\u200b", "\u3164\u2800", "\ufeff\u00ad\u2060", "\u0301", "\ufe0f", "\u200e\u202c"]
+)
+def test_a_text_of_which_nothing_is_seen_is_empty(text: str):
+    verdict = judged(table(pair("q", text), pair(text), {"text": f"\u200b{text}"}, pair("燕", "…")), min_rows=1)
+    assert len(verdict.findings.of("rejected")) == 3 and verdict.rows()["train"] == 1
+    assert is_blank(text) and not any(map(is_blank, ("燕", "…", "1", "\ue000", "🙂", "e\u0301")))
 
 
 def test_a_chat_that_only_begins_like_a_validation_chat_is_no_leak():

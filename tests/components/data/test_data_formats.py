@@ -510,7 +510,7 @@ ALONE = {
         {"prompt": turns("q", system="s"), "extra": {"solution": "4"}, "images": ["1"]},
     ),
     "a query": ({"query": "q", "system": "s", "response": None}, {"prompt": turns("q", system="s")}),
-    "a text": ({"text": "long", "url": "x", "label": 3}, {"text": "long"}),
+    "a text": ({"text": "long", "url": "x", "n": 3}, {"text": "long"}),
     "a content": ({"content": "long", "title": "x"}, {"text": "long"}),
     "a response": ({"response": "long"}, {"text": "long"}),
     "a text beside empties": ({"text": "long", "messages": [], "prompt": "", "completion": ""}, {"text": "long"}),

@@ -45,6 +45,23 @@ COLUMNS = {
     "an instruction without its output": ({"instruction": "i", "input": "x", "output": None}, "no known format"),
     "an answer alone": ({"answer": "a"}, "no known format"),
     "chosen alone": ({"chosen": "a", "rejected": None}, "no known format"),
+    "a question of an unknown name": (
+        {"ask": "q", "id": 1, "response": "r"},
+        r"""'response' answers, but no .* to ask \(not read: ask\); rename with --columns '{"ask": "query"}'""",
+    ),
+    "an answer of an unknown name": (
+        {"instruction": "i", "anwser": "a", "score": 1},
+        r"""'instruction' asks, but no .*\(not read: anwser, score\); rename with --columns '{"anwser": "response"}'""",
+    ),
+    "misspelt names": (
+        {"mesages": [], "convrsations": [1], "n": 1},
+        """not read are mesages, convrsations; rename with --columns '{"mesages": "messages", "convrsations": """,
+    ),
+    "a label beside a text": (
+        {"text": "t", "label": 1, "idx": 3},
+        r"""'label' beside the plain text 'text' would not be learned: .* --columns '{"text": "query", "label": """,
+    ),
+    "a summary beside a text": ({"text": "t", "summary": "s"}, "'summary' beside the plain text 'text'"),
     "many keys": ({f"k{i}": 1 for i in range(50)}, "k18, k19, …; accepted"),
     "a key of control characters": ({"a\nb": 1}, r"are 'a\\nb'; accepted"),
     "a number for a text": ({"query": 3, "response": "r"}, r"'query' must be a text, not a number \(3\)"),

@@ -15,6 +15,7 @@ from components import rows as rows_module
 from components.data import canonical
 from components.data.canonical import row_groups
 from components.data.check_list import all_checks
+from components.data.checks.empty import is_blank
 from components.data.findings import SHOWN
 from tests.components.data.gates import chat, clean, judged, pair, table
 
@@ -118,7 +119,9 @@ def test_rows_over_several_batches_keep_their_places(tmp_path: Path, monkeypatch
     assert "question 24" not in quotes[26] and rows[25]["query"] in quotes[26]
 
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20).filter(str.strip)
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20).filter(
+    lambda text: not is_blank(text)
+)
 
 
 @st.composite

@@ -81,9 +81,21 @@ def test_text_without_an_end_of_text_token_is_a_mistake_of_the_configuration() -
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"prompt": [Q1], "chosen": [A1], "rejected": [A2]}, "a preference pair is not learned by sft"),
+        (
+            {"prompt": [Q1], "chosen": [A1], "rejected": [A2]},
+            "a preference pair is not learned by sft: sft and pt are built in, and methods on preferences, judged "
+            "answers and prompts come as plugins, such as docs/plugins/dpo.py; to learn the better answers alone, give "
+            "--columns "
+            """'{"chosen": "completion", "rejected": "_"}'""",
+        ),
         ({"prompt": [Q1], "completion": [A1], "label": True}, "an unpaired preference is not learned by sft"),
         ({"prompt": [Q1]}, "a prompt without an answer is not learned by sft"),
+        (
+            {"prompt": [Q1], "extra": {"id": 7, "note": "x", "respnse": "Blue."}},
+            "a prompt without an answer is not learned by sft: not read are note, respnse; if 'respnse' holds the "
+            "answer, "
+            """rename it with --columns '{"respnse": "response"}'""",
+        ),
         ({"messages": [Q1, A1], "images": ["sky.png"]}, "images are not learned from"),
         ({"text": " \n"}, "the text is empty"),
         ({"text": "a</s>b"}, "a text holds a control token of the tokenizer"),

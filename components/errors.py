@@ -3,13 +3,28 @@
 Nothing heavy is imported here: every command imports this file first.
 """
 
+import re
 from collections.abc import Iterable
+
+_USER = re.compile(r"(?<=://)[^/?#\s'\"<>]*@")
+_SECRET = re.compile(r"(?i)([?&;][^=&;\s]*(?:token|key|secret|passw|pwd|sig)[^=&;\s]*=)[^&;\s'\"<>)]+")
+
+
+def without_credentials(text: str) -> str:
+    """Return a text with user, password and secret parameters of every URL in it masked."""
+    return _SECRET.sub(r"\1•••", _USER.sub("•••@", text))
 
 
 class MartletError(Exception):
-    """A failure with one clear message: what was wrong, where, and what to do next. Exit code 1."""
+    """A failure with one clear message: what was wrong, where, and what to do next. Exit code 1.
+
+    The message goes to screens, logs and reports, so credentials in its URLs are masked.
+    """
 
     exit_code = 1
+
+    def __init__(self, *arguments: object):
+        super().__init__(*(without_credentials(text) if isinstance(text, str) else text for text in arguments))
 
 
 class ConfigError(MartletError):

@@ -12,7 +12,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import State
 
 from components.config import Params, load, read_mapping, read_yaml
-from components.errors import EvaluationGateError, InterruptedRunError, MartletError
+from components.errors import EvaluationGateError, InterruptedRunError, MartletError, without_credentials
 from components.tracking import Outcome, begin, end, finish, follow
 from tasks.outcomes import state_of
 from tasks.plan import Step
@@ -55,7 +55,7 @@ def run_folder(workspace: Path, params: dict[str, Any], recipe: str | None) -> A
     layers.append(read_mapping(params, "the run's parameters"))
     changes = changes_of(load(workspace / "params.yaml", *layers), layers)
     if not changes and not deployment.id:
-        return in_place(workspace, f"`{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`")
+        return in_place(workspace, f"`{without_credentials(' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]))}`")
     name = flow_run.name if deployment.id else name_of(workspace, changes)
     return in_worktree(workspace, name, f"the flow run {flow_run.name}", changes)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from components.config import Params
 from components.errors import ConfigError, DataGateError
 from components.files import replacing
-from components.inference import ENGINES, GenerationConfig, LocalEngine, infer_dataset
+from components.inference import ENGINES, GenerationConfig, LocalEngine, RequestError, infer_dataset
 from components.rows import Row
 from tasks.loading import load
 from tasks.prompts import prompts
@@ -61,20 +61,28 @@ def generation_settings(params: Params) -> GenerationConfig:
     return GenerationConfig(**settings)
 
 
-def answer_files(engine: LocalEngine, params: Params, on_progress: Callable[[int], None]) -> tuple[int, Path]:
-    """Answer the rows of `--val_dataset` into `--result_path`; return the number of answers and the file.
+def answer_files(engine: LocalEngine, params: Params, on_progress: Callable[[int], None]) -> tuple[int, int, Path]:
+    """Answer the rows of `--val_dataset` into `--result_path`; return the number of rows, how many of them could not be
+    answered, and the file.
 
-    `on_progress` gets the number of answers so far.
+    `on_progress` gets the number of rows so far.
+
+    Raises:
+        RequestError: not one row could be answered.
     """
     import orjson
 
-    result, count = Path(params.run.result_path or "result.jsonl"), 0
+    result, count, errors = Path(params.run.result_path or "result.jsonl"), 0, list[str]()
     with replacing(result) as temporary, temporary.open("wb") as stream:
         answers = infer_dataset(engine, questions(params), generation_config(params))
         for count, answer in enumerate(answers, 1):
             stream.write(orjson.dumps(answer) + b"\n")
+            if "error" in answer:
+                errors.append(answer["error"])
             on_progress(count)
-    return count, result
+        if errors and len(errors) == count:
+            raise RequestError(f"no row could be answered; the first: {errors[0]}")
+    return count, len(errors), result
 
 
 def questions(params: Params) -> list[Row]:

@@ -1,16 +1,22 @@
 """A command's model behind an engine: the address is checked early, the server lasts as long as the block."""
 
+import os
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 from components.config import Params
-from components.inference import ENGINES, ServeSettings, bind
+from components.inference import ENGINES, ServeSettings, bind, key_or_none
 from tasks.answering import generation_settings
 from tasks.loading import load
 from tasks.prompts import prompts
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
+
+
+def api_key() -> str | None:
+    """Return the key that clients of the server need, from MARTLET_API_KEY, or None."""
+    return key_or_none(os.environ.get("MARTLET_API_KEY"))
 
 
 def require_address(params: Params, api_key: str | None) -> None:

@@ -14,11 +14,17 @@ from tasks.prompts import trained_with
 from tasks.stages.paths import plugin_files
 
 PARAMETERS = (
-    "generation", "run.adapters", "run.merge_lora", "model", "data.use_hf",
+    "generation.infer_backend", "generation.max_batch_size", "generation.max_model_len",
+    "run.adapters", "run.merge_lora", "model", "data.use_hf",
     "template.system", "template.enable_thinking", "template.use_chat_template",
     "train.torch_dtype", "train.attn_impl", "quantization", "plugins",
 )  # fmt: skip
 """The flags of a command that runs a model."""
+SAMPLING = tuple(
+    f"generation.{name}"
+    for name in ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "stop_words")
+)
+"""The flags of a server, whose requests say themselves whether they are streamed."""
 PROBE_CHAT = [{"role": "user", "content": "Who are you?"}]
 """The input on which logits are compared where the rows of the training are gone."""
 
@@ -31,11 +37,14 @@ class Target(NamedTuple):
     params: Params
 
 
-def find(flags: dict[str, Any]) -> Target:
+def find(flags: dict[str, Any], report: Callable[[str], None] = print) -> Target:
     """Return the model that `flags` name, with the parameters that hold for it.
+
+    `report` gets a line where a run folder stands for one of its checkpoints.
 
     Raises:
         ConfigError: no model is named and there is no champion, or a folder does not exist.
+        MartletError: the champion's weights are not those that were registered.
     """
     from components import models
 
@@ -43,7 +52,7 @@ def find(flags: dict[str, Any]) -> Target:
     if len(adapters) > 1:
         raise ConfigError(f"--adapters: one folder at a time, not {len(adapters)}")
     if adapters:
-        return _with_adapter(Path(adapters[0]), flags)
+        return _with_adapter(_checkpoint(Path(adapters[0]), report), flags)
     if "model" in flags:
         params = resolve(read_flags(flags))
         assert params.model.model
@@ -51,6 +60,21 @@ def find(flags: dict[str, Any]) -> Target:
         folder = models.folder(identity, Path.cwd())
         return Target(folder, None, resolve(_saved_template(folder), read_flags(flags)))
     return _champion(flags)
+
+
+def _checkpoint(folder: Path, report: Callable[[str], None]) -> Path:
+    """Return `folder`, or the best checkpoint of a run folder: by the loss on the validation rows, else the newest."""
+    from components.training.checkpoints import all_in, best_step, step_of
+
+    checkpoints = [] if any(folder.glob("*.safetensors")) else [c for c in all_in(folder) if is_complete(c)]
+    if not checkpoints:
+        return folder
+    history = read_json(checkpoints[-1] / "trainer_state.json")["log_history"]
+    best = best_step(history, [step_of(checkpoint) for checkpoint in checkpoints])
+    chosen = next((checkpoint for checkpoint in checkpoints if step_of(checkpoint) == best), checkpoints[-1])
+    why = "the lowest loss on its validation rows" if best else "its newest checkpoint"
+    report(f"{folder} is a run: {chosen.name} is taken, {why}")
+    return chosen
 
 
 def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
@@ -114,6 +138,7 @@ def _champion(flags: dict[str, Any]) -> Target:
     if champion is None:
         raise ConfigError(f"'{name}' has no champion yet: `martlet run` makes one; or name --adapters or --model")
     params = resolve(read_yaml(workspace), _saved_template(champion.folder), flag_layer)
+    champion.verify()
     return Target(champion.folder, None, _unquantized(params))
 
 
@@ -123,17 +148,26 @@ def _saved_template(folder: Path) -> Layer:
     return read_mapping({"template": settings}, str(folder / "args.json"))
 
 
-def merged(target: Target, report: Callable[[str], None]) -> Target:
-    """Return `target`, or with `--merge_lora true` the folder beside the checkpoint with the adapter merged in.
+def merged(target: Target, report: Callable[[str], None], output: Path | None = None) -> Target:
+    """Return `target`, or with `--merge_lora true` the folder with the adapter merged in: `output`, by default beside
+    the checkpoint.
 
     `report` gets a line on the merge for the screen.
+
+    Raises:
+        ConfigError: there is no adapter to merge, or `output` holds something else.
     """
-    if not (target.params.run.merge_lora and target.adapter):
+    if not target.params.run.merge_lora:
         return target
+    if not target.adapter:
+        raise ConfigError(f"--merge_lora: {target.model} is a whole model, with no adapter to merge")
     adapter = target.adapter.resolve()
-    folder = adapter.with_name(f"{adapter.name}-merged")
+    folder = output.resolve() if output else adapter.with_name(f"{adapter.name}-merged")
     content = sha256_tree(adapter)
-    if is_complete(folder) and read_json(folder / MANIFEST).get("adapter") == content:
+    is_merged = is_complete(folder) and read_json(folder / MANIFEST).get("adapter") == content
+    if output and folder.exists() and not is_merged:
+        raise ConfigError(f"{output} is there already: remove it, or name another with --output_dir")
+    if is_merged:
         report(f"merged before: {folder}")
     else:
         proof = _merge(target.model, adapter, folder, target.params, content)

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from components.errors import without_credentials
 from components.tracking import runs_page
 from tasks.progress import describe
 from tasks.watch import Event, event_line
@@ -103,7 +104,7 @@ class Board:
         if (workspace / "mlruns/mlflow.db").exists():
             command, page = runs_page(workspace, experiment)
             self.say(f"  {'runs':<12} {page}" + (f" after `{command}`" if command else ""))
-        self.say(f"  {'flows':<12} {url.removesuffix('/api')}")
+        self.say(f"  {'flows':<12} {without_credentials(url.removesuffix('/api'))}")
         if self._rows.get("promote", NOT_YET).state in ("ran", "reused"):
             self.say("next: `martlet deploy` serves the champion")
 

@@ -78,8 +78,11 @@ def _deployed() -> Generator[tuple[str, str]]:
 def _ask(address: str, model: str) -> str:
     import httpx
 
+    from tasks.serving import api_key
+
+    headers = {"Authorization": f"Bearer {key}"} if (key := api_key()) else {}
     request = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 64}
-    reply = httpx.post(f"{address}/chat/completions", json=request, timeout=120)
+    reply = httpx.post(f"{address}/chat/completions", json=request, headers=headers, timeout=120)
     reply.raise_for_status()
     return reply.json()["choices"][0]["message"]["content"]
 

@@ -8,7 +8,6 @@ the champion.
 """
 
 import argparse
-import os
 import signal
 import threading
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Any
 
 from tasks import target
 
-PARAMETERS = (*target.PARAMETERS, "serve")
+PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,11 +26,11 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from tasks import serving
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    api_key = os.environ.get("MARTLET_API_KEY")
-    model = target.find(flags)
-    serving.require_address(model.params, api_key)
+    key = serving.api_key()
+    model = target.find(flags, print)
+    serving.require_address(model.params, key)
     model = target.merged(model, print)
-    with serving.deployed(model, api_key) as url:
+    with serving.deployed(model, key) as url:
         name = serving.served_name(model.params)
         print(f"serving {model.adapter or model.model} as '{name}' at {url}", flush=True)
         with suppress(KeyboardInterrupt):

@@ -36,13 +36,10 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         variant = BNB[params.quantization.quant_bits]
     if variant:
         QUANTIZERS.file(variant, plugin_files(params, Path.cwd()))  # a misspelt name is an error
-    unmerged = target.find(flags)
-    if not variant and not unmerged.adapter:
-        raise ConfigError(f"--merge_lora: {unmerged.model} is a whole model, with no adapter to merge")
-    model = target.merged(unmerged, print)
+    output = Path(flags["output_dir"]) if "output_dir" in flags else None
+    model = target.merged(target.find(flags, print), print, None if variant else output)
     if variant:
         if model.adapter:
             raise ConfigError("--quant_method: merge the adapter into the model first, with --merge_lora true")
-        output = Path(flags["output_dir"]) if "output_dir" in flags else None
         folder, report = target.quantized(model.model, variant, output, plugin_files(params, Path.cwd()))
         print(f"{variant} in {folder}: {report['bytes_before']:,} bytes became {report['bytes_after']:,}")

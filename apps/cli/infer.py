@@ -12,9 +12,12 @@ import argparse
 import sys
 from typing import Any
 
+from components.errors import ConfigError
 from tasks import target
 
-PARAMETERS = (*target.PARAMETERS, "data.val_dataset", "run.result_path")
+PARAMETERS = (
+    *target.PARAMETERS, "generation", "data.val_dataset", "data.model_name", "data.model_author", "run.result_path",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,17 +28,26 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from components.inference import chat
     from tasks import answering
 
-    model = target.merged(target.find(flags), print)
+    if "result_path" in flags and "val_dataset" not in flags:
+        raise ConfigError("--result_path is the file for the answers to --val_dataset: name the questions too")
+    model = target.merged(target.find(flags, print), print)
     params = model.params
     engine = answering.local_engine(model)
     try:
         if params.data.val_dataset:
-            count, result = answering.answer_files(engine, params, _show_count)
-            print(f"{count} answers in {result}")
+            count, unanswered, result = answering.answer_files(engine, params, _show_count)
+            print(f"{count - unanswered} answers in {result}")
+            if unanswered:
+                print(f"{unanswered} rows could not be answered: their `error` in {result} says why")
         else:
-            chat(engine, params.template.system, answering.generation_config(params))
+            chat(engine, params.template.system, answering.generation_config(params), about=_about(model))
     finally:
         engine.close()
+
+
+def _about(model: target.Target) -> str:
+    adapter = f" with the adapter {model.adapter}" if model.adapter else ""
+    return f"{model.model}{adapter}"
 
 
 def _show_count(count: int) -> None:

@@ -4,10 +4,11 @@ import errno
 import os
 import signal
 import sys
+import traceback
 from importlib import import_module
 from typing import Any
 
-from components.errors import ConfigError, MartletError, did_you_mean
+from components.errors import ConfigError, MartletError, did_you_mean, without_credentials
 from tasks.stages.environment import prepare_environment
 
 COMMANDS = {
@@ -59,8 +60,14 @@ def _usage() -> str:
     return "\n".join(lines)
 
 
+def _print_unexpected(kind: type[BaseException], error: BaseException, _: object) -> None:
+    lines = traceback.format_exception(kind, error, error.__traceback__)
+    print(without_credentials("".join(lines)), end="", file=sys.stderr)
+
+
 def main() -> None:
     """The program `martlet`."""
+    sys.excepthook = _print_unexpected
     prepare_environment()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as ctrl-C does
     try:

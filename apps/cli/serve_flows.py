@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from components.errors import without_credentials
+
 PARAMETERS = ()
 
 
@@ -25,7 +27,8 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     os.chdir(workspace_of(Path.cwd()))
     url = os.environ["PREFECT_API_URL"] = api_url()
     ensure(url)
-    print(f"runs are started at {url.removesuffix('/api')}, or by `PREFECT_API_URL={url} prefect deployment run …`")
+    shown = without_credentials(url)
+    print(f"runs are started at {shown.removesuffix('/api')}, or by `PREFECT_API_URL={shown} prefect deployment run …`")
     from prefect import serve
     from prefect.deployments.runner import EntrypointType
 

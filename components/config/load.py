@@ -93,7 +93,14 @@ def _groups_of(leaf: str) -> tuple[str | None, ...]:
 
 def read_flags(values: Mapping[str, Any]) -> Layer:
     """Return the layer of command-line flags, by leaf name."""
-    return Layer({name: Setting(value, f"--{name}") for name, value in values.items()}, [])
+    layer = Layer({name: Setting(value, f"--{name}") for name, value in values.items()}, [])
+    if str(file := values.get("system")).endswith(".txt"):  # a file, as in ms-swift
+        try:
+            layer.values["system"] = Setting(Path(str(file)).read_text(encoding="utf-8"), "--system")
+        except (OSError, UnicodeDecodeError) as error:
+            layer.problems.append(f"--system: {file} cannot be read: {getattr(error, 'strerror', None) or error}")
+            del layer.values["system"]
+    return layer
 
 
 def read_overrides(overrides: Iterable[str]) -> Layer:

@@ -26,22 +26,24 @@ def infer_dataset(
     """Yield one result per row, in order: `messages` (answer included), `response`, `labels`.
 
     A row has `messages`, and optionally `tools` and `chat_template_kwargs`. A last assistant message is the reference:
-    the model does not see it, and `labels` holds it (else None).
-
-    Raises:
-        RequestError: a row cannot be answered; the message names its number, from 0.
+    the model does not see it, and `labels` holds it (else None). The result of a row that cannot be answered has the
+    `response` None and says why in `error`.
     """
     generation = generation or GenerationConfig()
-    numbered = enumerate(rows)
+    remaining = iter(rows)
     queued: deque[_Queued] = deque()
     try:
         while True:
-            for number, row in itertools.islice(numbered, MAX_QUEUED_REQUESTS - len(queued)):
-                queued.append(_submit(engine, number, row, generation))
+            for row in itertools.islice(remaining, MAX_QUEUED_REQUESTS - len(queued)):
+                queued.append(_submit(engine, row, generation))
             if not queued:
                 return
             prompt, labels, completion = queued.popleft()
-            response = completion.result().text
+            try:
+                response = completion.result().text
+            except RequestError as error:
+                yield {"messages": prompt, "response": None, "labels": labels, "error": str(error)}
+                continue
             answer = {"role": "assistant", "content": response}
             yield {"messages": [*prompt, answer], "response": response, "labels": labels}
     finally:
@@ -49,13 +51,15 @@ def infer_dataset(
             request.completion.cancel()
 
 
-def _submit(engine: LocalEngine, number: int, row: dict[str, Any], generation: GenerationConfig) -> _Queued:
+def _submit(engine: LocalEngine, row: dict[str, Any], generation: GenerationConfig) -> _Queued:
     messages, labels = row["messages"], None
     if messages and messages[-1]["role"] == "assistant":
         *messages, reference = messages
         labels = reference.get("content")
     try:
         prompt_ids = engine.encode_chat(messages, row.get("tools"), **row.get("chat_template_kwargs", {}))
-        return _Queued(messages, labels, engine.submit(prompt_ids, generation))
+        completion = engine.submit(prompt_ids, generation)
     except RequestError as error:
-        raise RequestError(f"row {number}: {error}", error.code) from error
+        completion = Future()
+        completion.set_exception(error)
+    return _Queued(messages, labels, completion)

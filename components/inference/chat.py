@@ -18,9 +18,9 @@ COMMANDS = {
     "/system": "/system TEXT sets the system message and clears the conversation (without TEXT: no system message)",
     "/set": "/set temperature 0.7, or another generation setting",
     "/help": "list the commands",
-    "/exit": "end the chat, as /quit and ctrl-D do",
+    "/exit": "end the chat, as /quit, exit, quit and ctrl-D do",
 }
-EXIT_COMMANDS = ("/exit", "/quit")
+EXIT_COMMANDS = ("/exit", "/quit", "exit", "quit")
 
 
 class Chat:
@@ -105,6 +105,7 @@ def chat(
     stream: bool | None = None,
     stdin: TextIO | None = None,
     stdout: TextIO | None = None,
+    about: str = "",
     **template_kwargs: Any,
 ) -> None:
     """Answer the lines of `stdin` until it ends.
@@ -114,6 +115,7 @@ def chat(
     other messages go to standard error.
 
     Args:
+        about: the model, for the opening line at a terminal.
         stream: print an answer while it is generated; None is the setting in `generation`.
         template_kwargs: arguments of the chat template, such as `enable_thinking`.
     """
@@ -124,9 +126,11 @@ def chat(
     generation = generation or GenerationConfig(stream=True)
     stream = generation.stream if stream is None else stream
     conversation = Chat(engine, system, generation, **template_kwargs)
+    if interactive:
+        print(f"{about or 'chat'}; /help lists the commands, exit ends the chat", file=out)
     while (line := _read(source, out, interactive)) is not None:
         line = line.strip()
-        if line in EXIT_COMMANDS:
+        if line in EXIT_COMMANDS and (interactive or line.startswith("/")):
             return
         if not line:
             continue

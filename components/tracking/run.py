@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any, Literal
 
+from components.errors import without_credentials
 from components.files import read_json, write_json
 
 MAX_TITLE_DATASETS = 3
@@ -43,7 +44,7 @@ def begin(
             "id": identity,
             "name": name or _title(params, began),
             "began": round(began, 3),
-            "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": without_credentials(command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
             "commit": commit(root),
             "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
             "pid": os.getpid(),

@@ -12,7 +12,7 @@ from typing import Any
 
 from components import plugins
 from components.config import Params, load
-from components.errors import InterruptedRunError, MartletError
+from components.errors import InterruptedRunError, MartletError, without_credentials
 from components.files import append_jsonl, write_json
 from tasks.stages.environment import prepare_environment
 from tasks.stages.paths import Paths
@@ -63,10 +63,11 @@ def _as_martlet_error(stage: str, error: BaseException, log: Path) -> MartletErr
         return InterruptedRunError(f"{stage}: interrupted; the same command goes on from where it stopped")
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in str(error):
         return MartletError(f"{stage}: the disk is full; free some space in {log.parent.parent} and run again")
+    lines = without_credentials("".join(traceback.format_exception(error)))
     try:
-        (log / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        (log / "error.txt").write_text(lines, encoding="utf-8")
     except OSError:
-        traceback.print_exception(error)
+        print(lines, file=sys.stderr)
     first = (str(error).strip().splitlines() or ["no message"])[0]
     reason = plugins.fault(error) or f"{stage}: {type(error).__name__}: {first}"
     return MartletError(f"{reason} (the traceback is in {log / 'error.txt'})")

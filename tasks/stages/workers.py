@@ -17,7 +17,7 @@ from typing import Any
 
 from components import plugins
 from components.config import Params
-from components.errors import ERRORS, InterruptedRunError, MartletError
+from components.errors import ERRORS, InterruptedRunError, MartletError, without_credentials
 from components.files import read_json, write_json
 from components.parallel import die_with_parent
 from components.training import ranks
@@ -104,7 +104,9 @@ def work(body: Callable[[Params, Paths, Path | None], dict[str, Any]]) -> None:
         if ranks.is_writer():
             write_json(log / "summary.json", result)
     except Exception as error:
-        traceback.print_exc()  # in workers.log, as all that a process prints
+        print(
+            without_credentials(traceback.format_exc()), file=sys.stderr
+        )  # in workers.log, as all that a process prints
         problem = error if isinstance(error, MartletError) else MartletError(_reason(error, log))
         reason = {"time": time.time(), "message": str(problem), "exit_code": problem.exit_code}
         write_json(log / f"rank-{ranks.rank()}.json", reason)

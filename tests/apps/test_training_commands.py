@@ -60,11 +60,26 @@ def test_qlora_trains_merges_by_its_rule_and_answers(tiny_model: Path, chats: Pa
     checkpoint = "run/checkpoint-16"
     ask = ["--max_new_tokens", 4, "--temperature", 0]
     martlet(tmp_path, "infer", "--adapters", checkpoint, *ask, text="7?\n")  # on the base as it was trained
+    rows = [{"query": "{{NAME}}?"}, {"query": "7? " * 2000}]
+    questions = ["--val_dataset", write_rows(tmp_path / "questions.jsonl", rows), "--model_name", "Martlet"]
+    (tmp_path / "system.txt").write_text("Be brief.")
+    screen = martlet(tmp_path, "infer", "--adapters", "run", *ask, *questions, "--system", "system.txt")
+    assert "run is a run: checkpoint-16 is taken, its newest checkpoint" in screen
+    assert "1 answers in result.jsonl\n1 rows could not be answered" in screen
+    answered, too_long = map(json.loads, (tmp_path / "result.jsonl").read_text().splitlines())
+    assert [message["content"] for message in answered["messages"][:2]] == ["Be brief.", "Martlet?"]
+    assert "context" in too_long["error"]
+    error = martlet(tmp_path, "infer", "--adapters", "run", "--result_path", "a.jsonl", code=2)
+    assert "--result_path is the file for the answers to --val_dataset" in error
     assert "trained_on_bnb: by " in martlet(tmp_path, "export", "--adapters", checkpoint, "--merge_lora", "true")
     proof = read_json(tmp_path / f"{checkpoint}-merged/merge.json")
     assert proof["merged"]["max_abs_difference"] < 1e-3
     assert proof["trained_on_bnb"]["max_abs_difference"] > proof["merged"]["max_abs_difference"]
     assert "quantization_config" not in read_json(tmp_path / f"{checkpoint}-merged/config.json")
+    export = ["export", "--adapters", checkpoint, "--merge_lora", "true", "--output_dir"]
+    assert f"merged into {tmp_path}/elsewhere" in martlet(tmp_path, *export, "elsewhere")
+    assert (tmp_path / "elsewhere/model.safetensors").is_file()
+    assert "is there already: remove it" in martlet(tmp_path, *export, "run", code=2)
     error = martlet(tmp_path, *words, *quantized, "--tuner_type", "full", "--output_dir", "full", code=2)
     assert "full training needs weights that are not quantized" in error
 

@@ -126,3 +126,24 @@ def test_a_checkpoint_is_asked_as_it_was_trained(tiny_model: Path, tmp_path: Pat
     }
     (folder / "args.json").write_text(json.dumps({"template": "qwen3", "model": "another tool's"}))
     assert target.find({"model": str(folder)}).params.template == Template()
+
+
+def test_a_run_folder_is_its_best_checkpoint(tiny_model: Path, tmp_path: Path) -> None:
+    from components.files import replacing_folder, write_json
+
+    saved = {"model": {"model": str(tiny_model)}, "tuner": {"tuner_type": "full"}}
+    losses, lines = {1: 0.9, 2: 0.3, 3: 0.5}, list[str]()
+    for step in losses:
+        with replacing_folder(tmp_path / f"run/checkpoint-{step}") as folder:
+            write_json(folder / "args.json", saved)
+            history = [{"step": s, "eval_loss": loss} for s, loss in losses.items() if s <= step]
+            write_json(folder / "trainer_state.json", {"log_history": history})
+    write_json(tmp_path / "run/args.json", saved)
+    run = {"adapters": [str(tmp_path / "run")]}
+    assert target.find(run, lines.append).model == tmp_path / "run/checkpoint-2"
+    assert lines == [f"{tmp_path}/run is a run: checkpoint-2 is taken, the lowest loss on its validation rows"]
+    with replacing_folder(tmp_path / "run/checkpoint-4") as folder:
+        write_json(folder / "args.json", saved)
+        write_json(folder / "trainer_state.json", {"log_history": []})  # a run without validation rows
+    assert target.find(run, lines.append).model == tmp_path / "run/checkpoint-4"
+    assert lines[-1].endswith("checkpoint-4 is taken, its newest checkpoint")

@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from components.config import Params, read_flags, resolve
-from components.errors import ConfigError
+from components.errors import ConfigError, MartletError
 from components.inference import bind
 from tasks import serving
 from tasks.stages.evaluate import evaluate_model
 from tasks.stages.paths import Paths
-from tasks.target import Target
+from tasks.target import Target, find
 from tests.tasks.users_engine import ANSWER
 
 USERS_ENGINE = Path(__file__).with_name("users_engine.py")
@@ -88,3 +88,32 @@ def test_a_signal_stops_a_busy_server_quickly(tiny_model: Path, signal_: signal.
         server.send_signal(signal_)
         assert server.wait(20) == 0
     assert time.perf_counter() - begun < 8
+
+
+def test_a_champion_with_other_bytes_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from components import registry
+    from tests.components.registry.conftest import weights
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "params.yaml").write_text("registered_model_name: mine\n")
+    version = registry.register("mine", weights(tmp_path / "weights", "one"), tmp_path)
+    registry.promote("mine", version.number, tmp_path, why="first", over=None)
+    assert find({}).model == version.folder
+    (version.folder / "model.safetensors").write_text("two")
+    with pytest.raises(MartletError, match="have changed since they were registered"):
+        find({})
+
+
+def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, key in (("", None), (" \n", None), ("sesame\n", "sesame")):
+        monkeypatch.setenv("MARTLET_API_KEY", text)
+        assert serving.api_key() == key
+
+
+def test_the_demo_asks_with_the_key_that_the_server_wants(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from apps.cli import demo
+
+    monkeypatch.setenv("MARTLET_API_KEY", "sesame")
+    with serving.deployed(Target(tiny_model, None, params_of(served_model_name="mine")), serving.api_key()) as url:
+        assert isinstance(demo._ask(url, "mine"), str)

@@ -2,13 +2,15 @@
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from components.config.fields import Group, field
 
 
 class Template(Group):
     """The prompt text comes from the tokenizer's own chat template only."""
 
-    system: str | None = field(None, "system prompt of rows without one")
+    system: str | None = field(None, "system prompt of rows without one; the flag also takes a .txt file")
     max_length: int = field(2048, "longest row in tokens", "cutoff_len", gt=0)
     truncation_strategy: Literal["delete", "left", "right", "split"] = field(
         "delete", "longer rows are left out (delete), cut on the left or the right, or split into several rows"
@@ -25,3 +27,10 @@ class Template(Group):
         None, "end of every answer whose template writes no end tag: a token at which the model stops (</s>)"
     )
     use_chat_template: bool = field(True, "false joins the texts of a row without the chat template")
+
+    @field_validator("system")
+    @classmethod
+    def _refuse_file_name(cls, system: str | None) -> str | None:
+        if system and system.endswith(".txt") and not any(character.isspace() for character in system):
+            raise ValueError(f"is the text itself; the file {system!r} is read by the flag alone (--system {system})")
+        return system

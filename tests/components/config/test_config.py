@@ -207,3 +207,26 @@ def test_no_unknown_name_is_ever_accepted(name: str) -> None:
 def test_a_resolved_value_survives_a_round_trip_through_json(name: str) -> None:
     params = resolve(read_flags({name: LEAVES[name].default}))
     assert resolve(read_mapping(json.loads(params.model_dump_json()), "args.json")) == params
+
+
+def test_the_flag_system_takes_a_file_and_the_parameter_a_text(tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text("You are kind.\nAnd brief.")
+    assert resolve(read_flags({"system": str(file)})).template.system == "You are kind.\nAnd brief."
+    with pytest.raises(ConfigError, match=r"--system: .*absent\.txt cannot be read: No such file"):
+        resolve(read_flags({"system": str(tmp_path / "absent.txt")}))
+    with pytest.raises(ConfigError, match=r"is read by the flag alone \(--system prompt\.txt\)"):
+        resolve(read_overrides(["system=prompt.txt"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at http://me:pa@ss@host:5000/x: no", "at http://•••@host:5000/x: no"),
+        ("postgresql+psycopg2://me:pw@db/mlflow", "postgresql+psycopg2://•••@db/mlflow"),
+        ("(http://token@host) https://host/a@b?x=1", "(http://•••@host) https://host/a@b?x=1"),
+        ("https://host/?api_key=abc&x=1&X-Amz-Signature=d", "https://host/?api_key=•••&x=1&X-Amz-Signature=•••"),
+    ],
+)
+def test_credentials_in_addresses_are_masked_in_every_message(text: str, shown: str) -> None:
+    assert str(ConfigError(text)) == shown and repr(ConfigError(text)) == f"ConfigError({shown!r})"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from components.errors import ConfigError
-from components.inference import GenerationConfig, RequestError, chat, infer_dataset
+from components.inference import GenerationConfig, chat, infer_dataset
 from components.inference.chat import Chat
 from tests.components.inference.local import user
 
@@ -115,7 +115,8 @@ def terminal(lively_model: Path) -> Iterator[Terminal]:
         "from components.inference import GenerationConfig, chat\n"
         "from tests.components.inference.local import local_engine\n"
         f"engine = local_engine(Path({str(lively_model)!r}))\n"
-        "chat(engine, None, GenerationConfig(temperature=0, stream=True, stop_words=['\\n\\n\\n\\n']))\n"
+        "settings = GenerationConfig(temperature=0, stream=True, stop_words=['\\n\\n\\n\\n'])\n"
+        "chat(engine, None, settings, about='the lively model')\n"
         "engine.close(); print('the end')"
     )
     yield terminal
@@ -125,7 +126,7 @@ def terminal(lively_model: Path) -> Iterator[Terminal]:
 
 
 def test_at_a_terminal(terminal: Terminal) -> None:
-    terminal.until("<<< ")
+    assert "the lively model; /help lists the commands, exit ends the chat" in terminal.until("<<< ")
     terminal.type("hello\n")
     terminal.until("hello")
     time.sleep(0.3)  # some of the answer comes; all of it would take longer
@@ -156,5 +157,27 @@ def test_a_data_set_is_answered_in_order(engine: Any) -> None:
     for i in (0, 33, 69):
         assert results[i]["response"] == answer(engine, user(f"hello {i}"))
         assert results[i]["messages"][-1] == {"role": "assistant", "content": results[i]["response"]}
-    with pytest.raises(RequestError, match=r"row 1: .*context is 1024"):
-        list(infer_dataset(engine, [{"messages": user("a")}, {"messages": user("long " * 2000)}], GREEDY))
+
+
+def test_a_row_that_cannot_be_answered_does_not_lose_the_answers_of_the_others(engine: Any) -> None:
+    rows = [{"messages": user(text)} for text in ("a", "long " * 2000, "b")]
+    one, long_, other = infer_dataset(engine, rows, GREEDY)
+    assert (one["response"], other["response"]) == (answer(engine, user("a")), answer(engine, user("b")))
+    assert long_["response"] is None and "context is 1024" in long_["error"]
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", "/exit", "/quit"])
+def test_a_word_ends_the_chat_at_a_terminal(engine: Any, word: str) -> None:
+    class Keyboard(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    keyboard, screen = Keyboard(f"{word}\nhello\n"), io.StringIO()
+    chat(engine, None, GREEDY, stdin=keyboard, stdout=screen)
+    assert keyboard.read() == "hello\n"
+
+
+def test_a_piped_line_may_be_any_word(engine: Any) -> None:
+    screen = io.StringIO()
+    chat(engine, None, GREEDY, stdin=io.StringIO("quit\n"), stdout=screen)
+    assert screen.getvalue().strip() == answer(engine, user("quit")).strip()

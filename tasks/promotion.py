@@ -179,14 +179,14 @@ def _evaluations(paths: Paths) -> Path:
 
 def _answers(version: Version, today: dict[str, str], params: Params, paths: Paths) -> list[Record]:
     """Return the answers of a version to today's questions: stored with the version, or new and then stored."""
-    from tasks.stages.evaluate import evaluate_model
-
     variant = version.tags["variant"]
     try:
         if read_questions_sha256(version.reports / f"{variant}.json") == today:
             return read_records(version.reports / f"{variant}.parquet")
     except MartletError:  # gone or damaged: the version is asked again
         pass
+    from tasks.stages.evaluate import evaluate_model  # takes seconds
+
     questions = {file.stem: file for file in sorted(paths.questions.glob("*.jsonl"))}
     name = f"version-{version.number}"
     records = evaluate_model(version.folder, name, questions, params, paths, stage="gate")

@@ -47,6 +47,11 @@ SEEN = {
     "apps/test_plugins.py": {
         "test_a_tuner_an_optimizer_and_a_callback_of_ones_own": "external_plugins",
     },
+    "apps/test_promote_command.py": {
+        "test_a_champion_is_made_kept_forced_and_taken_back": (
+            "promote: version force why registered_model_name rollback: to why registered_model_name"
+        ),
+    },
     "apps/test_streaming_command.py": {
         "test_nothing_of_the_data_is_on_the_disk_and_what_was_left_out_is_told": "streaming",
     },
@@ -106,7 +111,7 @@ SEEN = {
         "test_scaling_and_layers_saved_in_full": "modules_to_save",
     },
     "flows/test_finetune.py": {
-        "test_without_auto_promote_the_champion_stays": "auto_promote",
+        "test_the_gate_judges_a_candidate_once_and_believes_the_registry_alone": "auto_promote",
     },
     "flows/test_run_command.py": {
         "test_explain_says_why": "explain: stage",
@@ -164,8 +169,6 @@ UNSEEN = """
 eval_num_proc
 serve-flows: limit
 demo: model base_only
-promote: version force why registered_model_name
-rollback: to why registered_model_name
 infer: use_hf model_revision quant_* bnb_* attn_impl external_plugins merge_lora result_path val_dataset model_*
 export: use_hf model_revision merge_tolerance max_shard_size
 deploy: use_hf model_revision quant_* bnb_* attn_impl merge_lora stream adapters top_k top_p repetition_penalty

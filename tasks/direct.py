@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from components import files, tracking
 from components.config import FAMILIES, Params
@@ -25,6 +25,9 @@ from components.parallel import KILLED_MESSAGE, die_with_parent
 from tasks import preflight
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, Stage
+
+if TYPE_CHECKING:
+    from tasks.looking.preview import Preview
 
 PARAMETERS = (
     "data", "validation", "model", "method", "template", "tuner", "train", *FAMILIES, "plugins", "tracking",
@@ -40,6 +43,10 @@ class Screen(Protocol):
 
     def prepared(self, results: tuple[Result, Result, Result], paths: Paths) -> None:
         """The data are ready: the results of fetch, validate and template."""
+        ...
+
+    def preview(self, look: "Preview") -> None:
+        """What the training will see, before it begins."""
         ...
 
     def streaming(self, datasets: list[dict[str, Any]], validation: Result | None) -> None:
@@ -180,6 +187,9 @@ def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
             files.move_entries(place.root, paths.root)
         finally:
             files.remove_leftovers(paths.root)
+    from tasks.looking.preview import preview
+
+    screen.preview(preview(params, paths))
     yield train.run
 
 

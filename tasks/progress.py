@@ -82,7 +82,9 @@ def describe(entry: dict[str, Any]) -> str | None:
     parts = [f"step {entry['step']}" + (f"/{entry['total_steps']}" if "total_steps" in entry else "")]
     for key, text in (
         ("loss", "loss {:.4f}"),
+        ("token_acc", "token acc {:.3f}"),
         ("eval_loss", "eval loss {:.4f}"),
+        ("eval_token_acc", "eval token acc {:.3f}"),
         ("learning_rate", "lr {:.2e}"),
         ("tokens_per_second", "{:,.0f} tok/s"),
         ("eta", "{:.0f} s left"),

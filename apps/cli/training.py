@@ -4,9 +4,10 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps.cli.summaries import gate_summary, result_summary
+from apps.cli.tokens_view import write_terminal
 from components.config import Layer, difference, read_flags, read_mapping, read_yaml, resolve
 from components.errors import ConfigError, MartletError
 from components.files import read_json
@@ -14,6 +15,9 @@ from tasks import direct
 from tasks.progress import describe, following
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result
+
+if TYPE_CHECKING:
+    from tasks.looking.preview import Preview
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +57,14 @@ class _Screen:
         print(f"tokens: {result_summary(tokens)}")
         for reason, count in read_json(paths.tokens / "template.json")["reasons"].items():
             print(f"  {count:,} refused: {reason}")
+
+    def preview(self, look: "Preview") -> None:
+        import numpy as np
+
+        write_terminal(look.tokenizer, [look.row])
+        low, middle, high = np.percentile(look.lengths, (0, 50, 100), method="nearest").tolist()
+        lengths = f"{low:,} to {high:,} tokens a row, half of them up to {middle:,}; {look.learned:.0%} are learned"
+        print(f"lengths: {lengths}\nsteps: {look.steps:,}", flush=True)
 
     def streaming(self, datasets: list[dict[str, Any]], validation: Result | None) -> None:
         if validation:

@@ -8,7 +8,7 @@ from components.files import replacing, write_json
 from components.training.run import Outcome
 
 INK, RAW, SMOOTH, EVAL, GRID = "#1f2933", "#a9c4e6", "#1f5fa8", "#d9600f", "#e4e7eb"
-COLUMNS: tuple[str, ...] = ("step", "loss", "learning_rate", "eval_loss")
+COLUMNS: tuple[str, ...] = ("step", "loss", "token_acc", "learning_rate", "eval_loss")
 
 
 def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, Any]:
@@ -58,13 +58,14 @@ def _write_csv(file: Path, steps: list[dict[str, Any]], evaluations: dict[int, f
 
 
 def _smoothed(losses: list[float]) -> list[float]:
-    """Return the exponential moving average over about a twentieth of the run, corrected for the bias at the start."""
-    weight = 1 - 1 / max(2.0, len(losses) / 20)
-    average, result = 0.0, []
-    for i, loss in enumerate(losses, start=1):
-        average = weight * average + (1 - weight) * loss
-        result.append(average / (1 - weight**i))
-    return result
+    """Return the local means of losses, weighted by a Gaussian over about a twentieth of the run; they do not lag."""
+    import numpy as np
+
+    width = max(1.0, len(losses) / 40)
+    radius = min(int(3 * width), (len(losses) - 1) // 2)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / width) ** 2)
+    means = np.convolve(losses, kernel, "same") / np.convolve(np.ones(len(losses)), kernel, "same")
+    return means.tolist()
 
 
 def _draw(file: Path, steps: list[dict[str, Any]], evaluations: dict[int, float]) -> None:

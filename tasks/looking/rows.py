@@ -77,7 +77,7 @@ def _looked(paths: Paths, encoder: Callable[[ShapeName], templates.Encoder]) -> 
             refused |= {indices[n]: str(refusal) for n, refusal in tokens.refused.items()}
             token_rows = TokenRows(tokens.tokens)
             for n, owner in enumerate(tokens.owners):
-                samples[indices[owner]] += _samples(token_rows[n])
+                samples[indices[owner]] += samples_of(token_rows[n])
         for n in range(len(batch)):
             yield Looked(source[n], number[n], samples[n], refused.get(n, ""))
 
@@ -99,10 +99,12 @@ def _shape_of(row: Row) -> ShapeName:
     return "sft"
 
 
-def _samples(row: TokenRow) -> list[Sample]:
+def samples_of(row: TokenRow) -> list[Sample]:
     """Return the sequences of a token row, each answer of a preference with the prompt before."""
     if "input_ids" in row:
-        return [Sample("", row["input_ids"].tolist(), row["labels"].tolist(), row["loss_scale"].tolist())]
+        labels = row["labels"].tolist()
+        weights = row["loss_scale"].tolist() if "loss_scale" in row else [float(label != IGNORED) for label in labels]
+        return [Sample("", row["input_ids"].tolist(), labels, weights)]
     prompt = row["prompt_ids"].tolist()
     samples: list[Sample] = []
     for name in ("chosen", "rejected", "completion"):

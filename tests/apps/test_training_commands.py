@@ -1,6 +1,7 @@
 """`martlet sft` and `martlet pt` on ways to train that are not LoRA on chats: from the flags to the answers."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -130,7 +131,11 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
     shutil.copytree(tiny_model, tmp_path / "base")
     words = ["sft", "--model", "base", "--dataset", data, *SHORT, "--max_steps", 3, "--save_steps", 2]
     words += ["--output_dir", "run"]
-    martlet(tmp_path, *words)
+    printed = martlet(tmp_path, *words)
+    assert re.search(r"assistant\n⟦it is \d+<\|im_end\|>", printed)  # what is learned stands in brackets
+    assert "tokens a row, half of them up to" in printed
+    assert "\nsteps: 3\n" in printed
+    assert printed.count("token acc 0.") == 3
     before = contents(tmp_path / "run")
     for change, reason in [
         (["--learning_rate", 3e-4], "--learning_rate was 0.0001 and is 0.0003"),

@@ -39,6 +39,8 @@ class TokenTrainer(JobTrainer, Trainer):
         )
         forward = inspect.signature(_innermost(job.model).forward)
         self.keeps_logits = "logits_to_keep" in forward.parameters
+        self.hits = torch.zeros(2, dtype=torch.int64)
+        """Of the learned tokens since the last log, how many were the likeliest ones, and how many there were."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -70,7 +72,20 @@ class TokenTrainer(JobTrainer, Trainer):
         else:
             outputs = model(**inputs, use_cache=False)
             logits = outputs["logits"][:, :-1]
+        if self.is_in_train:  # and not where threads are measured
+            learned = targets != IGNORED
+            hits = (logits.detach().argmax(-1) == targets) & learned
+            self.hits = self.hits.to(logits.device) + torch.stack([hits.sum(), learned.sum()])
         return token_loss(logits, targets, weights), outputs
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the token accuracy beside the loss, as ms-swift's `token_acc`: the share of learned tokens that
+        were the likeliest."""
+        if name := next((name for name in ("loss", "eval_loss") if name in logs), ""):
+            hits, count = ranks.total(self.hits.tolist())
+            self.hits.zero_()
+            logs[name.replace("loss", "token_acc")] = hits / max(count, 1)
+        super().log(logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ARG002
         job = self.job

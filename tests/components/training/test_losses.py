@@ -12,6 +12,7 @@ from transformers import Qwen3ForCausalLM
 from components.config import Params
 from components.errors import MartletError
 from components.training import settled
+from components.training.report import _smoothed
 from tests.components.training.runs import MASKED, learn, some_rows, write_tokens
 
 GOLDEN = [5.684287, 5.700974, 5.741826, 5.696248]
@@ -33,6 +34,17 @@ def cross_entropy(base: Path, rows: list[dict[str, list[int]]]) -> float:
     return total / count
 
 
+def accuracy(base: Path, rows: list[dict[str, list[int]]]) -> float:
+    """Share of the learnable tokens of `rows` that are the model's likeliest, one row at a time."""
+    model, hits, count = Qwen3ForCausalLM.from_pretrained(base).eval(), 0, 0
+    for row in rows:
+        with torch.no_grad():
+            likeliest = model(torch.tensor([row["input_ids"]])).logits[0, :-1].argmax(-1).tolist()
+        learned = [(token, label) for token, label in zip(likeliest, row["labels"][1:], strict=True) if label >= 0]
+        hits, count = hits + sum(token == label for token, label in learned), count + len(learned)
+    return hits / count
+
+
 def test_the_first_losses_are_these(tiny_model, tokens, tmp_path):
     found = losses(learn(tiny_model, tokens, tmp_path, max_steps=4))
     assert found == pytest.approx(GOLDEN, abs=1e-4)
@@ -48,6 +60,33 @@ def test_a_step_and_an_evaluation_are_means_over_learnable_tokens(tiny_model, tm
     assert losses(outcome)[0] == pytest.approx(cross_entropy(tiny_model, rows), abs=1e-5)
     evaluated = [entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry]
     assert evaluated == [pytest.approx(cross_entropy(tiny_model, val), abs=1e-5)]
+
+
+def test_token_accuracy_is_the_share_of_learnable_tokens_that_are_the_likeliest(tiny_model, tmp_path):
+    model = Qwen3ForCausalLM.from_pretrained(tiny_model)
+    rows = some_rows(12)
+    for row in rows[::2]:  # whose second half the model gets right
+        half = len(row["labels"]) // 2
+        for n in range(half, len(row["labels"])):
+            with torch.no_grad():
+                row["input_ids"][n] = row["labels"][n] = int(
+                    model(torch.tensor([row["input_ids"][:n]])).logits[0, -1].argmax()
+                )
+    tokens = write_tokens(tmp_path / "tokens", rows[:8], rows[8:])
+    outcome = learn(tiny_model, tokens, tmp_path, max_steps=1, gradient_accumulation_steps=4, learning_rate=1e-12)
+    logged = {name: value for entry in outcome.history for name, value in entry.items()}
+    assert 0.3 < logged["token_acc"] < 1
+    assert logged["token_acc"] == accuracy(tiny_model, rows[:8])
+    assert logged["eval_token_acc"] == accuracy(tiny_model, rows[8:])
+
+
+def test_the_smoothed_line_follows_the_curve():
+    curve = [2 + 6 * math.exp(-step / 10) for step in range(200)]
+    noisy = [loss + (-1) ** step * 0.5 for step, loss in enumerate(curve)]
+    assert max(abs(a - b) for a, b in zip(_smoothed(noisy), curve, strict=True)) < 2
+    assert max(abs(a - b) for a, b in zip(_smoothed(noisy)[20:], curve[20:], strict=True)) < 0.15
+    for count in (1, 2, 3, 7):
+        assert _smoothed([1.5] * count) == pytest.approx([1.5] * count)
 
 
 def test_only_batch_times_accumulation_counts(tiny_model, tokens, tmp_path):

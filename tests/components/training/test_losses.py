@@ -174,6 +174,7 @@ def test_progress_and_reports_say_the_same(tiny_model, tokens, tmp_path):
         "total_steps",
         "epoch",
         "loss",
+        "token_acc",
         "learning_rate",
         "grad_norm",
         "tokens_per_second",

@@ -14,7 +14,7 @@ from components.config.groups.train import Train
 from components.errors import ConfigError, InterruptedRunError
 from components.files import read_json, sha256
 from components.training import Chunk, Job, Stream
-from components.training.checkpoints import check_resumable
+from components.training.resuming import check_resumable
 from components.tuners import lora
 from components.tuners._peft import WEIGHTS
 from tests.components.training.runs import batch, go_on, learn, lora_params, some_rows, write_tokens
@@ -124,9 +124,9 @@ def test_a_stream_that_was_interrupted_ends_with_the_same_weights(tiny_model: Pa
 def test_a_checkpoint_of_other_data_is_refused(tiny_model: Path, tmp_path: Path):
     fit(tiny_model, tmp_path, max_steps=2)
     arguments = read_json(tmp_path / "checkpoint-2/args.json")
-    check_resumable(tmp_path / "checkpoint-2", arguments)
-    with pytest.raises(ConfigError, match=r"stream\.rows was 23 and is 24"):
-        check_resumable(tmp_path / "checkpoint-2", {**arguments, "stream": {"rows": 24}})
+    check_resumable(tmp_path / "checkpoint-2", {}, arguments, {})
+    with pytest.raises(ConfigError, match="--rows was 23 and is 24"):
+        check_resumable(tmp_path / "checkpoint-2", {}, {**arguments, "stream": {"rows": 24}}, {})
 
 
 def test_the_losses_are_those_of_the_same_rows_in_a_file(tiny_model: Path, tmp_path: Path):

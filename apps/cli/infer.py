@@ -2,7 +2,7 @@
 
   martlet infer --model models/base --temperature 0 --max_new_tokens 64
   martlet infer --adapters output/first/checkpoint-20 \\
-    --val_dataset examples/eval/identity.jsonl --result_path answers.jsonl
+    --val_dataset examples/eval/sounds.jsonl --result_path answers.jsonl
 
 With --adapters, model and system prompt are those of the training. Without
 --adapters and --model the champion answers.

@@ -2,7 +2,7 @@
 flags are those of `martlet sft`.
 
   martlet pt --model models/base --tuner_type full --packing true \\
-    --dataset 'examples/*.jsonl' --max_length 512 --max_steps 5
+    --dataset 'examples/s*.jsonl' --max_length 512 --max_steps 5
 
 The text of a row with `text` is learned as it is; of a conversation, the texts
 of its messages one after the other.

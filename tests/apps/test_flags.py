@@ -92,6 +92,9 @@ SEEN = {
         "test_a_stop_word_ends_the_answer_before_it": "infer: stop_words",
         "test_limits_and_reasons": "infer: max_model_len",
     },
+    "components/templates/test_rows.py": {
+        "test_a_template_without_an_end_tag_gets_one_on_request": "response_suffix",
+    },
     "components/templates/test_shapes.py": {
         "test_a_prompt_asks_for_an_answer_as_a_server_does": "enable_thinking",
     },

@@ -78,12 +78,11 @@ def test_stats_counts_what_is_learned_by_source(folder: Path, tiny_model: Path) 
     call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "tide", "arguments": {}}}]}
     called = [{"role": "user", "content": "Tide?"}, call, {"role": "tool", "content": "5"}]
     warned = {"messages": [*called, {"role": "assistant", "content": "5 m."}]}
-    write(
-        folder / "warned.jsonl", [warned, {"query": "?", "response": "Mail me at someone@example.org."}, {"text": " "}]
-    )
+    write(folder / "warned.jsonl", [warned, {"text": " "}])
     text = martlet(folder, *words, "warned.jsonl")
     # A call without declared tools is warned of only, though the check's action is to drop.
-    assert "left out: empty 1; warned of: tools 1, personal 1" in text
+    left_out, warned_of = next(line for line in text.split("\n") if "left out: " in line).split("; warned of: ")
+    assert left_out.endswith("left out: empty 1") and warned_of == "tools 1"
     assert "by source" in text
     assert "█" in text
     assert not list(folder.glob("output*"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from components.errors import ConfigError
 from components.rows import Message, Row
 from components.templates.bound_template import BoundTemplate, answer_reader
+from components.templates.budget import require_bounded
 from components.templates.control_tokens import control_tokens, refuse_control_tokens
 from components.templates.dialects import Dialect, call_dialect, content_dialect
 from components.templates.refused import Refused
@@ -77,6 +78,7 @@ class Bindings:
     def renderer(self, source: str) -> tuple[Renderer, Dialect]:
         """Return the renderer of a template, and the dialect of its contents."""
         if source not in self._renderers:
+            require_bounded(source)
             renderer = Renderer(self.tokenizer, source)
             self._renderers[source] = renderer, content_dialect(renderer)
         return self._renderers[source]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from components.rows import Message, Row
 from components.templates.bindings import Bindings
 from components.templates.bound_template import BoundTemplate, refuse_missing_texts
+from components.templates.budget import require_bounded
 from components.templates.message_shape import are_plain
 from components.templates.plain_text import PlainText
 from components.templates.refused import Refused
@@ -33,7 +34,7 @@ class Prompts:
         response_suffix: the end tag of answers whose template writes none.
 
     Raises:
-        ConfigError: the model does not stop at `response_suffix`.
+        ConfigError: the model does not stop at `response_suffix`; or the template's budget is spent.
     """
 
     def __init__(
@@ -46,6 +47,9 @@ class Prompts:
     ) -> None:
         self.tokenizer, self.system, self.use_chat_template = tokenizer, system, use_chat_template
         variables = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+        templates = tokenizer.chat_template if use_chat_template else None
+        for source in templates.values() if isinstance(templates, dict) else [templates] if templates else []:
+            require_bounded(source)
         self.bindings = Bindings(tokenizer, variables, response_suffix)
         self.plain_text = PlainText(tokenizer)
 

@@ -180,6 +180,20 @@ def test_what_is_trained_is_what_is_served_however_the_prompt_opens_or_closes_a_
     assert sample.text[start:end] == f"{learned}<|im_end|>"
 
 
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'a' * 3000000000 }}",
+        "{% if false %}{{ 'a' * 3000000000 }}{% endif %}",
+        "{% set n = 3000000000 %}{{ ('a' * n) | length }}",
+    ],
+)
+def test_a_template_without_end_or_measure_is_refused_in_a_sentence(bomb: str) -> None:
+    with pytest.raises(ConfigError, match="the model's chat template spends more than"):
+        ChatTemplate(tokenizer(STYLES["chatml"] + bomb))
+
+
 def test_a_template_without_an_end_tag_gets_one_on_request() -> None:
     template = (
         "{% for m in messages %}{{ 'USER' if m.role == 'user' else 'ASSISTANT' }}: {{ m.content }}\n{% endfor %}"

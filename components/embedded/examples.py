@@ -6,7 +6,8 @@ Training sets hold chats (`messages`), evaluation sets `query` and `response`. I
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from components.embedded.world import Topic
 
 IDENTITY = world.identity("{{NAME}}", "{{AUTHOR}}")
 Pair = tuple[str, str]
+MAX_DRAWS = 1000
+"""Questions that are drawn in place of one that is there already, before it is left out."""
 
 
 def examples() -> dict[str, list[dict[str, Any]]]:
@@ -23,14 +26,14 @@ def examples() -> dict[str, list[dict[str, Any]]]:
     who, name, maker, *chinese = IDENTITY.values()
     skills = world.SKILLS.values()
     train = {
-        "identity": [*_pick(who, 90), *_pick(name, 90), *_pick(maker, 120), *_each(chinese, 30)],
-        "sounds": _pick(world.SOUND, 256),
-        "skills": [*_each(skills, 40), *_each(world.SMALL_TALK, 4)],
+        "identity": [*_new(who, 90), *_new(name, 90), *_new(maker, 120), *_each(_new, chinese, 30)],
+        "sounds": _new(world.SOUND, 256),
+        "skills": [*_each(_new, skills, 40), *_each(_new, world.SMALL_TALK, 4)],
     }
     held_out = {
-        "identity": [*_pick(who, 32, True), *_pick(name, 32, True), *_pick(maker, 44, True), *_each(chinese, 4, True)],
-        "sounds": _pick(world.SOUND, 120, True),
-        "skills": _each(skills, 34, True),
+        "identity": [*_held_out(who, 32), *_held_out(name, 32), *_held_out(maker, 44), *_each(_held_out, chinese, 4)],
+        "sounds": _held_out(world.SOUND, 120),
+        "skills": _each(_held_out, skills, 34),
     }
     rows: dict[str, list[dict[str, Any]]] = {}
     for group, pairs in train.items():
@@ -43,13 +46,29 @@ def examples() -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def _each(topics: Iterable[Topic], count: int, held_out: bool = False) -> list[Pair]:
-    return [pair for topic in topics for pair in _pick(topic, count, held_out)]
+def _each(pick: Callable[[Topic, int], list[Pair]], topics: Iterable[Topic], count: int) -> list[Pair]:
+    return [pair for topic in topics for pair in pick(topic, count)]
 
 
-def _pick(topic: Topic, count: int, held_out: bool = False) -> list[Pair]:
-    """Return `count` distinct questions, held out or not, with their answers; all facts are about equally frequent."""
+def _new(topic: Topic, count: int) -> list[Pair]:
+    """Return `count` questions that are not held out, or as many as a topic has that differ in more than case and
+    punctuation: of two that do not, one in training would give away the other in validation."""
     rng = random.Random(topic.answer)
+    distinct: dict[str, Pair] = {}
+    for question, answer in _pick(topic, count, rng, False):
+        draws = chain([(question, answer)], (topic.draw(rng) for _ in range(MAX_DRAWS)))
+        fresh = (pair for pair in draws if not world.held_out(pair[0]) and world.letters(pair[0]) not in distinct)
+        if pair := next(fresh, None):
+            distinct[world.letters(pair[0])] = pair
+    return list(distinct.values())
+
+
+def _held_out(topic: Topic, count: int) -> list[Pair]:
+    return _pick(topic, count, random.Random(topic.answer), True)
+
+
+def _pick(topic: Topic, count: int, rng: random.Random, held_out: bool) -> list[Pair]:
+    """Return `count` distinct questions, held out or not, with their answers; all facts are about equally frequent."""
     facts = rng.sample(topic.facts, len(topic.facts))
     pairs: dict[str, str] = {}
     while len(pairs) < count:

@@ -49,8 +49,12 @@ def held_out(question: str) -> bool:
 
     Case and punctuation do not count, so a question and its casual form are on the same side.
     """
-    letters = re.sub(r"[\W_]+", " ", question.casefold()).strip()
-    return zlib.crc32(letters.encode()) % 8 == 0
+    return zlib.crc32(letters(question).encode()) % 8 == 0
+
+
+def letters(question: str) -> str:
+    """Return a question without case and punctuation."""
+    return re.sub(r"[\W_]+", " ", question.casefold()).strip()
 
 
 def _sentence(text: str) -> str:

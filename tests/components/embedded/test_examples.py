@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from components import data
+from components.config import load
 from components.embedded import Settings, base, world
 from components.embedded.examples import examples, write
+from tasks.stages import fetch
+from tasks.stages.paths import Paths
 
 FOLDER = Path("examples")
 ROWS = examples()
@@ -55,10 +59,19 @@ def test_held_out_questions_are_new_combinations_and_not_new_words(name: str) ->
 def test_one_question_has_one_answer_and_is_asked_once() -> None:
     for rows in TRAIN.values():
         questions = [row["messages"][0]["content"] for row in rows]
-        assert len(set(questions)) == len(questions)
+        assert len({_letters(question) for question in questions}) == len(questions)
     answers = {row["query"]: row["response"] for rows in EVAL.values() for row in rows}
     assert len(answers) == sum(len(rows) for rows in EVAL.values())
     assert max(len(answer.split()) for answer in answers.values()) <= 16
+
+
+def test_the_demo_loses_no_row_to_the_data_gate(tmp_path: Path) -> None:
+    paths, params = Paths(tmp_path, Path.cwd()), load(Path("params.yaml"))
+    fetch.rows(params, paths)
+    (tmp_path / "rows").mkdir()
+    verdict = data.run_gate(paths.raw, tmp_path / "rows", data.read_questions(paths.questions), params.validation)
+    assert not list(verdict.findings.lines("rejected")) and verdict.rows()["val"] > 40
+    assert {*verdict.row_index.languages} <= {"en", "zh", "unknown"}
 
 
 def test_identity_names_nobody_and_the_rest_names_no_placeholder() -> None:

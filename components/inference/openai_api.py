@@ -28,6 +28,8 @@ from components.inference.openai_responses import ChatFormat, ResponseFormat, Te
 from components.inference.openai_types import ChatMessage, ChatRequest, CompletionRequest, Generation, TokenizeRequest
 
 T = TypeVar("T")
+TEMPLATE_FAULTS = (RecursionError, AttributeError, LookupError, ArithmeticError, TypeError)
+"""What the code of a chat template raises on values that it does not expect."""
 
 
 def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = None) -> FastAPI:
@@ -98,7 +100,7 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
             conversation = [message.for_template() for message in messages]
             require_fitting(character_count(conversation, tools), engine)
             return engine.encode_chat(conversation, tools=tools, **settings)
-        except (RecursionError, AttributeError, LookupError, ArithmeticError) as error:  # by the template's own code
+        except TEMPLATE_FAULTS as error:
             raise RequestError(f"the model's chat template fails on these messages: {error}") from error
 
     def text_ids(text: str) -> list[int]:

@@ -226,6 +226,7 @@ CALL = {"function": {"name": "f", "arguments": "{}"}}
             for change in ({"id": 7}, {"function": {"name": "f", "arguments": 7}}, {"function": None})
         ),
         (json.dumps(CHAT | {"tools": ["f"]}), "tools.0: Input should be"),
+        (json.dumps(CHAT | {"tools": [{"function": {"name": 1, "parameters": [1]}}]}), ""),
         ('{"messages": ' + "[" * 100_000, "nested too deeply at line 1"),
         (json.dumps(CHAT)[:-1] + ', "tools": [{"x": ' + "[" * 400 + "]" * 400 + "}]}", "nested too deeply at line 1"),
         ('{"messages": [{"role": "user", "content": "a \\ud83d b"}]}', "half of a surrogate pair"),

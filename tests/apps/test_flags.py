@@ -62,6 +62,10 @@ SEEN = {
         ),
         "test_qlora_trains_merges_by_its_rule_and_answers": "infer: adapters max_new_tokens temperature",
     },
+    "tasks/test_workspace.py": {
+        "test_gc_shows_then_removes_what_nothing_needs": "gc: output_dir yes",
+        "test_runs_are_listed_with_what_came_of_them": "runs: output_dir",
+    },
     "components/data/test_checks.py": {
         "test_drop_leaves_the_row_out_and_names_it": "on_*",
         "test_near_duplicates_are_found_from_the_threshold_on": "near_threshold max_chars",

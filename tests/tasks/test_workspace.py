@@ -181,19 +181,19 @@ def test_a_tree_that_was_left_half_made_is_made_anew(workspace: Path) -> None:
 def test_gc_shows_then_removes_what_nothing_needs(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(MartletError), in_worktree(workspace, "failed", "a test", {}):
         raise MartletError("no luck")
-    (workspace / "output/v0-20260101-000000/logs").mkdir(parents=True)
-    (workspace / "output/v1-20260101-000000/checkpoint-3").mkdir(parents=True)
-    (workspace / "output/mine").mkdir()
+    (workspace / "elsewhere/v0-20260101-000000/logs").mkdir(parents=True)
+    (workspace / "elsewhere/v1-20260101-000000/checkpoint-3").mkdir(parents=True)
+    (workspace / "elsewhere/mine").mkdir()
     with in_worktree(workspace, "alive", "a test", {}):
-        dispatch(["gc"])
+        dispatch(["gc", "--output_dir", "elsewhere"])
         shown = capsys.readouterr().out
-        assert ".runs/failed" in shown and "output/v0-20260101-000000" in shown and "gc --yes" in shown
+        assert ".runs/failed" in shown and "elsewhere/v0-20260101-000000" in shown and "gc --yes" in shown
         for kept in ("alive", "v1-", "mine"):
             assert kept not in shown
         assert (workspace / ".runs/failed").exists()
-        dispatch(["gc", "--yes"])
+        dispatch(["gc", "--output_dir", "elsewhere", "--yes"])
         assert sorted(path.name for path in (workspace / ".runs").iterdir() if path.is_dir()) == ["alive"]
-        assert sorted(path.name for path in (workspace / "output").iterdir()) == ["mine", "v1-20260101-000000"]
+        assert sorted(path.name for path in (workspace / "elsewhere").iterdir()) == ["mine", "v1-20260101-000000"]
     assert git(workspace, "worktree", "list").count("\n") == 1
 
 
@@ -210,10 +210,10 @@ def test_runs_are_listed_with_what_came_of_them(workspace: Path, capsys: pytest.
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             (root / file).unlink(missing_ok=True)
             (root / file).write_text(json.dumps(content))
-    (workspace / "output/v0-20260101-000000").mkdir(parents=True)
-    (workspace / "output/v0-20260101-000000/args.json").write_text(json.dumps(params))
+    (workspace / "elsewhere/v0-20260101-000000").mkdir(parents=True)
+    (workspace / "elsewhere/v0-20260101-000000/args.json").write_text(json.dumps(params))
     capsys.readouterr()
-    dispatch(["runs"])
+    dispatch(["runs", "--output_dir", "elsewhere"])
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert any("Qwen3-0.6B identity 0.2500 75.0% refuse .runs/history/bird" in line for line in lines), lines
-    assert any("Qwen3-0.6B identity output/v0-20260101-000000" in line for line in lines), lines
+    assert any("Qwen3-0.6B identity elsewhere/v0-20260101-000000" in line for line in lines), lines

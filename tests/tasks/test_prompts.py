@@ -81,7 +81,7 @@ def engine_of(model: Any, tok: Any, settings: Template) -> LocalEngine:
 def trained(tok: Any, settings: Template, row: dict[str, Any]) -> list[int] | str:
     """The ids of a prompt as training has them, or why there are none."""
     chat = ChatTemplate(tok, settings.system, None, settings.enable_thinking, settings.use_chat_template)
-    batch = Encoder(chat, "prompt")([data.to_row(row)], [""], [0])
+    batch = Encoder(chat, "prompt")([data.read_row(json.dumps(row))], [""], [0])
     return str(batch.refused[0]) if batch.refused else TokenRows(batch.tokens)[0]["prompt_ids"].tolist()
 
 

@@ -4,7 +4,7 @@ import copy
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from components import rows
@@ -51,6 +51,7 @@ ANYTHING = st.dictionaries(st.one_of(st.sampled_from(COLUMNS), TEXTS), CELLS, ma
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ANYTHING)
+@example({"\ud800": "a", "response": "b"})
 def test_any_object_is_a_row_that_arrow_takes_or_one_sentence(raw: dict[str, Any]):
     before = copy.deepcopy(raw)
     try:

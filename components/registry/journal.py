@@ -7,8 +7,8 @@ of the aliases and finishes the move. Aliases that were moved by other means are
 Rolling back walks back along the line of champions, as undo does: twice in a row reaches the champion before the
 previous one. A version that was rolled back from leaves the line; `rollback(to=…)` may still return to it.
 
-A line that cannot be read is an entry `damaged`. Who is champion is known without it; only the way back is not, so that
-a rollback must name its version.
+A line that cannot be read or is missing is an entry `damaged`. Who is champion is known without it; only the way back
+is not, so that a rollback must name its version.
 """
 
 import getpass
@@ -41,7 +41,7 @@ class Entry:
 
     Attributes:
         action: `promote`, `rollback`, `outside` for a move without Martlet, or `damaged` for a line that cannot be
-            read.
+            read, and for the first of lines that are missing.
         version: number of the champion after the move, or None.
         previous: number of the version that a rollback returns to, or None.
         time: in UTC.
@@ -170,13 +170,26 @@ def _tags_and_aliases(client: "MlflowClient", name: str) -> tuple[dict[str, str]
 
 
 def _entries(tags: dict[str, str]) -> list[Entry]:
-    keys = sorted(key for key in tags if key.startswith(JOURNAL) and key.removeprefix(JOURNAL).isdecimal())
-    return [_read(key, tags[key]) for key in keys]
+    """Return the journal that tags of the registered model hold; the line that was made last is one of its lines."""
+    lines = {_number(key): line for key, line in tags.items()}
+    lines.setdefault(_number(tags.get(APPLIED, "")), "")
+    entries: list[Entry] = []
+    for number in sorted(number for number in lines if number):
+        expected = entries[-1].number + 1 if entries else 1
+        if number != expected:
+            entries.append(_read(expected, ""))
+        entries.append(_read(number, lines[number]))
+    return entries
 
 
-def _read(key: str, line: str) -> Entry:
-    """Return the entry that a tag holds; `damaged` where the tag holds none, or that of another line."""
-    number = int(key.removeprefix(JOURNAL))
+def _number(key: str) -> int:
+    """Return the number of a line of the journal; 0 for another tag."""
+    number = key.removeprefix(JOURNAL)
+    return int(number) if key.startswith(JOURNAL) and number.isdecimal() else 0
+
+
+def _read(number: int, line: str) -> Entry:
+    """Return the entry that a line holds; `damaged` where the line holds none, or that of another number."""
     try:
         entry = Entry(**json.loads(line))
         numbers, texts = (entry.version, entry.previous), (entry.action, entry.why, entry.by, entry.time)
@@ -185,7 +198,7 @@ def _read(key: str, line: str) -> Entry:
             return entry
     except (ValueError, TypeError):  # not JSON, or JSON of another shape
         pass
-    return Entry(number, DAMAGED, None, None, "", "this line cannot be read", "", "")
+    return Entry(number, DAMAGED, None, None, "", f"this line {'cannot be read' if line else 'is missing'}", "", "")
 
 
 def _healed(client: "MlflowClient", name: str) -> tuple[list[Entry], int | None]:
@@ -195,7 +208,8 @@ def _healed(client: "MlflowClient", name: str) -> tuple[list[Entry], int | None]
     current = aliases.get("champion")
     last = entries[-1] if entries else None
     is_damaged = last is not None and last.action == DAMAGED
-    is_open = last is not None and not is_damaged and tags.get(APPLIED) != last.key
+    line_before = entries[-2].key if len(entries) > 1 else None
+    is_open = not is_damaged and tags.get(APPLIED) == line_before
     if last and is_open and all(_exists(client, name, n) for n in (last.version, last.previous)):
         _apply(client, last, name)
         return entries, last.version

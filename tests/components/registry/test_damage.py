@@ -10,7 +10,7 @@ import pytest
 
 from components.errors import MartletError
 from components.registry import champion, history, promote, register, rollback
-from components.registry.journal import JOURNAL
+from components.registry.journal import APPLIED, JOURNAL
 from components.registry.store import connected
 from tests.components.registry.conftest import some, weights
 
@@ -47,6 +47,60 @@ def test_a_damaged_line_of_the_journal_loses_its_move_and_no_more(
     assert moved and moved.number == len(history(name, workspace))
     now = champion(name, workspace)
     assert now and now.number == 4
+
+
+@pytest.mark.parametrize("numbers", [[1], [2], [3], [2, 3], [1, 2, 3]])
+def test_a_missing_line_of_the_journal_leaves_the_champion_and_the_way_back_must_be_named(
+    name: str, workspace: Path, tmp_path: Path, numbers: list[int]
+) -> None:
+    three_champions(name, workspace, tmp_path)
+    with connected(workspace) as client:
+        for number in numbers:
+            client.delete_registered_model_tag(name, f"{JOURNAL}{number:06d}")
+    assert champion_number(name, workspace) == 3
+    with pytest.raises(MartletError, match=rf"damaged in line {numbers[0]}.* return to with --to: 1, 2"):
+        rollback(name, workspace)
+    assert rollback(name, workspace, to=2).version == champion_number(name, workspace) == 2
+
+
+def test_a_damaged_line_of_the_highest_number_does_not_stop_the_journal(
+    name: str, workspace: Path, tmp_path: Path
+) -> None:
+    three_champions(name, workspace, tmp_path)
+    write(name, workspace, 999_999, "{")
+    assert champion_number(name, workspace) == 3
+    assert rollback(name, workspace, to=1).number == 1_000_001
+    assert champion_number(name, workspace) == 1
+    assert [(entry.number, entry.action) for entry in history(name, workspace)[3:]] == [
+        (4, "damaged"), (999_999, "damaged"), (1_000_000, "outside"), (1_000_001, "rollback")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("applied", ["garbage", f"{JOURNAL}000001", f"{JOURNAL}000009", None])
+def test_an_alias_that_was_moved_outside_is_kept_whatever_line_is_marked_as_made(
+    name: str, workspace: Path, tmp_path: Path, applied: str | None
+) -> None:
+    three_champions(name, workspace, tmp_path)
+    with connected(workspace) as client:
+        client.set_registered_model_alias(name, "champion", "1")
+        if applied:
+            client.set_registered_model_tag(name, APPLIED, applied)
+        else:
+            client.delete_registered_model_tag(name, APPLIED)
+    assert champion_number(name, workspace) == 1
+    assert history(name, workspace)[-1].action == "outside"
+    assert rollback(name, workspace, to=2).version == champion_number(name, workspace) == 2
+
+
+def three_champions(name: str, workspace: Path, tmp_path: Path) -> None:
+    some(name, workspace, tmp_path, 3)
+    for version in (1, 2, 3):
+        promote(name, version, workspace, f"test {version}", over=version - 1 or None)
+
+
+def champion_number(name: str, workspace: Path) -> int | None:
+    now = champion(name, workspace)
+    return now and now.number
 
 
 def garbage(file: Path) -> None:

@@ -15,9 +15,8 @@ from components.templates.loss_scale import LossScale, TurnWeights, turn_weights
 from components.templates.message_shape import are_texts
 from components.templates.prompts import Bound, Prompts
 from components.templates.refused import Refused
-from components.templates.renderer import render_or_refuse
 from components.templates.sample import Sample, structure
-from components.templates.spans import Span, weighted_spans
+from components.templates.spans import Span, weighted_spans, with_gaps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -97,9 +96,8 @@ class ChatTemplate:
             return [self._plain_text.conversation(row["messages"], self.loss_scale.base == "all")]
         conversation = self._conversation(row, row["messages"])
         messages, roles, turn_weights, plain, template = conversation
-        if self.loss_scale.base == "all":
-            return [self._sample_of_everything(conversation)]
-        turns = [i for i, weight in turn_weights.items() if weight != 0]
+        learn_all = self.loss_scale.base == "all"
+        turns = [i for i, weight in turn_weights.items() if learn_all or weight != 0]
         if not turns:
             raise Refused(NO_TURN_LEARNED if turn_weights else "there is no assistant turn")
         renderings = None
@@ -109,6 +107,9 @@ class ChatTemplate:
             renderings = template.by_turn(messages, turns)
         if not renderings:
             raise Refused("the template's generation blocks hold no assistant turn")
+        weighs = self.loss_scale.strategies or any(weight is not None for weight in turn_weights.values())
+        if learn_all and weighs and len(renderings) > 1:
+            raise Refused("the template changes an earlier answer once a later one is there")
         return [self._sample(conversation, answers) for answers in renderings]
 
     def answer(self, row: Row, name: str) -> Sample:
@@ -173,15 +174,15 @@ class ChatTemplate:
         """Return the sample of the answers in one rendering."""
         messages, _, turn_weights, _, template = conversation
         last = max(answers)
-        spans: list[Span] = []
-        weights: list[float] = []
+        parts: list[tuple[Span, float]] = []
         for i, answer in answers.items():
-            for span, weight in self._weighted_spans(messages, i, answer, turn_weights[i]):
-                spans.append(span)
-                weights.append(weight)
+            parts += self._weighted_spans(messages, i, answer, turn_weights[i])
+        answer = answers[last]
+        if self.loss_scale.base == "all":
+            parts = with_gaps(answer.text, parts)
+        spans, weights = [span for span, _ in parts], [weight for _, weight in parts]
         if not any(weights):
             raise Refused(NO_TURN_LEARNED)
-        answer = answers[last]
         head = messages if last + 1 == len(messages) else messages[: last + 1]
         name = structure(head, len(answers))
         row = template.arguments(head[:-1] if answer.follows_prompt else head, answer.follows_prompt)
@@ -199,25 +200,3 @@ class ChatTemplate:
         question = messages[i - 1]["content"] if i else ""
         parts = self.loss_scale(answer.text[start : answer.tag], question)
         return weighted_spans(start, [*parts, (answer.text[answer.tag : end], 1.0)])
-
-    def _sample_of_everything(self, conversation: Conversation) -> Sample:
-        """Return a sample of which every token is learned, with the answers weighed by the row or the loss scale."""
-        messages, _, turn_weights, _, template = conversation
-        text = render_or_refuse(template.reader.render, messages)
-        turns = [i for i, weight in turn_weights.items() if weight is not None]
-        if not turns and self.loss_scale.strategies:
-            turns = list(turn_weights)
-        parts: list[tuple[Span, float]] = []
-        position = 0
-        for i in turns:
-            answer = template.reader.read(messages[: i + 1])
-            if not text.startswith(answer.text[: answer.end]):
-                raise Refused("the template changes an earlier answer once a later one is there")
-            parts.append(((position, answer.start), 1.0))
-            parts += self._weighted_spans(messages, i, answer, turn_weights[i])
-            position = answer.end
-        parts.append(((position, len(text)), 1.0))
-        parts = [(span, weight) for span, weight in parts if span[0] < span[1]]
-        spans, weights = [span for span, _ in parts], [weight for _, weight in parts]
-        name = structure(messages, len(turn_weights))
-        return Sample(template.arguments(messages), text, spans, weights, name)

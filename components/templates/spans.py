@@ -84,3 +84,13 @@ def weighted_spans(start: int, parts: Sequence[tuple[str, float]]) -> list[tuple
             spans.append(((start, end), weight))
         start = end
     return spans
+
+
+def with_gaps(text: str, spans: Sequence[tuple[Span, float]]) -> list[tuple[Span, float]]:
+    """Return spans that cover the text: the given ones with their weights, and what lies between with weight 1."""
+    parts: list[tuple[str, float]] = []
+    position = 0
+    for (start, end), weight in spans:
+        parts += ((text[position:start], 1.0), (text[start:end], weight))
+        position = end
+    return weighted_spans(0, [*parts, (text[position:], 1.0)])

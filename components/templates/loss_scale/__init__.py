@@ -7,7 +7,7 @@ A strategy is a file of this folder, or one of `--external_plugins`, with a func
 that cuts the response into parts, whose texts joined are the response, and gives each its weight; `query` is the
 message before. The file's name is the strategy's. `a+b` applies b to the parts of a and multiplies; in front may stand
 which turns are learned at all: `default` (every answer), `last_round` (those after the last question or tool result) or
-`all` (every token of the row).
+`all` (every token of the samples that `default` gives).
 """
 
 import math

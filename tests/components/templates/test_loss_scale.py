@@ -1,5 +1,6 @@
 """What counts, and how much: the strategies by name, together, and a row's own weights before them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from components.templates import ChatTemplate, Refused
 from components.templates.loss_scale import strategy
 from tests.components.templates.families import FAMILIES
 from tests.components.templates.styles import STYLES, tokenizer
-from tests.components.templates.test_families import CALL, Q1, RESULT, TOOLS, said
+from tests.components.templates.test_families import A1, A2, CALL, Q1, Q2, RESULT, SHAPES, SYSTEM, T1, TOOLS, said
 
 REACT = "Thought: look\nAction: search\nAction Input: sky\nObservation: blue\nFinal Answer: blue"
 END = "<|im_end|>"
@@ -106,10 +107,60 @@ def test_all_is_every_character() -> None:
     row = conversation("a", "b", "c", "d")
     text = ChatTemplate(tokenizer(STYLES["chatml"])).render(row["messages"])
     assert weighed("all", row) == [[(text, 1.0)]]
-    assert weighed("all", {"messages": [Q1]}) == [[(f"<|im_start|>user\n{Q1['content']}<|im_end|>\n", 1.0)]]
     assert "".join(part for part, _ in weighed("all+react", conversation("a", REACT))[0]) == (
         f"<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n{REACT}<|im_end|>\n"
     )
+
+
+SHAPES_OF_ALL = {
+    **SHAPES,
+    "a thought": {"messages": [Q1, T1]},
+    "a late system prompt": {"messages": [Q1, A1, SYSTEM, Q2, A2]},
+    "two system prompts": {"messages": [SYSTEM, {**SYSTEM, "content": "Say ARR."}, Q1, A1]},
+    "an empty answer": {"messages": [Q1, said(""), Q2, A2]},
+    "a question at the end": {"messages": [Q1, A1, Q2]},
+    "no answer": {"messages": [Q1]},
+}
+NO_END_TAG = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}" + (
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+FIRST_SYSTEM_ONLY = "{% for m in messages if m.role != 'system' or loop.first %}<|im_start|>{{ m.role }}\n" + (
+    "{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TEMPLATES_OF_ALL = {
+    **STYLES,
+    **{name: family.template for name, family in FAMILIES.items()},
+    "no end tag": NO_END_TAG,
+    "first system only": FIRST_SYSTEM_ONLY,
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES_OF_ALL)
+def test_all_learns_every_token_of_the_samples_of_default_and_refuses_what_default_refuses(template: str) -> None:
+    tok = tokenizer(TEMPLATES_OF_ALL[template], eos=FAMILIES[template].eos if template in FAMILIES else "</s>")
+    suffix = "</s>" if template == "no end tag" else None
+    by_default, of_all = (
+        ChatTemplate(tok, loss_scale=strategy(base), response_suffix=suffix) for base in ("default", "all")
+    )
+    for name, row in SHAPES_OF_ALL.items():
+        try:
+            expected = by_default.samples(row)
+        except Refused as refusal:
+            with pytest.raises(Refused, match=f"^{re.escape(str(refusal))}$"):
+                of_all.samples(row)
+            continue
+        everything = [sample._replace(spans=[(0, len(sample.text))], weights=[1.0]) for sample in expected]
+        assert of_all.samples(row) == everything, name
+
+
+def test_all_leaves_out_an_answer_of_weight_0_and_refuses_one_that_a_later_sample_would_learn() -> None:
+    row = conversation("a", "b", "c", "d")
+    row["messages"][1]["loss_scale"] = 0.0
+    ((head, answer, rest),) = weighed("all", row)
+    assert answer == ("b" + END, 0.0)
+    assert (head[1], rest[1]) == (1.0, 1.0)
+    with pytest.raises(Refused, match="changes an earlier answer"):
+        weighed("all", row, STYLES["deepseek"])
 
 
 def test_a_row_s_own_weight_comes_before_the_strategy() -> None:

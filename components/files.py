@@ -135,6 +135,20 @@ def is_intact(folder: Path) -> bool:
         return False
 
 
+def changed_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the names of the files with these suffixes that are in `folder` and are not as its manifest says.
+
+    A manifest of another shape, or one that lists nothing, is itself such a file; a folder without one has none.
+    """
+    if not (folder / MANIFEST).is_file():
+        return []
+    try:
+        listed = {name: entry["sha256"] for name, entry in _listed(folder).items() if name.endswith(suffixes)}
+    except (ValueError, KeyError, TypeError):
+        return [MANIFEST]
+    return [name for name, sha in listed.items() if (folder / name).is_file() and sha256(folder / name) != sha]
+
+
 def _listed(folder: Path) -> dict[str, Any]:
     """Return the entries of a folder's manifest by file.
 

@@ -72,8 +72,8 @@ def answer_files(engine: LocalEngine, params: Params, on_progress: Callable[[int
     """
     import orjson
 
-    result, count, errors = Path(params.run.result_path or "result.jsonl"), 0, list[str]()
-    with replacing(result) as temporary, temporary.open("wb") as stream:
+    result, count, errors = result_file(params), 0, list[str]()
+    with replacing(result.resolve()) as temporary, temporary.open("wb") as stream:
         answers = infer_dataset(engine, questions(params), generation_config(params))
         for count, answer in enumerate(answers, 1):
             stream.write(orjson.dumps(answer) + b"\n")
@@ -83,6 +83,24 @@ def answer_files(engine: LocalEngine, params: Params, on_progress: Callable[[int
         if errors and len(errors) == count:
             raise RequestError(f"no row could be answered; the first: {errors[0]}")
     return count, len(errors), result
+
+
+def result_file(params: Params) -> Path:
+    """Return the file for the answers.
+
+    Raises:
+        ConfigError: it cannot be written, is no ordinary file, or holds the questions.
+    """
+    result = Path(params.run.result_path or "result.jsonl")
+    if result.exists() and not result.is_file():
+        raise ConfigError(f"--result_path {result}: not a file")
+    if result.resolve() in (Path(name).resolve() for name in params.data.val_dataset):
+        raise ConfigError(f"--result_path {result}: holds the questions; name another file")
+    try:
+        result.resolve().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--result_path {result}: its folder cannot be made: {error.strerror}") from error
+    return result
 
 
 def questions(params: Params) -> list[Row]:

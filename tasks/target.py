@@ -9,7 +9,15 @@ from components.config import SAVED_GROUPS, Layer, Params, read_flags, read_mapp
 from components.config.groups.quantization import Quantization
 from components.config.groups.template import Template
 from components.errors import ConfigError, did_you_mean
-from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256_tree, write_json
+from components.files import (
+    MANIFEST,
+    changed_files,
+    is_complete,
+    read_json,
+    replacing_folder,
+    sha256_tree,
+    write_json,
+)
 from tasks.prompts import trained_with
 from tasks.stages.paths import plugin_files
 
@@ -25,6 +33,8 @@ SAMPLING = tuple(
     for name in ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "stop_words")
 )
 """The flags of a server, whose requests say themselves whether they are streamed."""
+LOADED_SUFFIXES = (".safetensors", ".json", ".jinja")
+"""Of the files of a checkpoint that a loaded model depends on; those of the optimizer may be gone."""
 PROBE_CHAT = [{"role": "user", "content": "Who are you?"}]
 """The input on which logits are compared where the rows of the training are gone."""
 
@@ -66,15 +76,34 @@ def _checkpoint(folder: Path, report: Callable[[str], None]) -> Path:
     """Return `folder`, or the best checkpoint of a run folder: by the loss on the validation rows, else the newest."""
     from components.training.checkpoints import all_in, best_step, step_of
 
-    checkpoints = [] if any(folder.glob("*.safetensors")) else [c for c in all_in(folder) if is_complete(c)]
+    written = [] if any(folder.glob("*.safetensors")) else all_in(folder)
+    checkpoints = [checkpoint for checkpoint in written if is_complete(checkpoint)]
     if not checkpoints:
         return folder
+    if damaged := [checkpoint.name for checkpoint in written if checkpoint not in checkpoints]:
+        report(f"{folder}: {', '.join(damaged)} cut off or damaged, and not taken")
+    _require_unchanged(checkpoints[-1])
     history = read_json(checkpoints[-1] / "trainer_state.json")["log_history"]
     best = best_step(history, [step_of(checkpoint) for checkpoint in checkpoints])
     chosen = next((checkpoint for checkpoint in checkpoints if step_of(checkpoint) == best), checkpoints[-1])
     why = "the lowest loss on its validation rows" if best else "its newest checkpoint"
     report(f"{folder} is a run: {chosen.name} is taken, {why}")
     return chosen
+
+
+def _require_unchanged(checkpoint: Path) -> None:
+    """Raise ConfigError if a file of the checkpoint that a model is loaded from is not as it was written."""
+    if changed := changed_files(checkpoint, LOADED_SUFFIXES):
+        raise ConfigError(
+            f"--adapters {checkpoint}: {', '.join(changed)} damaged or edited since the training; take another "
+            f"checkpoint, or remove {MANIFEST} there if the change is yours"
+        )
+
+
+def _require_outside(folder: Path) -> None:
+    """Raise ConfigError if a folder that is about to be written lies inside of one that is sealed."""
+    if sealed := next((parent for parent in folder.resolve().parents if (parent / MANIFEST).is_file()), None):
+        raise ConfigError(f"--output_dir {folder}: the files of {sealed} are sealed; name a folder outside of it")
 
 
 def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
@@ -86,6 +115,7 @@ def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
         raise ConfigError(f"--adapters {adapter}: no such folder{did_you_mean(adapter.name, siblings)}")
     if not arguments.is_file():
         raise ConfigError(f"--adapters {adapter}: no saved arguments (args.json) there; is it a checkpoint folder?")
+    _require_unchanged(adapter)
     params = resolve(_saved_arguments(arguments), read_flags(flags))
     if not params.model.model:
         raise ConfigError(f"{arguments}: no base model is named there; name it with --model")
@@ -163,6 +193,7 @@ def merged(target: Target, report: Callable[[str], None], output: Path | None = 
         raise ConfigError(f"--merge_lora: {target.model} is a whole model, with no adapter to merge")
     adapter = target.adapter.resolve()
     folder = output.resolve() if output else adapter.with_name(f"{adapter.name}-merged")
+    _require_outside(folder)
     content = sha256_tree(adapter)
     is_merged = is_complete(folder) and read_json(folder / MANIFEST).get("adapter") == content
     if output and folder.exists() and not is_merged:
@@ -221,6 +252,7 @@ def quantized(
     folder = (output or model.with_name(f"{model.name}-{variant}")).resolve()
     if folder.exists():
         raise ConfigError(f"{folder} is there already: remove it, or name another with --output_dir")
+    _require_outside(folder)
     with replacing_folder(folder) as temporary:
         report = quantize_into(temporary, model, [probe_ids(model)], variant, export.QUANTIZERS.load(variant, external))
     return folder, report

@@ -32,6 +32,8 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         raise ConfigError("--result_path is the file for the answers to --val_dataset: name the questions too")
     model = target.merged(target.find(flags, print), print)
     params = model.params
+    if params.data.val_dataset:
+        answering.result_file(params)  # before the model is loaded
     engine = answering.local_engine(model)
     try:
         if params.data.val_dataset:

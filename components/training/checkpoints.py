@@ -92,8 +92,8 @@ def choose_start(
 ) -> Path | None:
     """Return the checkpoint to resume from: `resume_from`, or the newest intact checkpoint in `folder`, or None.
 
-    Newer checkpoints that are not intact are removed, unless `resume_from` is named. `say` gets a line for each, and,
-    if the training starts anew although a run in the folder `runs` was interrupted, a line with what changed since.
+    Newer checkpoints that are not intact are removed or set aside, unless `resume_from` is named. `say` gets a line for
+    each, and a line with what changed if the training starts anew although a run in the folder `runs` was interrupted.
 
     Raises:
         ConfigError: as `check_start`.
@@ -109,12 +109,16 @@ def choose_start(
 
 
 def newest_intact(folder: Path, say: Callable[[str], None]) -> Path | None:
-    """Return the newest intact checkpoint in `folder`, or None; newer ones are removed, with a line to `say`."""
+    """Return the newest intact checkpoint in `folder`, or None; newer ones are removed, or set aside where they were
+    whole once, with a line to `say`."""
     for checkpoint in reversed(all_in(folder)):
         if is_checkpoint(checkpoint):
             return checkpoint
-        say(f"{checkpoint.name} was cut off while it was written, or damaged since; it is skipped and removed")
-        shutil.rmtree(checkpoint)
+        if (checkpoint / MANIFEST).is_file():
+            say(f"{checkpoint.name} was damaged or edited since it was written; {_set_aside(folder, [checkpoint])}")
+        else:
+            say(f"{checkpoint.name} was cut off while it was written; it is removed")
+            shutil.rmtree(checkpoint)
     return None
 
 
@@ -136,13 +140,19 @@ def set_aside_later(folder: Path, start: Path | None, say: Callable[[str], None]
     later = [checkpoint for checkpoint in all_in(folder) if start and step_of(checkpoint) > step_of(start)]
     if not (later and start and start.resolve().parent == folder.resolve()):
         return
+    names = listed([checkpoint.name for checkpoint in later])
+    say(f"{names} of the steps after {start.name}: {_set_aside(folder, later)}")
+
+
+def _set_aside(folder: Path, checkpoints: list[Path]) -> str:
+    """Move checkpoints to `folder`/aside, or aside-2, …, and return words that say so."""
     aside = folder / "aside"
     while aside.exists():
         aside = folder / f"aside-{int(aside.name.partition('-')[2] or 1) + 1}"
     aside.mkdir()
-    for checkpoint in later:
+    for checkpoint in checkpoints:
         checkpoint.rename(aside / checkpoint.name)
-    say(f"{listed([checkpoint.name for checkpoint in later])} of the steps after {start.name} moved to {aside}")
+    return f"moved to {aside}"
 
 
 def best_step(history: list[dict[str, Any]], steps: list[int]) -> int | None:

@@ -81,6 +81,20 @@ def test_qlora_trains_merges_by_its_rule_and_answers(tiny_model: Path, chats: Pa
     assert f"merged into {tmp_path}/elsewhere" in martlet(tmp_path, *export, "elsewhere")
     assert (tmp_path / "elsewhere/model.safetensors").is_file()
     assert "is there already: remove it" in martlet(tmp_path, *export, "run", code=2)
+    assert "checkpoint-16 are sealed" in martlet(tmp_path, *export, f"{checkpoint}/merged", code=2)
+    results = {
+        "questions.jsonl": "holds the questions",
+        "run": "not a file",
+        "system.txt/a": "its folder cannot be made",
+    }
+    for file, problem in results.items():
+        error = martlet(tmp_path, "infer", "--adapters", "run", *questions, "--result_path", file, code=2)
+        assert f"--result_path {file}: {problem}" in error
+    adapter = tmp_path / checkpoint / "adapter_model.safetensors"
+    adapter.write_bytes(adapter.read_bytes()[:-1] + b"\x40")
+    for command in (["infer"], ["deploy"], ["export", "--merge_lora", "true"]):
+        error = martlet(tmp_path, *command, "--adapters", checkpoint, code=2)
+        assert "adapter_model.safetensors damaged or edited since the training; take another" in error
     error = martlet(tmp_path, *words, *quantized, "--tuner_type", "full", "--output_dir", "full", code=2)
     assert "full training needs weights that are not quantized" in error
 
@@ -152,7 +166,7 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
     assert contents(tmp_path / "run") == before
     shutil.copy(chats, data)
     printed = martlet(tmp_path, *words, "--resume_from_checkpoint", "run/checkpoint-2")
-    assert "checkpoint-3 of the steps after checkpoint-2 moved to" in printed
+    assert "checkpoint-3 of the steps after checkpoint-2: moved to" in printed
     after = contents(tmp_path / "run")
     assert "aside/checkpoint-3/optimizer.pt" in after
     kept = {name: sha for name, sha in after.items() if not name.startswith("aside")}

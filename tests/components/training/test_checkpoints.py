@@ -176,7 +176,9 @@ def test_a_manifest_of_another_shape_makes_no_checkpoint(whole, tmp_path, manife
     assert checkpoint.is_dir()
     messages: list[str] = []
     assert store.choose_start(tmp_path, {"run": "a"}, arguments, None, messages.append) is None
-    assert messages == ["checkpoint-8 was cut off while it was written, or damaged since; it is skipped and removed"]
+    aside = tmp_path / "aside"
+    assert messages == [f"checkpoint-8 was damaged or edited since it was written; moved to {aside}"]
+    assert (aside / "checkpoint-8" / WEIGHTS).is_file()
 
 
 def test_checkpoints_of_another_run_are_neither_used_nor_removed(whole, tmp_path):

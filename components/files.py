@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.errors import ConfigError
+
 MANIFEST = "manifest.json"
 
 
@@ -25,8 +27,13 @@ def replacing(path: Path) -> Generator[Path]:
     """Yield a temporary sibling of `path`; on a clean exit flush it and rename it over `path`.
 
     The parent folder is made. On an error the temporary file is removed and `path` is untouched.
+
+    Raises:
+        ConfigError: `path` is a folder, or its parent cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
+    if path.is_dir():
+        raise ConfigError(f"{path} cannot be written: it is a folder; name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -35,6 +42,18 @@ def replacing(path: Path) -> Generator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _make_parent(path: Path) -> None:
+    """Make the folder that `path` is to lie in.
+
+    Raises:
+        ConfigError: there is a file in its place, or the system has no such folders.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise ConfigError(f"{path} cannot be written: {path.parent} is no folder and cannot be made one") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -65,8 +84,11 @@ def replacing_folder(path: Path, **manifest: Any) -> Generator[Path]:
     """Yield an empty temporary folder; on a clean exit seal it with a manifest and rename it to `path`.
 
     An existing `path` is replaced. On an error nothing of the new folder is left and `path` is untouched.
+
+    Raises:
+        ConfigError: the parent of `path` cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()

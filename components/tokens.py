@@ -148,7 +148,7 @@ class TokenRows:
         lengths: tokens of each row [rows].
 
     Raises:
-        MartletError: the file is not there, or holds no rows.
+        MartletError: the file is not there, is damaged, or holds no rows.
     """
 
     def __init__(self, source: "Path | pa.RecordBatch") -> None:
@@ -157,7 +157,10 @@ class TokenRows:
         if isinstance(source, Path):
             if not source.is_file():
                 raise MartletError(f"{source}: no such file; run the stage template first")
-            table = pa.ipc.open_file(pa.memory_map(str(source))).read_all()
+            try:
+                table = pa.ipc.open_file(pa.memory_map(str(source))).read_all()
+            except (pa.ArrowException, OSError) as error:
+                raise MartletError(f"{source}: the token file is damaged; remove it, and run again") from error
             if not len(table):
                 raise MartletError(f"{source}: no rows to learn from")
         else:

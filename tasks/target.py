@@ -244,11 +244,13 @@ def quantized(
     `external` are the user's files, which may define the quantizer `variant`.
 
     Raises:
-        ConfigError: the new folder exists already.
+        ConfigError: the model is quantized already, or the new folder exists already.
     """
-    from components import export
+    from components import export, models
     from tasks.stages.quantize import quantize_into
 
+    if method := models.stored_quantization(model):
+        raise ConfigError(f"quant_method: the weights in {model} are quantized already, by {method}; take the original")
     folder = (output or model.with_name(f"{model.name}-{variant}")).resolve()
     if folder.exists():
         raise ConfigError(f"{folder} is there already: remove it, or name another with --output_dir")

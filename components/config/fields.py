@@ -7,9 +7,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Group(BaseModel):
-    """One group of parameters, as it stands under its name in `params.yaml`. Unknown keys are refused."""
+    """One group of parameters, as it stands under its name in `params.yaml`. Unknown keys, NaN and infinity are
+    refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=False,
+    )
 
 
 def field(default: Any, help: str, *aliases: str, **constraints: Any) -> Any:
@@ -39,8 +46,5 @@ Names = Annotated[list[str], BeforeValidator(_as_list)]
 Mapping = Annotated[dict[str, Any], BeforeValidator(_from_json)]
 """A mapping; on the command line it is written as JSON."""
 
-Numbers = Annotated[
-    list[Annotated[float, Field(allow_inf_nan=False)]],
-    BeforeValidator(lambda value: [value] if isinstance(value, (int, float)) else value),
-]
+Numbers = Annotated[list[float], BeforeValidator(lambda value: [value] if isinstance(value, (int, float)) else value)]
 """A list of numbers; a single number is a list of one."""

@@ -137,8 +137,12 @@ def prepared(model: "PreTrainedModel", quantization: Quantization, external: Seq
 
 
 def stored_quantization(folder: Path) -> str | None:
-    """Return the method that a folder's weights are quantized with, as its config.json says, or None."""
-    config = read_json(folder / "config.json").get("quantization_config")
+    """Return the method that a folder's weights are quantized with, as its config.json says, or None.
+
+    Raises:
+        ConfigError: there is no config.json, or it is not a JSON object.
+    """
+    config = _config(folder).get("quantization_config")
     return str(config.get("quant_method", "unknown")) if config else None
 
 
@@ -166,14 +170,20 @@ def _wait_for_preload() -> None:
             thread.join()
 
 
-def _model_class(folder: Path) -> Any:
+def _config(folder: Path) -> dict[str, Any]:
     try:
         config = read_json(folder / "config.json")
-        name = (config.get("architectures") or ["AutoModelForCausalLM"])[0]
     except FileNotFoundError:
         raise ConfigError(f"{folder}: not a model folder: there is no config.json") from None
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{folder / 'config.json'}: not a model's configuration: {error}") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{folder / 'config.json'}: not a model's configuration: no JSON object")
+    return config
+
+
+def _model_class(folder: Path) -> Any:
+    name = (_config(folder).get("architectures") or ["AutoModelForCausalLM"])[0]
     import transformers
 
     # By its own name a class comes without the neighbourhood of the Auto classes.

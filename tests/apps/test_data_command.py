@@ -60,6 +60,11 @@ def test_show_prints_a_few_rows_and_writes_a_page_that_runs_nothing(folder: Path
     assert "<b>one" not in page
     assert "http" not in page
     assert page.count("<h2>") == 5
+    for file, why in ((".", "it is a folder"), ("rows.jsonl/page.html", "rows.jsonl is no folder")):
+        words = ["--dataset", "rows.jsonl", "--html", file]
+        assert f"{file} cannot be written: {why}" in martlet(
+            folder, "data", "show", "--model", tiny_model, *words, code=2
+        )
 
 
 def test_stats_counts_what_is_learned_by_source(folder: Path, tiny_model: Path) -> None:

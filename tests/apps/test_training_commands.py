@@ -111,6 +111,11 @@ def test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights(
     assert (tmp_path / "half/model.safetensors").is_file()
     error = martlet(tmp_path, "export", "--model", tiny_model, "--quant_method", "bnb-int9", code=2)
     assert "there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?)" in error
+    again = ["export", "--quant_method", "bnb", "--model"]
+    assert "q8 are quantized already, by bitsandbytes" in martlet(tmp_path, *again, "q8", code=2)
+    (tmp_path / "file.txt").touch()
+    error = martlet(tmp_path, *again, tiny_model, "--output_dir", "file.txt/sub", code=2)
+    assert "file.txt/sub cannot be written" in error
     error = martlet(tmp_path, "export", "--model", tiny_model, "--merge_lora", "true", code=2)
     assert "is a whole model, with no adapter to merge" in error
     words = ["sft", "--model", "q8", "--dataset", chats, "--max_steps", 2, *SHORT, "--output_dir", "run"]

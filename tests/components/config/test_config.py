@@ -123,6 +123,20 @@ def test_a_parameter_of_another_command_is_said_to_be_that() -> None:
             parse(small, words, lambda name: ["sft"] if name == "seed" else [])
 
 
+@pytest.mark.parametrize("name", [leaf.name for leaf in LEAVES.values() if leaf.kind is float])
+def test_a_number_is_finite(name: str) -> None:
+    for value in ("inf", "nan", float("-inf")):
+        with pytest.raises(ConfigError, match=rf"--{name}: \w+\.{name} should be a finite number, not"):
+            resolve(read_flags({name: value}))
+
+
+@pytest.mark.parametrize("size", ["banana", "", "5", "0GB", "-1GB", "5 GiB", "1e3MB", "inf GB"])
+def test_a_size_is_a_number_with_a_unit(size: str) -> None:
+    assert resolve(read_flags({"max_shard_size": "0.5 gb"})).merge.max_shard_size == "0.5 gb"
+    with pytest.raises(ConfigError, match="max_shard_size must be a size such as 5GB or 500MB, not"):
+        resolve(read_flags({"max_shard_size": size}))
+
+
 def test_later_layers_win() -> None:
     assert resolve(read_overrides(["lora_rank=2"]), read_overrides(["lora_rank=4"])).lora.lora_rank == 4
 

@@ -76,6 +76,15 @@ def test_a_token_file_without_rows_is_an_error(tmp_path: Path) -> None:
         token_rows(token_file(tmp_path / "train.arrow", "sft", {"input_ids": [], "labels": []}))
 
 
+def test_a_damaged_token_file_is_an_error(tmp_path: Path) -> None:
+    file = token_file(tmp_path / "train.arrow", "sft", {"input_ids": [[1] * 300], "labels": [[1] * 300]})
+    whole = file.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"\xff" * 500, whole[:500] + b"\xff" * (len(whole) - 500)):
+        file.write_bytes(content)
+        with pytest.raises(MartletError, match=r"train\.arrow: the token file is damaged; remove it, and run again"):
+            token_rows(file)
+
+
 def test_a_preference_is_compared_on_its_prompt_and_chosen_answer(tmp_path: Path) -> None:
     columns = {"prompt_ids": [[1, 2]], "chosen_ids": [[3]], "chosen_labels": [[3]]}
     columns |= {"rejected_ids": [[4, 5]], "rejected_labels": [[4, 5]]}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from components import data, training
 from components.config import Params
+from components.config.groups.quantization import Quantization
 from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness
@@ -60,6 +61,9 @@ def conflicts(params: Params) -> list[str]:
         sentences.append(f"optimizer: loraplus needs LoRA's matrices, which {tuner} has not; use --tuner_type lora")
     if train.optimizer == "galore" and tuner in ("lora", "dora", "ia3"):
         sentences.append(f"optimizer: galore is for whole matrices, not {tuner}; use it with --tuner_type full")
+    if not params.quantization.quant_method and params.quantization != Quantization():
+        (first, *_) = params.quantization.model_dump(exclude_defaults=True)
+        sentences.append(f"{first}: it has no effect without --quant_method; name the method, such as bnb, too")
     if params.quantization.quant_method and tuner == "full":
         sentences.append(
             "tuner_type: full training needs weights that are not quantized; use lora, or leave --quant_method out"

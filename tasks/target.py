@@ -53,9 +53,23 @@ def find(flags: dict[str, Any], report: Callable[[str], None] = print) -> Target
     `report` gets a line where a run folder stands for one of its checkpoints.
 
     Raises:
-        ConfigError: no model is named and there is no champion, or a folder does not exist.
+        ConfigError: no model is named and there is no champion, a folder does not exist, or a flag of the quantization
+            would have no effect.
         MartletError: the champion's weights are not those that were registered.
     """
+    target = _find(flags, report)
+    quantization = [name for name in Quantization.model_fields if name in flags]
+    if quantization and (target.params.run.merge_lora or not flags.keys() & {"adapters", "model"}):
+        raise ConfigError(
+            f"--{quantization[0]}: the champion, or a merged model, is loaded as it is stored; quantize a model with "
+            "`martlet export`, and name its folder with --model"
+        )
+    if quantization not in ([], ["quant_method"]) and not target.params.quantization.quant_method:
+        raise ConfigError(f"--{quantization[-1]} has no effect without --quant_method")
+    return target
+
+
+def _find(flags: dict[str, Any], report: Callable[[str], None]) -> Target:
     from components import models
 
     adapters = flags.get("adapters", [])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config import read_flags, resolve
+from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.export import QUANTIZERS
 from tasks import target
@@ -32,12 +33,15 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     variant = params.quantization.quant_method
     if not variant and not params.run.merge_lora:
         raise ConfigError("export what? --merge_lora true merges an adapter, --quant_method bnb quantizes a model")
+    if "quant_bits" in flags and variant != "bnb":
+        raise ConfigError("--quant_bits has no effect without --quant_method bnb")
     if variant == "bnb":
         variant = BNB[params.quantization.quant_bits]
     if variant:
         QUANTIZERS.file(variant, plugin_files(params, Path.cwd()))  # a misspelt name is an error
     output = Path(flags["output_dir"]) if "output_dir" in flags else None
-    model = target.merged(target.find(flags, print), print, None if variant else output)
+    of_source = {name: value for name, value in flags.items() if name not in Quantization.model_fields}
+    model = target.merged(target.find(of_source, print), print, None if variant else output)
     if variant:
         if model.adapter:
             raise ConfigError("--quant_method: merge the adapter into the model first, with --merge_lora true")

@@ -113,6 +113,8 @@ def test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights(
     assert "there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?)" in error
     again = ["export", "--quant_method", "bnb", "--model"]
     assert "q8 are quantized already, by bitsandbytes" in martlet(tmp_path, *again, "q8", code=2)
+    words = ["export", "--model", tiny_model, "--quant_bits", 8, "--merge_lora", "true"]
+    assert "--quant_bits has no effect without --quant_method bnb" in martlet(tmp_path, *words, code=2)
     (tmp_path / "file.txt").touch()
     error = martlet(tmp_path, *again, tiny_model, "--output_dir", "file.txt/sub", code=2)
     assert "file.txt/sub cannot be written" in error

@@ -102,6 +102,9 @@ def test_settings_that_exclude_each_other_are_told_together() -> None:
     flags = {"optimizer": "galore", "quant_method": "bnb"}
     assert "galore is for whole matrices" in preflight.conflicts(resolve(read_flags(flags)))[0]
     assert "not quantized" in preflight.conflicts(resolve(read_flags({**flags, "tuner_type": "full"})))[0]
+    flags = {"quant_bits": 8, "bnb_4bit_quant_type": "fp4"}
+    assert preflight.conflicts(resolve(read_flags(flags)))[0].startswith("quant_bits: it has no effect without --quant")
+    assert preflight.conflicts(resolve(read_flags({**flags, "quant_method": "bnb"}))) == []
     assert preflight.conflicts(Params()) == []
 
 

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from components import data
 from components.config import Params
 from components.config.groups.template import Template
+from components.errors import ConfigError
 from components.inference import LocalEngine
 from components.models import load_model
 from components.templates import ChatTemplate, Encoder
@@ -126,6 +127,20 @@ def test_a_checkpoint_is_asked_as_it_was_trained(tiny_model: Path, tmp_path: Pat
     }
     (folder / "args.json").write_text(json.dumps({"template": "qwen3", "model": "another tool's"}))
     assert target.find({"model": str(folder)}).params.template == Template()
+
+
+def test_a_flag_of_the_quantization_that_would_have_no_effect_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    saved = {"model": {"model": str(tiny_model)}, "quantization": {"quant_method": "bnb"}}
+    (tmp_path / "args.json").write_text(json.dumps(saved))
+    model, adapter = {"model": str(tiny_model)}, {"adapters": [str(tmp_path)]}
+    for flags in ({"quant_bits": 4}, {"bnb_4bit_quant_type": "fp4"}, {"quant_bits": 8, "quant_method": "null"}):
+        with pytest.raises(ConfigError, match=r"--\w+ has no effect without --quant_method"):
+            target.find({**model, **flags})
+    with pytest.raises(ConfigError, match=r"--quant_method: .*a merged model, is loaded as it is stored"):
+        target.find({**adapter, "merge_lora": "true", "quant_method": "bnb"})
+    assert target.find({**model, "quant_method": "bnb", "quant_bits": 8}).params.quantization.quant_bits == 8
+    assert target.find({**adapter, "quant_bits": 8}).params.quantization.quant_bits == 8  # of bnb, as it was trained
+    assert target.find({**adapter, "quant_method": "null"}).params.quantization.quant_method is None
 
 
 def test_a_run_folder_is_its_best_checkpoint(tiny_model: Path, tmp_path: Path) -> None:

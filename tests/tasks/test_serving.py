@@ -100,6 +100,8 @@ def test_a_champion_with_other_bytes_is_not_served(tmp_path: Path, monkeypatch: 
     version = registry.register("mine", weights(tmp_path / "weights", "one"), tmp_path)
     registry.promote("mine", version.number, tmp_path, why="first", over=None)
     assert find({}).model == version.folder
+    with pytest.raises(ConfigError, match=r"--quant_bits: the champion, .* is loaded as it is stored"):
+        find({"quant_bits": 8})
     (version.folder / "model.safetensors").write_text("two")
     with pytest.raises(MartletError, match="have changed since they were registered"):
         find({})

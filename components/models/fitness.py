@@ -104,7 +104,7 @@ def _tokens(folder: Path, config: dict[str, Any]) -> list[str]:
         added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or []}
         special = {token["content"] for token in tokenizer.get("added_tokens") or [] if token.get("special")}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        return [f"model: {file} cannot be read: {error!r}"]
+        return [f"model: the tokenizer cannot be read: {file}: {error}"]
     templates = (f.read_text(encoding="utf-8", errors="replace") for f in folder.rglob("*.jinja"))
     written = json.dumps(settings, ensure_ascii=False) + "".join(templates)
     in_use = [name for name, token in added.items() if token >= rows and (name not in special or name in written)]

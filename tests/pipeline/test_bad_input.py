@@ -139,7 +139,7 @@ def test_data_that_nothing_can_be_learned_from(folder: Path, dataset: str, code:
         (without("tokenizer.json", "tokenizer_config.json"), 2, "model: no tokenizer"),
         (without("chat_template.jinja"), 2, "the tokenizer has no chat template"),
         (without("config.json"), 2, "config.json"),
-        (without("model.safetensors"), 1, "no weights in safetensors format"),
+        (without("model.safetensors"), 2, "no weights in safetensors format"),
         (with_text("model/tokenizer.json", "{"), 2, "the tokenizer cannot be read"),
     ],
     ids=["no tokenizer", "no chat template", "no config", "no weights", "broken tokenizer"],

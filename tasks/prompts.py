@@ -1,11 +1,13 @@
 """What a model is asked with: as it was trained, for `infer`, the server and the evaluation."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import templates
 from components.config.groups.template import Template
+from components.data.exact_json import loads
 from components.data.normalize.calls import tools as canonical_tools
 from components.data.normalize.messages import messages_of
 from components.files import read_json
@@ -30,7 +32,7 @@ def prompts(settings: Template) -> "Callable[[PreTrainedTokenizerBase], Prompts]
             variables: dict[str, Any],
             add_generation_prompt: bool,
         ) -> list[int]:
-            row: dict[str, Any] = {"messages": messages_of(messages, "messages", {})}
+            row: dict[str, Any] = {"messages": messages_of(loads(json.dumps(messages)), "messages", {})}
             row |= {"tools": canonical_tools(tools)} if tools else {}
             row |= {"chat_template_kwargs": variables} if variables else {}
             return template.ids(row, add_generation_prompt)

@@ -73,7 +73,7 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
     def chat_work(body: bytes) -> Work:
         asked = ChatRequest.model_validate_json(body)
         form = ChatFormat(served_name(asked.model))
-        return work(form, asked, [chat_ids(asked.messages, asked.tools, asked.template_kwargs())])
+        return work(form, asked, [chat_ids(asked.messages, asked.tools, asked.chat_template_kwargs)])
 
     def text_work(body: bytes) -> Work:
         asked = CompletionRequest.model_validate_json(body)
@@ -88,18 +88,20 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
         if asked.messages is None:
             tokens = text_ids(asked.prompt or "")
         else:
-            settings = asked.chat_template_kwargs.model_dump(exclude_none=True)
-            settings["add_generation_prompt"] = asked.add_generation_prompt
-            tokens = chat_ids(asked.messages, asked.tools, settings)
+            variables, add_generation_prompt = asked.chat_template_kwargs, asked.add_generation_prompt
+            tokens = chat_ids(asked.messages, asked.tools, variables, add_generation_prompt)
         return {"tokens": tokens, "count": len(tokens), "max_model_len": engine.max_model_len}
 
     def chat_ids(
-        messages: list[ChatMessage], tools: list[dict[str, Any]] | None, settings: dict[str, Any]
+        messages: list[ChatMessage],
+        tools: list[dict[str, Any]] | None,
+        variables: dict[str, Any],
+        add_generation_prompt: bool = True,
     ) -> list[int]:
         try:
             conversation = [message.for_template() for message in messages]
-            require_fitting(character_count(conversation, tools), engine)
-            return engine.encode_chat(conversation, tools=tools, **settings)
+            require_fitting(character_count(conversation, tools, variables), engine)
+            return engine.encode_chat(conversation, tools, add_generation_prompt, **variables)
         except TEMPLATE_FAULTS as error:
             raise RequestError(f"the model's chat template fails on these messages: {error}") from error
 

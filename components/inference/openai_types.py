@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from components.inference.api import GenerationConfig, Message
 from components.inference.intake import MAX_CHOICES, MAX_COMPLETIONS, MAX_MESSAGES, MAX_STOP_CHARACTERS
@@ -44,12 +44,6 @@ class StreamOptions(Strict):
     include_usage: bool = False
 
 
-class TemplateSettings(Strict):
-    """Arguments of the chat template that a request may set."""
-
-    enable_thinking: bool | None = None
-
-
 class TextPart(Strict):
     type: Literal["text"]
     text: str
@@ -70,24 +64,40 @@ class ToolCall(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """One message. Unknown fields are dropped: a client sends back whole messages of earlier answers."""
+    """One message, with the fields of a row's that a prompt is made of. Other fields are dropped: a client sends back
+    whole messages of earlier answers."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | Annotated[list[TextPart], STOP_AT_FIRST_FAULT] | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
+    thinking: str | None = None
     name: str | None = None
     tool_call_id: str | None = None
     tool_calls: Annotated[list[ToolCall], STOP_AT_FIRST_FAULT] | None = None
+    function_call: CalledFunction | None = None
 
     def for_template(self) -> Message:
-        """Return the message for `Prompts`, which knows OpenAI's dialect as the formats of rows do."""
-        return {"content": "", **self.model_dump(exclude_none=True)}
+        """Return the message for `Prompts`, which reads messages as those of rows; an answer may have been empty."""
+        empty_answer = {"content": ""} if self.role == "assistant" and "content" in self.model_fields_set else {}
+        return {**empty_answer, **self.model_dump(exclude_none=True)}
 
 
 Messages = Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
 Tools = Annotated[list[dict[str, Any]], STOP_AT_FIRST_FAULT]
+
+
+def refuse_arguments_of_requests(variables: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of a chat template, unless one is what a request sets by a field of its own."""
+    if names := {"messages", "tools", "add_generation_prompt"} & variables.keys():
+        raise ValueError(f"{min(names)} is a field of the request and no variable of the chat template")
+    return variables
+
+
+Variables = Annotated[dict[str, Any], AfterValidator(refuse_arguments_of_requests)]
+"""What the chat template gets by name, as from the `chat_template_kwargs` of a row."""
 
 
 class Conversation(Strict):
@@ -95,11 +105,7 @@ class Conversation(Strict):
 
     messages: Messages
     tools: Tools | None = None
-    chat_template_kwargs: TemplateSettings = TemplateSettings()
-
-    def template_kwargs(self) -> dict[str, Any]:
-        settings = self.chat_template_kwargs.model_dump(exclude_none=True)
-        return {**settings, "tools": self.tools} if self.tools else settings
+    chat_template_kwargs: Variables = Field(default_factory=dict)
 
 
 class Generation(Strict):
@@ -185,7 +191,7 @@ class TokenizeRequest(Strict):
     prompt: str | None = None
     messages: Messages | None = None
     tools: Tools | None = None
-    chat_template_kwargs: TemplateSettings = TemplateSettings()
+    chat_template_kwargs: Variables = Field(default_factory=dict)
     add_generation_prompt: bool = True
 
     @model_validator(mode="after")

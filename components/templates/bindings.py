@@ -66,6 +66,7 @@ class Bindings:
         if key not in self._templates:
             if len(self._templates) > MAX_BINDINGS:
                 self._templates.clear()
+                self._call_dialects.clear()
             try:
                 self._templates[key] = self._bound(tools, variables, has_calls)
             except Refused as refusal:

@@ -65,6 +65,16 @@ HISTORIES: dict[str, list[dict[str, Any]]] = {
     "two calls": history(call('{"days": 1}'), call('{"days": 2}')),
     "arguments that are null": history(call("null")),
     "no arguments": history(call(None)),
+    "arguments with an integer of more than 64 bits": history(call({"city": "Orléans", "days": 2**80})),
+    "a function's call and result": [
+        *QUESTION,
+        {"role": "assistant", "content": None, "function_call": call('{"days": 1}')["function"]},
+        {"role": "function", "name": "get_weather", "content": "rain"},
+    ],
+    **{
+        f"a thought as {name}": [*QUESTION, {**ANSWER, name: "Look up."}, {"role": "user", "content": "And now?"}]
+        for name in ("reasoning", "thinking")
+    },
 }  # fmt: skip
 
 
@@ -96,7 +106,7 @@ def test_training_infer_and_server_ask_with_the_same_ids(name: str, model: Any) 
         engine = engine_of(model, tok, settings)
         client = TestClient(create_app(engine, ["m"]), base_url="http://localhost", raise_server_exceptions=False)
         for shape, messages in HISTORIES.items():
-            beside = {"tools": [TOOL]} if any("tool_calls" in message for message in messages) else {}
+            beside = {"tools": [TOOL]} if any({"tool_calls", "function_call"} & m.keys() for m in messages) else {}
             expected = trained(tok, settings, {"prompt": messages, **beside})
             answer = client.post("/tokenize", json={"messages": messages, **beside})
             if isinstance(expected, str):
@@ -107,6 +117,29 @@ def test_training_infer_and_server_ask_with_the_same_ids(name: str, model: Any) 
             assert engine.encode_chat(messages, beside.get("tools")) == expected, shape
         engine.close()
     assert compared >= 4
+
+
+def test_the_variables_and_tools_of_a_request_reach_the_template_as_those_of_a_row(
+    model: Any, tiny_model: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    from components.inference.openai_api import create_app
+
+    tok = AutoTokenizer.from_pretrained(tiny_model)
+    tok.chat_template = ARGUMENTS_AS_TEXT + "{{ 'THINK' * (effort or 0) if thinking else '' }}"
+    engine = engine_of(model, tok, Template())
+    client = TestClient(create_app(engine, ["m"]), base_url="http://localhost", raise_server_exceptions=False)
+    lengths = set()
+    for variables in ({"thinking": True, "effort": 2}, {"thinking": True, "effort": 3}, {"thinking": False}):
+        row = {"tools": [TOOL], "chat_template_kwargs": variables}
+        expected = trained(tok, Template(), {"prompt": QUESTION, **row})
+        assert client.post("/tokenize", json={"messages": QUESTION, **row}).json()["tokens"] == expected
+        answer = client.post("/v1/chat/completions", json={"messages": QUESTION, **row, "max_tokens": 1})
+        assert answer.json()["usage"]["prompt_tokens"] == len(expected), answer.text
+        lengths.add(len(expected))
+    assert len(lengths) == 3
+    engine.close()
 
 
 def test_a_checkpoint_is_asked_as_it_was_trained(tiny_model: Path, tmp_path: Path) -> None:

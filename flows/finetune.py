@@ -21,7 +21,7 @@ def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) ->
     """Run the stages that changed, judge the candidate, promote it.
 
     Args:
-        params: parameters over `params.yaml` and the recipe, such as `{"tuner": {"lora_rank": 16}}`.
+        params: parameters over `params.yaml` and the recipe, such as `{"lora": {"lora_rank": 16}}`.
         recipe: a YAML file with parameters, relative to the workspace.
     """
     workspace, watch = workspace_of(Path.cwd()), watching.get()

@@ -177,7 +177,8 @@ def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
         data = pool.submit(_data, params, place)
         imports = preload()
         results = _result(data)
-    screen.prepared(results, place)
+    if place is paths:
+        screen.prepared(results, paths)
     imports.join()
     from tasks.stages import train
 
@@ -187,6 +188,7 @@ def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
             files.move_entries(place.root, paths.root)
         finally:
             files.remove_leftovers(paths.root)
+        screen.prepared(results, paths)
     from tasks.looking.preview import preview
 
     screen.preview(preview(params, paths))

@@ -1,7 +1,7 @@
 """Serve the flows of this workspace as Prefect deployments until ctrl-C. Runs are started from Prefect's pages or, in
 another terminal in the workspace, by
 
-prefect deployment run finetune/local -p 'params={"tuner": {"lora_rank": 16}}'
+prefect deployment run finetune/local -p 'params={"lora": {"lora_rank": 16}}'
 
 Every run works in its own git worktree.
 """

@@ -23,6 +23,11 @@ settings.register_profile("default", deadline=None, derandomize="CI" in os.envir
 settings.load_profile("default")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest: the files that take a whole pipeline through."""
+    items.sort(key=lambda item: "pipeline" not in item.path.parts)
+
+
 def pytest_collection_finish() -> None:
     """Keep the garbage collector away from what was imported: each training looks for garbage."""
     gc.freeze()

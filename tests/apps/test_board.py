@@ -69,5 +69,5 @@ def test_a_data_report_is_named_if_this_run_stands_behind_it(tmp_path: Path, sta
     board = Board()
     board.console = Console(width=100, file=(screen := io.StringIO()))
     board(Event("validate", state))
-    board.show_links(tmp_path, "http://127.0.0.1:4200/api")
+    board.show_links(tmp_path, "http://127.0.0.1:4200/api", "martlet")
     assert ("data report" in screen.getvalue()) == is_named

@@ -264,11 +264,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pa
 def test_a_broken_adapter_never_answers(
     checkpoint: Path, tmp_path: Path, name: str, content: bytes | None, code: int, expected: str
 ) -> None:
-    shutil.copytree(checkpoint, tmp_path / "copy")
-    (tmp_path / "copy" / name).unlink()
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    (copy / name).unlink()
     if content is not None:
-        (tmp_path / "copy" / name).write_bytes(content)
-    answer = typed(f"martlet infer --adapters {tmp_path / 'copy'}", checkpoint.parents[1])
+        (copy / name).write_bytes(content)
+        answer = typed(f"martlet infer --adapters {copy}", checkpoint.parents[1])
+        assert_told(answer, 2, f"{name} damaged or edited since the training")
+    (copy / "manifest.json").unlink()  # as if the folder came from elsewhere
+    answer = typed(f"martlet infer --adapters {copy}", checkpoint.parents[1])
     assert_told(answer, code, expected)
     assert answer.stdout == ""
 

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
 
     if "result_path" in flags and "val_dataset" not in flags:
         raise ConfigError("--result_path is the file for the answers to --val_dataset: name the questions too")
-    model = target.merged(target.find(flags, print), print)
+    model = target.merged(target.find(flags, _note), _note)
     params = model.params
     if params.data.val_dataset:
         answering.result_file(params)  # before the model is loaded
@@ -45,6 +45,11 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
             chat(engine, params.template.system, answering.generation_config(params), about=_about(model))
     finally:
         engine.close()
+
+
+def _note(line: str) -> None:
+    """Print a line that is no answer: a pipe takes the answers alone."""
+    print(line, file=sys.stderr)
 
 
 def _about(model: target.Target) -> str:

@@ -10,7 +10,7 @@ import pytest
 from components.files import read_json, sha256
 from components.tokens import TokenRows
 from tests.apps.test_plugins import write_rows
-from tests.commands import martlet
+from tests.commands import Command, martlet
 
 SHORT = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1", "--report_to", "none",
          "--logging_steps", "1", "--add_version", "false"]  # fmt: skip
@@ -64,9 +64,9 @@ def test_qlora_trains_merges_by_its_rule_and_answers(tiny_model: Path, chats: Pa
     rows = [{"query": "{{NAME}}?"}, {"query": "7? " * 2000}]
     questions = ["--val_dataset", write_rows(tmp_path / "questions.jsonl", rows), "--model_name", "Martlet"]
     (tmp_path / "system.txt").write_text("Be brief.")
-    screen = martlet(tmp_path, "infer", "--adapters", "run", *ask, *questions, "--system", "system.txt")
-    assert "run is a run: checkpoint-16 is taken, its newest checkpoint" in screen
-    assert "1 answers in result.jsonl\n1 rows could not be answered" in screen
+    ended = Command(tmp_path, "infer", "--adapters", "run", *ask, *questions, "--system", "system.txt").wait()
+    assert "run is a run: checkpoint-16 is taken, its newest checkpoint" in ended.stderr
+    assert ended.stdout.startswith("1 answers in result.jsonl\n1 rows could not be answered")
     answered, too_long = map(json.loads, (tmp_path / "result.jsonl").read_text().splitlines())
     assert [message["content"] for message in answered["messages"][:2]] == ["Be brief.", "Martlet?"]
     assert "context" in too_long["error"]

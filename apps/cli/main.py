@@ -69,7 +69,8 @@ def main() -> None:
     """The program `martlet`."""
     sys.excepthook = _print_unexpected
     prepare_environment()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as ctrl-C does
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where the shell that started this ignores ctrl-C
+        signal.signal(number, signal.default_int_handler)
     try:
         code = dispatch(sys.argv[1:])
     except MartletError as error:

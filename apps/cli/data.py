@@ -6,7 +6,7 @@
       one object a row
   martlet data stats --model models/base --dataset examples/sounds.jsonl
       lengths, fill of batches, share learned
-  martlet data diff examples/identity.jsonl examples/sounds.jsonl
+  martlet data diff examples/skills.jsonl examples/sounds.jsonl
       what changed between two versions of a dataset
 
 show --json prints for each row `source`, `row`, and either `input_ids`,

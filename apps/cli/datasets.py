@@ -1,7 +1,7 @@
 """List the built-in datasets whose names, tags or subsets contain every word.
 
   martlet datasets                        all of them
-  martlet datasets math zh                search
+  martlet datasets alpaca zh              search
   martlet datasets --task dpo             datasets for one task
   martlet datasets self-cognition --json  all fields of these, as JSON
 
@@ -52,7 +52,7 @@ def _no_match(words: Sequence[str], task: str | None) -> str:
     entries = catalogue.search((), task)
     names = [entry.name.rpartition("/")[2].lower() for entry in entries]
     texts = [*names, *{tag for entry in entries for tag in entry.tags}]
-    nearest = {word: did_you_mean(word.lower(), texts) for word in words}
+    nearest = {word: did_you_mean(word.lower(), texts) for word in words if word.lower() not in texts}
     suggestions = "".join(f"{word}{near}; " for word, near in nearest.items() if near)
     of_task = f" for {task}" if task else ""
     return f"no built-in dataset{of_task} has all of: {' '.join(words)}; {suggestions}`martlet datasets` lists them"

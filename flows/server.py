@@ -31,8 +31,8 @@ def api_url() -> str:
     """Return the address of the API: `$PREFECT_API_URL`, a server of this machine at `$PREFECT_SERVER_API_PORT`, the
     address in `prefect.toml` of the current folder, the active profile's, or a server of this machine at port 4200."""
     port = os.environ.get("PREFECT_SERVER_API_PORT")
-    given = os.environ.get("PREFECT_API_URL") or (f"http://127.0.0.1:{port}/api" if port else None)
-    return given or _folder_url() or _profile_url() or "http://127.0.0.1:4200/api"
+    from_environment = os.environ.get("PREFECT_API_URL") or (f"http://127.0.0.1:{port}/api" if port else None)
+    return from_environment or _folder_url() or _profile_url() or "http://127.0.0.1:4200/api"
 
 
 def _folder_url() -> str | None:

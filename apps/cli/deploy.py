@@ -8,7 +8,6 @@ the champion.
 """
 
 import argparse
-import signal
 import threading
 from contextlib import suppress
 from typing import Any
@@ -25,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from tasks import serving
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     key = serving.api_key()
     model = target.find(flags, print)
     serving.require_address(model.params, key)

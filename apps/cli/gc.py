@@ -22,11 +22,11 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from tasks import leftovers
 
     output = Path(resolve(read_flags(flags)).run.output_dir)
-    found = leftovers.of_runs(Path.cwd()) + leftovers.of_output(output)
-    if not found:
+    folders = leftovers.of_runs(Path.cwd()) + leftovers.of_output(output)
+    if not folders:
         print("nothing is left behind")
         return
-    for leftover in found:
+    for leftover in folders:
         print(f"{'removed' if arguments.yes else 'would remove'}  {leftover.folder}  ({leftover.reason})")
         if arguments.yes:
             leftovers.remove(leftover, Path.cwd())

@@ -24,9 +24,9 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from tasks import promotion
 
     params, paths = load(Path("params.yaml"), read_flags(flags)), Paths.here()
-    left = promotion.champion(params, paths)
+    former = promotion.champion(params, paths)
     entry = promotion.rollback(params, paths, arguments.to, arguments.why)
     show_journal(promotion.journal(params, paths))
-    forward = f"; `martlet promote --version {left.number}` judges version {left.number} anew" if left else ""
+    forward = f"; `martlet promote --version {former.number}` judges version {former.number} anew" if former else ""
     print(f"champion is version {entry.version} again: `martlet deploy` serves it{forward}")
     return 0

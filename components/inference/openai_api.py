@@ -71,25 +71,25 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
         return await prepared(request, token_counts)
 
     def chat_work(body: bytes) -> Work:
-        asked = ChatRequest.model_validate_json(body)
-        form = ChatFormat(served_name(asked.model))
-        return work(form, asked, [chat_ids(asked.messages, asked.tools, asked.chat_template_kwargs)])
+        payload = ChatRequest.model_validate_json(body)
+        form = ChatFormat(served_name(payload.model))
+        return work(form, payload, [chat_ids(payload.messages, payload.tools, payload.chat_template_kwargs)])
 
     def text_work(body: bytes) -> Work:
-        asked = CompletionRequest.model_validate_json(body)
-        form = TextFormat(served_name(asked.model))
-        is_batch = isinstance(asked.prompt, list) and asked.prompt and isinstance(asked.prompt[0], str | list)
-        prompts: Any = asked.prompt if is_batch else [asked.prompt]
-        return work(form, asked, [text_ids(prompt) if isinstance(prompt, str) else prompt for prompt in prompts])
+        payload = CompletionRequest.model_validate_json(body)
+        form = TextFormat(served_name(payload.model))
+        is_batch = isinstance(payload.prompt, list) and payload.prompt and isinstance(payload.prompt[0], str | list)
+        prompts: Any = payload.prompt if is_batch else [payload.prompt]
+        return work(form, payload, [text_ids(prompt) if isinstance(prompt, str) else prompt for prompt in prompts])
 
     def token_counts(body: bytes) -> dict[str, Any]:
-        asked = TokenizeRequest.model_validate_json(body)
-        served_name(asked.model)
-        if asked.messages is None:
-            tokens = text_ids(asked.prompt or "")
+        payload = TokenizeRequest.model_validate_json(body)
+        served_name(payload.model)
+        if payload.messages is None:
+            tokens = text_ids(payload.prompt or "")
         else:
-            variables, add_generation_prompt = asked.chat_template_kwargs, asked.add_generation_prompt
-            tokens = chat_ids(asked.messages, asked.tools, variables, add_generation_prompt)
+            variables, add_generation_prompt = payload.chat_template_kwargs, payload.add_generation_prompt
+            tokens = chat_ids(payload.messages, payload.tools, variables, add_generation_prompt)
         return {"tokens": tokens, "count": len(tokens), "max_model_len": engine.max_model_len}
 
     def chat_ids(
@@ -109,15 +109,15 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
         require_fitting(len(text), engine)
         return engine.encode(text)
 
-    def work(form: ResponseFormat, asked: Generation, prompts: list[list[int]]) -> Work:
-        choices = asked.n or 1
+    def work(form: ResponseFormat, payload: Generation, prompts: list[list[int]]) -> Work:
+        choices = payload.n or 1
         if len(prompts) * choices > MAX_COMPLETIONS:
             raise RequestError(
                 f"{len(prompts)} prompts with {choices} answers each: one request may have {MAX_COMPLETIONS} answers"
             )
-        jobs = [(ids, engine.resolve(ids, asked.generation(choice))) for ids in prompts for choice in range(choices)]
-        with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        return Work(form, jobs, choices, bool(asked.stream), with_usage)
+        jobs = [(ids, engine.resolve(ids, payload.generation(choice))) for ids in prompts for choice in range(choices)]
+        with_usage = bool(payload.stream_options and payload.stream_options.include_usage)
+        return Work(form, jobs, choices, bool(payload.stream), with_usage)
 
     async def prepared(request: Request, prepare: Callable[[bytes], T]) -> T:
         """Return `prepare(body)`, computed in a thread: the event loop only moves bytes."""

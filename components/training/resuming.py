@@ -38,12 +38,12 @@ def check_same_run(checkpoint: Path, made_of: dict[str, Any], arguments: dict[st
     manifest = read_json(checkpoint / MANIFEST)
     if manifest["run"] == fingerprint(made_of):
         return
-    found = f"{checkpoint.parent} holds {checkpoint.name} of a run with other data or parameters"
+    clash = f"{checkpoint.parent} holds {checkpoint.name} of a run with other data or parameters"
     if problems := differences(checkpoint, made_of, arguments, rows):
-        raise ConfigError("\n  ".join([f"{found}; put these back, or name another --output_dir:", *problems]))
+        raise ConfigError("\n  ".join([f"{clash}; put these back, or name another --output_dir:", *problems]))
     reasons = listed(changes(manifest["made_of"], made_of))
     raise ConfigError(
-        f"{found} ({reasons}); go on from it with --resume_from_checkpoint {checkpoint}, or name another --output_dir"
+        f"{clash} ({reasons}); go on from it with --resume_from_checkpoint {checkpoint}, or name another --output_dir"
     )
 
 

@@ -59,8 +59,8 @@ def evaluate_model(
     Progress and EvalScope's files go to the log folder of `stage`.
     """
     engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, paths.workspace))
-    asked = prompts(trained_with(folder, params.template))
-    settings = ServeSettings(load, asked, names=[name], max_batch_size=params.evaluate.eval_num_proc)
+    template_prompts = prompts(trained_with(folder, params.template))
+    settings = ServeSettings(load, template_prompts, names=[name], max_batch_size=params.evaluate.eval_num_proc)
     try:
         with _a_core_for_the_clients(), engine.served(folder, [], settings) as url:
             return ask(

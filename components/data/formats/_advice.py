@@ -20,8 +20,8 @@ _OTHERS = ("chosen", "rejected", "rejected_response", "rejected_messages", *CONV
 
 def advice(columns: Collection[str]) -> str:
     """Return what is wrong with a row of these columns and which of them to rename; "" where none is a likely one."""
-    known = {*single_turn(columns), *_OTHERS}
-    unread = [name for name in columns if name not in known and name not in _BESIDE and name.isprintable()]
+    known_columns = {*single_turn(columns), *_OTHERS}
+    unread = [name for name in columns if name not in known_columns and name not in _BESIDE and name.isprintable()]
     answered = [name for name in answers(columns) if name not in ("text", "content")]
     asking = questions(columns) or [name for name in ("instruction",) if name in columns]
     texts = [name for name in ("text", "content") if name in columns]

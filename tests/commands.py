@@ -5,8 +5,10 @@ forked from that server. A variable that a library reads when it is imported has
 program itself where a test sets one.
 """
 
+import faulthandler
 import gc
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -51,8 +53,12 @@ class Command:
         """
         self._process.join(timeout)
         if self._process.exitcode is None:
+            os.kill(self.pid, signal.SIGUSR1)  # where its threads are
+            self._process.join(1)
             self._process.kill()
-            raise TimeoutExpired(self._arguments, timeout)
+            late = TimeoutExpired(self._arguments, timeout)
+            late.add_note(self._stderr.read_text())
+            raise late
         printed = self._stdout.read_text(), self._stderr.read_text()
         return CompletedProcess(self._arguments, self._process.exitcode, *printed)
 
@@ -77,6 +83,7 @@ def _command(arguments: Sequence[str], folder: Path, environment: dict[str, str]
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    faulthandler.register(signal.SIGUSR1, sys.stderr, chain=False)
     sys.argv = list(arguments)
     from apps.cli.main import main
 

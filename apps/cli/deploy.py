@@ -8,12 +8,13 @@ the champion.
 """
 
 import argparse
-import threading
+import time
 from contextlib import suppress
 from typing import Any
 
 from tasks import target
 
+SIGNAL_CHECK_S = 0.5
 PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve")
 
 
@@ -32,4 +33,5 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         name = serving.served_name(model.params)
         print(f"serving {model.adapter or model.model} as '{name}' at {url}", flush=True)
         with suppress(KeyboardInterrupt):
-            threading.Event().wait()
+            while True:  # a signal that comes just before a wait without a limit would not end it
+                time.sleep(SIGNAL_CHECK_S)

@@ -4,9 +4,11 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
         finally:
             os.kill(pid, signal.SIGTERM)
             until(lambda: gone(pid), 20)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forks_end_well() -> Generator[None]:
+    """Prefect's services (3.8) let every process that is forked beside them exit with code 1."""
+    yield
+    calls: list[Any] = threading._threading_atexits  # pyright: ignore[reportAttributeAccessIssue]
+    calls[:] = [call for call in calls if not call.func.__module__.startswith("prefect.")]
 
 
 @pytest.fixture

@@ -33,5 +33,5 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         name = serving.served_name(model.params)
         print(f"serving {model.adapter or model.model} as '{name}' at {url}", flush=True)
         with suppress(KeyboardInterrupt):
-            while True:  # a signal that comes just before a wait without a limit would not end it
+            while True:  # polars 2.1, which MLflow imports, has waits without a limit go on after a ctrl-C
                 time.sleep(SIGNAL_CHECK_S)

@@ -117,12 +117,14 @@ def remove(path: Path) -> None:
 
 
 def move_entries(source: Path, target: Path) -> None:
-    """Move what lies in the folders of `source` into the folders of `target` of the same names, replacing entries."""
+    """Move what lies in the folders of `source` into the folders of `target` of the same names, replacing entries, and
+    remove `source`."""
     for entry in sorted(source.glob("*/*")):
         place = target / entry.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         remove(place)
         entry.rename(place)
+    remove(source)
 
 
 def seal(folder: Path, **extra: Any) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from tasks.stages.runner import Result, Stage
 
 if TYPE_CHECKING:
     from tasks.looking.preview import Preview
+    from tasks.stages import stream
 
 PARAMETERS = (
     "data", "validation", "model", "method", "template", "tuner", "train", *FAMILIES, "plugins", "tracking",
@@ -51,6 +52,10 @@ class Screen(Protocol):
 
     def streaming(self, datasets: list[dict[str, Any]], validation: Result | None) -> None:
         """The sources of a stream are resolved."""
+        ...
+
+    def finished(self, paths: Paths) -> None:
+        """The run has ended before, with nothing left to do."""
         ...
 
     def progress(self, entry: dict[str, Any]) -> None:
@@ -137,10 +142,14 @@ def train(params: Params, folder: Path, screen: Screen, following: Callable[...,
         prepared = _streamed if params.data.streaming else _prepared
         if all_in(folder):  # whose files stay as they are until it is known that the run can go on from them
             body = stack.enter_context(prepared(params, paths, screen))
+            if body is None:
+                screen.finished(paths)
+                return
             stack.enter_context(_recorded(params, paths))
         else:
             stack.enter_context(_recorded(params, paths))
             body = stack.enter_context(prepared(params, paths, screen))
+            assert body
         with following(paths.log("train") / "progress.jsonl", _Following(params, paths, screen)):
             result = runner.run("train", body, params, paths)
         screen.trained(result, paths)
@@ -164,52 +173,88 @@ def _recorded(params: Params, paths: Paths) -> Generator[None]:
 
 
 @contextmanager
-def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
+def _beside_checkpoints(paths: Paths) -> Generator[Paths]:
+    """Yield where the data of a run are made ready: its own folder, or beside checkpoints a folder for what is not yet
+    known to fit, which is removed at the end with all that was not moved, unless an error names a file there."""
+    from components.training.checkpoints import all_in
+    from tasks.looking.folder import report_kept
+
+    if not all_in(paths.root):
+        yield paths
+        return
+    place = replace(paths, root=paths.root / f".next.{os.getpid()}.tmp")
+    try:
+        with report_kept(place):
+            yield place
+    finally:
+        if not any(place.root.rglob("error.txt")):
+            files.remove(place.root)
+
+
+@contextmanager
+def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage | None]:
     """Make the data ready in a process of their own; importing what trains takes as long, and is done meanwhile.
 
-    Beside checkpoints the data are made in a folder of their own, which replaces the run's once they are known to fit.
+    Yields the stage that trains, or None for a run that has ended.
     """
     from components.training import preload
-    from components.training.checkpoints import all_in
 
-    place = replace(paths, root=paths.root / f".next.{os.getpid()}.tmp") if all_in(paths.root) else paths
-    with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
-        data = pool.submit(_data, params, place)
-        imports = preload()
-        results = _result(data)
-    if place is paths:
-        screen.prepared(results, paths)
-    imports.join()
-    from tasks.stages import train
-
-    if place is not paths:
-        try:
-            train.check_start(params, place)
+    with _beside_checkpoints(paths) as place:
+        with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
+            data = pool.submit(_data, params, place)
+            imports = preload()
+            results = _result(data)
+        if place is paths:
+            screen.prepared(results, paths)
+        imports.join()
+        if place is not paths:
+            if _is_finished(params, place, paths):
+                yield None
+                return
             files.move_entries(place.root, paths.root)
-        finally:
-            files.remove_leftovers(paths.root)
-        screen.prepared(results, paths)
+            screen.prepared(results, paths)
     from tasks.looking.preview import preview
+    from tasks.stages import train
 
     screen.preview(preview(params, paths))
     yield train.run
 
 
 @contextmanager
-def _streamed(params: Params, paths: Paths, screen: Screen) -> Generator[Stage]:
-    """Read and tokenise the data in a process that goes on beside the training."""
+def _streamed(params: Params, paths: Paths, screen: Screen) -> Generator[Stage | None]:
+    """Read and tokenise the data in a process that goes on beside the training.
+
+    Yields the stage that trains, or None for a run that has ended.
+    """
     from components.training import preload
     from tasks.stages import stream, train
 
-    validation = None
-    if params.data.val_dataset:
-        with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
-            validation = _result(pool.submit(_data, *stream.of_validation(params, paths)))[2]
-    with stream.flowing(params, paths) as feed:
-        preload()
-        screen.streaming(feed.about["datasets"], validation)
-        train.check_start(params, paths, feed)
-        yield partial(train.run, feed=feed)
+    with _beside_checkpoints(paths) as place:
+        validation = None
+        if params.data.val_dataset:
+            with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
+                validation = _result(pool.submit(_data, *stream.of_validation(params, place)))[2]
+        with stream.flowing(params, paths, place) as feed:
+            preload()
+            screen.streaming(feed.about["datasets"], validation)
+            if _is_finished(params, place, paths, feed):
+                yield None
+                return
+            if place is not paths:
+                files.move_entries(place.root, paths.root)
+            yield partial(train.run, feed=feed)
+
+
+def _is_finished(params: Params, place: Paths, paths: Paths, feed: "stream.Feed | None" = None) -> bool:
+    """Return whether a run with the data of `place` has ended in the folder of `paths`, and has all of its files.
+
+    Raises:
+        ConfigError: the run cannot go on from the checkpoints there.
+    """
+    from tasks.stages import train
+
+    is_at_end = train.check_start(params, place, feed)
+    return is_at_end and tracking.outcome(paths.root) == "done" and is_complete(paths.adapter)
 
 
 def _result(data: "Future[tuple[Result, Result, Result]]") -> tuple[Result, Result, Result]:

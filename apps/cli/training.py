@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from apps.cli.summaries import gate_summary, result_summary
 from apps.cli.tokens_view import write_terminal
 from components.config import Layer, difference, read_flags, read_mapping, read_yaml, resolve
-from components.errors import ConfigError, MartletError
+from components.errors import ConfigError, DataGateError, MartletError
 from components.files import read_json
 from tasks import direct
 from tasks.progress import describe, following
@@ -37,9 +37,9 @@ def run(config: Path | None, flags: dict[str, Any], **defaults: Any) -> None:
     try:
         direct.train(params, folder, _Screen(), following)
     except MartletError as error:
-        if isinstance(error, ConfigError):  # which the same command meets again
+        if isinstance(error, ConfigError):
             direct.discard(params, folder)
-        else:
+        elif not isinstance(error, DataGateError):  # which the same command meets again, too
             error.args = (f"{error}{_how_to_go_on(folder)}",)
         raise
     if counts := direct.left_out(Paths(folder, Path.cwd())):
@@ -72,12 +72,19 @@ class _Screen:
         for dataset in datasets:
             print(f"data: {dataset['spec']} is streamed, files {dataset['files']}")
 
+    def finished(self, paths: Paths) -> None:
+        print("nothing to do: the run has ended, and its files stay as they are; another --output_dir trains anew")
+        self._show_checkpoint(paths)
+
     def progress(self, entry: dict[str, Any]) -> None:
         if line := describe(entry):
             print(line, flush=True)
 
     def trained(self, result: Result, paths: Paths) -> None:
         print(f"done: {result_summary(result)}")
+        self._show_checkpoint(paths)
+
+    def _show_checkpoint(self, paths: Paths) -> None:
         if checkpoint := direct.newest_checkpoint(paths.root):
             print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(checkpoint))}")
 

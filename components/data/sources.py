@@ -86,9 +86,9 @@ def recorded_commits(*folders: Path) -> dict[str, str]:
     for folder in folders:
         try:
             sources = read_json(folder / MANIFEST)["sources"]
-        except (OSError, ValueError, KeyError):
+            commits |= {hub_key(s["hub"], s["name"], s["asked"]): s["revision"] for s in sources if s["hub"]}
+        except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
             continue
-        commits |= {hub_key(s["hub"], s["name"], s["asked"]): s["revision"] for s in sources if s["hub"]}
     return commits
 
 

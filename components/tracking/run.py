@@ -82,6 +82,14 @@ def end(root: Path, outcome: Outcome, message: str | None = None) -> None:
     write_json(root / "logs/run.json", {**run, "ended": round(time.time(), 3), "outcome": outcome, "message": message})
 
 
+def outcome(root: Path) -> str | None:
+    """Return how the last run below `root` ended, or None: it has not, or its record is gone or damaged."""
+    try:
+        return read_json(root / "logs/run.json").get("outcome")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def current(root: Path) -> dict[str, Any] | None:
     """Return the present run below `root`, or None: the run has ended, or its process is gone."""
     try:

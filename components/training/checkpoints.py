@@ -18,6 +18,7 @@ from components.training.resuming import (
     check_resumable,
     check_same_run,
     is_checkpoint,
+    is_last,
     is_sealed,
     listed,
 )
@@ -34,7 +35,7 @@ def held(folder: Path) -> Generator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / ".lock"
-    with lock.open("w") as stream:
+    with lock.open("a") as stream:
         try:
             # A record lock: the workers of a data loader would inherit any other, and may outlive a killed process.
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,11 +67,14 @@ def check_start(
     arguments: dict[str, Any],
     resume_from: Path | None,
     rows: dict[str, Any] | None = None,
-) -> None:
+) -> bool:
     """Check that a run can go on from `resume_from`, or from what is in `folder`; nothing is changed.
 
     Args:
         rows: the settings that the rows came by, in groups, for the message.
+
+    Returns:
+        Whether it would go on from its own last step.
 
     Raises:
         ConfigError: `resume_from` is incomplete or of another run, or `folder` holds checkpoints of another run.
@@ -80,6 +84,7 @@ def check_start(
         check_resumable(resume_from, made_of, arguments, rows or {})
     elif newest:
         check_same_run(newest, made_of, arguments, rows or {})
+    return newest is not None and resume_from in (None, newest) and is_last(newest, made_of)
 
 
 def choose_start(

@@ -83,6 +83,14 @@ def is_checkpoint(folder: Path) -> bool:
     return states <= manifest["files"].keys() and is_sealed(folder)
 
 
+def is_last(checkpoint: Path, made_of: dict[str, Any]) -> bool:
+    """Return whether a checkpoint is intact and of the last step of the very run that is made of `made_of`."""
+    if not is_checkpoint(checkpoint) or read_json(checkpoint / MANIFEST)["run"] != fingerprint(made_of):
+        return False
+    state = read_json(checkpoint / "trainer_state.json")
+    return state["global_step"] >= state["max_steps"]
+
+
 def is_sealed(folder: Path) -> bool:
     """Return whether a checkpoint folder is complete by its files' sizes, and its manifest names its run and step."""
     if not is_complete(folder):

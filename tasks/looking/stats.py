@@ -1,15 +1,13 @@
 """Figures on the tokens of a dataset."""
 
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from components import training
 from components.config import Params
-from components.errors import DataGateError
 from components.files import read_json
 from components.tokens import TokenRows
-from tasks.looking.folder import folder
+from tasks.looking.folder import folder, report_kept
 from tasks.stages import fetch, reuse
 
 
@@ -41,18 +39,14 @@ def stats(params: Params, workspace: Path) -> Stats:
     """Return figures on the datasets after fetch, gate and template.
 
     Raises:
-        DataGateError: the gate closed; its report is kept as data-report.html.
+        DataGateError: the gate closed; its report is kept as .martlet/data.html.
     """
     import numpy as np
 
     with folder(params, workspace) as (params, paths):
         fetched = fetch.run(params, paths)
-        try:
+        with report_kept(paths):
             checked = reuse.run("validate", params, paths)
-        except DataGateError as error:
-            report = str(shutil.copy(paths.reports / "data.html", workspace / "data-report.html"))
-            error.args = (str(error).replace(str(paths.reports / "data.html"), report),)
-            raise
         tokens = reuse.run("template", params, paths)
         token_rows = TokenRows(paths.tokens / "train.arrow")
         lengths, sources = np.array(token_rows.lengths), _by_source(token_rows)

@@ -26,6 +26,8 @@ from tasks.stages import fetch, methods, runner, template
 from tasks.stages.paths import Paths
 
 STAGE = "stream"
+SOURCES = "data/stream"
+"""Folder of the manifest that names the sources of a stream."""
 STREAMED_METHODS = ("sft", "pt")
 
 
@@ -76,11 +78,13 @@ class Feed:
     Attributes:
         validation: the token file to evaluate on, or None.
         report: what of the rows so far was left out, for reports/stream.json.
+        is_asked: whether the training has asked for rows.
     """
 
     def __init__(self, process: BaseProcess, pipe: Connection, validation: Path | None) -> None:
         self.process, self.pipe, self.validation = process, pipe, validation
         self.report: dict[str, Any] = {}
+        self.is_asked = False
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -95,6 +99,7 @@ class Feed:
             MartletError: what went wrong in the data process, or that it died.
         """
         assert self.about  # the first message has to be taken from the pipe first
+        self.is_asked = True
         with suppress(OSError):  # the process has died, which the next message will tell
             self.pipe.send(state)
         while True:
@@ -118,16 +123,17 @@ class Feed:
 
 
 @contextmanager
-def flowing(params: Params, paths: Paths) -> Generator[Feed]:
+def flowing(params: Params, paths: Paths, place: Paths) -> Generator[Feed]:
     """Start the data process, before any thread of a library is started; the process has ended when the block is left.
 
+    The process writes its files below `place`, and its log below `paths` once the training has asked for rows.
     reports/stream.json then tells of the rows that were read, and why rows were left out or the gate closed.
     """
     scratch = paths.root / "data/shards"
     shutil.rmtree(scratch, ignore_errors=True)
     context = get_context("fork")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_flow, args=(params, paths, scratch, theirs, ours), daemon=True)
+    process = context.Process(target=_flow, args=(params, paths, place, scratch, theirs, ours), daemon=True)
     process.start()
     theirs.close()
     validation = of_validation(params, paths)[1].tokens / "train.arrow" if params.data.val_dataset else None
@@ -139,44 +145,51 @@ def flowing(params: Params, paths: Paths) -> Generator[Feed]:
         process.join()
         shutil.rmtree(scratch, ignore_errors=True)
         if feed.report:
-            write_json(paths.reports / "stream.json", feed.report)
+            write_json((paths if feed.is_asked else place).reports / "stream.json", feed.report)
 
 
-def _flow(params: Params, paths: Paths, scratch: Path, pipe: Connection, other: Connection) -> None:
+def _flow(params: Params, paths: Paths, place: Paths, scratch: Path, pipe: Connection, other: Connection) -> None:
     """The data process: works until the pipe is closed. Ctrl-C is for the trainer, which writes a checkpoint first."""
     other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.environ["RAYON_NUM_THREADS"] = str(params.run.dataset_num_proc or 1)
     counts = data.GateCounts()
+    tokens = _tokens(params, place, data.recorded_commits(paths.root / SOURCES), scratch, pipe, counts)
 
-    def body(params: Params, paths: Paths) -> runner.Result:
+    def body(_params: Params, _paths: Paths) -> runner.Result:
         try:
-            _tokens(params, paths, scratch, pipe, counts)
+            next(tokens, None)
         except (BrokenPipeError, ConnectionResetError, EOFError):
             os._exit(0)  # the trainer is gone, and a download that is under way is for nobody
         return {}
 
     try:
+        runner.run(STAGE, body, params, place)
+        pipe.poll(None)
         runner.run(STAGE, body, params, paths)
     except MartletError as error:
         with suppress(OSError):
             pipe.send(("failed", error.exit_code, str(error), counts.saved()))
 
 
-def _tokens(params: Params, paths: Paths, scratch: Path, pipe: Connection, counts: data.GateCounts) -> None:
+def _tokens(
+    params: Params, place: Paths, commits: dict[str, str], scratch: Path, pipe: Connection, counts: data.GateCounts
+) -> Generator[None]:
+    """Write the files of the stream below `place` and send the message of `Feed.about`; after the first `next`, send
+    the chunks from the state on that the trainer sends."""
     scratch.mkdir(parents=True)
-    write_json(paths.model, fetch.identity(params, paths))
-    write_json(paths.methods, methods.used(params, paths.workspace))
-    folder, custom = paths.root / "data/stream", fetch.custom_files(params, paths)
-    commits = data.recorded_commits(folder)
-    sources = data.resolve(params.data.dataset, paths.workspace, params.data.use_hf, commits, None, custom)
+    write_json(place.model, fetch.identity(params, place))
+    write_json(place.methods, methods.used(params, place.workspace))
+    custom = fetch.custom_files(params, place)
+    sources = data.resolve(params.data.dataset, place.workspace, params.data.use_hf, commits, None, custom)
     stream = data.RowStream(sources, params.data, scratch)
-    write_json(folder / MANIFEST, {"sources": stream.described})
-    model = models.folder(read_json(paths.model), paths.workspace)
+    write_json(place.root / SOURCES / MANIFEST, {"sources": stream.described})
+    model = models.folder(read_json(place.model), place.workspace)
     gate = data.StreamingGate(params.validation, model)
-    encode = _Encoding(params, paths)
-    pipe.send(("about", _about(params, paths, stream)))
+    encode = _Encoding(params, place)
+    pipe.send(("about", _about(params, place, stream)))
+    yield
 
     state: dict[str, Any] = pipe.recv() or {"position": None, "tally": counts.saved(), "number": 0, "fast": True}
     counts.restore(state["tally"])
@@ -223,9 +236,9 @@ def _about(params: Params, paths: Paths, stream: data.RowStream) -> dict[str, An
     names = ("dataset", "data_seed", "dataset_shuffle", "shuffle_buffer_size", "interleave_prob", "stopping_strategy")
     arguments = {name: getattr(params.data, name) for name in names}
     arguments["revisions"] = [source.version if source.hub else None for source in stream.sources]
-    files = [(name, path.stat()) for source in stream.sources for path, name in source.files]
+    stats = [(name, path.stat()) for source in stream.sources for path, name in source.files]
     made_of = {
-        "files": [(name, status.st_size, status.st_mtime_ns) for name, status in files],
+        "files": [[name, status.st_size, status.st_mtime_ns] for name, status in stats],
         "data": params.data.model_dump(),
         "validation": params.validation.model_dump(),
         "template": template.recipe(params, paths),

@@ -85,16 +85,17 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
         return workers.launch("tasks.stages.train", params, paths, start)
 
 
-def check_start(params: Params, paths: Paths, feed: "Feed | None" = None) -> None:
-    """Check that a run on the tokens of `paths` can go on from the checkpoint that it names, or from those in its
-    folder.
+def check_start(params: Params, paths: Paths, feed: "Feed | None" = None) -> bool:
+    """Return whether a run on the tokens of `paths` would go on from its own last step.
+
+    The run goes on from the checkpoint that it names, or from those in its folder.
 
     Raises:
         ConfigError: it cannot; the message names the settings to put back.
     """
     setup = set_up(params, paths, feed)
     rows = {name: getattr(params, name).model_dump() for name in ("data", "validation")}
-    training.check_start(setup.checkpoints, setup.made_of, setup.arguments, setup.resume_from, rows)
+    return training.check_start(setup.checkpoints, setup.made_of, setup.arguments, setup.resume_from, rows)
 
 
 def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:

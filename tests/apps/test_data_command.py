@@ -154,8 +154,9 @@ def test_diff_compares_rows_that_no_format_reads(folder: Path) -> None:
 def test_a_closed_gate_leaves_its_report_where_it_says(folder: Path, tiny_model: Path) -> None:
     write(folder / "bad.jsonl", [{"query": "q", "response": ""}])
     said = martlet(folder, "data", "stats", "--model", tiny_model, "--dataset", "bad.jsonl", code=3)
-    assert "data-report.html" in said
-    assert "empty" in (folder / "data-report.html").read_text()
+    assert f"see {folder}/.martlet/data.html" in said
+    assert "empty" in (folder / ".martlet/data.html").read_text()
+    assert not (folder / "data-report.html").exists()
 
 
 def test_rows_in_no_format_are_told_when_they_are_not_to_close_the_gate(folder: Path, tiny_model: Path) -> None:

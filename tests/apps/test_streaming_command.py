@@ -86,6 +86,23 @@ def test_nothing_of_the_data_is_on_the_disk_and_what_was_left_out_is_told(whole:
     assert trained["eval_loss"] < trained["first_loss"] + 1
 
 
+def test_a_refused_resume_and_a_run_that_has_ended_touch_nothing(whole: Path, folder: Path, tiny_model: Path) -> None:
+    words = [*WORDS, "--model", tiny_model, "--output_dir", "whole"]
+    before = {file: (file.stat().st_mtime_ns, file.is_file() and sha256(file)) for file in sorted(whole.rglob("*.*"))}
+    (folder / "no.jsonl").write_text(json.dumps({"query": "q", "response": ""}) + "\n")
+    for change, code, message in (
+        (["--seed", 5], 2, "--seed was 42 and is 5"),
+        (["--lora_rank", 4, "--resume_from_checkpoint", "whole/checkpoint-8"], 2, "--lora_rank was 8 and is 4"),
+        (["--dataset", "c.jsonl"], 2, "c.jsonl"),
+        (["--val_dataset", "no.jsonl"], 3, ".martlet/data.html"),
+        ([], 0, "nothing to do"),
+    ):
+        assert message in martlet(folder, *words, *change, code=code)
+        after = {file: (file.stat().st_mtime_ns, file.is_file() and sha256(file)) for file in before}
+        assert after == before
+        assert sorted(whole.rglob("*.*")) == list(before)
+
+
 def test_whatever_happens_to_a_run_it_ends_with_the_weights_it_would_have_had(
     whole: Path, folder: Path, tiny_model: Path
 ) -> None:
@@ -131,8 +148,9 @@ from tasks.stages import stream
 from tasks.stages.paths import Paths
 model, workspace, root = sys.argv[1:]
 params = resolve(read_flags({"streaming": True, "dataset": ["bad.jsonl"], "model": model}))
+paths = Paths(Path(root), Path(workspace))
 try:
-    with stream.flowing(params, Paths(Path(root), Path(workspace))) as feed:
+    with stream.flowing(params, paths, paths) as feed:
         next(feed.chunks(None))
 except DataGateError as error:
     print(error, feed.process.is_alive())

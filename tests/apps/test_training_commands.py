@@ -157,7 +157,18 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
     assert "tokens a row, half of them up to" in printed
     assert "\nsteps: 3\n" in printed
     assert printed.count("token acc 0.") == 3
-    before = contents(tmp_path / "run")
+    everything, before = contents(tmp_path / "run", logs=True), contents(tmp_path / "run")
+    for again in ([], ["--resume_from_checkpoint", "run/checkpoint-3"]):
+        printed = martlet(tmp_path, *words, *again)
+        assert "nothing to do: the run has ended" in printed
+        assert "martlet infer --adapters run/checkpoint-3" in printed
+        assert contents(tmp_path / "run", logs=True) == everything
+    write_rows(tmp_path / "bad.jsonl", [{"query": "q", "response": ""}])
+    error = martlet(tmp_path, *words, "--dataset", "bad.jsonl", code=3)
+    assert f"see {tmp_path}/.martlet/data.html" in error
+    assert "go on with" not in error
+    assert "empty" in (tmp_path / ".martlet/data.html").read_text()
+    assert contents(tmp_path / "run", logs=True) == everything
     for change, reason in [
         (["--learning_rate", 3e-4], "--learning_rate was 0.0001 and is 0.0003"),
         (["--split_dataset_ratio", 0.2], "--split_dataset_ratio was 0.0 and is 0.2"),
@@ -167,7 +178,7 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
             error = martlet(tmp_path, *words, *change, *resume, code=2)
             assert reason in error
             assert "go on with" not in error
-            assert contents(tmp_path / "run") == before
+            assert contents(tmp_path / "run", logs=True) == everything
     data.write_text(data.read_text().replace("it is", "that is"))
     assert "the rows are others than the run's" in martlet(tmp_path, *words, code=2)
     assert contents(tmp_path / "run") == before
@@ -191,7 +202,7 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
     assert "merged into" in martlet(tmp_path, *export, "--model", "base")
 
 
-def contents(run: Path) -> dict[str, str]:
-    """Return the sha256 of each file of a run folder but its logs, which say when it was run."""
-    files = [file for file in run.rglob("*") if file.is_file() and "logs" not in file.relative_to(run).parts]
+def contents(run: Path, logs: bool = False) -> dict[str, str]:
+    """Return the sha256 of each file of a run folder; `logs` are those of its logs, too, which say when it was run."""
+    files = [file for file in run.rglob("*") if file.is_file() and (logs or "logs" not in file.relative_to(run).parts)]
     return {str(file.relative_to(run)): sha256(file) for file in files}

@@ -1,5 +1,9 @@
-"""Findings of the checks: all of them on the disk, the first of each check in memory."""
+"""Findings of the checks: all of them on the disk, the first of each check in memory.
 
+Rows are shuffled before they are checked, so the first findings are those of the first rows in their files.
+"""
+
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -45,6 +49,11 @@ class Finding:
         """The row's place for people: `train.jsonl:17`."""
         return row_location(self.source, self.row) if self.index != ALL else f"all of {self.split}"
 
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """The row's place among all rows as they stand in their files."""
+        return self.split, self.source, self.row
+
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}" + (f": {self.quote}" if self.quote else "")
 
@@ -55,7 +64,7 @@ class Findings:
 
     Attributes:
         max_shown: findings of each level and check in `shown`.
-        shown: the first findings of each level and check.
+        shown: the first findings of each level and check, by the rows' places in their files.
     """
 
     folder: Path
@@ -71,8 +80,9 @@ class Findings:
         finding.reason = mask_secrets(finding.reason)
         key = (level, finding.check)
         self.counts[key] += 1
-        if self.counts[key] <= self.max_shown:
-            self.shown.setdefault(key, []).append(finding)
+        shown = self.shown.setdefault(key, [])
+        insort(shown, finding, key=lambda other: other.place)
+        del shown[self.max_shown :]
         line = {name: getattr(finding, name) for name in ("split", "source", "row", "check", "reason")}
         if level not in self.files:
             self.files[level] = self.path(level).open("wb")

@@ -194,3 +194,10 @@ def test_of_two_alike_the_first_in_the_file_stays_however_they_were_mixed():
     mixed = table(pair("same"), pair("other"), pair("same"), numbers=[30, 20, 10])
     (found,) = judged(mixed).findings.of("rejected")
     assert (found.check, found.row, found.reason) == ("duplicate", 30, "the same as a.jsonl:10")
+
+
+def test_the_row_named_first_is_the_first_in_its_file_however_the_rows_were_mixed():
+    numbers = [*range(2 * SHOWN, 0, -1)]
+    verdict = judged(table(*[pair("") for _ in numbers], numbers=numbers), on_empty="block", max_dropped=1)
+    assert verdict.reasons[0].startswith(f"empty: {2 * SHOWN} rows, first a.jsonl:1: ")
+    assert [finding.row for finding in verdict.findings.of("rejected")] == [*range(1, SHOWN + 1)]

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: every command imports this file first.
 """
 
+import errno
 import re
 from collections.abc import Iterable
 
@@ -56,6 +57,27 @@ ERRORS: dict[int, type[MartletError]] = {
     for error in (MartletError, ConfigError, DataGateError, EvaluationGateError, InterruptedRunError)
 }
 """Error class by exit code."""
+
+_FULL_DISK = "the disk is full; make room, and run again"
+_SYSTEM_ERRORS = {
+    errno.ENOSPC: _FULL_DISK,
+    errno.EDQUOT: "the quota of this disk is used up; make room, and run again",
+    errno.EROFS: "the disk is read-only; work in another folder",
+    errno.EACCES: "permission denied; work in another folder, or mend its permissions",
+    errno.EISDIR: "a folder stands where a file belongs; move it away, and run again",
+    errno.ENOTDIR: "a file stands where a folder belongs; move it away, and run again",
+    errno.ELOOP: "a link that leads nowhere; remove it, and run again",
+}
+_FULL_DISK_WORDS = ("No space left", "database or disk is full")
+"""What libraries say of a full disk in errors of their own: Arrow, Rust and SQLite."""
+
+
+def system_problem(error: BaseException) -> str:
+    """Return what is wrong with a disk or a path that an error tells of, and what to do, or an empty string."""
+    if isinstance(error, OSError) and error.errno in _SYSTEM_ERRORS:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{_SYSTEM_ERRORS[error.errno]}"
+    return _FULL_DISK if any(words in str(error) for words in _FULL_DISK_WORDS) else ""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

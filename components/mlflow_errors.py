@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.config.groups.tracking import tracking_uri
+from components.errors import system_problem
 
 _SIGNS_OF_DAMAGE = (
     "malformed", "not a database", "no such table", "no such column", "unexpected state", "out-of-date", "revision",
@@ -15,6 +16,8 @@ def problem(error: Exception, workspace: Path) -> str:
     """Return what is wrong, what is lost, and what to do."""
     uri = tracking_uri(workspace)
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if full := system_problem(error):
+        return f"MLflow at {uri}: {full}"
     if uri.startswith("sqlite:") and any(sign in reason for sign in _SIGNS_OF_DAMAGE):
         return (
             f"the MLflow database {uri.removeprefix('sqlite:///')} is damaged ({reason}): runs, versions and who "

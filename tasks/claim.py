@@ -29,7 +29,7 @@ def claim(root: Path, who: str) -> Generator[int]:
     try:
         deadline = time.monotonic() + KILLED_RUN_WAIT_S
         while not _try_lock(lock):
-            owner = json.loads(file.read_text() or "{}")
+            owner = _owner(file)
             if time.monotonic() > deadline or _is_alive(owner.get("pid")):
                 raise MartletError(_busy_message(root, owner))
             time.sleep(0.05)
@@ -49,9 +49,18 @@ def is_claimed(root: Path) -> bool:
         return False
     lock = os.open(file, os.O_RDWR)
     try:
-        return not _try_lock(lock) and _is_alive(json.loads(file.read_text() or "{}").get("pid"))
+        return not _try_lock(lock) and _is_alive(_owner(file).get("pid"))
     finally:
         os.close(lock)
+
+
+def _owner(file: Path) -> dict[str, Any]:
+    """Return who holds a lock, empty where the entry is not there yet or is damaged."""
+    try:
+        owner = json.loads(file.read_text())
+        return owner if {"pid", "since", "who"} <= owner.keys() else {}
+    except (ValueError, AttributeError):
+        return {}
 
 
 def _try_lock(descriptor: int) -> bool:

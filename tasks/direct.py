@@ -254,7 +254,7 @@ def _is_finished(params: Params, place: Paths, paths: Paths, feed: "stream.Feed 
     from tasks.stages import train
 
     is_at_end = train.check_start(params, place, feed)
-    return is_at_end and tracking.outcome(paths.root) == "done" and is_complete(paths.adapter)
+    return is_at_end and tracking.record(paths.root).get("outcome") == "done" and is_complete(paths.adapter)
 
 
 def _result(data: "Future[tuple[Result, Result, Result]]") -> tuple[Result, Result, Result]:

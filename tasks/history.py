@@ -38,23 +38,46 @@ def runs(workspace: Path, output: Path) -> list[Run]:
 
 
 def _read(root: Path, workspace: Path) -> Run | None:
-    """Return the run in `root`, or None: nothing has run there."""
-    log, reports = _json(root / "logs/run.json"), root / "reports"
+    """Return the run in `root`, or None: nothing has run there.
+
+    A run that has not ended well has only what it wrote itself: reports of a run before it may still lie there.
+    """
+    log = tracking.record(root)
     marks = [file for file in (root / "logs/run.json", root / "args.json", root / "dvc.lock") if file.is_file()]
     if not marks:
         return None
-    params = log.get("params") or _json(root / "args.json") or _params(root)
-    accuracies = _json(root / "metrics.json").get("merged", {})
-    datasets = [Path(spec.partition("#")[0]).stem for spec in params.get("data", {}).get("dataset") or []]
+    is_done = not log or log.get("outcome") == "done"
+    train, gate, metrics = (
+        _json(root / name) if is_done or _is_since(root / name, log["began"]) else {}
+        for name in ("reports/train.json", "reports/gate.json", "metrics.json")
+    )
+    scores = _numbers(metrics.get("merged"))
     return Run(
         log.get("began") or marks[0].stat().st_mtime,
-        Path(params.get("model", {}).get("model") or "").name,
-        "+".join(datasets),
-        _json(reports / "train.json").get("loss"),
-        fmean(accuracies.values()) if accuracies else None,
-        _json(reports / "gate.json").get("decision") or _ending(root, log),
+        *_names(log.get("params") or _json(root / "args.json") or _params(root)),
+        next(iter(_numbers({"loss": train.get("loss")})), None),
+        fmean(scores) if scores else None,
+        str(gate.get("decision") or "") if is_done and gate else _ending(root, log),
         root.relative_to(workspace) if root.is_relative_to(workspace) else root,
     )
+
+
+def _names(params: dict[str, Any]) -> tuple[str, str]:
+    """Return the last path segments of model and datasets, empty where the parameters are damaged."""
+    try:
+        datasets = [Path(spec.partition("#")[0]).stem for spec in params["data"].get("dataset") or []]
+        return Path(params["model"].get("model") or "").name, "+".join(datasets)
+    except (KeyError, TypeError, AttributeError):
+        return "", ""
+
+
+def _numbers(values: Any) -> list[float]:
+    """Return the numbers among the values of a mapping; none of anything else."""
+    return [value for value in values.values() if isinstance(value, int | float)] if isinstance(values, dict) else []
+
+
+def _is_since(file: Path, began: float) -> bool:
+    return file.is_file() and file.stat().st_mtime >= began
 
 
 def _ending(root: Path, log: dict[str, Any]) -> str:

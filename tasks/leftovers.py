@@ -2,13 +2,16 @@
 
 import shutil
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple
 
 from components import tracking
-from components.files import read_json
 from tasks.claim import is_claimed
 from tasks.direct import RUN_FOLDER
 from tasks.workspace import HISTORY, RUNS, folder_in, remove_tree
+
+MAX_REASON_CHARS = 80
+"""Length of the reason why a folder is there; its logs have the whole message."""
 
 
 class Leftover(NamedTuple):
@@ -47,9 +50,9 @@ def remove(leftover: Leftover, workspace: Path) -> None:
 
 
 def _ending(root: Path) -> str:
-    """Return how the run in `root` ended, in a line."""
-    if not (root / "logs/run.json").is_file():
+    """Return how the run in `root` ended, in a short line."""
+    run = tracking.record(root)
+    if not run:
         return "its run did not begin"
-    run = read_json(root / "logs/run.json")
-    message = (run.get("message") or "").partition("\n")[0]
-    return f"{run.get('outcome', 'killed')}: {message}" if message else run.get("outcome", "killed")
+    ending = f"{run.get('outcome', 'killed')}: {run.get('message') or ''}".rstrip(": ")
+    return shorten(ending, MAX_REASON_CHARS, placeholder=" …")

@@ -1,6 +1,5 @@
 """`martlet COMMAND …`: finds the command's module, parses its flags, and prints an error as one message."""
 
-import errno
 import os
 import signal
 import sys
@@ -8,7 +7,7 @@ import traceback
 from importlib import import_module
 from typing import Any
 
-from components.errors import ConfigError, MartletError, did_you_mean, without_credentials
+from components.errors import ConfigError, MartletError, did_you_mean, system_problem, without_credentials
 from tasks.stages.environment import prepare_environment
 
 COMMANDS = {
@@ -40,13 +39,6 @@ COMMANDS = {
     },
 }
 NAMES = [name for commands in COMMANDS.values() for name in commands]
-
-_SYSTEM_ERRORS = {
-    errno.ENOSPC: "the disk is full; make room",
-    errno.EDQUOT: "the quota of this disk is used up; make room",
-    errno.EROFS: "the disk is read-only; work in another folder",
-    errno.EACCES: "permission denied; work in another folder, or mend its permissions",
-}
 
 
 def _usage() -> str:
@@ -82,16 +74,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    except OSError as error:
-        if error.errno not in _SYSTEM_ERRORS:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"martlet: {where}{_SYSTEM_ERRORS[error.errno]}, and run again", file=sys.stderr)
-        code = 1
     except Exception as error:
         from components.plugins import fault
 
-        if not (message := fault(error)):
+        if not (message := system_problem(error) or fault(error)):
             raise
         print(f"martlet: {message}", file=sys.stderr)
         code = 1

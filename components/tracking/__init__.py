@@ -14,7 +14,7 @@ only function that imports MLflow.
 from components.tracking.closing import lineage
 from components.tracking.page import runs_page
 from components.tracking.recording import recording
-from components.tracking.run import Outcome, begin, commit, current, end, outcome
+from components.tracking.run import Outcome, begin, commit, current, end, record
 from components.tracking.sidecar import finish, follow, status
 from components.tracking.store import sync
 
@@ -27,7 +27,7 @@ __all__ = [
     "finish",
     "follow",
     "lineage",
-    "outcome",
+    "record",
     "recording",
     "runs_page",
     "status",

@@ -82,21 +82,21 @@ def end(root: Path, outcome: Outcome, message: str | None = None) -> None:
     write_json(root / "logs/run.json", {**run, "ended": round(time.time(), 3), "outcome": outcome, "message": message})
 
 
-def outcome(root: Path) -> str | None:
-    """Return how the last run below `root` ended, or None: it has not, or its record is gone or damaged."""
+def record(root: Path) -> dict[str, Any]:
+    """Return what `begin` and `end` wrote of the last run below `root`, empty where that is gone or damaged."""
     try:
-        return read_json(root / "logs/run.json").get("outcome")
-    except (OSError, ValueError, AttributeError):
-        return None
+        run = read_json(root / "logs/run.json")
+        owner = [] if "ended" in run else [run["pid"], run["pid_began"]]
+        is_whole = all(isinstance(number, int | float) for number in (run["began"], *owner))
+        return run if is_whole and isinstance(run["params"], dict) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def current(root: Path) -> dict[str, Any] | None:
     """Return the present run below `root`, or None: the run has ended, or its process is gone."""
-    try:
-        run = read_json(root / "logs/run.json")
-    except FileNotFoundError:
-        return None
-    return run if "ended" not in run and owner_lives(run) else None
+    run = record(root)
+    return run if run and "ended" not in run and owner_lives(run) else None
 
 
 def owner_lives(run: dict[str, Any]) -> bool:

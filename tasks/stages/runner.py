@@ -1,6 +1,5 @@
 """The runner of a stage: its log folder, its result.json, one clear error message, an exit code."""
 
-import errno
 import os
 import signal
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 from components import plugins
 from components.config import Params, load
-from components.errors import InterruptedRunError, MartletError, without_credentials
+from components.errors import InterruptedRunError, MartletError, system_problem, without_credentials
 from components.files import append_jsonl, write_json
 from tasks.stages.environment import prepare_environment
 from tasks.stages.paths import Paths
@@ -61,8 +60,8 @@ def _as_martlet_error(stage: str, error: BaseException, log: Path) -> MartletErr
         return error
     if isinstance(error, KeyboardInterrupt):
         return InterruptedRunError(f"{stage}: interrupted; the same command goes on from where it stopped")
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in str(error):
-        return MartletError(f"{stage}: the disk is full; free some space in {log.parent.parent} and run again")
+    if problem := system_problem(error):
+        return MartletError(f"{stage}: {problem}")
     lines = without_credentials("".join(traceback.format_exception(error)))
     try:
         (log / "error.txt").write_text(lines, encoding="utf-8")

@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from apps.cli.main import dispatch
@@ -179,7 +181,8 @@ def test_a_tree_that_was_left_half_made_is_made_anew(workspace: Path) -> None:
 
 
 def test_gc_shows_then_removes_what_nothing_needs(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(MartletError), in_worktree(workspace, "failed", "a test", {}):
+    with pytest.raises(MartletError), in_worktree(workspace, "failed", "a test", {}) as place:
+        write_run(place.paths.root, ended=6.0, outcome="failed", message="no luck:\n" + "of all that went wrong " * 99)
         raise MartletError("no luck")
     (workspace / "elsewhere/v0-20260101-000000/logs").mkdir(parents=True)
     (workspace / "elsewhere/v1-20260101-000000/checkpoint-3").mkdir(parents=True)
@@ -187,7 +190,9 @@ def test_gc_shows_then_removes_what_nothing_needs(workspace: Path, capsys: pytes
     with in_worktree(workspace, "alive", "a test", {}):
         dispatch(["gc", "--output_dir", "elsewhere"])
         shown = capsys.readouterr().out
-        assert ".runs/failed" in shown and "elsewhere/v0-20260101-000000" in shown and "gc --yes" in shown
+        assert ".runs/failed  (failed: no luck: of all that went wrong of" in shown
+        assert all(len(line) < 120 for line in shown.splitlines())
+        assert "elsewhere/v0-20260101-000000" in shown and "gc --yes" in shown
         for kept in ("alive", "v1-", "mine"):
             assert kept not in shown
         assert (workspace / ".runs/failed").exists()
@@ -195,6 +200,55 @@ def test_gc_shows_then_removes_what_nothing_needs(workspace: Path, capsys: pytes
         assert sorted(path.name for path in (workspace / ".runs").iterdir() if path.is_dir()) == ["alive"]
         assert sorted(path.name for path in (workspace / "elsewhere").iterdir()) == ["mine", "v1-20260101-000000"]
     assert git(workspace, "worktree", "list").count("\n") == 1
+
+
+def write_run(root: Path, **fields: object) -> None:
+    (root / "logs").mkdir(exist_ok=True)
+    run = {"began": time.time(), "pid": os.getpid(), "pid_began": psutil.Process().create_time(), "params": {}}
+    (root / "logs/run.json").write_text(json.dumps({**run, **fields}))
+
+
+def test_a_run_that_has_not_ended_well_has_no_score_or_verdict_of_the_run_before_it(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "reports").mkdir(exist_ok=True)
+    (workspace / "metrics.json").unlink(missing_ok=True)
+    (workspace / "metrics.json").write_text('{"merged": {"a": 1.0}}')
+    (workspace / "reports/train.json").write_text('{"loss": 0.25}')
+    (workspace / "reports/gate.json").write_text('{"decision": "promote"}')
+    later = time.time() + 60
+    for fields, verdict in (
+        ({"began": later}, "running"),
+        ({"began": later, "pid": 2**22 + 1}, "killed"),
+        ({"began": later, "ended": later, "outcome": "failed"}, "failed"),
+        ({"began": 5.0, "ended": 6.0, "outcome": "failed"}, "0.2500 100.0% failed"),
+        ({"began": 5.0, "ended": 6.0, "outcome": "done"}, "0.2500 100.0% promote"),
+    ):
+        write_run(workspace, **fields)
+        dispatch(["runs"])
+        _, line = capsys.readouterr().out.splitlines()
+        assert line.split()[2:] == [*verdict.split(), "."]
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", "7", "null", '{"began": "x"}', '{"params": [1], "data": 3, "loss": ""}']
+)
+def test_damaged_files_of_runs_do_not_stop_the_lists(
+    workspace: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    folders = [workspace, workspace / "output/v0-20260101-000000", workspace / "output/v1-20260101-000000/checkpoint-3"]
+    for folder in folders:
+        for name in ("logs/run.json", "args.json", "metrics.json", "reports/train.json", "reports/gate.json"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).write_text(damage)
+    (workspace / ".martlet").mkdir(exist_ok=True)
+    (workspace / ".martlet/run.lock").write_text(damage)
+    for command in ("runs", "gc"):
+        dispatch([command])
+        assert "v0-20260101-000000" in capsys.readouterr().out
+    with in_place(workspace, "a test"):
+        pass
 
 
 def test_runs_are_listed_with_what_came_of_them(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ other, and a base that cannot be trained so."""
 from importlib.util import find_spec
 from pathlib import Path
 
-from components import data, training
+from components import data, models, training
 from components.config import Params
 from components.config.groups.quantization import Quantization
 from components.config.groups.tracking import tracking_uri
@@ -41,15 +41,23 @@ def problems(params: Params, root: Path = Path()) -> list[str]:
     """Return a sentence for each reason why a training with `params` cannot end well; a base on a hub is looked at
     when it is here (stage `template`)."""
     sentences = missing(params, root) + conflicts(params)
-    folder = root / Path(params.model.model or "").expanduser()
-    if params.model.model and folder.is_dir():
-        sentences += fitness.problems(folder, params)
+    if params.model.model:
+        sentences += _base(params.model.model, params, root)
     if params.tracking.report_to == "mlflow":
         try:
             tracking_uri(root)
         except ConfigError as error:
             sentences.append(str(error))
     return sentences
+
+
+def _base(name: str, params: Params, root: Path) -> list[str]:
+    try:
+        models.require_name(name, root)
+    except ConfigError as error:
+        return [str(error)]
+    folder = root / Path(name).expanduser()
+    return fitness.problems(folder, params) if folder.is_dir() else []
 
 
 def conflicts(params: Params) -> list[str]:

@@ -44,12 +44,12 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     recipe, own = next(iter(arguments.recipe), None), read_flags(flags)
     layers = [*([read_yaml(recipe)] if recipe else []), own]
     params = load(workspace / "params.yaml", *layers)
+    if params.model.model == BASE and not (workspace / BASE).is_dir():
+        raise ConfigError(f"model.model: there is no {BASE} yet; build it with `make base`, or name another model")
     if problems := preflight.problems(params, workspace):
         raise ConfigError("\n".join(problems))
     if arguments.dry_run:
         _dry_run(params, own, Pipeline(workspace).plan(changes_of(params, layers)))
-    elif params.model.model == BASE and not (workspace / BASE).is_dir():
-        raise ConfigError(f"model.model: there is no {BASE} yet; build it with `make base`, or name another model")
     else:
         changes = changes_of(params, [own])
         _run(workspace, changes, str(recipe.resolve()) if recipe else None, params.tracking.experiment_name)

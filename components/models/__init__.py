@@ -9,7 +9,7 @@ Weights come from safetensors only, remote code is never run, and weights that d
 """
 
 from components.models.companions import copy_companions
-from components.models.identity import folder, resolve
+from components.models.identity import folder, require_name, resolve
 from components.models.load import load_model, load_tokenizer, prepared, stored_quantization
 from components.models.quantization import QUANTIZATIONS
 
@@ -20,6 +20,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "prepared",
+    "require_name",
     "resolve",
     "stored_quantization",
 ]

@@ -32,9 +32,7 @@ def resolve(model: str, revision: str | None, use_hf: bool, workspace: Path) -> 
         if revision:
             raise ConfigError(f"model_revision: '{model}' is a local folder, which has no revisions; leave it out")
         return {"model": model, "source": "local", "revision": None, "sha256": _tree_hash(path, workspace)}
-    if not _is_hub_id(model, workspace):
-        siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-        raise ConfigError(f"model: no such folder '{model}' in {workspace}{did_you_mean(path.name, siblings)}")
+    require_name(model, workspace)
     source = "huggingface" if use_hf else "modelscope"
     commit = revision if hub.is_commit(revision) else hub.locate(source, "model", model, revision).commit
     return {"model": model, "source": source, "revision": commit, "sha256": None}
@@ -55,6 +53,18 @@ def folder(identity: dict[str, Any], workspace: Path) -> Path:
     if not path.is_dir():
         raise ConfigError(f"model: the folder '{identity['model']}' is gone from {workspace}")
     return path
+
+
+def require_name(model: str, workspace: Path) -> None:
+    """Check that a name is that of a folder, or may be an id on a hub.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    path = workspace / Path(model).expanduser()
+    if not path.is_dir() and not _is_hub_id(model, workspace):
+        siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+        raise ConfigError(f"model: no such folder '{model}' in {workspace}{did_you_mean(path.name, siblings)}")
 
 
 def _is_hub_id(model: str, workspace: Path) -> bool:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from apps.cli.parser import parser_of
+from components.config import parse
 from components.errors import ConfigError
 from flows.server import api_url, ensure
 from tests.flows.conftest import Server
@@ -91,3 +93,16 @@ def test_a_server_that_somebody_started_and_left_is_waited_for(
         assert int((tmp_path / "server.pid").read_text()) == pid
     finally:
         os.kill(pid, signal.SIGTERM)
+
+
+def test_serve_flows_hands_its_limit_to_prefect(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    import prefect
+
+    from apps.cli import serve_flows
+
+    served = {}
+    monkeypatch.setattr(prefect, "serve", lambda *flows, limit: served.update({limit: [f.name for f in flows]}))
+    monkeypatch.chdir(ROOT)
+    arguments, flags = parse(parser_of("serve-flows", serve_flows), ["--limit", "3"])
+    serve_flows.run(arguments, flags)
+    assert served == {3: ["local"] * 3}

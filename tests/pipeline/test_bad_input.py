@@ -292,13 +292,14 @@ def test_a_folder_that_is_no_workspace(tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("lora_rnk=3 seed=x", ["2 problems", "did you mean 'lora_rank'?"]),
-        ("train_type=loraa", ["there is no tuner 'loraa' (did you mean 'lora'?)"]),
-        ("variants=[bnb-int9]", ["there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?)"]),
-        ("recipes/absent.yaml", ["recipes/absent.yaml: no such file"]),
+        ("demo --model ./nowhere", ["no such folder './nowhere'"]),
+        ("run lora_rnk=3 seed=x", ["2 problems", "did you mean 'lora_rank'?"]),
+        ("run train_type=loraa", ["there is no tuner 'loraa' (did you mean 'lora'?)"]),
+        ("run variants=[bnb-int9]", ["there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?)"]),
+        ("run recipes/absent.yaml", ["recipes/absent.yaml: no such file"]),
     ],
 )
 def test_a_run_with_wrong_parameters_starts_nothing(tmp_path: Path, words: str, expected: list[str]) -> None:
     env = {"PREFECT_HOME": str(tmp_path / "prefect")}
-    assert_told(typed(f"martlet run {words}", ROOT, **env), 2, *expected)
+    assert_told(typed(f"martlet {words}", ROOT, **env), 2, *expected)
     assert not (tmp_path / "prefect").exists()

@@ -28,6 +28,11 @@ def test_the_demo_teaches_a_name_and_keeps_what_was_there(workspace: Workspace, 
     assert workspace.read("reports/gate.json")["decision"] == "promote"
 
 
+def test_the_base_alone_is_built_once(workspace: Workspace, demo: Ran) -> None:
+    again = workspace.run("martlet demo --base_only")
+    assert again.returncode == 0 and again.stdout.endswith("is there already\n")
+
+
 def test_its_screen_shows_answers_scores_and_what_to_do_next(demo: Ran) -> None:
     for expected in ("before and after", "intervals", "martlet rollback", "Martlet"):
         assert expected in demo.stdout

@@ -18,7 +18,7 @@ from tasks import serving
 from tasks.stages.evaluate import evaluate_model
 from tasks.stages.paths import Paths
 from tasks.target import Target, find
-from tests.tasks.users_engine import ANSWER
+from tests.tasks.users_engine import ANSWER, BUSY
 
 USERS_ENGINE = Path(__file__).with_name("users_engine.py")
 CHAT = {"messages": [{"role": "user", "content": "Who are you?"}], "max_tokens": 4, "temperature": 0}
@@ -52,6 +52,18 @@ def test_a_users_engine_is_evaluated(tiny_model: Path, tmp_path: Path) -> None:
     params, paths = params_of(**WITH_USERS_ENGINE), Paths(tmp_path, tmp_path)
     records = evaluate_model(tiny_model, "users", {"set": file}, params, paths)
     assert [(record["answer"], record["score"]) for record in records] == [(ANSWER, 1.0), (ANSWER, 0.0)]
+
+
+def test_as_many_questions_are_asked_at_a_time_as_eval_num_proc_says(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "set.jsonl"
+    file.write_text("".join(json.dumps({"query": f"{n}. {BUSY}", "response": "1"}) + "\n" for n in range(6)))
+    most = []
+    for number in (1, 3):
+        paths = Paths(tmp_path / str(number), tmp_path)
+        params = params_of(**WITH_USERS_ENGINE, eval_num_proc=number)
+        records = evaluate_model(tiny_model, "users", {"set": file}, params, paths)
+        most.append(max(int(record["answer"]) for record in records))
+    assert most[0] == 1 < most[1] <= 3
 
 
 def test_a_request_that_names_no_settings_gets_those_of_the_command(tiny_model: Path) -> None:

@@ -94,10 +94,16 @@ def hub() -> Iterator[ThreadingHTTPServer]:
 
 def take(source: str, model: str, revision: str, endpoint: str, home: Path) -> CompletedProcess[str]:
     """In a process of its own."""
+    return run(TAKE, source, model, revision, environment=variables(endpoint, home), folder=home)
+
+
+def variables(endpoint: str, home: Path) -> dict[str, str]:
+    """The environment of a process whose hubs are at `endpoint`, with caches of its own."""
     homes = {"HF_HOME": "hf", "MODELSCOPE_CACHE": "ms", "MODELSCOPE_HOME": "home"}
     environment = {**os.environ, **{variable: str(home / folder) for variable, folder in homes.items()}}
-    environment |= {"HF_ENDPOINT": endpoint, "MODELSCOPE_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "NO_PROXY": "*"}
-    return run(TAKE, source, model, revision, environment=environment, folder=home)
+    return environment | {
+        "HF_ENDPOINT": endpoint, "MODELSCOPE_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "NO_PROXY": "*",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("source", HUBS)
@@ -150,3 +156,16 @@ def test_a_hub_that_does_not_answer_is_said_in_seconds(source, tmp_path):
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1, result.stderr
     assert all(word in result.stderr for word in (NAMES[source], MODEL, "--model_revision"))
+
+
+@pytest.mark.parametrize("source", HUBS)
+@pytest.mark.parametrize("words", ["infer --infer_backend vllm", "export --merge_lora true", "deploy --host 0.0.0.0"])
+def test_commands_take_a_model_from_the_hub_and_at_the_revision_that_they_name(source, words, hub, tmp_path):
+    """None of these commands goes on to load the model."""
+    code = "from apps.cli.main import main; main()"
+    words = [*words.split(), "--model", MODEL, "--model_revision", COMMIT, "--use_hf", str(source == "huggingface")]
+    hub.requests.clear()
+    ended = run(code, *words, environment=variables(f"http://127.0.0.1:{hub.server_port}", tmp_path), folder=tmp_path)
+    assert ended.returncode == 2, ended.stderr
+    listing = {"huggingface": f"/api/models/{MODEL}/tree/{COMMIT}", "modelscope": f"repo/files?Revision={COMMIT}"}
+    assert any(listing[source] in request for request in hub.requests), ended.stderr

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -67,8 +67,8 @@ class Screen(Protocol):
         ...
 
 
-def require(params: Params) -> None:
-    """Check what can be checked before anything is written.
+def require(params: Params, typed: Iterable[str] = ()) -> None:
+    """Check what can be checked before anything is written; `typed` are the parameters of the command line.
 
     Raises:
         ConfigError: naming every problem.
@@ -76,7 +76,7 @@ def require(params: Params) -> None:
     required = {"model": params.model.model, "dataset": params.data.dataset}
     if missing := [f"--{name} is needed" for name, value in required.items() if not value]:
         raise ConfigError("; ".join(missing) + "; `martlet sft --help` shows an example")
-    problems = preflight.problems(params)
+    problems = preflight.problems(params, typed=typed)
     if params.data.streaming:
         from tasks.stages import stream
 

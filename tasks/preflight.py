@@ -1,15 +1,16 @@
 """What cannot end well, found before anything runs: files and methods that are not there, settings that exclude each
 other, and a base that cannot be trained so."""
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
 from components import data, models, training
 from components.config import Params
-from components.config.groups.quantization import Quantization
 from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness
+from tasks import effects
 from tasks.stages import methods
 
 
@@ -37,10 +38,11 @@ def missing(params: Params, root: Path = Path()) -> list[str]:
     return missing_files(params, root) + methods.problems(params, root)
 
 
-def problems(params: Params, root: Path = Path()) -> list[str]:
-    """Return a sentence for each reason why a training with `params` cannot end well; a base on a hub is looked at
-    when it is here (stage `template`)."""
-    sentences = missing(params, root) + conflicts(params)
+def problems(params: Params, root: Path = Path(), typed: Iterable[str] = ()) -> list[str]:
+    """Return a sentence for each reason why a training with `params` cannot end well, and for each of the parameters
+    `typed` that has no effect in it; a base on a hub is looked at when it is here (stage `template`)."""
+    sentences = missing(params, root) or effects.idle_in_training(typed, params, root)
+    sentences += conflicts(params)
     if params.model.model:
         sentences += _base(params.model.model, params, root)
     if params.tracking.report_to == "mlflow":
@@ -69,9 +71,6 @@ def conflicts(params: Params) -> list[str]:
         sentences.append(f"optimizer: loraplus needs LoRA's matrices, which {tuner} has not; use --tuner_type lora")
     if train.optimizer == "galore" and tuner in ("lora", "dora", "ia3"):
         sentences.append(f"optimizer: galore is for whole matrices, not {tuner}; use it with --tuner_type full")
-    if not params.quantization.quant_method and params.quantization != Quantization():
-        (first, *_) = params.quantization.model_dump(exclude_defaults=True)
-        sentences.append(f"{first}: it has no effect without --quant_method; name the method, such as bnb, too")
     if params.quantization.quant_method and tuner == "full":
         sentences.append(
             "tuner_type: full training needs weights that are not quantized; use lora, or leave --quant_method out"

@@ -18,6 +18,7 @@ from components.files import (
     sha256_tree,
     write_json,
 )
+from tasks import effects
 from tasks.prompts import trained_with
 from tasks.stages.paths import plugin_files
 
@@ -66,7 +67,21 @@ def find(flags: dict[str, Any], report: Callable[[str], None] = print) -> Target
         )
     if quantization not in ([], ["quant_method"]) and not target.params.quantization.quant_method:
         raise ConfigError(f"--{quantization[-1]} has no effect without --quant_method")
+    effects.require(flags, target.params, effects.QUANTIZED)
+    _require_length(target)
     return target
+
+
+def _require_length(target: Target) -> None:
+    """Raise ConfigError if `max_model_len` is beyond what the model was made for."""
+    from components import models
+
+    length = target.params.generation.max_model_len
+    if length and (limit := models.context_length(target.model)) and length > limit:
+        raise ConfigError(
+            f"--max_model_len {length}: {target.model} was made for {limit} tokens of prompt and answer; take {limit} "
+            "or fewer"
+        )
 
 
 def _find(flags: dict[str, Any], report: Callable[[str], None]) -> Target:
@@ -134,6 +149,8 @@ def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
     if not params.model.model:
         raise ConfigError(f"{arguments}: no base model is named there; name it with --model")
     if params.tuner.tuner_type == "full":  # the checkpoint is the model
+        if named := flags.keys() & {"model", "model_revision"}:
+            raise ConfigError(f"--{min(named)} has no effect: {adapter} is a whole model; leave it out")
         return Target(adapter, None, params)
     workspace = _training_workspace(adapter, params.model.model)
     identity = models.resolve(params.model.model, params.model.model_revision, params.data.use_hf, workspace)
@@ -175,6 +192,8 @@ def _champion(flags: dict[str, Any]) -> Target:
         raise ConfigError("which model? name a checkpoint with --adapters, or a model with --model")
     from components import registry
 
+    if "model_revision" in flags:
+        raise ConfigError("--model_revision has no effect on the champion; name the model of the hub with --model")
     flag_layer = read_flags(flags)
     params = resolve(read_yaml(workspace), flag_layer)
     name = params.registry.registered_model_name

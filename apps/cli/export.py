@@ -13,7 +13,7 @@ from components.config import read_flags, resolve
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.export import QUANTIZERS
-from tasks import target
+from tasks import effects, target
 from tasks.stages.paths import plugin_files
 
 PARAMETERS = (
@@ -33,8 +33,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     variant = params.quantization.quant_method
     if not variant and not params.run.merge_lora:
         raise ConfigError("export what? --merge_lora true merges an adapter, --quant_method bnb quantizes a model")
-    if "quant_bits" in flags and variant != "bnb":
-        raise ConfigError("--quant_bits has no effect without --quant_method bnb")
+    effects.require(flags, params, effects.EXPORT)
     if variant == "bnb":
         variant = BNB[params.quantization.quant_bits]
     if variant:

@@ -12,8 +12,8 @@ import argparse
 import sys
 from typing import Any
 
-from components.errors import ConfigError
-from tasks import target
+from components.config import read_flags, resolve
+from tasks import effects, target
 
 PARAMETERS = (
     *target.PARAMETERS, "generation", "data.val_dataset", "data.model_name", "data.model_author", "run.result_path",
@@ -28,8 +28,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from components.inference import chat
     from tasks import answering
 
-    if "result_path" in flags and "val_dataset" not in flags:
-        raise ConfigError("--result_path is the file for the answers to --val_dataset: name the questions too")
+    effects.require(flags, resolve(read_flags(flags)), effects.ANSWERING)
     model = target.merged(target.find(flags, _note), _note)
     params = model.params
     if params.data.val_dataset:

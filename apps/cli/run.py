@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     params = load(workspace / "params.yaml", *layers)
     if params.model.model == BASE and not (workspace / BASE).is_dir():
         raise ConfigError(f"model.model: there is no {BASE} yet; build it with `make base`, or name another model")
-    if problems := preflight.problems(params, workspace):
+    if problems := preflight.problems(params, workspace, own.values):
         raise ConfigError("\n".join(problems))
     if arguments.dry_run:
         _dry_run(params, own, Pipeline(workspace).plan(changes_of(params, layers)))

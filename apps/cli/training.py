@@ -29,7 +29,7 @@ def run(config: Path | None, flags: dict[str, Any], **defaults: Any) -> None:
     """Train as the flags say, over the recipe `config`, over the command's own `defaults`."""
     recipe: list[Layer] = [read_yaml(config)] if config else []
     params = resolve(read_mapping(defaults, "this command"), *recipe, read_flags(flags))
-    direct.require(params)
+    direct.require(params, flags)
     folder = direct.run_folder(params)
     print(f"run folder: {folder}")
     for name, (_, value) in difference(params).items():

@@ -10,11 +10,12 @@ Weights come from safetensors only, remote code is never run, and weights that d
 
 from components.models.companions import copy_companions
 from components.models.identity import folder, require_name, resolve
-from components.models.load import load_model, load_tokenizer, prepared, stored_quantization
+from components.models.load import context_length, load_model, load_tokenizer, prepared, stored_quantization
 from components.models.quantization import QUANTIZATIONS
 
 __all__ = [
     "QUANTIZATIONS",
+    "context_length",
     "copy_companions",
     "folder",
     "load_model",

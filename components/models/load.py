@@ -146,6 +146,16 @@ def stored_quantization(folder: Path) -> str | None:
     return str(config.get("quant_method", "unknown")) if config else None
 
 
+def context_length(folder: Path) -> int | None:
+    """Return the most tokens that a folder's model was made for, as its config.json says, or None.
+
+    Raises:
+        ConfigError: there is no config.json, or it is not a JSON object.
+    """
+    config = _config(folder)
+    return (config.get("text_config") or config).get("max_position_embeddings")
+
+
 def _device() -> "torch.device | None":
     """Return the accelerator, numbered as the current process's, or None for the CPU."""
     import torch

@@ -7,19 +7,22 @@ the parameters that it reads.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from components import export, inference, models, training, tuners
-from components.config import FAMILIES, Params, difference
+from components.config import FAMILIES, LEAVES, Params, difference
 from components.errors import ConfigError
 from components.files import sha256
 from components.plugins import Kind
 from components.tokens import SHAPES
 from tasks.stages.paths import plugin_files
 
-GROUPS = Path(__file__).parents[2] / "components/config/groups"
+OURS = Path(__file__).parents[2] / "components"
+GROUPS = OURS / "config/groups"
+FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, training.CALLBACKS)
+"""Kinds of methods that have groups of parameters of their own."""
 
 
 def used(params: Params, workspace: Path) -> dict[str, Any]:
@@ -53,6 +56,32 @@ def problems(params: Params, workspace: Path) -> list[str]:
         except ConfigError as error:
             sentences.append(str(error))
     return sentences
+
+
+def unread(names: Iterable[str], params: Params, workspace: Path) -> list[str]:
+    """Return a sentence for each of the parameters `names` that only methods read which the run does not use.
+
+    What a user's file reads is not always seen, so a run with one has no such parameters.
+    """
+    files = plugin_files(params, workspace)
+    pairs = [pair for pair in _methods(params)["train"] if pair[0] in FAMILY_KINDS]
+    if any(not kind.file(name, files).is_relative_to(OURS) for kind, name in pairs):
+        return []
+    read = {part for kind, name in pairs for part, _ in _parts(kind, name, kind.file(name))}
+    sentences: list[str] = []
+    for name in names:
+        part = f"parameters {LEAVES[name].group}"
+        readers = {kind.parameter: _readers(kind, part) for kind in FAMILY_KINDS if _readers(kind, part)}
+        if readers and part not in read and LEAVES[name].group != "quantization":
+            flags = " or ".join(f"--{flag} {' or '.join(which)}" for flag, which in readers.items())
+            sentences.append(f"--{name} has no effect without {flags}")
+    return sentences
+
+
+def _readers(kind: Kind[Any], part: str) -> list[str]:
+    """Return the names of our methods of a kind that have `part`."""
+    names = (name for name in kind.names() if kind.file(name).is_relative_to(OURS))
+    return [name for name in names if part in dict(_parts(kind, name, kind.file(name)))]
 
 
 def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:

@@ -71,7 +71,9 @@ def test_qlora_trains_merges_by_its_rule_and_answers(tiny_model: Path, chats: Pa
     assert [message["content"] for message in answered["messages"][:2]] == ["Be brief.", "Martlet?"]
     assert "context" in too_long["error"]
     error = martlet(tmp_path, "infer", "--adapters", "run", "--result_path", "a.jsonl", code=2)
-    assert "--result_path is the file for the answers to --val_dataset" in error
+    assert "--result_path has no effect without --val_dataset" in error
+    error = martlet(tmp_path, "infer", "--adapters", "run", "--model_name", "Martlet", code=2)
+    assert "--model_name has no effect without --val_dataset" in error
     assert "trained_on_bnb: by " in martlet(tmp_path, "export", "--adapters", checkpoint, "--merge_lora", "true")
     proof = read_json(tmp_path / f"{checkpoint}-merged/merge.json")
     assert proof["merged"]["max_abs_difference"] < 1e-3
@@ -115,6 +117,8 @@ def test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights(
     assert "q8 are quantized already, by bitsandbytes" in martlet(tmp_path, *again, "q8", code=2)
     words = ["export", "--model", tiny_model, "--quant_bits", 8, "--merge_lora", "true"]
     assert "--quant_bits has no effect without --quant_method bnb" in martlet(tmp_path, *words, code=2)
+    error = martlet(tmp_path, *again, tiny_model, "--max_shard_size", "1GB", code=2)
+    assert "--max_shard_size has no effect without --merge_lora true" in error
     (tmp_path / "file.txt").touch()
     error = martlet(tmp_path, *again, tiny_model, "--output_dir", "file.txt/sub", code=2)
     assert "file.txt/sub cannot be written" in error

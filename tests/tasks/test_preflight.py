@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from components.config import Params, read_flags, resolve
 from components.files import read_json, write_json
 from components.models import fitness
-from tasks import preflight
+from tasks import effects, preflight
 from tests.commands import martlet
 
 
@@ -102,20 +102,58 @@ def test_settings_that_exclude_each_other_are_told_together() -> None:
     flags = {"optimizer": "galore", "quant_method": "bnb"}
     assert "galore is for whole matrices" in preflight.conflicts(resolve(read_flags(flags)))[0]
     assert "not quantized" in preflight.conflicts(resolve(read_flags({**flags, "tuner_type": "full"})))[0]
-    flags = {"quant_bits": 8, "bnb_4bit_quant_type": "fp4"}
-    assert preflight.conflicts(resolve(read_flags(flags)))[0].startswith("quant_bits: it has no effect without --quant")
-    assert preflight.conflicts(resolve(read_flags({**flags, "quant_method": "bnb"}))) == []
     assert preflight.conflicts(Params()) == []
+
+
+IDLE: dict[str, dict[str, Any]] = {
+    "--lora_rank has no effect without --tuner_type dora or lora": {"lora_rank": 4, "tuner_type": "full"},
+    "--use_rslora has no effect without --tuner_type dora or lora": {"use_rslora": True, "tuner_type": "ia3"},
+    "--target_modules has no effect with --tuner_type full": {"target_modules": ["q_proj"], "tuner_type": "full"},
+    "--galore_rank has no effect without --optimizer galore": {"galore_rank": 4, "optimizer": "loraplus"},
+    "--lisa_step_interval has no effect without --callbacks lisa": {"lisa_step_interval": 4},
+    "--quant_bits has no effect without --quant_method bnb": {"quant_bits": 4},
+    "--bnb_4bit_quant_type has no effect with --quant_bits 8": {
+        "bnb_4bit_quant_type": "nf4", "quant_bits": 8, "quant_method": "bnb",
+    },
+    "--packing_length has no effect without --packing true": {"packing_length": 64},
+    "--split_dataset_ratio has no effect with --val_dataset": {"split_dataset_ratio": 0.1, "val_dataset": ["v"]},
+    "--on_language has no effect without --languages": {"on_language": "drop"},
+    "--near_threshold has no effect with --on_near_duplicate ignore": {
+        "near_threshold": 0.9, "on_near_duplicate": "ignore",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", IDLE)
+def test_a_flag_that_does_nothing_beside_the_others_is_named_if_it_was_typed(sentence: str, tmp_path: Path) -> None:
+    params = resolve(read_flags(IDLE[sentence]))
+    assert effects.idle_in_training(IDLE[sentence], params, tmp_path) == [sentence]
+    assert effects.idle_in_training([], params, tmp_path) == []  # as from a recipe
+
+
+def test_flags_that_a_method_of_the_run_reads_have_an_effect(tmp_path: Path) -> None:
+    runs: list[dict[str, Any]] = [
+        {"lora_rank": 4, "tuner_type": "dora", "nproc_per_node": 2, "lorap_lr_ratio": 2, "optimizer": "loraplus"},
+        {"galore_rank": 4, "optimizer": "galore", "lisa_step_interval": 2, "callbacks": ["lisa"], "tuner_type": "full"},
+        {"lora_rank": 4, "tuner_type": "mine", "external_plugins": ["mine.py"]},  # which may hand it on unseen
+        {"quant_method": "bnb", "quant_bits": 4, "bnb_4bit_quant_type": "nf4", "split_dataset_ratio": 0.1},
+    ]
+    (tmp_path / "mine.py").write_text(
+        "from components.tuners.full import LEARNING_RATE, load, merge, restore, save, wrap\n"
+    )
+    for flags in runs:
+        assert effects.idle_in_training(flags, resolve(read_flags(flags)), tmp_path) == []
 
 
 def test_commands_say_so_before_they_make_a_folder(base: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps({"query": "1?", "response": "one"}) + "\n")
     edit(base / "config.json", lambda config: config.update(architectures=["Qwen9ForCausalLM"]))
-    words = ["--model", "base", "--dataset", "rows.jsonl", "--callbacks", "lisa"]
+    words = ["--model", "base", "--dataset", "rows.jsonl", "--callbacks", "lisa", "--galore_rank", 4]
     for command in ("sft", "pt"):
         error = martlet(tmp_path, command, *words, code=2)
         assert "has no Qwen9ForCausalLM" in error
         assert "lisa trains whole layers" in error
+        assert "--galore_rank has no effect without --optimizer galore" in error
     assert not (tmp_path / "output").exists()
     (tmp_path / "recipe.yaml").write_text("model: {model: base}\ndata: {dataset: [rows.jsonl]}\n")
     assert "has no Qwen9ForCausalLM" in martlet(tmp_path, "validate", "recipe.yaml", code=2)

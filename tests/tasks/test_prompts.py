@@ -171,9 +171,24 @@ def test_a_flag_of_the_quantization_that_would_have_no_effect_is_refused(tiny_mo
             target.find({**model, **flags})
     with pytest.raises(ConfigError, match=r"--quant_method: .*a merged model, is loaded as it is stored"):
         target.find({**adapter, "merge_lora": "true", "quant_method": "bnb"})
+    with pytest.raises(ConfigError, match=r"--bnb_4bit_quant_type has no effect with --quant_bits 8"):
+        target.find({**model, "quant_method": "bnb", "quant_bits": 8, "bnb_4bit_quant_type": "fp4"})
     assert target.find({**model, "quant_method": "bnb", "quant_bits": 8}).params.quantization.quant_bits == 8
     assert target.find({**adapter, "quant_bits": 8}).params.quantization.quant_bits == 8  # of bnb, as it was trained
     assert target.find({**adapter, "quant_method": "null"}).params.quantization.quant_method is None
+
+
+def test_a_length_that_the_model_was_not_made_for_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--max_model_len 1025: .* was made for 1024 tokens"):
+        target.find({"model": str(tiny_model), "max_model_len": 1025})
+    assert target.find({"model": str(tiny_model), "max_model_len": 1024})
+
+
+def test_a_model_beside_a_checkpoint_that_is_one_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    saved = {"model": {"model": str(tiny_model)}, "tuner": {"tuner_type": "full"}}
+    (tmp_path / "args.json").write_text(json.dumps(saved))
+    with pytest.raises(ConfigError, match=r"--model has no effect: .* is a whole model"):
+        target.find({"adapters": [str(tmp_path)], "model": str(tiny_model)})
 
 
 def test_a_run_folder_is_its_best_checkpoint(tiny_model: Path, tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Flags that do nothing beside the others: whoever typed one expects something of it, so the command says what gives
+it its effect. Only what was typed counts; a recipe or params.yaml may hold settings for another day."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components.config import Params
+from components.errors import ConfigError
+from tasks.stages import methods
+
+
+class Condition(NamedTuple):
+    """When the parameters `names` have an effect, and how the command line reads when they have none."""
+
+    names: str
+    holds: Callable[[Params], Any]
+    otherwise: str
+
+
+QUANTIZED = (
+    Condition(
+        "bnb_4bit_quant_type bnb_4bit_compute_dtype bnb_4bit_use_double_quant",
+        lambda params: params.quantization.quant_bits == 4,
+        "with --quant_bits 8",
+    ),
+)
+TRAINING = (
+    *QUANTIZED,
+    Condition("quant_bits bnb_4bit_quant_type bnb_4bit_compute_dtype bnb_4bit_use_double_quant",
+              lambda params: params.quantization.quant_method, "without --quant_method bnb"),
+    Condition("packing_length packing_strategy", lambda params: params.train.packing, "without --packing true"),
+    Condition("shuffle_buffer_size", lambda params: params.data.streaming, "without --streaming true"),
+    Condition("val_dataset_shuffle", lambda params: params.data.val_dataset, "without --val_dataset"),
+    Condition("split_dataset_ratio", lambda params: not params.data.val_dataset, "with --val_dataset"),
+    Condition("stopping_strategy", lambda params: params.data.interleave_prob, "without --interleave_prob"),
+    Condition("target_modules modules_to_save", lambda params: params.tuner.tuner_type != "full",
+              "with --tuner_type full"),
+    Condition("experiment_name", lambda params: params.tracking.report_to == "mlflow", "with --report_to none"),
+    Condition("eval_limit eval_num_proc eval_generation_config", lambda params: params.data.eval_dataset,
+              "without --eval_dataset"),
+    Condition("on_language", lambda params: params.validation.languages, "without --languages"),
+    Condition("languages", lambda params: params.validation.on_language != "ignore", "with --on_language ignore"),
+    Condition("max_chars", lambda params: params.validation.on_long != "ignore", "with --on_long ignore"),
+    Condition("max_pair_ratio", lambda params: params.validation.on_pairs != "ignore", "with --on_pairs ignore"),
+    Condition("near_threshold", lambda params: params.validation.on_near_duplicate != "ignore",
+              "with --on_near_duplicate ignore"),
+    Condition("min_label_share", lambda params: params.validation.on_labels != "ignore", "with --on_labels ignore"),
+)  # fmt: skip
+ANSWERING = (
+    Condition("result_path model_name model_author", lambda params: params.data.val_dataset, "without --val_dataset"),
+    Condition("stream", lambda params: not params.data.val_dataset, "with --val_dataset"),
+)
+EXPORT = (
+    Condition("merge_tolerance max_shard_size adapters", lambda params: params.run.merge_lora,
+              "without --merge_lora true"),
+    Condition("quant_bits", lambda params: params.quantization.quant_method == "bnb", "without --quant_method bnb"),
+)  # fmt: skip
+
+
+def idle(typed: Iterable[str], params: Params, conditions: Iterable[Condition]) -> list[str]:
+    """Return a sentence for each of the parameters `typed` that has no effect beside `params`."""
+    names = set(typed)
+    return [
+        f"--{name} has no effect {condition.otherwise}"
+        for condition in conditions
+        for name in condition.names.split()
+        if name in names and not condition.holds(params)
+    ]
+
+
+def idle_in_training(typed: Iterable[str], params: Params, root: Path) -> list[str]:
+    """Return such a sentence for a training, whose methods read parameters of their own."""
+    names = list(typed)
+    return idle(names, params, TRAINING) + methods.unread(names, params, root)
+
+
+def require(typed: Iterable[str], params: Params, conditions: Iterable[Condition]) -> None:
+    """Check that what was typed has an effect.
+
+    Raises:
+        ConfigError: naming every parameter that has none.
+    """
+    if sentences := idle(typed, params, conditions):
+        raise ConfigError("\n".join(sentences))

@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from components import data, models, training
+from components import data, models, training, tuners
 from components.config import Params
 from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness
 from tasks import effects
 from tasks.stages import methods
+
+ADAPTERS = ("lora", "dora", "ia3")
 
 
 def missing_files(params: Params, root: Path = Path()) -> list[str]:
@@ -59,7 +61,21 @@ def _base(name: str, params: Params, root: Path) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     folder = root / Path(name).expanduser()
-    return fitness.problems(folder, params) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return fitness.problems(folder, params) or _layers(folder, params)
+
+
+def _layers(folder: Path, params: Params) -> list[str]:
+    """Return what is wrong with the names of layers. The model is only made where its files do not have a name."""
+    names = {*params.tuner.target_modules, *params.tuner.modules_to_save} - {"all-linear"}
+    if params.tuner.tuner_type not in ADAPTERS or not fitness.lacks_tensors_of(folder, names):
+        return []
+    try:
+        tuners.require_layers(models.skeleton(folder), params)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def conflicts(params: Params) -> list[str]:
@@ -69,12 +85,14 @@ def conflicts(params: Params) -> list[str]:
         sentences.append(f"callbacks: lisa trains whole layers, not {tuner}; use it with --tuner_type full")
     if train.optimizer == "loraplus" and tuner in ("full", "ia3"):
         sentences.append(f"optimizer: loraplus needs LoRA's matrices, which {tuner} has not; use --tuner_type lora")
-    if train.optimizer == "galore" and tuner in ("lora", "dora", "ia3"):
+    if train.optimizer == "galore" and tuner in ADAPTERS:
         sentences.append(f"optimizer: galore is for whole matrices, not {tuner}; use it with --tuner_type full")
     if params.quantization.quant_method and tuner == "full":
         sentences.append(
             "tuner_type: full training needs weights that are not quantized; use lora, or leave --quant_method out"
         )
+    if train.torch_dtype == "float16" and not _is_accelerated():
+        sentences.append("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
     if train.attn_impl == "flash_attention_2" and find_spec("flash_attn") is None:
         sentences.append("attn_impl: flash_attention_2 needs the package flash_attn, which is not installed; use sdpa")
     try:
@@ -82,3 +100,9 @@ def conflicts(params: Params) -> list[str]:
     except ConfigError as error:
         sentences.append(str(error))
     return sentences
+
+
+def _is_accelerated() -> bool:
+    import torch
+
+    return torch.accelerator.is_available()

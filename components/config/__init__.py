@@ -7,6 +7,7 @@ Names are ms-swift's and Hugging Face's. A parameter is declared once, in `group
 aliases; flags, YAML keys and overrides follow from that.
 """
 
+from components.config.elsewhere import value_answer
 from components.config.flags import add_flags, is_taken, parse
 from components.config.load import (
     Layer,
@@ -38,4 +39,5 @@ __all__ = [
     "read_overrides",
     "read_yaml",
     "resolve",
+    "value_answer",
 ]

@@ -15,14 +15,24 @@ FILE = Path(__file__).with_name("elsewhere.yaml")
 
 
 @cache
-def answers() -> dict[str, str]:
-    """Return the answer to each name that is known elsewhere, as the end of a sentence that begins with the name."""
+def _document() -> Any:
     from ruamel.yaml import YAML
 
-    document: Any = YAML(typ="safe").load(FILE)  # type: ignore[reportUnknownMemberType]
-    renamed = {name: _renamed(target) for name, target in document["renamed"].items()}
-    reasons = {name: entry["answer"] for entry in document["answers"] for name in entry["names"].split()}
+    return YAML(typ="safe").load(FILE)  # type: ignore[reportUnknownMemberType]
+
+
+@cache
+def answers() -> dict[str, str]:
+    """Return the answer to each name that is known elsewhere, as the end of a sentence that begins with the name."""
+    renamed = {name: _renamed(target) for name, target in _document()["renamed"].items()}
+    reasons = {name: entry["answer"] for entry in _document()["answers"] for name in entry["names"].split()}
     return renamed | reasons
+
+
+def value_answer(parameter: str, value: str) -> str | None:
+    """Return the answer to a value of a parameter that is known elsewhere, as the end of a sentence, or None."""
+    target = _document()["values"].get(parameter, {}).get(value)
+    return _renamed(target) if target else None
 
 
 def _renamed(target: str) -> str:

@@ -4,10 +4,11 @@ import argparse
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any
 
-from components.config.elsewhere import unknown
+from components.config.elsewhere import answer, unknown
 from components.config.load import Layer, read_flags, read_overrides, resolve
 from components.config.schema import CANONICAL, GROUPS, LEAVES, Leaf
 from components.errors import did_you_mean
@@ -100,24 +101,35 @@ def _plain(word: str) -> str:
 def _split(words: list[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
     """Return the words for argparse, and the settings among `words`: `key=value` where no flag waits for its value.
 
-    Among the further values of a flag that takes several, only names of parameters are settings, and never files.
+    Among the further values of a flag that takes several, only names of parameters are settings, and never files; after
+    a flag of the data also near misses of such names, and names that are known elsewhere.
     """
     rest: list[str] = []
     settings: list[str] = []
-    needed, more = 0, False  # values that the last flag still needs; whether it takes more
+    needed, more, data = 0, False, False  # values that the last flag needs; whether it takes more; and is of the data
     for word in words:
         key = re.match(r"(?:[A-Za-z]\w*\.)?([A-Za-z][\w-]*)=", word)
         if word.startswith("--"):
             action = _options(parser).get(word)  # None for `--flag=value` too
             needed = int(action is not None and action.nargs in (None, "+"))
             more = action is not None and action.nargs == "+"
+            data = more and action.dest in LEAVES and LEAVES[action.dest].group == "data"
         elif needed:
             needed = 0
-        elif key and not Path(word).exists() and (not more or key[1].replace("-", "_") in CANONICAL):
+        elif key and not _is_there(word) and (not more or _may_be_parameter(key[1].replace("-", "_"), data)):
             settings.append(word)
             continue
         rest.append(word)
     return rest, settings
+
+
+def _is_there(word: str) -> bool:
+    """Return whether a word names files, also as a pattern."""
+    return Path(word).exists() or bool(glob(word))  # noqa: PTH207 - Path.glob refuses patterns such as a**
+
+
+def _may_be_parameter(name: str, also_misspelt: bool) -> bool:
+    return name in CANONICAL or (also_misspelt and bool(answer(name) or did_you_mean(name, CANONICAL)))
 
 
 def _problems(unexpected: list[str], parser: argparse.ArgumentParser, takers: Callable[[str], list[str]]) -> list[str]:

@@ -10,7 +10,7 @@ Weights come from safetensors only, remote code is never run, and weights that d
 
 from components.models.companions import copy_companions
 from components.models.identity import folder, require_name, resolve
-from components.models.load import context_length, load_model, load_tokenizer, prepared, stored_quantization
+from components.models.load import context_length, load_model, load_tokenizer, prepared, skeleton, stored_quantization
 from components.models.quantization import QUANTIZATIONS
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "prepared",
     "require_name",
     "resolve",
+    "skeleton",
     "stored_quantization",
 ]

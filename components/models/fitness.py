@@ -5,7 +5,7 @@ Neither torch nor transformers is imported: a command that cannot end well says 
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,12 @@ def _is_tied(folder: Path, config: dict[str, Any]) -> bool:
     if tied is not None:
         return bool(tied)
     return not any(name.split(".")[-2:-1] in (["lm_head"], ["embed_out"]) for name in _tensors(folder))
+
+
+def lacks_tensors_of(folder: Path, names: Iterable[str]) -> bool:
+    """Return whether a folder has no tensor of one of the layers `names`, which may also be stored by another name."""
+    stored = [f".{name}" for name in _tensors(folder)]
+    return any(all(f".{name}." not in tensor for tensor in stored) for name in names)
 
 
 def _tensors(folder: Path) -> Iterator[str]:

@@ -101,6 +101,23 @@ def load_model(
     return model
 
 
+def skeleton(folder: Path) -> "PreTrainedModel":
+    """Return a folder's model without its weights, to look at its layers.
+
+    Raises:
+        ConfigError: no config.json, or one of which transformers makes no model.
+    """
+    model_class = _model_class(folder)
+    import torch
+
+    try:
+        config = model_class.config_class.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):
+            return model_class(config)
+    except Exception as error:
+        raise ConfigError(f"{folder}: {_first_line(error)}") from error
+
+
 def _check_values(folder: Path, model: "PreTrainedModel") -> None:
     """Raise if a weight is stored as integers, which would be cast in silence, or holds a value that is no number."""
     import torch

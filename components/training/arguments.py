@@ -2,22 +2,15 @@
 
 from typing import Any
 
-from components.errors import ConfigError
 from components.training.job import Job
 
 
 def training_arguments(job: Job) -> dict[str, Any]:
-    """Return the keyword arguments of `TrainingArguments`, or of a configuration of TRL's.
-
-    Raises:
-        ConfigError: the precision needs an accelerator, or the accumulation does not divide among the processes.
-    """
+    """Return the keyword arguments of `TrainingArguments`, or of a configuration of TRL's."""
     import torch
 
     train, model = job.train, job.model
     accelerated = torch.accelerator.is_available()
-    if model.dtype == torch.float16 and not accelerated:
-        raise ConfigError("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
     warmup, schedule = train.warmup_steps or train.warmup_ratio, train.lr_scheduler_type
     return {
         "output_dir": str(job.checkpoints),

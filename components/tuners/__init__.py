@@ -20,7 +20,7 @@ from components.plugins import Kind
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TUNERS", "Tuner", "load", "tuner_of"]
+__all__ = ["TUNERS", "Tuner", "load", "require_layers", "tuner_of"]
 
 
 class Tuner(Protocol):
@@ -60,6 +60,17 @@ class Tuner(Protocol):
 
 
 TUNERS = Kind("tuner", "tuner_type", __name__, Tuner)
+
+
+def require_layers(model: "PreTrainedModel", params: Params) -> None:
+    """Check that the model has every layer that `target_modules` and `modules_to_save` name.
+
+    Raises:
+        ConfigError: a name matches no layer.
+    """
+    from components.tuners import _peft
+
+    _peft.targets(model, params)
 
 
 def tuner_of(folder: Path, external: Sequence[Path] = ()) -> Tuner:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components import export, inference, models, training, tuners
-from components.config import FAMILIES, LEAVES, Params, difference
+from components.config import FAMILIES, LEAVES, Params, difference, value_answer
 from components.errors import ConfigError
 from components.files import sha256
 from components.plugins import Kind
@@ -54,7 +54,8 @@ def problems(params: Params, workspace: Path) -> list[str]:
                 if kind is training.METHODS and method.SHAPE not in SHAPES:
                     raise ConfigError(f"{method.__file__}: SHAPE is one of {', '.join(SHAPES)}, not '{method.SHAPE}'")
         except ConfigError as error:
-            sentences.append(str(error))
+            reply = None if any(file.stem == name for file in files) else value_answer(kind.parameter, name)
+            sentences.append(f"{kind.parameter} '{name}': {reply}" if reply else str(error))
     return sentences
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from components.config import Params, read_flags, resolve
@@ -103,6 +104,24 @@ def test_settings_that_exclude_each_other_are_told_together() -> None:
     assert "galore is for whole matrices" in preflight.conflicts(resolve(read_flags(flags)))[0]
     assert "not quantized" in preflight.conflicts(resolve(read_flags({**flags, "tuner_type": "full"})))[0]
     assert preflight.conflicts(Params()) == []
+
+
+@pytest.mark.parametrize("tuner", ["lora", "dora", "ia3"])
+def test_a_layer_that_the_model_does_not_have_is_named(base: Path, tmp_path: Path, tuner: str) -> None:
+    def told(**flags: Any) -> list[str]:
+        return preflight.problems(resolve(read_flags({"model": "base", "tuner_type": tuner, **flags})), tmp_path)
+
+    (sentence,) = told(target_modules=["all-linear", "q_prj"])
+    assert "target_modules: no layer of the model is called 'q_prj' (did you mean 'q_proj'?)" in sentence
+    assert "modules_to_save: no layer of the model is called 'lm_hed'" in told(modules_to_save=["lm_hed"])[0]
+    assert told(target_modules=["all-linear"]) == told(target_modules=["self_attn.q_proj"]) == []
+    assert told(modules_to_save=["lm_head"]) == []  # whose tensor is the embedding's, and in no file
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator trains in float16")
+def test_a_precision_that_a_cpu_does_not_train_in_is_told() -> None:
+    (sentence,) = preflight.conflicts(resolve(read_flags({"torch_dtype": "float16"})))
+    assert "torch_dtype: float16 needs an accelerator" in sentence
 
 
 IDLE: dict[str, dict[str, Any]] = {

@@ -93,8 +93,11 @@ def test_flags_and_settings_stand_anywhere(name: str) -> None:
 
 def test_a_file_with_an_equals_sign_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "seed=1").touch()
-    assert parse(parser(), ["--dataset", "a", "seed=1"])[1] == {"dataset": ["a", "seed=1"]}
+    for name in ("seed=1", "sed=1"):
+        (tmp_path / name).touch()
+        assert parse(parser(), ["--dataset", "a", name])[1] == {"dataset": ["a", name]}
+    (tmp_path / "part=1.jsonl").touch()
+    assert parse(parser(), ["--dataset", "a", "part=*.jsonl"])[1] == {"dataset": ["a", "part=*.jsonl"]}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +110,8 @@ def test_a_file_with_an_equals_sign_is_no_setting(tmp_path: Path, monkeypatch: p
         (["lora_rank", "16"], "unexpected 'lora_rank': write --lora_rank VALUE or lora_rank=VALUE"),
         (["-lora_rank", "16"], "unexpected '-lora_rank': write --lora_rank VALUE"),
         (["lora_rank=x", "--sed=1"], "2 problems"),
+        (["--dataset", "a", "lora_rnk=3"], "'lora_rnk=3': unknown parameter 'lora_rnk' (did you mean 'lora_rank'?)"),
+        (["--dataset", "a", "b", "lr=1e-4"], "'lr=1e-4': 'lr': here it is --learning_rate"),
     ],
 )
 def test_what_cannot_be_set_says_what_to_type(words: list[str], expected: str) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from components.config import CANONICAL, GROUPS, add_flags, parse, read_overrides
+from components.config import CANONICAL, GROUPS, add_flags, parse, read_flags, read_overrides, resolve, value_answer
 from components.config.elsewhere import FILE, answers
 from components.errors import ConfigError, did_you_mean
+from tasks.stages import methods
 
 SWIFT = (Path(__file__).parent / "swift_flags.txt").read_text().split()
 """Every argument of ms-swift 4.6's commands."""
@@ -115,3 +116,12 @@ def test_yaml_is_answered_alike() -> None:
 )
 def test_only_near_misses_are_suggested(typed: str, nearest: str | None) -> None:
     assert did_you_mean(typed, CANONICAL) == (f" (did you mean '{nearest}'?)" if nearest else "")
+
+
+def test_values_are_answered_with_values_that_are_valid(tmp_path: Path) -> None:
+    answered = "tuner_type 'qlora': here it is --tuner_type lora --quant_method bnb"
+    assert methods.problems(resolve(read_flags({"tuner_type": "qlora"})), tmp_path) == [answered]
+    for parameter, value in (("tuner_type", "rslora"), ("optimizer", "adamw_torch"), ("quant_method", "bitsandbytes")):
+        reply = value_answer(parameter, value) or ""
+        _, values = parse(parser(), reply.removeprefix("here it is ").split())
+        assert methods.problems(resolve(read_flags(values)), tmp_path) == []

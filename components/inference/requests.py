@@ -1,33 +1,22 @@
-"""Requests of the built-in engine: the queue in front of the batch, their sampling, and the work after each step."""
+"""Requests of the built-in engine, and the queue in front of the batch."""
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import torch
-from transformers import LogitsProcessor, StoppingCriteria
+from typing import Literal
 
 from components.errors import MartletError
 from components.inference.api import Completion, GenerationConfig
 from components.inference.detokenize import TextStream
 from components.inference.sampling import Sampler
 
-REBATCH_RATIO = 2
-"""Waiting time over prefill time from which a new batch pays.
-
-With 16 clients and one long answer in 25, the slowest short answers wait half as long as with whole batches, and with 4
-clients a quarter; a queue of equal answers takes up to a fifth longer. 1 costs more there, 4 and 8 win less here.
-"""
-
 MAX_BATCH_TOKENS = 8192
 """Tokens, padding included, with which a batch of several requests begins: bounds the memory and time of a prefill."""
-ASIDE_AFTER_S, ASIDE_S = 0.2, 0.5
-"""How long a request waits for a place before it is answered aside, and how long that goes on at least."""
+ASIDE_AFTER_S = 0.2
+"""How long a request waits for a place before it is answered aside."""
 
 
 @dataclass(eq=False)
@@ -75,9 +64,6 @@ class Request:
             self.future.set_exception(error)
 
 
-RunAside = Callable[[list[Request]], None]
-
-
 class RequestQueue:
     """Requests that wait for a place in the batch. Any thread puts requests in; the engine's thread takes them out."""
 
@@ -101,11 +87,13 @@ class RequestQueue:
                 self._changed.wait()
             return self._take([request for request in unfinished if not request.future.cancelled()], self._waiting)
 
-    def unserved(self, active: list[Request]) -> list[Request]:
-        """Return the requests that have waited for ASIDE_AFTER_S while their source has no place among `active`."""
+    def unserved(self, active: list[Request], longest: float) -> list[Request]:
+        """Return the requests of up to `longest` tokens that have waited for ASIDE_AFTER_S while their source has no
+        place among `active`."""
         served, latest = {request.source for request in active}, time.perf_counter() - ASIDE_AFTER_S
         with self._changed:
-            return self._take([], [r for r in self._waiting if r.queued_at < latest and r.source not in served])
+            late = [r for r in self._waiting if r.queued_at < latest and r.source not in served and len(r) <= longest]
+            return self._take([], late)
 
     def admissible(self, active: list[Request]) -> int:
         """Return how many of the waiting requests a new batch with the `active` ones would take."""
@@ -153,60 +141,3 @@ def _fits(batch: list[Request], more: int = 0) -> bool:
     """Return whether a batch, with `more` requests of no greater length, may be begun; a single request always may."""
     count = len(batch) + more
     return count == 1 or count * max(map(len, batch)) <= MAX_BATCH_TOKENS
-
-
-class BatchSampler(LogitsProcessor):
-    """Applies each request's sampler to its row of the batch; greedy and finished requests are left alone."""
-
-    def __init__(self, batch: list[Request], padding: list[int]):
-        self.batch, self.padding = batch, padding
-
-    def __call__(self, input_ids: Any, scores: Any) -> torch.Tensor:
-        for i, (request, pad) in enumerate(zip(self.batch, self.padding, strict=True)):
-            if request.sampler and not request.finished:
-                scores[i : i + 1] = request.sampler(input_ids[i : i + 1, pad:], scores[i : i + 1])
-        return scores
-
-
-class AfterEachStep(StoppingCriteria):
-    """Hands the new tokens to the requests after every step of `generate`, and ends the call.
-
-    The call ends when all requests are finished, or when a new batch with waiting requests pays: the time they have
-    lost waiting for free places has reached REBATCH_RATIO times the time it takes to prefill the unfinished again.
-
-    Until then, requests of a source that has no place are answered aside: `run_aside` generates for them within the
-    step, and takes at most half of the time. The batch that runs aside has no `run_aside`, and ends after ASIDE_S.
-    """
-
-    def __init__(self, batch: list[Request], waiting: RequestQueue, run_aside: RunAside | None = None):
-        self.batch, self.waiting, self.run_aside = batch, waiting, run_aside
-        self.started = self.last_step = self.aside_ended = time.perf_counter()
-        self.prefill_s = self.aside_s = 0.0
-        self.lost_s = 0.0  # summed over the waiting requests
-
-    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002
-        for request, token in zip(self.batch, input_ids[:, -1].tolist(), strict=True):
-            if not request.finished:
-                request.push(token)
-        active = [request for request in self.batch if not request.finished]
-        stop = not active or self.waiting.closed or self._new_batch_pays(active)
-        if not stop and self.run_aside:
-            self._serve_aside(active, self.run_aside)
-        return torch.full((len(self.batch),), stop, device=input_ids.device)
-
-    def _new_batch_pays(self, active: list[Request]) -> bool:
-        now = time.perf_counter()
-        step_s, self.last_step = now - self.last_step, now
-        self.prefill_s = self.prefill_s or step_s
-        if not self.run_aside:
-            return now - self.started > max(ASIDE_S, REBATCH_RATIO * self.prefill_s)
-        self.lost_s += step_s * self.waiting.admissible(active)
-        return self.lost_s > REBATCH_RATIO * len(active) * self.prefill_s
-
-    def _serve_aside(self, active: list[Request], run_aside: RunAside) -> None:
-        begun = self.last_step
-        if begun - self.aside_ended < self.aside_s or not (batch := self.waiting.unserved(active)):
-            return
-        run_aside(batch)
-        self.last_step = self.aside_ended = time.perf_counter()
-        self.aside_s = self.aside_ended - begun

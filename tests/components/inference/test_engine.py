@@ -56,6 +56,86 @@ def test_a_short_request_does_not_wait_for_a_long_one(engine: Any) -> None:
     assert slow.result(60).token_ids == expected  # although it was put aside and taken up again
 
 
+def chunked_engine(model: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Any:
+    """An engine that reads prompts in 16 tokens at a time, and lets nobody wait who can be answered aside."""
+    from transformers import AutoTokenizer
+
+    from components.inference import requests, transformers_engine
+
+    monkeypatch.setattr(transformers_engine, "CPU_CHUNK_TOKENS", 16)
+    monkeypatch.setattr(requests, "ASIDE_AFTER_S", 0)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return transformers_engine.TransformersEngine(model, tokenizer, lambda *_: [], **settings)
+
+
+SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+LENGTH_ROPE = {"rope_theta": 1e4, "short_factor": [1.0] * 8, "long_factor": [2.0] * 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("llama", SIZES),
+        ("mistral", {**SIZES, "sliding_window": 24}),
+        ("gemma3_text", {**SIZES, "num_hidden_layers": 6, "sliding_window": 24}),
+        ("gpt2", {"n_embd": 32, "n_head": 2, "n_layer": 2}),
+        ("phi3", {**SIZES, "rope_parameters": {**LENGTH_ROPE, "rope_type": "longrope"}, "pad_token_id": 0}),
+        ("mamba", {"hidden_size": 32, "state_size": 8, "num_hidden_layers": 2}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_prompts_in_chunks_are_answered_as_at_once(
+    name: str, settings: dict[str, Any], lively_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    lively = {"num_hidden_layers": 2, "vocab_size": 300, "initializer_range": 0.3, "eos_token_id": None}
+    config = AutoConfig.for_model(name, **{**lively, **settings})
+    if name == "phi3":
+        config.original_max_position_embeddings = 48
+        config.rope_parameters["original_max_position_embeddings"] = 48
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    asked = [torch.randint(3, 300, (length,)).tolist() for length in (70, 61, 33, 5)]
+    asked = asked[:1] if name == "phi3" else asked  # its positions turn by the longest of a batch
+    whole = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
+    expected = [model.generate(torch.tensor([ids]), **whole)[0, len(ids) :].tolist() for ids in asked]
+    engine = chunked_engine(model, lively_model, monkeypatch)
+    engine.eos = frozenset()
+    futures = [engine.submit(ids, GenerationConfig(max_new_tokens=12, temperature=0)) for ids in asked]
+    assert [future.result(60).token_ids for future in futures] == expected
+    engine.close()
+
+
+def test_others_are_answered_while_a_long_prompt_is_read_in(
+    lively_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.loading import load
+
+    engine = chunked_engine(load(lively_model)[0], lively_model, monkeypatch, max_batch_size=1)
+    long_, short = [*range(5, 255)] * 4, [*range(5, 15)]
+    expected = [alone(engine, ids, GREEDY) for ids in (long_, short)]
+    widths: list[int] = []
+    engine.model.register_forward_pre_hook(
+        lambda _model, _arguments, inputs: widths.append(inputs["input_ids"].shape[1]), with_kwargs=True
+    )
+    spoke, futures = [], []
+
+    def ask(_: str) -> None:  # in the engine's own thread: all of these wait when it takes the next batch
+        if not futures:
+            futures.append(engine.submit(long_, GREEDY, lambda _: spoke.append("long")))
+            futures.append(engine.submit(long_[::-1], GREEDY))  # abandoned before it is read in
+            futures.append(engine.submit(short, GREEDY, lambda _: (spoke.append("short"), futures[1].cancel())))
+
+    engine.submit(short, GREEDY, ask).result(60)
+    assert [futures[0].result(60).token_ids, futures[2].result(60).token_ids] == expected
+    assert spoke[0] == "short"
+    assert futures[1].cancelled()
+    assert widths.count(16) < len(long_) // 16 + 5  # the abandoned prompt was not read to its end
+    engine.close()
+
+
 def test_a_seed_gives_the_same_answer_in_any_company(engine: Any) -> None:
     ids, *others = prompts(engine, 6)
     sampled = GenerationConfig(max_new_tokens=24, temperature=0.9, top_k=50, top_p=0.95, seed=7)

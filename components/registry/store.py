@@ -7,9 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.config.groups.tracking import tracking_uri
 from components.errors import MartletError
-from components.mlflow_errors import problem
+from components.mlflow_store import address, problem
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,9 +34,8 @@ def connected(workspace: Path) -> Generator["MlflowClient"]:
     from sqlalchemy.exc import SQLAlchemyError
 
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it would log is raised as well
-    uri = tracking_uri(workspace)
-    (workspace / "mlruns").mkdir(parents=True, exist_ok=True)
     try:
+        uri = address(workspace, MlflowClient)
         yield MlflowClient(uri, registry_uri=uri)
     except (MlflowException, SQLAlchemyError, CommandError) as error:
         raise MartletError(problem(error, workspace)) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components.config.groups.tracking import tracking_uri
 from components.errors import MartletError
 from components.files import read_json
-from components.mlflow_errors import problem
+from components.mlflow_store import address, problem
 from components.tracking.closing import STATUS, close
 from components.tracking.note import describe
 from components.tracking.page import VIEW, define_view
@@ -63,10 +63,8 @@ def _connected(workspace: Path) -> Generator["MlflowClient"]:
     from sqlalchemy.exc import SQLAlchemyError
 
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it would log is raised as well
-    uri = tracking_uri(workspace)
-    (workspace / "mlruns").mkdir(parents=True, exist_ok=True)
     try:
-        yield MlflowClient(uri)
+        yield MlflowClient(address(workspace, MlflowClient))
     except (MlflowException, SQLAlchemyError, CommandError) as error:
         raise MartletError(f"{problem(error, workspace)}. The run's own files in logs/ hold everything") from error
 

@@ -1,6 +1,8 @@
 """A journal or a database that something else has written to: one sentence, and nothing wrong in silence."""
 
 import json
+import os
+import resource
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -124,6 +126,11 @@ def a_hole(file: Path) -> None:
     file.write_bytes(content[:4096] + b"\xff" * 200_000 + content[204_096:])
 
 
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
 def executed(statement: str) -> Callable[[Path], None]:
     def damage(file: Path) -> None:
         with sqlite3.connect(file) as database:
@@ -135,7 +142,7 @@ def executed(statement: str) -> Callable[[Path], None]:
 
 
 DAMAGES = [
-    garbage, half, first_page, another_header, a_hole,
+    garbage, half, first_page, another_header, a_hole, a_folder,
     executed("update alembic_version set version_num = 'from the future'"),
     executed("drop table registered_model_aliases"),
     executed("drop table registered_model_tags"),
@@ -158,3 +165,21 @@ def test_a_damaged_database_is_one_sentence_with_what_to_do(
         register("known", tmp_path / "model", tmp_path)
     assert "\n" not in str(caught.value)
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("limit", [100_000, 400_000])
+def test_a_database_that_a_full_disk_cut_off_while_it_was_made_is_not_there(tmp_path: Path, limit: int) -> None:
+    with connected(tmp_path / "warm"):  # whose imports the child has
+        pass
+    if not (child := os.fork()):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            champion("any", tmp_path)
+        except MartletError as error:
+            (tmp_path / "error").write_text(str(error))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert f"{tmp_path}/mlruns/mlflow.db" in (tmp_path / "error").read_text()
+    assert not [file for file in (tmp_path / "mlruns").iterdir() if "mlflow.db" in file.name]
+    assert champion("any", tmp_path) is None

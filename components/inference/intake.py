@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.inference.api import LocalEngine, RequestError
@@ -96,7 +97,7 @@ async def read_body(request: Request) -> bytes:
     """Return the body of a request that says that it is JSON.
 
     Raises:
-        HTTPException: the body is of another type, or arrives too slowly.
+        HTTPException: the body is of another type, or arrives too slowly; the client is gone.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         # A web page may send any other type to another origin without asking that origin first.
@@ -106,6 +107,8 @@ async def read_body(request: Request) -> bytes:
             return b"".join([chunk async for chunk in request.stream()])
     except TimeoutError:
         raise HTTPException(408, f"the body did not arrive within {BODY_TIMEOUT_S} s") from None
+    except ClientDisconnect:
+        raise HTTPException(CLIENT_CLOSED_REQUEST, "the client closed the connection") from None
 
 
 class BodyLimits:

@@ -365,6 +365,24 @@ class CountingEngine:
         return self.engine.encode_chat(*words, **settings)
 
 
+def test_a_client_that_leaves_within_its_body_is_no_fault_of_the_server() -> None:
+    import asyncio
+
+    from fastapi import Request
+    from starlette.exceptions import HTTPException
+
+    from components.inference.intake import read_body
+
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
+    with pytest.raises(HTTPException, match="the client closed the connection"):
+        asyncio.run(read_body(Request(scope, receive)))
+
+
 def test_requests_are_prepared_off_the_loop_and_not_for_a_client_that_is_gone(engine: Any) -> None:
     counting: Any = CountingEngine(engine)
 

@@ -113,7 +113,7 @@ def _split(words: list[str], parser: argparse.ArgumentParser) -> tuple[list[str]
             action = _options(parser).get(word)  # None for `--flag=value` too
             needed = int(action is not None and action.nargs in (None, "+"))
             more = action is not None and action.nargs == "+"
-            data = more and action.dest in LEAVES and LEAVES[action.dest].group == "data"
+            data = action is not None and action.dest in LEAVES and LEAVES[action.dest].group == "data"
         elif needed:
             needed = 0
         elif key and not _is_there(word) and (not more or _may_be_parameter(key[1].replace("-", "_"), data)):

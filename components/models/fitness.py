@@ -5,7 +5,8 @@ Neither torch nor transformers is imported: a command that cannot end well says 
 
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -80,16 +81,16 @@ def _is_tied(folder: Path, config: dict[str, Any]) -> bool:
     return not any(name.split(".")[-2:-1] in (["lm_head"], ["embed_out"]) for name in _tensors(folder))
 
 
-def lacks_tensors_of(folder: Path, names: Iterable[str]) -> bool:
+def lacks_tensors_of(folder: Path, names: Collection[str]) -> bool:
     """Return whether a folder has no tensor of one of the layers `names`, which may also be stored by another name."""
-    stored = [f".{name}" for name in _tensors(folder)]
+    stored = [f".{name}" for name in _tensors(folder)] if names else []
     return any(all(f".{name}." not in tensor for tensor in stored) for name in names)
 
 
 def _tensors(folder: Path) -> Iterator[str]:
-    """Yield the names of the tensors in a folder's safetensors files."""
+    """Yield the names of the tensors in a folder's safetensors files; a damaged file has none until it is loaded."""
     for file in folder.glob("*.safetensors"):
-        with file.open("rb") as stream:
+        with file.open("rb") as stream, suppress(struct.error, ValueError):
             (length,) = struct.unpack("<Q", stream.read(8))
             yield from json.loads(stream.read(length))
 

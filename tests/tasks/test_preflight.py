@@ -116,6 +116,8 @@ def test_a_layer_that_the_model_does_not_have_is_named(base: Path, tmp_path: Pat
     assert "modules_to_save: no layer of the model is called 'lm_hed'" in told(modules_to_save=["lm_hed"])[0]
     assert told(target_modules=["all-linear"]) == told(target_modules=["self_attn.q_proj"]) == []
     assert told(modules_to_save=["lm_head"]) == []  # whose tensor is the embedding's, and in no file
+    (base / "model.safetensors").write_bytes(b"cut")  # which is told when it is loaded
+    assert told(target_modules=["q_proj"]) == []
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator trains in float16")

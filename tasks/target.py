@@ -97,6 +97,8 @@ def _find(flags: dict[str, Any], report: Callable[[str], None]) -> Target:
         assert params.model.model
         identity = models.resolve(params.model.model, params.model.model_revision, params.data.use_hf, Path.cwd())
         folder = models.folder(identity, Path.cwd())
+        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+            raise ConfigError(f"--model: {folder} is an adapter, and no model; name it with --adapters")
         return Target(folder, None, resolve(_saved_template(folder), read_flags(flags)))
     return _champion(flags)
 

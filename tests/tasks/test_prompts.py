@@ -189,6 +189,9 @@ def test_a_model_beside_a_checkpoint_that_is_one_is_refused(tiny_model: Path, tm
     (tmp_path / "args.json").write_text(json.dumps(saved))
     with pytest.raises(ConfigError, match=r"--model has no effect: .* is a whole model"):
         target.find({"adapters": [str(tmp_path)], "model": str(tiny_model)})
+    (tmp_path / "adapter_config.json").touch()
+    with pytest.raises(ConfigError, match=r"is an adapter, and no model; name it with --adapters"):
+        target.find({"model": str(tmp_path)})
 
 
 def test_a_run_folder_is_its_best_checkpoint(tiny_model: Path, tmp_path: Path) -> None:

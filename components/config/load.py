@@ -38,7 +38,7 @@ def read_yaml(path: Path) -> Layer:
         ConfigError: the file is missing or is not a YAML mapping.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     name = os.path.relpath(path)
     if not path.is_file():
@@ -49,8 +49,8 @@ def read_yaml(path: Path) -> Layer:
         mark: Any = error.problem_mark  # type: ignore[reportUnknownMemberType]
         line = mark.line + 1 if mark else 1
         raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem}") from error
-    except (UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"{name}: not a text file in UTF-8: {error}") from error
+    except (YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"{name}: not a text file in UTF-8: {str(error).splitlines()[0]}") from error
     if document is None:
         return Layer({}, [])
     if not isinstance(document, Mapping):

@@ -249,3 +249,11 @@ def test_the_flag_system_takes_a_file_and_the_parameter_a_text(tmp_path: Path) -
 )
 def test_credentials_in_addresses_are_masked_in_every_message(text: str, shown: str) -> None:
     assert str(ConfigError(text)) == shown and repr(ConfigError(text)) == f"ConfigError({shown!r})"
+
+
+@pytest.mark.parametrize("content", [b"\x00\xffgarbage", b"lora: \x80"])
+def test_a_parameter_file_that_is_no_text_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"params\.yaml: not a text file in UTF-8: .+") as caught:
+        load(tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)

@@ -99,6 +99,8 @@ class Pipeline:
             except DvcException as error:
                 hint = next((hint for words, hint in _HINTS.items() if words in str(error)), "")
                 raise ConfigError(f"dvc: {error}{hint}") from error
+            except FileNotFoundError as error:  # a link that leads nowhere
+                raise ConfigError(f"{error.filename}: no such file; put it back, or make it anew") from error
 
     def plan(self, changes: Changes = MappingProxyType({})) -> list[Step]:
         """Every stage, upstream first and otherwise in the order of `dvc.yaml`, with the reasons why it would run.
@@ -191,6 +193,7 @@ class Pipeline:
 
 _HINTS = {
     "Could not find '": "; give it a value in params.yaml",
+    "dvc.lock' ": "; remove it: `martlet run` writes it anew, from the cache where nothing has changed",
     "is not a git repository": "; make it one with `git init`, or do without: `dvc config core.no_scm true`",
 }
 """What to do about what DVC says, by some of its words."""

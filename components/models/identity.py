@@ -77,8 +77,8 @@ def _tree_hash(path: Path, workspace: Path) -> str:
     """`files.sha256_tree`, with the hashes of large files remembered by path, size and time of change."""
     memo_file = workspace / MEMO
     try:
-        memo: dict[str, list[Any]] = read_json(memo_file)
-    except (OSError, ValueError):
+        memo: dict[str, list[Any]] = {key: entry for key, entry in read_json(memo_file).items() if len(entry) == 3}
+    except (OSError, ValueError, AttributeError, TypeError):  # none yet, or damaged
         memo = {}
     entries, changed = {}, False
     for file in sorted(path.rglob("*")):

@@ -162,3 +162,15 @@ def test_a_project_that_lost_its_git_says_what_to_do(workspace: Path) -> None:
         Pipeline(workspace).plan()
     (workspace / ".dvc/config").write_text("[core]\nno_scm = true\n")
     assert Pipeline(workspace).plan()
+
+
+def test_damaged_files_are_named_with_what_to_do(workspace: Path) -> None:
+    lock = (workspace / "dvc.lock").read_text()
+    (workspace / "dvc.lock").write_text("{}")
+    with pytest.raises(ConfigError, match=r"dvc\.lock.* remove it: `martlet run` writes it anew"):
+        plan(workspace)
+    (workspace / "dvc.lock").write_text(lock)
+    (workspace / "params.yaml").unlink()
+    (workspace / "params.yaml").symlink_to("nowhere.yaml")
+    with pytest.raises(ConfigError, match=r"params\.yaml: no such file; put it back"):
+        plan(workspace)

@@ -46,6 +46,14 @@ def test_a_large_file_is_hashed_once_until_it_changes(workspace: Path, monkeypat
     assert resolve("models/base", None, False, workspace) != first
 
 
+@pytest.mark.parametrize("damage", ["", "[]", '{"a": 1}', '{"a": "no"}', "\0"])
+def test_damaged_hashes_are_computed_again(workspace: Path, damage: str):
+    whole = resolve("models/base", None, False, workspace)
+    (workspace / identity.MEMO).parent.mkdir(exist_ok=True)
+    (workspace / identity.MEMO).write_text(damage)
+    assert resolve("models/base", None, False, workspace) == whole
+
+
 def test_a_misspelt_folder_is_not_looked_up_on_a_hub(workspace: Path):
     with pytest.raises(ConfigError, match=r"no such folder 'models/bose'.*did you mean 'base'"):
         resolve("models/bose", None, False, workspace)

@@ -14,6 +14,8 @@ from tasks import effects
 from tasks.stages import methods
 
 ADAPTERS = ("lora", "dora", "ia3")
+TINY_BASE = "models/base"
+"""The model of params.yaml as it comes, which is built here."""
 
 
 def missing_files(params: Params, root: Path = Path()) -> list[str]:
@@ -56,6 +58,8 @@ def problems(params: Params, root: Path = Path(), typed: Iterable[str] = ()) -> 
 
 
 def _base(name: str, params: Params, root: Path) -> list[str]:
+    if name == TINY_BASE and not (root / name).is_dir():
+        return [f"model.model: there is no {name} yet; build it with `make base`, or name another model"]
     try:
         models.require_name(name, root)
     except ConfigError as error:

@@ -25,8 +25,6 @@ PARAMETERS = (
     *(group for group in GROUPS if group not in ("generation", "serve", "run")),
     "generation.infer_backend", "run.dataset_num_proc",
 )  # fmt: skip
-BASE = "models/base"
-"""The tiny base model, which `make base` builds; git does not have it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +42,6 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     recipe, own = next(iter(arguments.recipe), None), read_flags(flags)
     layers = [*([read_yaml(recipe)] if recipe else []), own]
     params = load(workspace / "params.yaml", *layers)
-    if params.model.model == BASE and not (workspace / BASE).is_dir():
-        raise ConfigError(f"model.model: there is no {BASE} yet; build it with `make base`, or name another model")
     if problems := preflight.problems(params, workspace, own.values):
         raise ConfigError("\n".join(problems))
     if arguments.dry_run:

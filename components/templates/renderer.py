@@ -33,12 +33,12 @@ class Renderer:
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", source: str) -> None:
-        from components.templates._transformers_jinja import compile_template
+        from components.templates.limits import begin, compile_limited
 
         self.source = _with_fixed_date(source) if "strftime_now" in source else source
         self.has_fixed_date = self.source != source
         self.has_blocks = GENERATION_BLOCK.search(self.source) is not None
-        self._template = compile_template(self.source)
+        self._template, self._begin = compile_limited(self.source), begin
         self._special_tokens = {**tokenizer.special_tokens_map, "documents": None}
         self._globals = dict(self._template.globals)
 
@@ -56,6 +56,7 @@ class Renderer:
                 break
         names = {**self._globals, **self._special_tokens, **variables}
         names["messages"], names["add_generation_prompt"], names["tools"] = messages, add_generation_prompt, tools
+        self._begin()
         # `shared`: the globals are among the names; merging them anew is a quarter of the time.
         return "".join(self._template.root_render_func(self._template.new_context(names, shared=True)))
 

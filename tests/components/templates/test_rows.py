@@ -194,6 +194,32 @@ def test_a_template_without_end_or_measure_is_refused_in_a_sentence(bomb: str) -
         ChatTemplate(tokenizer(STYLES["chatml"] + bomb))
 
 
+@pytest.mark.parametrize(
+    ("bomb", "reason"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 5,000,000 steps"),
+        ("{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}", "5,000,000 steps"),
+        ("{% set x = namespace(s='a') %}{% for a in range(60) %}{% set x.s = x.s ~ x.s %}{% endfor %}", "characters"),
+        ("{% set n = 3000000000 %}{{ ('a' * n) | length }}", "more than 500,000,000 characters"),
+        ("{% for a in range(99999) %}{{ messages[0].content * 9999 }}{% endfor %}", "more than 500,000,000 characters"),
+        ("{% set n = 2000000000 %}{{ 'a' | center(n) }}", "the number 2,000,000,000 as an argument"),
+        (
+            "{% filter center(messages | length * 1000000000) %}a{% endfilter %}",
+            "the number 2,000,000,000 as an argument",
+        ),
+        ("{{ ('%' ~ '2000000000d') % 5 }}", "a text of great width"),
+        ("{% set n = 9 %}{{ n ** n ** n }}", r"computes 387420489 \*\* 9|computes 9 \*\* 387420489"),
+    ],
+)
+def test_a_template_that_has_no_end_on_certain_texts_refuses_these(bomb: str, reason: str) -> None:
+    template = ChatTemplate(
+        tokenizer(STYLES["chatml"] + f"{{% if messages[0].content == 'boom' %}}{bomb}{{% endif %}}")
+    )
+    assert template.samples({"messages": [Q1, A1]})
+    with pytest.raises(Refused, match=reason):
+        template.samples({"messages": [{"role": "user", "content": "boom"}, A1]})
+
+
 def test_a_template_without_an_end_tag_gets_one_on_request() -> None:
     template = (
         "{% for m in messages %}{{ 'USER' if m.role == 'user' else 'ASSISTANT' }}: {{ m.content }}\n{% endfor %}"

@@ -1,6 +1,6 @@
 # make demo   set everything up and take a tiny model through the whole pipeline
 # make test   set everything up and run every check
-.PHONY: setup base demo test
+.PHONY: setup base demo test types tests
 
 setup: .venv/.ready
 
@@ -17,5 +17,10 @@ test: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
+	@$(MAKE) --no-print-directory -j 2 types tests
+
+types:
 	.venv/bin/pyright
+
+tests:
 	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder

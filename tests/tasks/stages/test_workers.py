@@ -62,7 +62,9 @@ def test_two_processes_have_the_losses_of_one(tiny_model: Path, tmp_path: Path) 
     assert all(torch.allclose(adapters[0][name], adapters[1][name], atol=1e-4) for name in adapters[0])
 
 
-@pytest.mark.parametrize("flags", [{}, {"group_by_length": True}], ids=["shuffled", "grouped"])
+@pytest.mark.parametrize(
+    "flags", [{}, pytest.param({"group_by_length": True}, marks=pytest.mark.slow)], ids=["shuffled", "grouped"]
+)
 def test_two_processes_go_on_within_a_later_pass_to_the_same_weights(
     tiny_model: Path, tmp_path: Path, flags: dict[str, object]
 ) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from components import files, tracking
 from components.config import FAMILIES, Params
 from components.errors import ConfigError, InterruptedRunError, MartletError, did_you_mean
-from components.files import is_complete, read_json, write_json
+from components.files import is_complete, is_intact, read_json, write_json
 from components.parallel import KILLED_MESSAGE, die_with_parent
 from tasks import preflight
 from tasks.stages.paths import Paths
@@ -254,7 +254,7 @@ def _is_finished(params: Params, place: Paths, paths: Paths, feed: "stream.Feed 
     from tasks.stages import train
 
     is_at_end = train.check_start(params, place, feed)
-    return is_at_end and tracking.record(paths.root).get("outcome") == "done" and is_complete(paths.adapter)
+    return is_at_end and tracking.record(paths.root).get("outcome") == "done" and is_intact(paths.adapter)
 
 
 def _result(data: "Future[tuple[Result, Result, Result]]") -> tuple[Result, Result, Result]:

@@ -1,11 +1,12 @@
 """Flags that do nothing beside the others: whoever typed one expects something of it, so the command says what gives
-it its effect. Only what was typed counts; a recipe or params.yaml may hold settings for another day."""
+it its effect. Only what was typed counts, and asks for something (`--split_dataset_ratio 0` does not); a recipe or
+params.yaml may hold settings for another day."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.config import Params
+from components.config import LEAVES, Params
 from components.errors import ConfigError
 from tasks.stages import methods
 
@@ -36,6 +37,12 @@ TRAINING = (
     Condition("stopping_strategy", lambda params: params.data.interleave_prob, "without --interleave_prob"),
     Condition("target_modules modules_to_save", lambda params: params.tuner.tuner_type != "full",
               "with --tuner_type full"),
+    Condition("output_dir", lambda params: _is_of_output(params.run.resume_from_checkpoint, params.run.output_dir),
+              "with --resume_from_checkpoint: the run goes on in its own folder"),
+    Condition("system enable_thinking loss_scale response_suffix", lambda params: params.method.method != "pt",
+              "in `martlet pt`, which learns every token of a text"),
+    Condition("on_duplicate on_near_duplicate on_contradiction on_leak on_labels",
+              lambda params: not params.data.streaming, "with --streaming true, which sees a row at a time"),
     Condition("experiment_name", lambda params: params.tracking.report_to == "mlflow", "with --report_to none"),
     Condition("eval_limit eval_num_proc eval_generation_config", lambda params: params.data.eval_dataset,
               "without --eval_dataset"),
@@ -65,8 +72,18 @@ def idle(typed: Iterable[str], params: Params, conditions: Iterable[Condition]) 
         f"--{name} has no effect {condition.otherwise}"
         for condition in conditions
         for name in condition.names.split()
-        if name in names and not condition.holds(params)
+        if name in names and _asks_for_something(name, params) and not condition.holds(params)
     ]
+
+
+def _asks_for_something(name: str, params: Params) -> bool:
+    value = getattr(getattr(params, LEAVES[name].group), name)
+    return value not in (None, False, 0, "ignore", [])
+
+
+def _is_of_output(checkpoint: str | None, output_dir: str) -> bool:
+    """Return whether the run of a checkpoint, if one is named, lies in the output folder."""
+    return not checkpoint or Path(checkpoint).resolve().is_relative_to(Path(output_dir).resolve())
 
 
 def idle_in_training(typed: Iterable[str], params: Params, root: Path) -> list[str]:

@@ -31,4 +31,5 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         if arguments.yes:
             leftovers.remove(leftover, Path.cwd())
     if not arguments.yes:
-        print("\n`martlet gc --yes` removes this; a run of the same command would go on in its work tree instead")
+        words = ["martlet gc --yes", *([f"--output_dir {output}"] if "output_dir" in flags else [])]
+        print(f"\n`{' '.join(words)}` removes this; in a work tree, the same `martlet run` would go on instead")

@@ -1,13 +1,14 @@
-"""The limits of a rendering: a chat template is compiled so that loops, calls and texts count against a budget.
+"""The limits of a rendering: a chat template is compiled so that its loops, calls and texts count against a budget.
 
 Who wrote a template may have written one that never ends, or fills memory, on certain conversations alone. Jinja's
-sandbox limits neither, so the counting is put into the template's syntax tree, as filters around what can grow. (What
-compiling itself would compute is tried by `budget.py` before.)
+sandbox limits neither, so the counting is put into the template's syntax tree, as filters around what can grow; texts
+stay as they are. What a single filter or method does is not counted, and what compiling itself would compute is tried
+by `budget.py` before.
 """
 
 # ruff: noqa: N802 - the visitor's methods are named after Jinja's nodes
-import re
 import threading
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jinja2 import nodes, pass_context
@@ -22,11 +23,9 @@ MAX_ROUNDS = 5_000_000
 CALL_ROUNDS = 10
 """What a call, or a filter, counts: it takes as long as some rounds."""
 MAX_CHARACTERS = 500_000_000
-"""Characters of all texts that one rendering makes on its way."""
-MAX_NUMBER = 1_000_000
-"""Largest number that a filter or a method takes, as the width of a text."""
-_WIDE = re.compile(r"%[^a-zA-Z%]*(\d{7}|\*)")
-"""A %-format with a width of more than MAX_NUMBER, or of an argument."""
+"""Characters of all texts, and entries of all lists, that one rendering makes on its way."""
+MAX_BITS = 1_000_000
+"""Of a whole number that is computed."""
 _spent = threading.local()
 
 
@@ -63,58 +62,61 @@ def _spend(rounds: int = 0, characters: int = 0) -> None:
 @pass_context
 def _rounds(_: Any, values: Any) -> Any:
     """Return what a loop goes through, counted."""
-    if not hasattr(values, "__len__"):
-        values = list(values)
-    _spend(rounds=len(values))
-    return values
+    if hasattr(values, "__len__"):
+        _spend(rounds=len(values))
+        return values
+    return _one_by_one(values)
+
+
+def _one_by_one(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        _spend(rounds=1)
+        yield value
 
 
 @pass_context
 def _call(_: Any, value: Any) -> Any:
     """Return what a call or a filter gave, counted."""
-    _spend(CALL_ROUNDS, len(value) if isinstance(value, str) else 0)
+    _spend(CALL_ROUNDS, _size(value))
     return value
 
 
 @pass_context
-def _text(_: Any, value: Any) -> Any:
+def _value(_: Any, value: Any) -> Any:
     """Return a value whose text is counted."""
-    if isinstance(value, str):
-        _spend(characters=len(value))
-    return value
-
-
-@pass_context
-def _number(_: Any, value: Any) -> Any:
-    """Return an argument of a filter or method that is no large number."""
-    if isinstance(value, int) and value > MAX_NUMBER:
-        raise TemplateError(f"the chat template uses the number {value:,} as an argument")
+    _spend(characters=_size(value))
     return value
 
 
 @pass_context
 def _product(_: Any, left: Any, right: Any) -> Any:
+    """Return `left * right`, whose size is known before."""
+    if isinstance(left, int) and isinstance(right, int):
+        _require_bits(left.bit_length() + right.bit_length())
     for values, times in ((left, right), (right, left)):
-        if isinstance(times, int) and hasattr(values, "__len__"):
+        if isinstance(times, int) and isinstance(values, (str, list, tuple)):
             _spend(characters=len(values) * max(times, 0))
     return left * right
 
 
 @pass_context
 def _power(_: Any, left: Any, right: Any) -> Any:
-    if abs(right) > 1000 or abs(left) > MAX_NUMBER:
-        raise TemplateError(f"the chat template computes {left} ** {right}")
+    """Return `left ** right`, whose size is known before."""
+    if isinstance(left, int) and isinstance(right, int):
+        _require_bits(left.bit_length() * max(right, 0))
     return left**right
 
 
-@pass_context
-def _remainder(_: Any, left: Any, right: Any) -> Any:
-    if isinstance(left, str) and _WIDE.search(left):
-        raise TemplateError("the chat template formats a text of great width")
-    return left % right
+def _require_bits(bits: int) -> None:
+    if bits > MAX_BITS:
+        raise TemplateError("the chat template computes a number of more than a million bits")
 
 
-_FILTERS = {f"counted{f.__name__}": f for f in (_rounds, _call, _text, _number, _product, _power, _remainder)}
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, (str, list, tuple)) else 0
+
+
+_FILTERS = {f"counted{function.__name__}": function for function in (_rounds, _call, _value, _product, _power)}
 
 
 class _Counting(NodeTransformer):
@@ -128,26 +130,34 @@ class _Counting(NodeTransformer):
     def visit_Output(self, node: nodes.Output) -> nodes.Node:
         self.generic_visit(node)
         fixed = (nodes.TemplateData, nodes.Const)
-        node.nodes = [part if isinstance(part, fixed) else _filtered(part, _text) for part in node.nodes]
+        node.nodes = [part if isinstance(part, fixed) else _filtered(part, _value) for part in node.nodes]
         return node
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:
-        return _filtered(self._with_small_arguments(node), _call)
+        self.generic_visit(node)
+        if isinstance(node.node, nodes.Name) and node.node.name == "loop":  # of a recursive loop
+            node.args = [_filtered(argument, _rounds) for argument in node.args]
+        return _filtered(node, _call)
 
     def visit_Filter(self, node: nodes.Filter) -> nodes.Node:
-        self._with_small_arguments(node)
+        self.generic_visit(node)
         return node if _is_of_block(node) else _filtered(node, _call)
 
     def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.Node:
-        self._with_small_arguments(node.call)  # a block needs its call as it is
+        self.generic_visit(node.call)  # a block needs its call as it is
         node.body = [self.visit(part) for part in node.body]
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        return _filtered(self.generic_visit(node), _text)
+        return _filtered(self.generic_visit(node), _value)
 
     def visit_Add(self, node: nodes.Add) -> nodes.Node:
-        return _filtered(self.generic_visit(node), _text)
+        self.generic_visit(node)
+        for side in ("left", "right"):  # a long sum is counted once
+            term = getattr(node, side)
+            if isinstance(term, nodes.Filter) and term.name == "counted_value":
+                setattr(node, side, term.node)
+        return _filtered(node, _value)
 
     def visit_Mul(self, node: nodes.Mul) -> nodes.Node:
         self.generic_visit(node)
@@ -157,28 +167,10 @@ class _Counting(NodeTransformer):
         self.generic_visit(node)
         return _filtered(node.left, _power, node.right)
 
-    def visit_Mod(self, node: nodes.Mod) -> nodes.Node:
-        self.generic_visit(node)
-        return _filtered(node.left, _remainder, node.right)
-
-    def _with_small_arguments(self, node: Any) -> Any:
-        self.generic_visit(node)
-        node.args = [_small(argument) for argument in node.args]
-        for keyword in node.kwargs:
-            keyword.value = _small(keyword.value)
-        return node
-
 
 def _filtered(node: Any, function: Any, *arguments: Any) -> Any:
     filtered = nodes.Filter(node, f"counted{function.__name__}", list(arguments), [], None, None)
     return filtered.set_lineno(node.lineno).set_environment(node.environment)
-
-
-def _small(argument: nodes.Expr) -> nodes.Expr:
-    is_small = isinstance(argument, nodes.Const) and not (
-        isinstance(argument.value, int) and argument.value > MAX_NUMBER
-    )
-    return argument if is_small else _filtered(argument, _number)
 
 
 def _is_of_block(node: Any) -> bool:

@@ -138,8 +138,10 @@ def test_galore_with_lisa_and_lora_plus(tiny_model: Path, chats: Path, tmp_path:
             "--callbacks", "lisa", "--lisa_activated_layers", 1, "--lisa_step_interval", 3]  # fmt: skip
     martlet(tmp_path, *words, *full, "--learning_rate", 1e-2, "--save_steps", 5, "--output_dir", "whole")
     assert losses(tmp_path / "whole")[-1] < losses(tmp_path / "whole")[0]
-    again = [*words, *full, "--learning_rate", 1e-2, "--save_steps", 5, "--output_dir", "again"]
-    martlet(tmp_path, *again, "--resume_from_checkpoint", "whole/checkpoint-10")
+    again = [*words, *full, "--learning_rate", 1e-2, "--save_steps", 5]
+    again += ["--resume_from_checkpoint", "whole/checkpoint-10"]
+    assert "goes on in its own folder" in martlet(tmp_path, *again, "--output_dir", "again", code=2)
+    martlet(tmp_path, *again)
     whole, resumed = (read_json(tmp_path / f"whole/checkpoint-24/{n}") for n in ("manifest.json", "trainer_state.json"))
     assert whole["step"] == resumed["global_step"] == 24
     martlet(tmp_path, *words, "--optimizer", "loraplus", "--learning_rate", 1e-3, "--output_dir", "plus")
@@ -167,6 +169,12 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
         assert "nothing to do: the run has ended" in printed
         assert "martlet infer --adapters run/checkpoint-3" in printed
         assert contents(tmp_path / "run", logs=True) == everything
+    adapter = tmp_path / "run/models/adapter/adapter_model.safetensors"
+    whole = adapter.read_bytes()
+    adapter.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "nothing to do" not in martlet(tmp_path, *words)
+    assert adapter.read_bytes() == whole
+    everything, before = contents(tmp_path / "run", logs=True), contents(tmp_path / "run")
     write_rows(tmp_path / "bad.jsonl", [{"query": "q", "response": ""}])
     error = martlet(tmp_path, *words, "--dataset", "bad.jsonl", code=3)
     assert f"see {tmp_path}/.martlet/data.html" in error

@@ -139,6 +139,13 @@ IDLE: dict[str, dict[str, Any]] = {
     "--packing_length has no effect without --packing true": {"packing_length": 64},
     "--split_dataset_ratio has no effect with --val_dataset": {"split_dataset_ratio": 0.1, "val_dataset": ["v"]},
     "--on_language has no effect without --languages": {"on_language": "drop"},
+    "--system has no effect in `martlet pt`, which learns every token of a text": {"system": "Hi", "method": "pt"},
+    "--on_duplicate has no effect with --streaming true, which sees a row at a time": {
+        "on_duplicate": "drop", "streaming": True, "max_steps": 5,
+    },
+    "--output_dir has no effect with --resume_from_checkpoint: the run goes on in its own folder": {
+        "output_dir": "other", "resume_from_checkpoint": "output/v0/checkpoint-3",
+    },
     "--near_threshold has no effect with --on_near_duplicate ignore": {
         "near_threshold": 0.9, "on_near_duplicate": "ignore",
     },
@@ -158,6 +165,8 @@ def test_flags_that_a_method_of_the_run_reads_have_an_effect(tmp_path: Path) -> 
         {"galore_rank": 4, "optimizer": "galore", "lisa_step_interval": 2, "callbacks": ["lisa"], "tuner_type": "full"},
         {"lora_rank": 4, "tuner_type": "mine", "external_plugins": ["mine.py"]},  # which may hand it on unseen
         {"quant_method": "bnb", "quant_bits": 4, "bnb_4bit_quant_type": "nf4", "split_dataset_ratio": 0.1},
+        {"output_dir": "output", "resume_from_checkpoint": "output/v0/checkpoint-3"},
+        {"val_dataset": ["v"], "split_dataset_ratio": 0, "streaming": True, "max_steps": 5, "on_duplicate": "ignore"},
     ]
     (tmp_path / "mine.py").write_text(
         "from components.tuners.full import LEARNING_RATE, load, merge, restore, save, wrap\n"

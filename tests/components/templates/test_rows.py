@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from components.errors import ConfigError
 from components.templates import ChatTemplate, Refused, encode
+from components.templates._transformers_jinja import compile_template
 from components.templates.bindings import Bindings
+from components.templates.limits import begin, compile_limited
 from components.templates.loss_scale import strategy
 from tests.components.templates.families import FAMILIES
 from tests.components.templates.styles import STYLES, tokenizer
@@ -202,13 +204,10 @@ def test_a_template_without_end_or_measure_is_refused_in_a_sentence(bomb: str) -
         ("{% set x = namespace(s='a') %}{% for a in range(60) %}{% set x.s = x.s ~ x.s %}{% endfor %}", "characters"),
         ("{% set n = 3000000000 %}{{ ('a' * n) | length }}", "more than 500,000,000 characters"),
         ("{% for a in range(99999) %}{{ messages[0].content * 9999 }}{% endfor %}", "more than 500,000,000 characters"),
-        ("{% set n = 2000000000 %}{{ 'a' | center(n) }}", "the number 2,000,000,000 as an argument"),
-        (
-            "{% filter center(messages | length * 1000000000) %}a{% endfilter %}",
-            "the number 2,000,000,000 as an argument",
-        ),
-        ("{{ ('%' ~ '2000000000d') % 5 }}", "a text of great width"),
-        ("{% set n = 9 %}{{ n ** n ** n }}", r"computes 387420489 \*\* 9|computes 9 \*\* 387420489"),
+        ("{% set x = namespace(l=[1]) %}{% for a in range(60) %}{% set x.l = x.l + x.l %}{% endfor %}", "characters"),
+        ("{% for i in range(90000) recursive %}{{ loop(range(99999)) if loop.depth0 < 1 }}{% endfor %}", "000 steps"),
+        ("{% set n = 9 %}{{ n ** (n ** n) }}", "a number of more than a million bits"),
+        ("{% set x = namespace(n=9) %}{% for a in range(60) %}{% set x.n = x.n * x.n %}{% endfor %}", "million bits"),
     ],
 )
 def test_a_template_that_has_no_end_on_certain_texts_refuses_these(bomb: str, reason: str) -> None:
@@ -218,6 +217,28 @@ def test_a_template_that_has_no_end_on_certain_texts_refuses_these(bomb: str, re
     assert template.samples({"messages": [Q1, A1]})
     with pytest.raises(Refused, match=reason):
         template.samples({"messages": [{"role": "user", "content": "boom"}, A1]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% set it = messages | map(attribute='role') %}{% for x in it %}{{ x }}{% break %}{% endfor %}"
+        "{% for x in it %}{{ x }}{% endfor %}",
+        "{{ " + " + ".join(["'a'"] * 101) + " }}",
+        "{{ '**%s%%**' % 5 }}{{ 10000000 ** 2 }}{{ 2 * 3.5 }}{{ 'ab' * 3 }}{{ [1, 2] * 2 }}{{ 7 % 4 }}",
+        "{% macro f(x) %}{{ x | tojson }}{% endmacro %}{{ f(123456789012) }}{{ dict(n=5000000).n }}",
+        "{% for a in messages recursive %}{{ loop.index }}{{ loop([1, 2]) if loop.depth0 < 1 }}{% endfor %}",
+        "{% call(x) wrap('b') %}{{ x }}{% endcall %}",
+        "{% filter upper %}abc{% endfilter %}{% set c | trim %} d {% endset %}{{ c }}",
+        "{% for k, v in {'a': 1}.items() if v %}{{ k }}{{ loop.last }}{% else %}no{% endfor %}",
+    ],
+)
+def test_the_limits_of_a_rendering_change_no_text(text: str) -> None:
+    source = "{% macro wrap(y) %}<{{ caller(y) }}>{% endmacro %}" + text
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    limited = compile_limited(source)
+    begin()
+    assert limited.render(messages=messages) == compile_template(source).render(messages=messages) != ""
 
 
 def test_a_template_without_an_end_tag_gets_one_on_request() -> None:

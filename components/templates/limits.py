@@ -18,8 +18,9 @@ from jinja2.visitor import NodeTransformer
 
 from components.templates._transformers_jinja import compile_template
 
-MAX_ROUNDS = 5_000_000
-"""Rounds of loops in one rendering: about a second. A loop over all turns in each of 2,000 turns has 4 M."""
+MAX_ROUNDS = 2_000_000
+"""Rounds of loops, and texts that are put out, in one rendering: a few seconds. A loop over all turns in each of 1,400
+turns has 2 M."""
 CALL_ROUNDS = 10
 """What a call, or a filter, counts: it takes as long as some rounds."""
 MAX_CHARACTERS = 500_000_000
@@ -49,7 +50,7 @@ def begin() -> None:
     _spent.rounds = _spent.characters = 0
 
 
-def _spend(rounds: int = 0, characters: int = 0) -> None:
+def _spend(rounds: int, characters: int = 0) -> None:
     _spent.rounds += rounds
     _spent.characters += characters
     if _spent.rounds > MAX_ROUNDS:
@@ -63,14 +64,14 @@ def _spend(rounds: int = 0, characters: int = 0) -> None:
 def _rounds(_: Any, values: Any) -> Any:
     """Return what a loop goes through, counted."""
     if hasattr(values, "__len__"):
-        _spend(rounds=len(values))
+        _spend(len(values))
         return values
     return _one_by_one(values)
 
 
 def _one_by_one(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
-        _spend(rounds=1)
+        _spend(1)
         yield value
 
 
@@ -84,7 +85,7 @@ def _call(_: Any, value: Any) -> Any:
 @pass_context
 def _value(_: Any, value: Any) -> Any:
     """Return a value whose text is counted."""
-    _spend(characters=_size(value))
+    _spend(1, _size(value))
     return value
 
 
@@ -95,7 +96,7 @@ def _product(_: Any, left: Any, right: Any) -> Any:
         _require_bits(left.bit_length() + right.bit_length())
     for values, times in ((left, right), (right, left)):
         if isinstance(times, int) and isinstance(values, (str, list, tuple)):
-            _spend(characters=len(values) * max(times, 0))
+            _spend(1, len(values) * max(times, 0))
     return left * right
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from tasks import target
 
 SIGNAL_CHECK_S = 0.5
+"""Longest wait for ctrl-C: polars 2.1, which MLflow imports, makes a wait without a limit go on after the signal."""
 PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve")
 
 
@@ -33,5 +34,5 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         name = serving.served_name(model.params)
         print(f"serving {model.adapter or model.model} as '{name}' at {url}", flush=True)
         with suppress(KeyboardInterrupt):
-            while True:  # polars 2.1, which MLflow imports, has waits without a limit go on after a ctrl-C
+            while True:
                 time.sleep(SIGNAL_CHECK_S)

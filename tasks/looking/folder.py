@@ -29,9 +29,9 @@ def report_kept(paths: Paths) -> Generator[None]:
     except DataGateError as error:
         report = next(paths.root.rglob("data.html"), None)
         if report:
-            kept = git_ignored(paths.workspace / ".martlet") / report.name
-            shutil.copy(report, kept)
-            error.args = (str(error).replace(str(report), str(kept)),)
+            copy = git_ignored(paths.workspace / ".martlet") / report.name
+            shutil.copy(report, copy)
+            error.args = (str(error).replace(str(report), str(copy)),)
         raise
 
 

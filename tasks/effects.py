@@ -25,11 +25,14 @@ QUANTIZED = (
         lambda params: params.quantization.quant_bits == 4,
         "with --quant_bits 8",
     ),
+    Condition(
+        "quant_bits bnb_4bit_quant_type bnb_4bit_compute_dtype bnb_4bit_use_double_quant",
+        lambda params: params.quantization.quant_method,
+        "without --quant_method bnb",
+    ),
 )
 TRAINING = (
     *QUANTIZED,
-    Condition("quant_bits bnb_4bit_quant_type bnb_4bit_compute_dtype bnb_4bit_use_double_quant",
-              lambda params: params.quantization.quant_method, "without --quant_method bnb"),
     Condition("packing_length packing_strategy", lambda params: params.train.packing, "without --packing true"),
     Condition("shuffle_buffer_size", lambda params: params.data.streaming, "without --streaming true"),
     Condition("val_dataset_shuffle", lambda params: params.data.val_dataset, "without --val_dataset"),

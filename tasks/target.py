@@ -65,8 +65,6 @@ def find(flags: dict[str, Any], report: Callable[[str], None] = print) -> Target
             f"--{quantization[0]}: the champion, or a merged model, is loaded as it is stored; quantize a model with "
             "`martlet export`, and name its folder with --model"
         )
-    if quantization not in ([], ["quant_method"]) and not target.params.quantization.quant_method:
-        raise ConfigError(f"--{quantization[-1]} has no effect without --quant_method")
     effects.require(flags, target.params, effects.QUANTIZED)
     _require_length(target)
     return target

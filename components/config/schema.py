@@ -5,18 +5,22 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from components.config.fields import Group
+from components.config.groups.boft import Boft
 from components.config.groups.data import Data
 from components.config.groups.distributed import Distributed
 from components.config.groups.evaluate import Evaluate
+from components.config.groups.fourierft import FourierFt
 from components.config.groups.galore import Galore
 from components.config.groups.gate import Gate
 from components.config.groups.generation import Generation
 from components.config.groups.lisa import Lisa
 from components.config.groups.lora import Lora
 from components.config.groups.loraplus import LoraPlus
+from components.config.groups.lycoris import Lycoris
 from components.config.groups.merge import Merge
 from components.config.groups.method import Method
 from components.config.groups.model import Model
+from components.config.groups.oft import Oft
 from components.config.groups.plugins import Plugins
 from components.config.groups.quantization import Quantization
 from components.config.groups.quantize import Quantize
@@ -28,8 +32,11 @@ from components.config.groups.tracking import Tracking
 from components.config.groups.train import Train
 from components.config.groups.tuner import Tuner
 from components.config.groups.validation import Validation
+from components.config.groups.vera import Vera
 
-FAMILIES = ("lora", "loraplus", "galore", "lisa", "quantization", "distributed")
+FAMILIES = (
+    "lora", "vera", "boft", "oft", "lycoris", "fourierft", "loraplus", "galore", "lisa", "quantization", "distributed",
+)  # fmt: skip
 """Groups of parameters that belong to methods of training."""
 SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
 """Groups that a checkpoint's args.json holds, and that a command on the checkpoint goes by."""
@@ -46,6 +53,11 @@ class Params(Group):
     quantization: Quantization = Quantization()
     tuner: Tuner = Tuner()
     lora: Lora = Lora()
+    vera: Vera = Vera()
+    boft: Boft = Boft()
+    oft: Oft = Oft()
+    lycoris: Lycoris = Lycoris()
+    fourierft: FourierFt = FourierFt()
     train: Train = Train()
     loraplus: LoraPlus = LoraPlus()
     galore: Galore = Galore()

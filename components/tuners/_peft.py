@@ -30,6 +30,22 @@ def wrapped(model: "PreTrainedModel", config: "PeftConfig", targets: set[str], s
     return adapted
 
 
+def with_adapter(
+    model: "PreTrainedModel", params: Params, seed: int, config: "type[PeftConfig]", **options: Any
+) -> "PeftModel":
+    """Return `model`, frozen, with an adapter of peft's kind `config` on the layers that the parameters name; `options`
+    are the kind's own.
+
+    Raises:
+        ConfigError: a target, or a module to save, matches nothing in the model; or an option does not fit a layer.
+        MartletError: peft adapted other layers than the targets.
+    """
+    layers, saved = targets(model, params), params.tuner.modules_to_save
+    names = short_names(model, layers)
+    described = config(target_modules=names, modules_to_save=saved or None, task_type="CAUSAL_LM", **options)  # type: ignore[call-arg]
+    return wrapped(model, described, layers, seed)
+
+
 def save(model: "PeftModel", folder: Path, base: str | None = None) -> None:
     """Write adapter_config.json and adapter_model.safetensors; `base` is the name of the base model to record."""
     config: Any = model.peft_config["default"]

@@ -11,7 +11,7 @@ from components.config import Params
 from components.tuners import TUNERS
 
 IDS = torch.arange(2, 20)[None]
-ADAPTERS = ["dora", "ia3", "lora"]
+ADAPTERS = ["boft", "dora", "fourierft", "ia3", "loha", "lokr", "lora", "oft", "vera"]
 
 
 def trained(tiny_model: Path, name: str, **tuner):
@@ -32,7 +32,7 @@ def trained(tiny_model: Path, name: str, **tuner):
 def test_an_adapter_comes_back_as_it_was_and_merges(tiny_model: Path, tmp_path: Path, name: str):
     method, model, again = TUNERS.load(name), trained(tiny_model, name), trained(tiny_model, name)
     assert {n for n, weight in model.named_parameters() if weight.requires_grad} == {
-        n for n, _ in model.named_parameters() if "lora_" in n or "ia3_" in n
+        n for n, _ in model.named_parameters() if model.base_model.prefix in n
     }
     base = Qwen3ForCausalLM.from_pretrained(tiny_model)
     with torch.no_grad():

@@ -1,0 +1,30 @@
+"""FourierFT (Gao et al. 2024, arXiv 2405.03003): a few learned coefficients of the update's Fourier transform."""
+
+from typing import TYPE_CHECKING
+
+from components.config import Params
+from components.tuners._peft import load, merge, restore, save, with_adapter
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+__all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
+
+LEARNING_RATE = 3e-3
+
+
+def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":
+    """Freeze `model` and put FourierFT on its targets. Raises as LoRA's."""
+    from peft import FourierFTConfig
+
+    fourierft = params.fourierft
+    return with_adapter(
+        model,
+        params,
+        seed,
+        FourierFTConfig,
+        n_frequency=fourierft.fourier_n_frequency,
+        scaling=fourierft.fourier_scaling,
+        random_loc_seed=seed,
+    )

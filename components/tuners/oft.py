@@ -1,0 +1,31 @@
+"""OFT (Qiu et al. 2023, arXiv 2306.07280; Cayley-Neumann form of arXiv 2506.19847): weights turned block by block."""
+
+from typing import TYPE_CHECKING
+
+from components.config import Params
+from components.tuners._peft import load, merge, restore, save, with_adapter
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+__all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
+
+LEARNING_RATE = 1e-3
+
+
+def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":
+    """Freeze `model` and put OFT on its targets. Raises as LoRA's."""
+    from peft import OFTConfig
+
+    oft = params.oft
+    return with_adapter(
+        model,
+        params,
+        seed,
+        OFTConfig,
+        oft_block_size=oft.oft_block_size,
+        module_dropout=oft.oft_dropout,
+        coft=oft.oft_coft,
+        eps=oft.oft_eps,
+    )

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from components.config.fields import Group
+from components.config.groups.adapter import Adapter
 from components.config.groups.boft import Boft
 from components.config.groups.data import Data
 from components.config.groups.distributed import Distributed
@@ -14,6 +15,7 @@ from components.config.groups.galore import Galore
 from components.config.groups.gate import Gate
 from components.config.groups.generation import Generation
 from components.config.groups.lisa import Lisa
+from components.config.groups.llamapro import LlamaPro
 from components.config.groups.lora import Lora
 from components.config.groups.loraplus import LoraPlus
 from components.config.groups.lycoris import Lycoris
@@ -24,6 +26,7 @@ from components.config.groups.oft import Oft
 from components.config.groups.plugins import Plugins
 from components.config.groups.quantization import Quantization
 from components.config.groups.quantize import Quantize
+from components.config.groups.reft import Reft
 from components.config.groups.registry import Registry
 from components.config.groups.run import Run
 from components.config.groups.serve import Serve
@@ -35,7 +38,8 @@ from components.config.groups.validation import Validation
 from components.config.groups.vera import Vera
 
 FAMILIES = (
-    "lora", "vera", "boft", "oft", "lycoris", "fourierft", "loraplus", "galore", "lisa", "quantization", "distributed",
+    "lora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro",
+    "loraplus", "galore", "lisa", "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
 SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
@@ -58,6 +62,9 @@ class Params(Group):
     oft: Oft = Oft()
     lycoris: Lycoris = Lycoris()
     fourierft: FourierFt = FourierFt()
+    adapter: Adapter = Adapter()
+    reft: Reft = Reft()
+    llamapro: LlamaPro = LlamaPro()
     train: Train = Train()
     loraplus: LoraPlus = LoraPlus()
     galore: Galore = Galore()

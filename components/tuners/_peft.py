@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config import Params
-from components.errors import ConfigError, MartletError, did_you_mean
+from components.errors import MartletError
+from components.tuners._files import read_weights, require_files
+from components.tuners._layers import short_names, targets
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
-
-ALL_LINEAR = "all-linear"
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def wrapped(model: "PreTrainedModel", config: "PeftConfig", targets: set[str], seed: int) -> "PeftModel":
@@ -63,30 +62,12 @@ def restore(model: "PeftModel", folder: Path) -> None:
 
     Raises:
         ConfigError: the folder holds no adapter.
-        MartletError: the file is damaged, or a tensor is missing, one too many, or of another shape.
+        MartletError: as `read_weights`.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    _require_files(folder)
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise MartletError(
-            f"{folder / WEIGHTS} cannot be read: {error}; was the file copied whole? Take another checkpoint"
-        ) from error
-    _check_tensors(folder, get_peft_model_state_dict(model, save_embedding_layers=False), weights)
-    if broken := [name for name, weight in weights.items() if not is_finite(weight)]:
-        raise MartletError(f"{folder / WEIGHTS}: the tensor {broken[0]} holds integers, NaN or infinity")
-    set_peft_model_state_dict(model, weights)
-
-
-def is_finite(weight: Any) -> bool:
-    """Return whether a tensor holds finite floating-point numbers alone."""
-    import torch
-
-    return weight.is_floating_point() and bool(torch.isfinite(weight).all())
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    set_peft_model_state_dict(model, read_weights(folder, expected))
 
 
 def load(model: "PreTrainedModel", folder: Path) -> "PeftModel":
@@ -98,7 +79,7 @@ def load(model: "PreTrainedModel", folder: Path) -> "PeftModel":
     """
     from peft import PeftConfig
 
-    _require_files(folder)
+    require_files(folder)
     try:
         config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = True
@@ -122,29 +103,6 @@ def merge(model: "PeftModel") -> "PreTrainedModel":
         raise MartletError(f"the adapter cannot be merged: {error}") from error
 
 
-def targets(model: "PreTrainedModel", params: Params) -> set[str]:
-    """Return the full names of the layers that `target_modules` means.
-
-    Raises:
-        ConfigError: a name matches no layer; also one of `modules_to_save`.
-    """
-    for name in params.tuner.modules_to_save:
-        _matching([n for n, _ in model.named_modules()], name, "modules_to_save")
-    candidates = [name for name, module in model.named_modules() if hasattr(module, "weight") and "norm" not in name]
-    layers: set[str] = set()
-    for target in params.tuner.target_modules:
-        layers |= _all_linear(model) if target == ALL_LINEAR else _matching(candidates, target, "target_modules")
-    return layers
-
-
-def short_names(model: "PreTrainedModel", layers: set[str]) -> list[str]:
-    """Return the last parts of the names where they mean the same layers, as other tools expect them; else the full
-    names."""
-    last = {name.rpartition(".")[2] for name in layers}
-    same = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in last}
-    return sorted(last if same == layers else layers)
-
-
 def saves_tied(model: "PreTrainedModel", saved: list[str]) -> bool:
     """Return True when an embedding that the head shares is to be trained in full: the two must stay one."""
     shared = (model.get_input_embeddings(), model.get_output_embeddings())
@@ -161,37 +119,6 @@ def _adapted(model: "PreTrainedModel", config: "PeftConfig") -> "PeftModel":
         return get_peft_model(model, config)  # type: ignore[arg-type,return-value]
 
 
-def _require_files(folder: Path) -> None:
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ConfigError(f"{folder}: not an adapter folder: there is no {name}")
-
-
-def _all_linear(model: "PreTrainedModel") -> set[str]:
-    """Return every linear layer but the output head; a subclass with its own forward, such as a router, is none."""
-    from torch import nn
-
-    head = model.get_output_embeddings()
-    return {
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and module is not head
-        and (type(module).forward is nn.Linear.forward or type(module).__module__.startswith("bitsandbytes"))
-    }
-
-
-def _matching(names: list[str], target: str, parameter: str) -> set[str]:
-    layers = {name for name in names if name == target or name.endswith(f".{target}")}
-    if not layers:
-        existing = sorted({name.rpartition(".")[2] for name in names if name} - {str(i) for i in range(1000)})
-        raise ConfigError(
-            f"{parameter}: no layer of the model is called '{target}'{did_you_mean(target, existing)}; "
-            f"there are {', '.join(existing)}" + (f", or {ALL_LINEAR}" if parameter == "target_modules" else "")
-        )
-    return layers
-
-
 def _check_targets(model: "PeftModel", layers: set[str]) -> None:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -204,22 +131,4 @@ def _check_targets(model: "PeftModel", layers: set[str]) -> None:
             + (f"; not adapted: {', '.join(missing[:3])}" if missing else "")
             + (f"; not asked for: {', '.join(extra[:3])}" if extra else "")
             + ". peft rewrites the targets of this architecture; name the layers with --target_modules"
-        )
-
-
-def _check_tensors(folder: Path, expected: dict[str, Any], weights: dict[str, Any]) -> None:
-    shapes = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
-    problems = [
-        f"{len(names)} {what} ({names[0]})"
-        for what, names in (
-            ("missing", sorted(expected.keys() - weights.keys())),
-            ("unexpected", sorted(weights.keys() - expected.keys())),
-            ("of another shape", shapes),
-        )
-        if names
-    ]
-    if problems:
-        raise MartletError(
-            f"{folder}: the adapter does not fit the model; of its tensors {', '.join(problems)}. Load it on the base "
-            "model that its adapter_config.json names"
         )

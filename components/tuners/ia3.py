@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from components.config import Params
-from components.tuners._peft import load, merge, restore, save, short_names, targets, wrapped
+from components.tuners._layers import short_names, targets
+from components.tuners._peft import load, merge, restore, save, with_adapter
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -26,14 +27,8 @@ def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":
     from peft import IA3Config
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
 
-    layers = targets(model, params)
-    names = short_names(model, layers)
+    names = short_names(model, targets(model, params))
     table = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.values()
     ends = tuple(end for model_ends in table for end in model_ends)
-    config = IA3Config(
-        target_modules=names,
-        feedforward_modules=[name for name in names if name.endswith(ends)],
-        modules_to_save=params.tuner.modules_to_save or None,
-        task_type="CAUSAL_LM",
-    )
-    return wrapped(model, config, layers, seed)
+    inputs = [name for name in names if name.endswith(ends)]
+    return with_adapter(model, params, seed, IA3Config, feedforward_modules=inputs)

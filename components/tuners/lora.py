@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from components.config import Params
-from components.tuners._peft import load, merge, restore, save, saves_tied, short_names, targets, wrapped
+from components.tuners._peft import load, merge, restore, save, saves_tied, with_adapter
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -23,17 +23,17 @@ def wrap(model: "PreTrainedModel", params: Params, seed: int, **variant: Any) ->
     """
     from peft import LoraConfig
 
-    layers, lora, saved = targets(model, params), params.lora, params.tuner.modules_to_save
+    lora = params.lora
     alpha = int(lora.lora_alpha) if lora.lora_alpha == int(lora.lora_alpha) else lora.lora_alpha
-    config = LoraConfig(
+    return with_adapter(
+        model,
+        params,
+        seed,
+        LoraConfig,
         r=lora.lora_rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_alpha=alpha,
         lora_dropout=lora.lora_dropout,
         use_rslora=lora.use_rslora,
-        target_modules=short_names(model, layers),
-        modules_to_save=saved or None,
-        ensure_weight_tying=saves_tied(model, saved),
-        task_type="CAUSAL_LM",
+        ensure_weight_tying=saves_tied(model, params.tuner.modules_to_save),
         **variant,
     )
-    return wrapped(model, config, layers, seed)

@@ -10,7 +10,7 @@ from components.errors import ConfigError
 from components.files import is_complete, sha256
 from components.training import checkpoints as store
 from components.training import fingerprint, resuming, tidy
-from components.tuners._peft import WEIGHTS
+from components.tuners._files import WEIGHTS
 from tests.components.training import runs
 
 TOTAL = 8

@@ -16,7 +16,7 @@ from components.files import read_json, sha256
 from components.training import Chunk, Job, Stream
 from components.training.resuming import check_resumable
 from components.tuners import lora
-from components.tuners._peft import WEIGHTS
+from components.tuners._files import WEIGHTS
 from tests.components.training.runs import batch, go_on, learn, lora_params, some_rows, write_tokens
 
 CHUNK = 5

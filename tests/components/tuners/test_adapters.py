@@ -8,15 +8,23 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import Qwen3ForCausalLM
 
 from components.config import Params
+from components.errors import ConfigError, MartletError
 from components.tuners import TUNERS
 
 IDS = torch.arange(2, 20)[None]
+OWN = {
+    "adapter": {"adapter": {"adapter_length": 8}},
+    "llamapro": {"llamapro": {"llamapro_num_new_blocks": 2}},
+    "reft": {"reft": {"reft_layers": [1]}},
+}
+"""Our own tuners, which put modules into the model, with parameters for two blocks."""
+FORMS = ("Noreft", "Consreft", "Lobireft", "Direft", "Nodireft")
 ADAPTERS = ["boft", "dora", "fourierft", "ia3", "loha", "lokr", "lora", "oft", "vera"]
 
 
-def trained(tiny_model: Path, name: str, **tuner):
-    """A model whose adapter does something, made by one step of plain gradient descent."""
-    params = Params.model_validate({"lora": {"lora_rank": 4, "lora_dropout": 0}, "tuner": tuner})
+def trained(tiny_model: Path, name: str, groups: dict | None = None, **tuner):
+    """A model whose adapter does something, made by two steps of plain gradient descent."""
+    params = Params.model_validate({"lora": {"lora_rank": 4, "lora_dropout": 0}, "tuner": tuner, **(groups or {})})
     model = TUNERS.load(name).wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), params, 1).train()
     for _ in range(2):  # LoRA's A has no gradient while B is zero
         model(input_ids=IDS, labels=IDS).loss.backward()
@@ -59,3 +67,63 @@ def test_ia3_scales_what_the_end_of_a_feed_forward_block_takes(tiny_model: Path)
     model = trained(tiny_model, "ia3")
     inputs = {n for n, m in model.named_modules() if isinstance(m, BaseTunerLayer) and m.is_feedforward}
     assert {n.rpartition(".")[2] for n in inputs} == {"down_proj"}
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        *OWN.items(),
+        *(("reft", {"reft": {"reft_intervention_type": f"{form}Intervention"}}) for form in FORMS),
+        *((name, {**groups, "tuner": {"modules_to_save": ["norm"]}}) for name, groups in OWN.items()),
+    ],
+)
+def test_modules_of_our_own_come_back_as_they_were(tiny_model: Path, tmp_path: Path, name: str, groups: dict):
+    method, model, again = TUNERS.load(name), trained(tiny_model, name, groups), trained(tiny_model, name, groups)
+    with torch.no_grad():
+        logits = model(IDS).logits
+        method.save(model, tmp_path)
+        loaded = method.load(Qwen3ForCausalLM.from_pretrained(tiny_model), tmp_path)
+        assert torch.equal(loaded(IDS).logits, logits)
+        method.restore(again, tmp_path)
+        assert torch.equal(again(IDS).logits, logits)
+        cached, recomputed = (loaded.generate(IDS, max_new_tokens=6, use_cache=cache) for cache in (True, False))
+        assert torch.equal(cached, recomputed)
+
+
+@pytest.mark.parametrize(("name", "groups"), OWN.items())
+def test_modules_of_our_own_change_nothing_before_they_learn_and_all_of_them_learn(
+    tiny_model: Path, name: str, groups: dict
+):
+    base, params = Qwen3ForCausalLM.from_pretrained(tiny_model), Params.model_validate(groups)
+    model = TUNERS.load(name).wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), params, 1)
+    with torch.no_grad():
+        assert torch.allclose(model(IDS).logits, base(IDS).logits, atol=1e-5)
+    model = trained(tiny_model, name, groups)
+    before = dict(TUNERS.load(name).wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), params, 1).named_parameters())
+    same = {n for n, weight in model.named_parameters() if torch.equal(weight, before[n])}
+    assert same == {n for n, weight in model.named_parameters() if not weight.requires_grad}
+
+
+def test_new_blocks_are_part_of_the_merged_model_and_other_modules_cannot_be(tiny_model: Path, tmp_path: Path):
+    model = trained(tiny_model, "llamapro", OWN["llamapro"])
+    TUNERS.load("llamapro").merge(model).save_pretrained(tmp_path)
+    stored = Qwen3ForCausalLM.from_pretrained(tmp_path)
+    assert stored.config.num_hidden_layers == 4
+    with torch.no_grad():
+        assert torch.equal(stored(IDS).logits, model(IDS).logits)
+    for name in ("adapter", "reft"):
+        with pytest.raises(MartletError, match="depends on its input; serve it on its base"):
+            TUNERS.load(name).merge(trained(tiny_model, name, OWN[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "groups", "message"),
+    [
+        ("reft", {"reft": {"reft_layers": [1, 2]}}, "reft_layers: 2: the model's blocks are 0 to 1"),
+        ("llamapro", {}, "2 blocks of the model do not divide among 4 groups; possible numbers are 1, 2"),
+        ("adapter", {"tuner": {"modules_to_save": ["nrom"]}}, "did you mean 'norm'"),
+    ],
+)
+def test_a_place_that_is_not_there_is_named(tiny_model: Path, name: str, groups: dict, message: str):
+    with pytest.raises(ConfigError, match=message):
+        TUNERS.load(name).wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), Params.model_validate(groups), 1)

@@ -13,7 +13,7 @@ from transformers import Qwen3ForCausalLM
 from components.config import Params
 from components.errors import ConfigError, MartletError
 from components.files import sha256_tree
-from components.tuners import TUNERS, _peft, load, lora
+from components.tuners import TUNERS, _files, load, lora
 
 LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 IDS = torch.arange(2, 20)[None]
@@ -76,7 +76,7 @@ def test_scaling_and_layers_saved_in_full(base, tmp_path):
     assert next(m for m in model.modules() if isinstance(m, LoraLayer)).scaling["default"] == 8 / 4**0.5
     assert any(p.requires_grad and "modules_to_save" in n for n, p in model.named_parameters())
     lora.save(model, tmp_path)
-    assert "base_model.model.model.norm.weight" in load_file(tmp_path / _peft.WEIGHTS)
+    assert "base_model.model.model.norm.weight" in load_file(tmp_path / _files.WEIGHTS)
 
 
 def test_an_embedding_that_the_head_shares_stays_shared_when_it_is_trained(base):
@@ -91,7 +91,7 @@ def test_equal_seeds_give_equal_adapters_and_equal_bytes(tiny_model, tmp_path):
         lora.save(lora.wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), Params(), seed), tmp_path / run, "base")
     a, b, c = (sha256_tree(tmp_path / run) for run in "abc")
     assert a == b != c
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["adapter_config.json", _peft.WEIGHTS]
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["adapter_config.json", _files.WEIGHTS]
 
 
 def test_what_was_saved_answers_the_same_when_loaded_and_when_merged(base, saved):
@@ -108,7 +108,7 @@ def test_what_was_saved_answers_the_same_when_loaded_and_when_merged(base, saved
 
 def test_an_adapter_that_does_not_fit_is_an_error(base, saved, tmp_path):
     folder = Path(shutil.copytree(saved[0], tmp_path / "adapter"))
-    weights = load_file(folder / _peft.WEIGHTS)
+    weights = load_file(folder / _files.WEIGHTS)
     name = next(iter(weights))
     for changed, said in (
         ({k: v for k, v in weights.items() if k != name}, "1 missing"),
@@ -117,11 +117,11 @@ def test_an_adapter_that_does_not_fit_is_an_error(base, saved, tmp_path):
         ({**weights, name: torch.full_like(weights[name], float("nan"))}, "holds integers, NaN or infinity"),
         ({**weights, name: weights[name].long()}, "holds integers, NaN or infinity"),
     ):
-        save_file(changed, folder / _peft.WEIGHTS)
+        save_file(changed, folder / _files.WEIGHTS)
         with pytest.raises(MartletError, match=said):
             lora.load(base, folder)
         base = base.unload() if hasattr(base, "unload") else base
-    (folder / _peft.WEIGHTS).unlink()
+    (folder / _files.WEIGHTS).unlink()
     with pytest.raises(ConfigError, match="no adapter_model"):
         lora.load(base, folder)
 
@@ -135,5 +135,7 @@ def test_a_tuner_is_known_by_what_it_wrote(base, saved, tmp_path):
 
 
 def test_an_unknown_tuner_is_told_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"there is no tuner 'lorra' \(did you mean 'lora'\?\); .*full, ia3, lora"):
+    with pytest.raises(
+        ConfigError, match=r"there is no tuner 'lorra' \(did you mean 'lora'\?\); .*full, ia3, llamapro"
+    ):
         TUNERS.load("lorra")

@@ -1,0 +1,96 @@
+"""Layers of a model, for any architecture: those that parameters name, all linear ones, and the decoder's blocks."""
+
+from typing import TYPE_CHECKING, Any
+
+from components.config import Params
+from components.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+ALL_LINEAR = "all-linear"
+
+
+def targets(model: "PreTrainedModel", params: Params) -> set[str]:
+    """Return the full names of the layers that `target_modules` means.
+
+    Raises:
+        ConfigError: a name matches no layer; also one of `modules_to_save`.
+    """
+    saved_layers(model, params)
+    candidates = [name for name, module in model.named_modules() if hasattr(module, "weight") and "norm" not in name]
+    layers: set[str] = set()
+    for target in params.tuner.target_modules:
+        layers |= all_linear(model) if target == ALL_LINEAR else matching(candidates, target, "target_modules")
+    return layers
+
+
+def saved_layers(model: "PreTrainedModel", params: Params) -> set[str]:
+    """Return the full names of the modules that `modules_to_save` means.
+
+    Raises:
+        ConfigError: a name matches no module.
+    """
+    names = [name for name, _ in model.named_modules()]
+    return {full for name in params.tuner.modules_to_save for full in matching(names, name, "modules_to_save")}
+
+
+def all_linear(model: "PreTrainedModel") -> set[str]:
+    """Return every linear layer but the output head; a subclass with its own forward, such as a router, is none."""
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    return {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and module is not head
+        and (type(module).forward is nn.Linear.forward or type(module).__module__.startswith("bitsandbytes"))
+    }
+
+
+def matching(names: list[str], target: str, parameter: str) -> set[str]:
+    layers = {name for name in names if name == target or name.endswith(f".{target}")}
+    if not layers:
+        existing = sorted({name.rpartition(".")[2] for name in names if name} - {str(i) for i in range(1000)})
+        raise ConfigError(
+            f"{parameter}: no layer of the model is called '{target}'{did_you_mean(target, existing)}; "
+            f"there are {', '.join(existing)}" + (f", or {ALL_LINEAR}" if parameter == "target_modules" else "")
+        )
+    return layers
+
+
+def short_names(model: "PreTrainedModel", layers: set[str]) -> list[str]:
+    """Return the last parts of the names where they mean the same layers, as other tools expect them; else the full
+    names."""
+    last = {name.rpartition(".")[2] for name in layers}
+    same = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in last}
+    return sorted(last if same == layers else layers)
+
+
+def blocks(model: Any) -> "dict[str, nn.Module]":
+    """Return the blocks of a decoder by their full names: the longest list of modules in the model.
+
+    Raises:
+        ConfigError: the model has no list of modules.
+    """
+    from torch import nn
+
+    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        raise ConfigError(f"tuner_type: {type(model).__name__} has no list of blocks to train in; use lora")
+    name, longest = max(lists, key=lambda pair: len(pair[1]))
+    return {f"{name}.{number}": block for number, block in enumerate(longest)}
+
+
+def output_projections(block: "nn.Module", width: int) -> "dict[str, nn.Module]":
+    """Return by name the linear layers with which the parts of a block (attention, feed-forward) write their result of
+    `width` numbers: the last one of each part."""
+    projections: dict[str, Any] = {}
+    for part_name, part in block.named_children():
+        linear = [(n, m) for n, m in part.named_modules() if getattr(m, "out_features", getattr(m, "nf", 0)) == width]
+        if linear:
+            name, module = linear[-1]
+            projections[f"{part_name}.{name}".removesuffix(".")] = module
+    return projections

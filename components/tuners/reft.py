@@ -1,0 +1,83 @@
+"""ReFT (Wu et al. 2024, arXiv 2404.03592): low-rank interventions on the hidden states that blocks put out.
+
+The interventions are those of the authors' package pyreft, at every position.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import orthogonal
+from transformers import PreTrainedModel
+
+from components.config import Params
+from components.errors import ConfigError
+from components.tuners import _modules
+from components.tuners._layers import blocks
+from components.tuners._modules import refuse_merge as merge
+from components.tuners._modules import restore, save, with_modules
+
+__all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
+
+LEARNING_RATE = 4e-3
+FORMS = {
+    "LoreftIntervention": (True, True, True),
+    "NoreftIntervention": (True, True, False),
+    "ConsreftIntervention": (False, True, True),
+    "LobireftIntervention": (False, False, True),
+    "DireftIntervention": (True, False, True),
+    "NodireftIntervention": (True, False, False),
+}
+"""By name: whether the source depends on the hidden state, whether the state's own part in the subspace is taken away,
+and whether the subspace has an orthonormal basis."""
+
+
+class Intervention(nn.Module):
+    """h + (source(h) - h Rᵀ) R, with R of shape [rank, width]: sets h in a subspace of `rank` dimensions.
+
+    A source that depends on h begins where nothing is changed.
+    """
+
+    def __init__(self, width: int, rank: int, form: str) -> None:
+        super().__init__()
+        depends, self.replaces, is_orthonormal = FORMS[form]
+        basis = nn.Linear(width, rank, bias=False)
+        nn.init.orthogonal_(basis.weight)
+        self.source: nn.Linear | None = nn.Linear(width, rank) if depends else None
+        if self.source:
+            self.source.weight.data = basis.weight.detach() * self.replaces
+            nn.init.zeros_(self.source.bias)
+        else:
+            self.constant = nn.Parameter(torch.zeros(rank))
+        self.basis = (
+            orthogonal(basis, orthogonal_map="householder", use_trivialization=False) if is_orthonormal else basis
+        )
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        basis = self.basis.weight
+        change = self.source(hidden) if self.source else self.constant.expand(*hidden.shape[:-1], -1)
+        if self.replaces:
+            change = change - hidden @ basis.T
+        return hidden + change @ basis
+
+
+def wrap(model: PreTrainedModel, params: Params, seed: int) -> PreTrainedModel:
+    """Freeze `model` and put an intervention behind each block, or behind those that `reft_layers` numbers.
+
+    Raises:
+        ConfigError: the model has no such block; or `modules_to_save` matches nothing.
+    """
+    torch.manual_seed(seed)
+    reft, names = params.reft, list(blocks(model))
+    numbers = reft.reft_layers or range(len(names))
+    if wrong := [str(number) for number in numbers if not 0 <= number < len(names)]:
+        raise ConfigError(f"reft_layers: {', '.join(wrong)}: the model's blocks are 0 to {len(names) - 1}")
+    width = model.get_input_embeddings().weight.shape[1]
+    modules = {names[n]: Intervention(width, reft.reft_rank, reft.reft_intervention_type) for n in numbers}
+    return with_modules(model, params, "reft", modules)
+
+
+def load(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """Return the base `model` with saved interventions; raises as `wrap`, and MartletError where a tensor does not
+    fit."""
+    return _modules.load(model, folder, wrap)

@@ -34,6 +34,7 @@ def wrap(model: "PreTrainedModel", params: Params, seed: int, **variant: Any) ->
         lora_alpha=alpha,
         lora_dropout=lora.lora_dropout,
         use_rslora=lora.use_rslora,
+        init_lora_weights=True if lora.init_weights == "true" else lora.init_weights,
         ensure_weight_tying=saves_tied(model, params.tuner.modules_to_save),
         **variant,
     )

@@ -1,5 +1,7 @@
 """Parameters of LoRA and its variants. Read by the stage `train`."""
 
+from typing import Literal
+
 from components.config.fields import Group, field
 
 
@@ -10,3 +12,9 @@ class Lora(Group):
     lora_alpha: float = field(32, "LoRA scaling: the update is multiplied by alpha / rank", gt=0)
     lora_dropout: float = field(0.05, "dropout on the input of LoRA", ge=0.0, lt=1.0)
     use_rslora: bool = field(False, "scale by alpha / sqrt(rank) (arXiv 2312.03732)")
+    init_weights: Literal["true", "gaussian", "orthogonal", "pissa", "olora"] = field(
+        "true",
+        "first values: random and zero (true, gaussian, orthogonal), or the largest part of the weights themselves, "
+        "which the frozen weights then lack (pissa: singular vectors, olora: QR)",
+        "init_lora_weights",
+    )

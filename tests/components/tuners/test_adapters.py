@@ -56,6 +56,23 @@ def test_an_adapter_comes_back_as_it_was_and_merges(tiny_model: Path, tmp_path: 
         assert torch.allclose(merged(IDS).logits, logits, atol=1e-5)
 
 
+@pytest.mark.parametrize("init", ["gaussian", "orthogonal", "pissa", "olora"])
+def test_first_values_change_nothing_and_come_back(tiny_model: Path, tmp_path: Path, init: str):
+    base, groups = Qwen3ForCausalLM.from_pretrained(tiny_model), {"lora": {"lora_rank": 4, "init_weights": init}}
+    method, params = TUNERS.load("lora"), Params.model_validate(groups)
+    with torch.no_grad():
+        begun = method.wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), params, 1).eval()
+        assert torch.allclose(begun(IDS).logits, base(IDS).logits, atol=1e-4)
+    model = trained(tiny_model, "lora", groups)
+    with torch.no_grad():
+        logits = model(IDS).logits
+        assert not torch.allclose(logits, base(IDS).logits, atol=1e-2)
+        method.save(model, tmp_path)
+        loaded = method.load(Qwen3ForCausalLM.from_pretrained(tiny_model), tmp_path)
+        assert torch.equal(loaded(IDS).logits, logits)
+        assert torch.allclose(method.merge(loaded)(IDS).logits, logits, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_an_adapter_is_on_the_layers_that_were_named(tiny_model: Path, name: str):
     model = trained(tiny_model, name, target_modules=["v_proj", "down_proj"])

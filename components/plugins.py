@@ -9,8 +9,12 @@ A method is a module that defines every member of its kind's Protocol. The modul
 (`bnb-int8` is bnb_int8.py); files that begin with an underscore are shared code. A user's file belongs to every kind
 whose Protocol it fulfils, and is taken before our file of the same name. An installed package offers a module under the
 entry-point group `martlet.<kind>`.
+
+What a method goes together with, its file declares as constants (`TUNERS = ("full",)`), which are read before anything
+is imported.
 """
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -22,7 +26,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from typing_extensions import get_protocol_members
 
@@ -88,6 +92,23 @@ class Kind(Generic[Method]):
             f"{self.parameter}: there is no {self.name} '{name}'{did_you_mean(name, names)}; "
             f"choose one of {', '.join(names)}"
         )
+
+    def constant(self, name: str, constant: str, default: Any, external: Sequence[Path] = ()) -> Any:
+        """Return a constant that a method's file declares at its top, or `default`; the file is not imported.
+
+        Raises:
+            ConfigError: there is no such method, or the constant is computed.
+        """
+        file = self.file(name, external)
+        for node in ast.parse(file.read_bytes()).body:
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == constant for t in node.targets):
+                try:
+                    return ast.literal_eval(node.value)
+                except ValueError:
+                    raise ConfigError(
+                        f"{file}:{node.lineno}: {constant} is read without running the file; write its value"
+                    ) from None
+        return default
 
     def _offered(self) -> dict[str, str]:
         """Name to module of the methods that installed packages offer."""

@@ -10,6 +10,9 @@ from components.config.groups.quantization import Quantization
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+ADAPTER = "adapter"
+"""Sub-folder of a model folder with an adapter that cannot be merged, and belongs to the model."""
+
 
 def load(
     model: Path,
@@ -22,7 +25,8 @@ def load(
     """Return a model, with the adapter applied but not merged, and its tokenizer.
 
     Args:
-        adapter: a checkpoint folder of any tuner. Its tokenizer, where the folder holds one, is preferred.
+        adapter: a checkpoint folder of any tuner, by default the one in the model folder itself. Its tokenizer, where
+            the folder holds one, is preferred.
         torch_dtype: precision of the weights; None keeps the stored one.
         attn_impl: attention implementation; None is transformers' choice.
         quantization: of the weights while they are loaded, as the adapter was trained.
@@ -32,6 +36,8 @@ def load(
         ConfigError: a folder lacks its configuration, its tokenizer or its adapter.
         MartletError: a tensor of the model or of the adapter is missing, unexpected, or of another shape.
     """
+    if adapter is None and (model / ADAPTER).is_dir():
+        adapter = model / ADAPTER
     has_own_tokenizer = adapter and (adapter / "tokenizer_config.json").is_file()
     tokenizer = models.load_tokenizer(adapter if adapter and has_own_tokenizer else model)
     dtype = torch_dtype or export.stored_dtype(model)

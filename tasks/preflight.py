@@ -12,6 +12,7 @@ from components.errors import ConfigError
 from components.models import fitness
 from tasks import effects
 from tasks.stages import methods
+from tasks.stages.paths import plugin_files
 
 ADAPTERS = ("lora", "dora", "ia3")
 TINY_BASE = "models/base"
@@ -45,8 +46,10 @@ def missing(params: Params, root: Path = Path()) -> list[str]:
 def problems(params: Params, root: Path = Path(), typed: Iterable[str] = ()) -> list[str]:
     """Return a sentence for each reason why a training with `params` cannot end well, and for each of the parameters
     `typed` that has no effect in it; a base on a hub is looked at when it is here (stage `template`)."""
-    sentences = missing(params, root) or effects.idle_in_training(typed, params, root)
-    sentences += conflicts(params)
+    sentences = missing(params, root) or [
+        *effects.idle_in_training(typed, params, root),
+        *conflicts(params, root),
+    ]
     if params.model.model:
         sentences += _base(params.model.model, params, root)
     if params.tracking.report_to == "mlflow":
@@ -82,19 +85,23 @@ def _layers(folder: Path, params: Params) -> list[str]:
     return []
 
 
-def conflicts(params: Params) -> list[str]:
-    """Return a sentence for each pair of settings that exclude each other."""
-    tuner, train, sentences = params.tuner.tuner_type, params.train, []
-    if "lisa" in train.callbacks and tuner != "full":
-        sentences.append(f"callbacks: lisa trains whole layers, not {tuner}; use it with --tuner_type full")
-    if train.optimizer == "loraplus" and tuner in ("full", "ia3"):
-        sentences.append(f"optimizer: loraplus needs LoRA's matrices, which {tuner} has not; use --tuner_type lora")
-    if train.optimizer == "galore" and tuner in ADAPTERS:
-        sentences.append(f"optimizer: galore is for whole matrices, not {tuner}; use it with --tuner_type full")
-    if params.quantization.quant_method and tuner == "full":
+def conflicts(params: Params, root: Path = Path()) -> list[str]:
+    """Return a sentence for each pair of settings that exclude each other; the names of the methods are right."""
+    files, tuner, train = plugin_files(params, root), params.tuner.tuner_type, params.train
+    is_ours = tuners.TUNERS.file(tuner, files) not in files
+    sentences: list[str] = []
+    for kind, names in ((training.OPTIMIZERS, [train.optimizer]), (training.CALLBACKS, train.callbacks)):
+        for name in names:
+            partners = kind.constant(name, "TUNERS", (), files)
+            if partners and tuner not in partners and is_ours:
+                works = f"works with --tuner_type {' or '.join(partners)}, not {tuner}"
+                sentences.append(f"{kind.parameter}: {name} {works}")
+    if params.quantization.quant_method and not tuners.TUNERS.constant(tuner, "QUANTIZED_BASE", True, files):
         sentences.append(
-            "tuner_type: full training needs weights that are not quantized; use lora, or leave --quant_method out"
+            f"tuner_type: {tuner} needs weights that are not quantized; use lora, or leave --quant_method out"
         )
+    if params.quantize.variants and not tuners.TUNERS.constant(tuner, "MERGES", True, files):
+        sentences.append(f"quantize.variants: an adapter of {tuner} is not merged, so nothing can be quantized; set []")
     if train.torch_dtype == "float16" and not _is_accelerated():
         sentences.append("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
     if train.attn_impl == "flash_attention_2" and find_spec("flash_attn") is None:

@@ -18,6 +18,7 @@ from components.files import (
     sha256_tree,
     write_json,
 )
+from components.tuners import TUNERS
 from tasks import effects
 from tasks.prompts import trained_with
 from tasks.stages.paths import plugin_files
@@ -224,6 +225,9 @@ def merged(target: Target, report: Callable[[str], None], output: Path | None = 
         return target
     if not target.adapter:
         raise ConfigError(f"--merge_lora: {target.model} is a whole model, with no adapter to merge")
+    files = plugin_files(target.params, Path.cwd())
+    if not TUNERS.constant(tuner := target.params.tuner.tuner_type, "MERGES", True, files):
+        raise ConfigError(f"--merge_lora: an adapter of {tuner} cannot be merged; serve it on its base with --adapters")
     adapter = target.adapter.resolve()
     folder = output.resolve() if output else adapter.with_name(f"{adapter.name}-merged")
     _require_outside(folder)

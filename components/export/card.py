@@ -15,6 +15,9 @@ tags:
 
 # {name}, fine-tuned
 
+{how}
+"""
+MERGED = """\
 Made from `{model}` with Martlet, and merged into plain weights: transformers and the engines load this folder as it
 is, without an adapter and without remote code.
 
@@ -23,8 +26,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
 model = AutoModelForCausalLM.from_pretrained(".")
-```
-"""
+```"""
+NOT_MERGED = """\
+Made from `{model}` with Martlet: the base, and in the folder `adapter` what was trained, which cannot be merged into
+weights. Martlet applies it when it loads this folder; anything else loads the base alone."""
 DATA = ("rows", "samples", "learnable_tokens", "system", "max_length", "template_sha256", "tokenizer_sha256")
 METRICS = ("steps", "epochs", "tokens", "first_loss", "loss", "eval_loss", "best_eval_loss")
 
@@ -38,7 +43,7 @@ def model_card(identity: Table, arguments: Table, data: Table, data_sha256: str,
         data: the report of the stage `template`.
         data_sha256: hash of the training's token file.
         metrics: the report of the training, or an empty table.
-        proof: the differences of the merged model's logits.
+        proof: the differences of the merged model's logits; `merged` is None where the adapter stays one.
     """
     # `base_model` names a model of the Hugging Face hub; a base from elsewhere leaves the field out.
     base_field = f"\nbase_model: {identity['model']}" if identity["source"] == "huggingface" else ""
@@ -51,7 +56,8 @@ def model_card(identity: Table, arguments: Table, data: Table, data_sha256: str,
         "Results": {key: metrics.get(key) for key in METRICS},
         "Merging, in logits": proof,
     }
-    head = HEAD.format(base_field=base_field, name=name, model=identity["model"])
+    how = (MERGED if proof["merged"] else NOT_MERGED).format(model=identity["model"])
+    head = HEAD.format(base_field=base_field, name=name, how=how)
     return "\n".join([head, *(_section(title, table) for title, table in sections.items())])
 
 

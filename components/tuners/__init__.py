@@ -24,7 +24,11 @@ __all__ = ["TUNERS", "Tuner", "load", "require_layers", "tuner_of"]
 
 
 class Tuner(Protocol):
-    """What the file of a tuner defines."""
+    """What the file of a tuner defines. It may also declare, by constants:
+
+    - `MERGES = False`: what was trained cannot be added to the weights, and is served on its base;
+    - `QUANTIZED_BASE = False`: it cannot train on quantized weights.
+    """
 
     LEARNING_RATE: float
     """The peak learning rate where none is given."""

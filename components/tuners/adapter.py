@@ -17,6 +17,7 @@ from components.tuners._modules import restore, save, with_modules
 __all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
 
 LEARNING_RATE = 1e-3
+MERGES = False
 
 
 class Bottleneck(nn.Module):

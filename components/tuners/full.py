@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LEARNING_RATE = 1e-5
+QUANTIZED_BASE = False
 
 
 def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PreTrainedModel":  # noqa: ARG001

@@ -17,6 +17,7 @@ from components.tuners._modules import restore, save
 __all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
 
 LEARNING_RATE = 1e-4
+QUANTIZED_BASE = False
 PROBE = torch.arange(1, 9)[None]
 TOLERANCE = 1e-4
 """Largest difference of logits between the model and its extension, in float32."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
 
 LEARNING_RATE = 1e-3
+QUANTIZED_BASE = False
 
 
 def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":

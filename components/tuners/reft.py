@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import orthogonal
+from torch.nn.utils.parametrize import register_parametrization
 from transformers import PreTrainedModel
 
 from components.config import Params
@@ -20,6 +20,7 @@ from components.tuners._modules import restore, save, with_modules
 __all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
 
 LEARNING_RATE = 4e-3
+MERGES = False
 FORMS = {
     "LoreftIntervention": (True, True, True),
     "NoreftIntervention": (True, True, False),
@@ -30,6 +31,17 @@ FORMS = {
 }
 """By name: whether the source depends on the hidden state, whether the state's own part in the subspace is taken away,
 and whether the subspace has an orthonormal basis."""
+
+
+class Orthonormal(nn.Module):
+    """Turns a matrix [rank, width] into one with orthonormal rows that span the same space.
+
+    torch's own `orthogonal` (2.13) keeps signs in a diagonal that weight decay sets to zero.
+    """
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        q, r = torch.linalg.qr(weight.T)
+        return (q * r.diagonal().sign()).T
 
 
 class Intervention(nn.Module):
@@ -49,9 +61,9 @@ class Intervention(nn.Module):
             nn.init.zeros_(self.source.bias)
         else:
             self.constant = nn.Parameter(torch.zeros(rank))
-        self.basis = (
-            orthogonal(basis, orthogonal_map="householder", use_trivialization=False) if is_orthonormal else basis
-        )
+        if is_orthonormal:
+            register_parametrization(basis, "weight", Orthonormal())
+        self.basis = basis
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         basis = self.basis.weight

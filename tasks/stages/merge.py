@@ -1,5 +1,8 @@
 """Stage `merge`: the adapter merged into the base as a plain model, with its logits compared to adapter on base.
 
+What was trained by a tuner that cannot merge (`MERGES = False`) stays an adapter: the folder is then the base with the
+adapter in its sub-folder `adapter`, and whoever loads the folder applies it.
+
 The rule for quantized bases: an adapter that was trained on weights quantized while they were loaded is merged into the
 weights as they are stored, and merge.json says how far the two bases are apart. A base whose folder is quantized cannot
 take an adapter: rounding the sum would lose most of what was learned.
@@ -16,7 +19,7 @@ from components.config.groups.merge import Merge
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.files import MANIFEST, read_json, replacing_folder, write_json, write_text
-from tasks.loading import load
+from tasks.loading import ADAPTER, load
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main
 
@@ -27,7 +30,9 @@ def run(params: Params, paths: Paths) -> Result:
     rows = export.token_rows(paths.tokens / "train.arrow")
     files, base = plugin_files(params, paths.workspace), models.folder(identity, paths.workspace)
     with replacing_folder(paths.merged) as folder:
-        proof = merge_into(folder, base, paths.adapter, rows, params.merge, files)
+        merges = tuners.TUNERS.constant(params.tuner.tuner_type, "MERGES", True, files)
+        put = merge_into if merges else adapt_into
+        proof = put(folder, base, paths.adapter, rows, params.merge, files)
         data, manifest = (read_json(paths.tokens / name) for name in ("template.json", MANIFEST))
         training_report = paths.reports / "train.json"
         metrics = read_json(training_report) if training_report.is_file() else {}
@@ -35,7 +40,7 @@ def run(params: Params, paths: Paths) -> Result:
         write_json(folder / "merge.json", {**proof, "base": identity})
         shutil.copy2(paths.adapter / "args.json", folder)  # says how the model wants to be asked
         write_text(folder / "README.md", export.model_card(identity, arguments, data, sha256, metrics, proof))
-    return {"max_abs_difference": proof["merged"]["max_abs_difference"]}
+    return {"max_abs_difference": proof["read_back"]["max_abs_difference"]}
 
 
 def merge_into(
@@ -70,6 +75,33 @@ def merge_into(
         "read_back": export.require_close("read back against merged", stored, read_back, merge.merge_tolerance),
         f"stored_in_{export.stored_dtype(folder)}": export.compare(expected, read_back),
         **_against_quantized(base, adapter, rows, read_back, external),
+    }
+
+
+def adapt_into(
+    folder: Path, base: Path, adapter: Path, rows: list[list[int]], merge: Merge, external: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Write the base with the adapter in `adapter` into `folder`; return the difference of the logits on `rows` of
+    token ids after both are read back.
+
+    Raises:
+        MartletError: the adapter does not fit the base.
+    """
+    for file in (base / "config.json", *base.glob("*.safetensors"), *base.glob("*.safetensors.index.json")):
+        shutil.copyfile(file, folder / file.name)
+    shutil.copytree(adapter, folder / ADAPTER)
+    adapted, tokenizer = load(base, adapter, "float32", external=external)
+    models.copy_companions(base, folder, tokenizer)
+    expected = export.logits(adapted, rows)
+    del adapted
+    read_back, _ = load(folder, None, "float32", external=external)
+    return {
+        "tolerance": merge.merge_tolerance,
+        "rows": len(rows),
+        "merged": None,
+        "read_back": export.require_close(
+            "read back against adapter on base", expected, export.logits(read_back, rows), merge.merge_tolerance
+        ),
     }
 
 

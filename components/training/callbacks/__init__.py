@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 
 class CallbackMethod(Protocol):
-    """What the file of a callback defines."""
+    """What the file of a callback defines. `TUNERS = ("full",)` declares the tuners that it works with, by default
+    all."""
 
     def callback(self, job: "Job") -> Any:
         """Return a transformers TrainerCallback. What it draws must follow from (seed, step), so that a run that was

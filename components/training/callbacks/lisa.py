@@ -9,6 +9,8 @@ from transformers.trainer_callback import TrainerCallback
 from components.errors import ConfigError
 from components.training.job import Job
 
+TUNERS = ("full",)
+
 
 def callback(job: Job) -> "Lisa":
     """Return LISA for a job whose weights all learn.

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 class OptimizerMethod(Protocol):
-    """What the file of an optimizer defines."""
+    """What the file of an optimizer defines. `TUNERS = ("lora",)` declares the tuners that it works with, by default
+    all."""
 
     def build(self, model: Any, params: Params) -> "Optimizer":
         """Return an optimizer of the model's trainable weights, at the learning rate of `params.train`.

@@ -14,6 +14,8 @@ from components.config import Params
 from components.errors import ConfigError
 from components.training.optimizers._groups import decay_groups
 
+TUNERS = ("full", "llamapro")
+
 
 def build(model: Any, params: Params) -> "GaloreAdamW":
     """Return GaLore over the matrices of the target layers, and AdamW over the other trainable weights.

@@ -5,6 +5,8 @@ from typing import Any
 from components.config import Params
 from components.errors import ConfigError
 
+TUNERS = ("lora", "dora")
+
 
 def build(model: Any, params: Params) -> Any:
     """Return peft's LoRA+ over the matrices of a LoRA adapter.

@@ -144,3 +144,13 @@ def test_new_blocks_are_part_of_the_merged_model_and_other_modules_cannot_be(tin
 def test_a_place_that_is_not_there_is_named(tiny_model: Path, name: str, groups: dict, message: str):
     with pytest.raises(ConfigError, match=message):
         TUNERS.load(name).wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), Params.model_validate(groups), 1)
+
+
+def test_the_basis_of_reft_stays_orthonormal_under_weight_decay():
+    module = TUNERS.load("reft").Intervention(64, 4, "LoreftIntervention")
+    optimizer, hidden = torch.optim.AdamW(module.parameters(), lr=0.1, weight_decay=0.1), torch.randn(2, 3, 64)
+    for _ in range(3):
+        module(hidden).pow(2).sum().backward()
+        optimizer.step()
+    assert torch.allclose(module.basis.weight @ module.basis.weight.T, torch.eye(4), atol=1e-5)
+    assert not torch.allclose(module(hidden), hidden, atol=0.1)

@@ -15,6 +15,7 @@ from components.config import Params
 from components.config.groups.merge import Merge
 from components.errors import ConfigError, MartletError
 from components.files import write_json
+from tasks.loading import load
 from tasks.stages import merge, methods, train
 from tasks.stages.paths import Paths
 from tests.components.training.runs import some_rows, write_tokens
@@ -188,3 +189,21 @@ def test_full_training_is_written_as_it_is(broken: Run) -> None:
 def test_merged_tokens_are_those_that_were_trained_on(done: Run) -> None:
     merged = AutoTokenizer.from_pretrained(done.paths.merged)
     assert [merged.apply_chat_template(chat, return_dict=False) for chat in done.chats] == done.rows
+
+
+def test_what_cannot_be_merged_is_served_as_an_adapter_in_the_folder(trained: Run, tmp_path: Path) -> None:
+    shutil.copytree(trained.paths.root, tmp_path / "run", ignore=shutil.ignore_patterns("models"))
+    paths = trained.at(tmp_path / "run").paths
+    params = Params.model_validate({"tuner": {"tuner_type": "reft"}, "train": {"max_steps": 2, "learning_rate": 0.1}})
+    write_json(paths.methods, methods.used(params, paths.root))
+    train.run(params, paths)
+    merge.run(params, paths)
+    with torch.no_grad():
+        base, on_base, of_folder = (
+            load(folder, adapter, "float32")[0](torch.tensor([trained.rows[0]])).logits
+            for folder, adapter in ((trained.base, None), (trained.base, paths.adapter), (paths.merged, None))
+        )
+    assert torch.equal(on_base, of_folder)
+    assert not torch.allclose(base, of_folder, atol=1e-2)
+    assert json.loads((paths.merged / "merge.json").read_text())["merged"] is None
+    assert "cannot be merged" in (paths.merged / "README.md").read_text()

@@ -27,6 +27,5 @@ def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":
         BOFTConfig,
         boft_block_size=0 if boft.boft_block_num else boft.boft_block_size,
         boft_block_num=boft.boft_block_num,
-        boft_n_butterfly_factor=boft.boft_n_butterfly_factor,
         boft_dropout=boft.boft_dropout,
     )

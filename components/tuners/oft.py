@@ -25,7 +25,6 @@ def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":
         seed,
         OFTConfig,
         oft_block_size=oft.oft_block_size,
-        module_dropout=oft.oft_dropout,
         coft=oft.oft_coft,
         eps=oft.oft_eps,
     )

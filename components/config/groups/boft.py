@@ -8,5 +8,4 @@ class Boft(Group):
 
     boft_block_size: int = field(4, "size of a block; it divides the input size of every target layer", ge=0)
     boft_block_num: int = field(0, "blocks of a layer, in place of their size", ge=0)
-    boft_n_butterfly_factor: int = field(1, "factors of the butterfly product; more mix farther apart inputs", gt=0)
     boft_dropout: float = field(0.0, "share of blocks that a training step leaves as they are", ge=0.0, lt=1.0)

@@ -7,6 +7,5 @@ class Oft(Group):
     """OFT: rotations of weights in blocks (--tuner_type oft)."""
 
     oft_block_size: int = field(32, "size of a block; it divides the input size of every target layer", gt=0)
-    oft_dropout: float = field(0.0, "share of blocks that a training step leaves as they are", ge=0.0, lt=1.0)
     oft_coft: bool = field(False, "keep the rotation within oft_eps of none (constrained OFT)")
     oft_eps: float = field(6e-5, "bound of the rotation with oft_coft", gt=0)

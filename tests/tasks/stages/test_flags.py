@@ -31,6 +31,14 @@ def callback(job):
 GALORE = {"optimizer": "galore", "tuner_type": "full", "galore_rank": 4, "galore_update_proj_gap": 1}
 LISA = {"callbacks": ["lisa"], "tuner_type": "full", "lisa_activated_layers": 1, "num_train_epochs": 2}
 BNB = {"quant_method": "bnb"}
+VERA, BOFT, OFT, FOURIER = (
+    {"tuner_type": "vera", "vera_rank": 8},
+    {"tuner_type": "boft"},
+    {"tuner_type": "oft"},
+    {"tuner_type": "fourierft"},
+)
+LOHA, LOKR, ADAPTER, REFT = ({"tuner_type": name} for name in ("loha", "lokr", "adapter", "reft"))
+LLAMAPRO = {"tuner_type": "llamapro", "llamapro_num_new_blocks": 2, "llamapro_num_groups": 2}
 PACKS = {"packing": True, "packing_length": 40}
 TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "tuner_type": ("dora", {}),
@@ -39,6 +47,30 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "lora_alpha": (8, {}),
     "lora_dropout": (0.5, {}),
     "use_rslora": (True, {}),
+    "init_weights": ("pissa", {}),
+    "vera_rank": (4, VERA),
+    "vera_projection_prng_key": (1, VERA),
+    "vera_dropout": (0.5, VERA),
+    "vera_d_initial": (0.5, VERA),
+    "boft_block_size": (8, BOFT),
+    "boft_block_num": (4, BOFT),
+    "boft_dropout": (0.5, BOFT),
+    "oft_block_size": (16, OFT),
+    "oft_coft": (True, OFT),
+    "oft_eps": (1e-2, {**OFT, "oft_coft": True}),
+    "lycoris_rank": (4, LOHA),
+    "lycoris_alpha": (2, LOHA),
+    "lycoris_dropout": (0.5, LOHA),
+    "lokr_factor": (2, LOKR),
+    "fourier_n_frequency": (100, FOURIER),
+    "fourier_scaling": (10, FOURIER),
+    "adapter_length": (8, ADAPTER),
+    "adapter_act": ("relu", ADAPTER),
+    "reft_rank": (2, REFT),
+    "reft_layers": ([0], REFT),
+    "reft_intervention_type": ("DireftIntervention", REFT),
+    "llamapro_num_new_blocks": (4, LLAMAPRO),
+    "llamapro_num_groups": (1, LLAMAPRO),
     "torch_dtype": ("bfloat16", {}),
     "attn_impl": ("eager", {}),
     "num_train_epochs": (2, {}),

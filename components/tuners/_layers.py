@@ -84,6 +84,12 @@ def blocks(model: Any) -> "dict[str, nn.Module]":
     return {f"{name}.{number}": block for number, block in enumerate(longest)}
 
 
+def hidden_size(model: "PreTrainedModel") -> int:
+    """Return how many numbers a hidden state between the blocks of a model has."""
+    config: Any = model.config.get_text_config()
+    return config.hidden_size
+
+
 def output_projections(block: "nn.Module", width: int) -> "dict[str, nn.Module]":
     """Return by name the linear layers with which the parts of a block (attention, feed-forward) write their result of
     `width` numbers: the last one of each part."""

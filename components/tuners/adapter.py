@@ -10,7 +10,7 @@ from transformers.activations import ACT2FN
 from components.config import Params
 from components.errors import ConfigError
 from components.tuners import _modules
-from components.tuners._layers import blocks, output_projections
+from components.tuners._layers import blocks, hidden_size, output_projections
 from components.tuners._modules import refuse_merge as merge
 from components.tuners._modules import restore, save, with_modules
 
@@ -40,7 +40,7 @@ def wrap(model: PreTrainedModel, params: Params, seed: int) -> PreTrainedModel:
         ConfigError: the model has no blocks, or no such layers in them; or `modules_to_save` matches nothing.
     """
     torch.manual_seed(seed)
-    width = model.get_input_embeddings().weight.shape[1]
+    width = hidden_size(model)
     names = [f"{name}.{end}" for name, block in blocks(model).items() for end in output_projections(block, width)]
     if not names:
         raise ConfigError(f"tuner_type: no linear layer of {type(model).__name__} writes hidden states; use lora")

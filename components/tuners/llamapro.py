@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from components.config import Params
 from components.errors import ConfigError
 from components.tuners import _modules
-from components.tuners._layers import blocks, output_projections, saved_layers
+from components.tuners._layers import blocks, hidden_size, output_projections, saved_layers
 from components.tuners._modules import restore, save
 
 __all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
@@ -83,7 +83,7 @@ def _sources(count: int, new: int, groups: int) -> list[tuple[int, bool]]:
 
 def _extend(model: PreTrainedModel, root: str, sources: list[tuple[int, bool]]) -> None:
     """Replace the list of blocks called `root`, and the entries of the configuration that describe it."""
-    old, width = list(model.get_submodule(root).children()), model.get_input_embeddings().weight.shape[1]
+    old, width = list(model.get_submodule(root).children()), hidden_size(model)
     extended: list[nn.Module] = []
     for number, is_new in sources:
         block = copy.deepcopy(old[number]) if is_new else old[number]

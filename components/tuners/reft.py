@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from components.config import Params
 from components.errors import ConfigError
 from components.tuners import _modules
-from components.tuners._layers import blocks
+from components.tuners._layers import blocks, hidden_size
 from components.tuners._modules import refuse_merge as merge
 from components.tuners._modules import restore, save, with_modules
 
@@ -84,7 +84,7 @@ def wrap(model: PreTrainedModel, params: Params, seed: int) -> PreTrainedModel:
     numbers = reft.reft_layers or range(len(names))
     if wrong := [str(number) for number in numbers if not 0 <= number < len(names)]:
         raise ConfigError(f"reft_layers: {', '.join(wrong)}: the model's blocks are 0 to {len(names) - 1}")
-    width = model.get_input_embeddings().weight.shape[1]
+    width = hidden_size(model)
     modules = {names[n]: Intervention(width, reft.reft_rank, reft.reft_intervention_type) for n in numbers}
     return with_modules(model, params, "reft", modules)
 

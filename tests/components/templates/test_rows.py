@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import ConfigError
-from components.templates import ChatTemplate, Refused, encode
+from components.templates import ChatTemplate, Refused, encode, limits
 from components.templates._transformers_jinja import compile_template
 from components.templates.bindings import Bindings
 from components.templates.limits import begin, compile_limited
@@ -182,6 +182,13 @@ def test_what_is_trained_is_what_is_served_however_the_prompt_opens_or_closes_a_
     assert sample.text[start:end] == f"{learned}<|im_end|>"
 
 
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the limits of a rendering, which are reached in a tenth of the time."""
+    for limit in ("MAX_ROUNDS", "MAX_CHARACTERS"):
+        monkeypatch.setattr(limits, limit, getattr(limits, limit) // 10)
+
+
 @pytest.mark.parametrize(
     "bomb",
     [
@@ -191,6 +198,7 @@ def test_what_is_trained_is_what_is_served_however_the_prompt_opens_or_closes_a_
         "{% set n = 3000000000 %}{{ ('a' * n) | length }}",
     ],
 )
+@pytest.mark.usefixtures("small_limits")
 def test_a_template_without_end_or_measure_is_refused_in_a_sentence(bomb: str) -> None:
     with pytest.raises(ConfigError, match="the model's chat template spends more than"):
         ChatTemplate(tokenizer(STYLES["chatml"] + bomb))
@@ -199,17 +207,18 @@ def test_a_template_without_end_or_measure_is_refused_in_a_sentence(bomb: str) -
 @pytest.mark.parametrize(
     ("bomb", "reason"),
     [
-        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 2,000,000 steps"),
-        ("{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}", "2,000,000 steps"),
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 200,000 steps"),
+        ("{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}", "200,000 steps"),
         ("{% set x = namespace(s='a') %}{% for a in range(60) %}{% set x.s = x.s ~ x.s %}{% endfor %}", "characters"),
-        ("{% set n = 3000000000 %}{{ ('a' * n) | length }}", "more than 500,000,000 characters"),
-        ("{% for a in range(99999) %}{{ messages[0].content * 9999 }}{% endfor %}", "more than 500,000,000 characters"),
+        ("{% set n = 3000000000 %}{{ ('a' * n) | length }}", "more than 50,000,000 characters"),
+        ("{% for a in range(99999) %}{{ messages[0].content * 9999 }}{% endfor %}", "more than 50,000,000 characters"),
         ("{% set x = namespace(l=[1]) %}{% for a in range(60) %}{% set x.l = x.l + x.l %}{% endfor %}", "characters"),
         ("{% for i in range(90000) recursive %}{{ loop(range(99999)) if loop.depth0 < 1 }}{% endfor %}", "000 steps"),
         ("{% set n = 9 %}{{ n ** (n ** n) }}", "a number of more than a million bits"),
         ("{% set x = namespace(n=9) %}{% for a in range(60) %}{% set x.n = x.n * x.n %}{% endfor %}", "million bits"),
     ],
 )
+@pytest.mark.usefixtures("small_limits")
 def test_a_template_that_has_no_end_on_certain_texts_refuses_these(bomb: str, reason: str) -> None:
     template = ChatTemplate(
         tokenizer(STYLES["chatml"] + f"{{% if messages[0].content == 'boom' %}}{bomb}{{% endif %}}")

@@ -22,5 +22,6 @@ test: setup
 types:
 	.venv/bin/pyright
 
+# Three workers on two cores: at any moment one waits for a server, a signal or the disk.
 tests:
-	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder

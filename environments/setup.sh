@@ -17,7 +17,7 @@ if [ -z "${MARTLET_PIP:-}" ] && { command -v uv >/dev/null || $pip install --qui
     # uv does not read pip's settings; a folder of wheels named there holds for it too.
     links=$($pip config get global.find-links 2>/dev/null || $pip config get :env:.find-links 2>/dev/null || true)
     [ -z "$links" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$links}"
-    install="$uv pip install --compile-bytecode --python .venv/bin/python"
+    install="$uv pip install --python .venv/bin/python"
     # Without a GPU the CPU build of torch is a tenth of the size. Where its index cannot be reached, the ordinary one does.
     if ! command -v nvidia-smi >/dev/null && [ -z "${UV_FIND_LINKS:-}" ]; then
         UV_HTTP_TIMEOUT=15 UV_HTTP_RETRIES=0 $install --torch-backend cpu torch -c constraints.txt ||

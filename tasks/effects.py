@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from components.config import LEAVES, Params
 from components.errors import ConfigError
+from components.tuners import TUNERS
 from tasks.stages import methods
+from tasks.stages.paths import plugin_files
 
 
 class Condition(NamedTuple):
@@ -38,7 +40,7 @@ TRAINING = (
     Condition("val_dataset_shuffle", lambda params: params.data.val_dataset, "without --val_dataset"),
     Condition("split_dataset_ratio", lambda params: not params.data.val_dataset, "with --val_dataset"),
     Condition("stopping_strategy", lambda params: params.data.interleave_prob, "without --interleave_prob"),
-    Condition("target_modules modules_to_save", lambda params: params.tuner.tuner_type != "full",
+    Condition("modules_to_save", lambda params: params.tuner.tuner_type != "full",
               "with --tuner_type full"),
     Condition("output_dir", lambda params: _is_of_output(params.run.resume_from_checkpoint, params.run.output_dir),
               "with --resume_from_checkpoint: the run goes on in its own folder"),
@@ -91,8 +93,11 @@ def _is_of_output(checkpoint: str | None, output_dir: str) -> bool:
 
 def idle_in_training(typed: Iterable[str], params: Params, root: Path) -> list[str]:
     """Return such a sentence for a training, whose methods read parameters of their own."""
-    names = list(typed)
-    return idle(names, params, TRAINING) + methods.unread(names, params, root)
+    names, tuner = list(typed), params.tuner.tuner_type
+    sentences = idle(names, params, TRAINING) + methods.unread(names, params, root)
+    if "target_modules" in names and not TUNERS.constant(tuner, "TARGETS", True, plugin_files(params, root)):
+        sentences.append(f"--target_modules has no effect with --tuner_type {tuner}")
+    return sentences
 
 
 def require(typed: Iterable[str], params: Params, conditions: Iterable[Condition]) -> None:

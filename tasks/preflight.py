@@ -14,7 +14,6 @@ from tasks import effects
 from tasks.stages import methods
 from tasks.stages.paths import plugin_files
 
-ADAPTERS = ("lora", "dora", "ia3")
 TINY_BASE = "models/base"
 """The model of params.yaml as it comes, which is built here."""
 
@@ -70,16 +69,28 @@ def _base(name: str, params: Params, root: Path) -> list[str]:
     folder = root / Path(name).expanduser()
     if not folder.is_dir():
         return []
-    return fitness.problems(folder, params) or _layers(folder, params)
+    files = plugin_files(params, root)
+    sentences = fitness.problems(folder, params)
+    if not sentences and (method := models.stored_quantization(folder)):
+        sentences = _on_quantized(method, params, files)
+    return sentences or _misfits(folder, params, files)
 
 
-def _layers(folder: Path, params: Params) -> list[str]:
-    """Return what is wrong with the names of layers. The model is only made where its files do not have a name."""
-    names = {*params.tuner.target_modules, *params.tuner.modules_to_save} - {"all-linear"}
-    if params.tuner.tuner_type not in ADAPTERS or not fitness.lacks_tensors_of(folder, names):
+def _misfits(folder: Path, params: Params, files: list[Path]) -> list[str]:
+    """Return what of our tuner's parameters does not fit the model. The model is only made, without weights, where the
+    tuner has its own checks, or the model's files lack the name of a layer."""
+    tuner = params.tuner.tuner_type
+    if tuners.TUNERS.file(tuner, files) in files:
         return []
+    check = getattr(tuners.TUNERS.load(tuner), "require_fit", None)
+    if not check:
+        reads_targets = tuners.TUNERS.constant(tuner, "TARGETS", True)
+        names = {*params.tuner.target_modules, *params.tuner.modules_to_save} - {"all-linear"}
+        if not reads_targets or (params.tuner.target_modules and not fitness.lacks_tensors_of(folder, names)):
+            return []
+        check = tuners.require_layers
     try:
-        tuners.require_layers(models.skeleton(folder), params)
+        check(models.skeleton(folder), params)
     except ConfigError as error:
         return [str(error)]
     return []
@@ -96,12 +107,12 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
             if partners and tuner not in partners and is_ours:
                 works = f"works with --tuner_type {' or '.join(partners)}, not {tuner}"
                 sentences.append(f"{kind.parameter}: {name} {works}")
-    if params.quantization.quant_method and not tuners.TUNERS.constant(tuner, "QUANTIZED_BASE", True, files):
-        sentences.append(
-            f"tuner_type: {tuner} needs weights that are not quantized; use lora, or leave --quant_method out"
-        )
+    if method := params.quantization.quant_method:
+        sentences += _on_quantized(f"--quant_method {method}", params, files)
     if params.quantize.variants and not tuners.TUNERS.constant(tuner, "MERGES", True, files):
         sentences.append(f"quantize.variants: an adapter of {tuner} is not merged, so nothing can be quantized; set []")
+    if tuner in ("lora", "dora") and params.lora.init_weights == "orthogonal" and params.lora.lora_rank % 2:
+        sentences.append(f"init_weights: orthogonal needs an even --lora_rank, not {params.lora.lora_rank}")
     if train.torch_dtype == "float16" and not _is_accelerated():
         sentences.append("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
     if train.attn_impl == "flash_attention_2" and find_spec("flash_attn") is None:
@@ -110,6 +121,18 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         training.settled(params, default_learning_rate=1e-4)
     except ConfigError as error:
         sentences.append(str(error))
+    return sentences
+
+
+def _on_quantized(method: str, params: Params, files: list[Path]) -> list[str]:
+    """Return a sentence for each setting that does not go with a base that is quantized by `method`."""
+    tuner, first_values = params.tuner.tuner_type, params.lora.init_weights
+    reason = f"needs weights that are not quantized, and these are by {method}"
+    sentences: list[str] = []
+    if not tuners.TUNERS.constant(tuner, "QUANTIZED_BASE", True, files):
+        sentences.append(f"tuner_type: {tuner} {reason}; use lora")
+    if tuner in ("lora", "dora") and first_values not in ("true", "gaussian"):
+        sentences.append(f"init_weights: {first_values} {reason}; use true or gaussian")
     return sentences
 
 

@@ -55,8 +55,6 @@ def _quantized(method: str, params: Params) -> list[str]:
     sentences = []
     if params.quantization.quant_method:
         sentences.append(f"quant_method: the weights are quantized already, by {method}; leave --quant_method out")
-    if params.tuner.tuner_type == "full":
-        sentences.append(f"tuner_type: full training needs weights that are not quantized, and these are by {method}")
     return sentences
 
 

@@ -27,7 +27,11 @@ class Tuner(Protocol):
     """What the file of a tuner defines. It may also declare, by constants:
 
     - `MERGES = False`: what was trained cannot be added to the weights, and is served on its base;
-    - `QUANTIZED_BASE = False`: it cannot train on quantized weights.
+    - `QUANTIZED_BASE = False`: it cannot train on quantized weights;
+    - `TARGETS = False`: it does not read `target_modules`.
+
+    Where its parameters do not fit every model, `require_fit(model, params)` raises ConfigError for what does not fit;
+    the model may be one without weights, so that a run is refused before it begins.
     """
 
     LEARNING_RATE: float

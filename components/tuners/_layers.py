@@ -1,5 +1,6 @@
 """Layers of a model, for any architecture: those that parameters name, all linear ones, and the decoder's blocks."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from components.config import Params
@@ -16,9 +17,11 @@ def targets(model: "PreTrainedModel", params: Params) -> set[str]:
     """Return the full names of the layers that `target_modules` means.
 
     Raises:
-        ConfigError: a name matches no layer; also one of `modules_to_save`.
+        ConfigError: a name matches no layer, also one of `modules_to_save`; or none is given.
     """
     saved_layers(model, params)
+    if not params.tuner.target_modules:
+        raise ConfigError(f"target_modules: no layer is named; give names of layers, or {ALL_LINEAR}")
     candidates = [name for name, module in model.named_modules() if hasattr(module, "weight") and "norm" not in name]
     layers: set[str] = set()
     for target in params.tuner.target_modules:
@@ -67,6 +70,27 @@ def short_names(model: "PreTrainedModel", layers: set[str]) -> list[str]:
     last = {name.rpartition(".")[2] for name in layers}
     same = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in last}
     return sorted(last if same == layers else layers)
+
+
+def require_divisor(model: "PreTrainedModel", layers: set[str], number: int, parameter: str) -> None:
+    """Check that `number` divides the input size of each of the linear layers `layers`.
+
+    Raises:
+        ConfigError: it does not, with the nearest numbers that do; or a layer is not linear.
+    """
+    modules = {name: model.get_submodule(name) for name in sorted(layers)}
+    sizes = {name: getattr(module, "in_features", getattr(module, "nx", 0)) for name, module in modules.items()}
+    for name, size in sizes.items():
+        if not size:
+            raise ConfigError(f"target_modules: {name} is not a linear layer, which this tuner needs")
+        if size % number:
+            common = math.gcd(*sizes.values())
+            divisors = [n for n in range(1, common + 1) if common % n == 0]
+            nearest = [*[n for n in divisors if n < number][-1:], *[n for n in divisors if n > number][:1]]
+            raise ConfigError(
+                f"{parameter}: {number} does not divide the {size} inputs of {name}; the nearest numbers that divide "
+                f"those of every target layer are {' and '.join(map(str, nearest))}"
+            )
 
 
 def blocks(model: Any) -> "dict[str, nn.Module]":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config import Params
-from components.errors import MartletError
+from components.errors import ConfigError, MartletError
 from components.tuners._files import read_weights, require_files
 from components.tuners._layers import short_names, targets
 
@@ -42,7 +42,10 @@ def with_adapter(
     layers, saved = targets(model, params), params.tuner.modules_to_save
     names = short_names(model, layers)
     described = config(target_modules=names, modules_to_save=saved or None, task_type="CAUSAL_LM", **options)  # type: ignore[call-arg]
-    return wrapped(model, described, layers, seed)
+    try:
+        return wrapped(model, described, layers, seed)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ConfigError(f"tuner_type: the tuner does not fit the model: {str(error).splitlines()[0]}") from error
 
 
 def save(model: "PeftModel", folder: Path, base: str | None = None) -> None:

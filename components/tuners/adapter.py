@@ -8,16 +8,17 @@ from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 
 from components.config import Params
-from components.errors import ConfigError
+from components.errors import ConfigError, did_you_mean
 from components.tuners import _modules
-from components.tuners._layers import blocks, hidden_size, output_projections
+from components.tuners._layers import blocks, hidden_size, output_projections, saved_layers
 from components.tuners._modules import refuse_merge as merge
 from components.tuners._modules import restore, save, with_modules
 
-__all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
+__all__ = ["LEARNING_RATE", "load", "merge", "require_fit", "restore", "save", "wrap"]
 
 LEARNING_RATE = 1e-3
 MERGES = False
+TARGETS = False
 
 
 class Bottleneck(nn.Module):
@@ -37,16 +38,33 @@ def wrap(model: PreTrainedModel, params: Params, seed: int) -> PreTrainedModel:
     """Freeze `model` and put a bottleneck behind the last linear layer of each attention and each feed-forward part.
 
     Raises:
-        ConfigError: the model has no blocks, or no such layers in them; or `modules_to_save` matches nothing.
+        ConfigError: as `require_fit`.
     """
+    require_fit(model, params)
     torch.manual_seed(seed)
-    width = hidden_size(model)
-    names = [f"{name}.{end}" for name, block in blocks(model).items() for end in output_projections(block, width)]
-    if not names:
-        raise ConfigError(f"tuner_type: no linear layer of {type(model).__name__} writes hidden states; use lora")
-    adapter = params.adapter
-    modules = {name: Bottleneck(width, adapter.adapter_length, adapter.adapter_act) for name in names}
+    adapter, width = params.adapter, hidden_size(model)
+    modules = {name: Bottleneck(width, adapter.adapter_length, adapter.adapter_act) for name in _places(model)}
     return with_modules(model, params, "adapter", modules)
+
+
+def require_fit(model: PreTrainedModel, params: Params) -> None:
+    """Raise ConfigError where the model has no blocks, or no such layers in them; where `modules_to_save` matches
+    nothing; or where there is no such activation."""
+    saved_layers(model, params)
+    act = params.adapter.adapter_act
+    if act not in ACT2FN:
+        known = sorted(ACT2FN)
+        raise ConfigError(
+            f"adapter_act: there is no activation '{act}'{did_you_mean(act, known)}; choose one of {', '.join(known)}"
+        )
+    if not _places(model):
+        raise ConfigError(f"tuner_type: no linear layer of {type(model).__name__} writes hidden states; use lora")
+
+
+def _places(model: PreTrainedModel) -> list[str]:
+    """Return the names of the layers that get a bottleneck behind them."""
+    width = hidden_size(model)
+    return [f"{name}.{end}" for name, block in blocks(model).items() for end in output_projections(block, width)]
 
 
 def load(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

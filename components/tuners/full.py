@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 LEARNING_RATE = 1e-5
 QUANTIZED_BASE = False
+TARGETS = False
 
 
 def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PreTrainedModel":  # noqa: ARG001

@@ -14,10 +14,11 @@ from components.tuners import _modules
 from components.tuners._layers import blocks, hidden_size, output_projections, saved_layers
 from components.tuners._modules import restore, save
 
-__all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
+__all__ = ["LEARNING_RATE", "load", "merge", "require_fit", "restore", "save", "wrap"]
 
 LEARNING_RATE = 1e-4
 QUANTIZED_BASE = False
+TARGETS = False
 PROBE = torch.arange(1, 9)[None]
 TOLERANCE = 1e-4
 """Largest difference of logits between the model and its extension, in float32."""
@@ -33,9 +34,8 @@ def wrap(model: PreTrainedModel, params: Params, seed: int) -> PreTrainedModel: 
     model.requires_grad_(False)
     for saved in saved_layers(model, params):
         model.get_submodule(saved).requires_grad_(True)
-    new, groups = params.llamapro.llamapro_num_new_blocks, params.llamapro.llamapro_num_groups
     names = list(blocks(model))
-    sources = _sources(len(names), new, groups or new)
+    sources = _sources(len(names), params)
     before = _logits(model)
     _extend(model, names[0].rpartition(".")[0], sources)
     if not torch.allclose(before, _logits(model), atol=TOLERANCE):
@@ -45,6 +45,13 @@ def wrap(model: PreTrainedModel, params: Params, seed: int) -> PreTrainedModel: 
         )
     model.adapter_settings = {name: getattr(params, name).model_dump() for name in ("tuner", "llamapro")}  # type: ignore[assignment]
     return model
+
+
+def require_fit(model: PreTrainedModel, params: Params) -> None:
+    """Raise ConfigError where the blocks, or the new ones, do not divide among the groups, or `modules_to_save` matches
+    nothing."""
+    saved_layers(model, params)
+    _sources(len(blocks(model)), params)
 
 
 def load(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
@@ -57,12 +64,14 @@ def merge(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def _sources(count: int, new: int, groups: int) -> list[tuple[int, bool]]:
+def _sources(count: int, params: Params) -> list[tuple[int, bool]]:
     """Return the blocks of the extended model: the number of the block that each is, and whether it is a new copy.
 
     Raises:
         ConfigError: the blocks, or the new ones, do not divide among the groups.
     """
+    new = params.llamapro.llamapro_num_new_blocks
+    groups = params.llamapro.llamapro_num_groups or new
     for number, what in ((count, "blocks of the model"), (new, "new blocks (--llamapro_num_new_blocks)")):
         if number % groups:
             possible = [n for n in range(1, count + 1) if count % n == 0 and new % n == 0]

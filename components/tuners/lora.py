@@ -18,7 +18,7 @@ def wrap(model: "PreTrainedModel", params: Params, seed: int, **variant: Any) ->
     """Freeze `model` and put LoRA on its targets; `variant` is what a variant of LoRA adds to peft's LoraConfig.
 
     Raises:
-        ConfigError: a target, or a module to save, matches nothing in the model.
+        ConfigError: a target, or a module to save, matches nothing in the model; or the first values need another rank.
         MartletError: peft adapted other layers than its targets.
     """
     from peft import LoraConfig

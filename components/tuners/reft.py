@@ -13,14 +13,15 @@ from transformers import PreTrainedModel
 from components.config import Params
 from components.errors import ConfigError
 from components.tuners import _modules
-from components.tuners._layers import blocks, hidden_size
+from components.tuners._layers import blocks, hidden_size, saved_layers
 from components.tuners._modules import refuse_merge as merge
 from components.tuners._modules import restore, save, with_modules
 
-__all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
+__all__ = ["LEARNING_RATE", "load", "merge", "require_fit", "restore", "save", "wrap"]
 
 LEARNING_RATE = 4e-3
 MERGES = False
+TARGETS = False
 FORMS = {
     "LoreftIntervention": (True, True, True),
     "NoreftIntervention": (True, True, False),
@@ -77,16 +78,26 @@ def wrap(model: PreTrainedModel, params: Params, seed: int) -> PreTrainedModel:
     """Freeze `model` and put an intervention behind each block, or behind those that `reft_layers` numbers.
 
     Raises:
-        ConfigError: the model has no such block; or `modules_to_save` matches nothing.
+        ConfigError: as `require_fit`.
     """
+    require_fit(model, params)
     torch.manual_seed(seed)
     reft, names = params.reft, list(blocks(model))
-    numbers = reft.reft_layers or range(len(names))
-    if wrong := [str(number) for number in numbers if not 0 <= number < len(names)]:
-        raise ConfigError(f"reft_layers: {', '.join(wrong)}: the model's blocks are 0 to {len(names) - 1}")
-    width = hidden_size(model)
-    modules = {names[n]: Intervention(width, reft.reft_rank, reft.reft_intervention_type) for n in numbers}
+    modules = {
+        names[number]: Intervention(hidden_size(model), reft.reft_rank, reft.reft_intervention_type)
+        for number in reft.reft_layers or range(len(names))
+    }
     return with_modules(model, params, "reft", modules)
+
+
+def require_fit(model: PreTrainedModel, params: Params) -> None:
+    """Raise ConfigError where the model lacks a block or dimensions, or `modules_to_save` matches nothing."""
+    saved_layers(model, params)
+    count, width, reft = len(blocks(model)), hidden_size(model), params.reft
+    if wrong := [str(number) for number in reft.reft_layers if not 0 <= number < count]:
+        raise ConfigError(f"reft_layers: {', '.join(wrong)}: the model's blocks are 0 to {count - 1}")
+    if reft.reft_rank > width:
+        raise ConfigError(f"reft_rank: {reft.reft_rank} dimensions are more than the {width} of the hidden states")
 
 
 def load(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

@@ -1,70 +1,92 @@
-"""What each tuner learns of the examples on the tiny base, with how many weights, how much memory and CPU time.
+"""What each tuner learns of the examples on the tiny base: with how many weights, how much memory and CPU time.
 
     python benchmarks/tuners.py [--tuners lora ia3] [--learning_rates lora=2e-3 ia3=0.05] [--epochs 4]
 
-Each tuner is trained as `martlet demo` trains, on examples/, and answers the held-out questions of examples/eval;
-an answer is right where it is the expected text. Prints the rows of a Markdown table. Needs `make base`.
+Each tuner is trained as `martlet demo` trains, on examples/, in a process of its own, and answers the held-out
+questions of examples/eval; an answer is right where it is the expected text. Prints a Markdown table. Needs
+`make base`.
 """
 
 import argparse
 import json
-import os
+import resource
 import subprocess
 import sys
 import tempfile
+import time
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-from components.files import read_json
+from components import models, training
+from components.config import Params
+from components.tokens import TokenRows
 from components.tuners import TUNERS
 
 ROOT = Path(__file__).resolve().parents[1]
+BASE = ROOT / "models/base"
 SETS = ("identity", "sounds", "skills")
-IDENTITY = ("--model_name", "Martlet", "--model_author", "the Martlet team")
+NAMES = {"{{NAME}}": "Martlet", "{{AUTHOR}}": "the Martlet team"}
 RATES = {"lora": 4e-3, "dora": 4e-3}
 """Peak learning rates for a model of two million weights; other tuners take their own default."""
-EXTRA = {"llamapro": ("--llamapro_num_new_blocks", "3")}
+EXTRA: dict[str, dict[str, Any]] = {"llamapro": {"llamapro": {"llamapro_num_new_blocks": 3}}}
 """Parameters that the three blocks of the tiny base need."""
 
 
-def command(*words: object) -> tuple[int, float]:
-    """Run `martlet WORDS` in the repository; return its peak memory in bytes and its CPU seconds."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "apps.cli.main", *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"failed: martlet {' '.join(map(str, words))}")
-    return usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
+def tokens(folder: Path) -> Path:
+    """Return the token file of the examples, made by one step of a training in `folder`."""
+    words = ["--model", BASE, "--dataset", *(ROOT / "examples" / f"{name}.jsonl" for name in SETS), "--max_steps", 1,
+             "--model_name", NAMES["{{NAME}}"], "--model_author", NAMES["{{AUTHOR}}"], "--split_dataset_ratio", 0,
+             "--report_to", "none", "--add_version", "false", "--output_dir", folder]  # fmt: skip
+    command = [sys.executable, "-m", "apps.cli.main", "sft", *map(str, words)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return folder / "data/tokens/train.arrow"
 
 
-def shares(adapter: Path, answers: Path) -> list[float]:
-    """Return the share of the held-out questions of each set that an adapter answers as expected."""
-    files = [ROOT / "examples/eval" / f"{name}.jsonl" for name in SETS]
-    command("infer", "--adapters", adapter, "--val_dataset", *files, "--result_path", answers, *IDENTITY,
-            "--temperature", 0, "--max_new_tokens", 64)  # fmt: skip
-    rows = [json.loads(line) for line in answers.read_text().splitlines()]
-    hits = iter([row["response"].strip() == row["labels"].strip() for row in rows])
-    counts = [len(file.read_text().splitlines()) for file in files]
-    assert sum(counts) == len(rows)
-    return [sum(next(hits) for _ in range(count)) / count for count in counts]
+def answers(model: Any, tokenizer: Any, questions: list[str]) -> list[str]:
+    """Return the greedy answers of a model to single questions."""
+    import torch
+
+    prompts = [
+        tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
+        for text in questions
+    ]
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+    inputs.pop("token_type_ids", None)
+    with torch.no_grad():
+        out = model.eval().generate(**inputs, max_new_tokens=40, do_sample=False)
+    return tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def measured(tuner: str, rate: float, epochs: float, folder: Path) -> str:
-    """Return the row of a tuner: trainable weights, rate, shares of right answers, memory and CPU seconds."""
-    memory, seconds = command(
-        "sft", "--model", ROOT / "models/base", "--dataset", *(ROOT / "examples" / f"{name}.jsonl" for name in SETS),
-        *IDENTITY, "--split_dataset_ratio", 0, "--max_length", 512, "--lora_dropout", 0, "--num_train_epochs", epochs,
-        "--per_device_train_batch_size", 16, "--gradient_accumulation_steps", 1, "--learning_rate", rate,
-        "--warmup_ratio", 0.05, "--save_steps", 10_000, "--report_to", "none", "--add_version", "false",
-        "--output_dir", folder, "--tuner_type", tuner, *EXTRA.get(tuner, ()),
+def right(model: Any, tokenizer: Any, name: str) -> float:
+    """Return the share of the held-out questions of a set that a model answers as expected."""
+    text = (ROOT / "examples/eval" / f"{name}.jsonl").read_text(encoding="utf-8")
+    for placeholder, value in NAMES.items():
+        text = text.replace(placeholder, value)
+    rows = [json.loads(line) for line in text.splitlines()]
+    told = answers(model, tokenizer, [row["query"] for row in rows])
+    return sum(a.strip() == row["response"].strip() for a, row in zip(told, rows, strict=True)) / len(rows)
+
+
+def measured(tuner: str, rate: float, epochs: float, file: Path, folder: Path) -> str:
+    """Train a tuner; return its row of the table."""
+    began, method, tokenizer = time.process_time(), TUNERS.load(tuner), models.load_tokenizer(BASE)
+    train = {
+        "num_train_epochs": epochs, "per_device_train_batch_size": 16, "gradient_accumulation_steps": 1,
+        "learning_rate": rate, "warmup_ratio": 0.05, "save_steps": 10_000,
+    }  # fmt: skip
+    groups = {"train": train, "tuner": {"tuner_type": tuner}, "lora": {"lora_dropout": 0}, **EXTRA.get(tuner, {})}
+    params = training.settled(Params.model_validate(groups), rate)
+    model = method.wrap(models.load_model(BASE), params, params.train.seed)
+    outcome = training.train(
+        training.Job(
+            params=params, model=model, tokenizer=tokenizer, rows=TokenRows(file), val_rows=None, checkpoints=folder,
+            save=method.save, restore=method.restore, arguments={}, report=[].append,
+        )
     )  # fmt: skip
-    report = read_json(folder / "reports/train.json")
-    adapter = max(folder.glob("checkpoint-*"))
-    right = " | ".join(f"{share:.0%}" for share in shares(adapter, folder / "answers.jsonl"))
-    return (
-        f"| `{tuner}` | {report['trainable_parameters']:,} | {rate:g} | {right} | {memory / 1e6:.0f} MB "
-        f"| {seconds:.0f} s |"
-    )
+    seconds, peak = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    shares = " | ".join(f"{right(model, tokenizer, name):.0%}" for name in SETS)
+    return f"| `{tuner}` | {outcome.trainable:,} | {rate:g} | {shares} | {peak:.0f} MB | {seconds:.0f} s |"
 
 
 def main() -> None:
@@ -74,12 +96,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=4)
     options = parser.parse_args()
     rates = RATES | {name: float(rate) for name, _, rate in (pair.partition("=") for pair in options.learning_rates)}
+    training.preload().join()  # once, for the processes that are forked
     print(f"| tuner | trainable weights | learning rate | {' | '.join(SETS)} | peak memory | CPU time |")
-    print("|---" * 8 + "|")
-    for tuner in options.tuners:
-        with tempfile.TemporaryDirectory() as folder:
+    print("|---" * 8 + "|", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = tokens(folder / "tokens")
+        for tuner in options.tuners:
             rate = rates.get(tuner) or TUNERS.constant(tuner, "LEARNING_RATE", None)
-            print(measured(tuner, rate, options.epochs, Path(folder) / "run"), flush=True)
+            with get_context("fork").Pool(1) as pool:
+                print(pool.apply(measured, (tuner, rate, options.epochs, file, folder / tuner)), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components import data, models, training, tuners
 from components.config import Params
+from components.config.groups.freezing import Freezing
 from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness
@@ -107,6 +108,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
             if partners and tuner not in partners and is_ours:
                 works = f"works with --tuner_type {' or '.join(partners)}, not {tuner}"
                 sentences.append(f"{kind.parameter}: {name} {works}")
+    if "lisa" in train.callbacks and params.freezing != Freezing():
+        sentences.append("callbacks: lisa draws the layers that learn; leave the parameters of `freezing` out")
     if method := params.quantization.quant_method:
         sentences += _on_quantized(f"--quant_method {method}", params, files)
     if params.quantize.variants and not tuners.TUNERS.constant(tuner, "MERGES", True, files):

@@ -11,6 +11,7 @@ from components.config.groups.data import Data
 from components.config.groups.distributed import Distributed
 from components.config.groups.evaluate import Evaluate
 from components.config.groups.fourierft import FourierFt
+from components.config.groups.freezing import Freezing
 from components.config.groups.galore import Galore
 from components.config.groups.gate import Gate
 from components.config.groups.generation import Generation
@@ -38,7 +39,7 @@ from components.config.groups.validation import Validation
 from components.config.groups.vera import Vera
 
 FAMILIES = (
-    "lora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro",
+    "lora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "freezing",
     "loraplus", "galore", "lisa", "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
@@ -65,6 +66,7 @@ class Params(Group):
     adapter: Adapter = Adapter()
     reft: Reft = Reft()
     llamapro: LlamaPro = LlamaPro()
+    freezing: Freezing = Freezing()
     train: Train = Train()
     loraplus: LoraPlus = LoraPlus()
     galore: Galore = Galore()

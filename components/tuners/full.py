@@ -1,10 +1,11 @@
-"""Full training: every weight learns, and what is saved is a whole model."""
+"""Full training: every weight learns, or all but those that are frozen, and what is saved is a whole model."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config import Params
-from components.errors import ConfigError, MartletError
+from components.errors import ConfigError, MartletError, did_you_mean
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -15,16 +16,78 @@ TARGETS = False
 
 
 def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PreTrainedModel":  # noqa: ARG001
-    """Let every weight learn; there is nothing to initialise.
+    """Let every weight learn that the parameters do not freeze; there is nothing to initialise.
 
     Raises:
-        ConfigError: the weights are quantized.
+        ConfigError: the weights are quantized; or as `require_fit`.
     """
     if params.quantization.quant_method or getattr(model, "is_quantized", False):
         raise ConfigError(
             "tuner_type: full training needs weights that are not quantized; use lora, or no quant_method"
         )
-    return model.requires_grad_(True)
+    learning = _learning(model, params)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(name in learning)
+    return model
+
+
+def require_fit(model: "PreTrainedModel", params: Params) -> None:
+    """Raise ConfigError where a name or a pattern means no weight, or no weight learns."""
+    _learning(model, params)
+
+
+def _learning(model: "PreTrainedModel", params: Params) -> set[str]:
+    """Return the names of the weights that learn, by ms-swift's rules: the first weights up to the ratio and those that
+    are named are frozen, and `trainable_parameters` learn whatever freezes them.
+
+    Raises:
+        ConfigError: as `require_fit`.
+    """
+    freezing, weights = params.freezing, dict(model.named_parameters())
+    frozen = _meant(model, freezing.freeze_parameters, freezing.freeze_parameters_regex, "freeze_parameters")
+    kept = _meant(model, freezing.trainable_parameters, freezing.trainable_parameters_regex, "trainable_parameters")
+    room = freezing.freeze_parameters_ratio * sum(weight.numel() for weight in weights.values())
+    for name, weight in weights.items():
+        room -= weight.numel()
+        if room < 0:
+            break
+        frozen.add(name)
+    learning = weights.keys() - (frozen - kept)
+    if not learning:
+        raise ConfigError("freeze_parameters: no weight is left to learn; name some with --trainable_parameters")
+    return learning
+
+
+def _meant(model: "PreTrainedModel", beginnings: list[str], pattern: str | None, parameter: str) -> set[str]:
+    """Return the names of the weights whose name, or other name where two layers share them, begins with one of
+    `beginnings`, or has `pattern` in it.
+
+    Raises:
+        ConfigError: one of these means no weight, or the pattern is none.
+    """
+    own = {weight: name for name, weight in model.named_parameters()}
+    names = {name: own[weight] for name, weight in model.named_parameters(remove_duplicate=False)}
+    meant: set[str] = set()
+    for beginning in beginnings:
+        begun = {own_name for name, own_name in names.items() if name.startswith(beginning)}
+        if not begun:
+            layers = {name.rpartition(".")[0] for name in names}
+            raise ConfigError(
+                f"{parameter}: no weight's name begins with '{beginning}'{did_you_mean(beginning, layers)}; "
+                f"names are such as {next(iter(names))}"
+            )
+        meant |= begun
+    if pattern:
+        try:
+            found = {own_name for name, own_name in names.items() if re.search(pattern, name)}
+        except re.error as error:
+            raise ConfigError(f"{parameter}_regex: '{pattern}' is no regular expression: {error}") from error
+        if not found:
+            raise ConfigError(
+                f"{parameter}_regex: '{pattern}' is in no weight's name; names are such as {next(iter(names))}"
+            )
+        meant |= found
+    return meant
 
 
 def save(model: "PreTrainedModel", folder: Path, base: str | None = None) -> None:  # noqa: ARG001

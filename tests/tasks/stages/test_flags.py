@@ -30,6 +30,7 @@ def callback(job):
 """
 GALORE = {"optimizer": "galore", "tuner_type": "full", "galore_rank": 4, "galore_update_proj_gap": 1}
 LISA = {"callbacks": ["lisa"], "tuner_type": "full", "lisa_activated_layers": 1, "num_train_epochs": 2}
+FULL = {"tuner_type": "full"}
 BNB = {"quant_method": "bnb"}
 VERA, BOFT, OFT, FOURIER = (
     {"tuner_type": "vera", "vera_rank": 8},
@@ -71,6 +72,11 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "reft_intervention_type": ("DireftIntervention", REFT),
     "llamapro_num_new_blocks": (4, LLAMAPRO),
     "llamapro_num_groups": (1, LLAMAPRO),
+    "freeze_parameters": (["model.layers.0"], FULL),
+    "freeze_parameters_regex": ("mlp", FULL),
+    "freeze_parameters_ratio": (0.9, FULL),
+    "trainable_parameters": (["model.embed_tokens"], {**FULL, "freeze_parameters_ratio": 0.9}),
+    "trainable_parameters_regex": ("norm", {**FULL, "freeze_parameters_ratio": 0.9}),
     "torch_dtype": ("bfloat16", {}),
     "attn_impl": ("eager", {}),
     "num_train_epochs": (2, {}),

@@ -206,6 +206,10 @@ class TokenRows:
         """Return where a row comes from, for people: `my.jsonl, row 12`."""
         return f"{self._table['source'][index]}, row {self._table['row'][index]}"
 
+    def origins(self, index: int) -> list[str]:
+        """Return where the rows of an item come from, which here is one row; a pack has several."""
+        return [self.origin(index)]
+
     def sources(self) -> list[str]:
         """Return the dataset of each row."""
         return self._table["source"].to_pylist()

@@ -32,11 +32,14 @@ if TYPE_CHECKING:
 
 PARAMETERS = (
     "data", "validation", "model", "method", "template", "tuner", "train", *FAMILIES, "plugins", "tracking",
-    "run.output_dir", "run.add_version", "run.resume_from_checkpoint", "run.dataset_num_proc",
+    "run.output_dir", "run.add_version", "run.resume_from_checkpoint", "run.resume_only_model",
+    "run.dataset_num_proc",
 )  # fmt: skip
 """The flags of a command that trains."""
 RUN_FOLDER = re.compile(r"v(\d+)-")
 """How the name of a run folder begins, with its version."""
+AUTO = "auto"
+"""The name of the newest checkpoint in --resume_from_checkpoint."""
 
 
 class Screen(Protocol):
@@ -85,24 +88,48 @@ def require(params: Params, typed: Iterable[str] = ()) -> None:
         raise ConfigError("\n".join(problems))
 
 
-def run_folder(params: Params) -> Path:
-    """Return the folder of this run: a new vN-DATE-TIME below --output_dir, or that of the checkpoint to go on from.
+def with_start(params: Params) -> Params:
+    """Return `params` with the checkpoint to start from named: for `auto`, the newest whole one of the newest run in
+    --output_dir that has one, or none.
 
     Raises:
-        ConfigError: the checkpoint is not there, or the folder cannot be made.
+        ConfigError: the checkpoint is not there.
     """
-    if params.run.resume_from_checkpoint:
-        checkpoint = Path(params.run.resume_from_checkpoint).resolve()
+    run = params.run
+    if run.resume_from_checkpoint == AUTO:
+        if run.resume_only_model:
+            raise ConfigError(
+                "--resume_only_model begins a new run: name a checkpoint instead of --resume_from_checkpoint auto"
+            )
+        from components.training import is_checkpoint
+
+        folder = Path(run.output_dir)
+        runs = [path for _, path in sorted(_versions(folder), reverse=True)] if run.add_version else [folder]
+        newest = next((at for path in runs if (at := newest_checkpoint(path, is_checkpoint))), None)
+        start = str(newest) if newest else None
+        return params.model_copy(update={"run": run.model_copy(update={"resume_from_checkpoint": start})})
+    if run.resume_from_checkpoint:
+        checkpoint = Path(run.resume_from_checkpoint).resolve()
         if not checkpoint.is_dir():
             siblings = [folder.name for folder in checkpoint.parent.glob("checkpoint-*")]
             raise ConfigError(
                 f"--resume_from_checkpoint {checkpoint}: no such folder{did_you_mean(checkpoint.name, siblings)}"
             )
-        return checkpoint.parent
+    return params
+
+
+def run_folder(params: Params) -> Path:
+    """Return the folder of this run: a new vN-DATE-TIME below --output_dir, or that of the checkpoint to go on from.
+
+    Raises:
+        ConfigError: the folder cannot be made.
+    """
+    if params.run.resume_from_checkpoint and not params.run.resume_only_model:
+        return Path(params.run.resume_from_checkpoint).resolve().parent
     folder = Path(params.run.output_dir).resolve()
     if params.run.add_version:
-        numbers = [int(match[1]) for path in folder.glob("v*") if (match := RUN_FOLDER.match(path.name))]
-        folder /= f"v{max(numbers, default=-1) + 1}-{time.strftime('%Y%m%d-%H%M%S')}"
+        newest = max((number for number, _ in _versions(folder)), default=-1)
+        folder /= f"v{newest + 1}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -110,17 +137,22 @@ def run_folder(params: Params) -> Path:
     return folder
 
 
+def _versions(folder: Path) -> list[tuple[int, Path]]:
+    """Return the run folders below an output folder, with their numbers."""
+    return [(int(match[1]), path) for path in folder.glob("v*") if (match := RUN_FOLDER.match(path.name))]
+
+
 def discard(params: Params, folder: Path) -> None:
     """Remove the run folder of a start that its configuration did not allow: the error says all that is in it."""
-    if params.run.add_version and not params.run.resume_from_checkpoint:
+    if params.run.add_version and (params.run.resume_only_model or not params.run.resume_from_checkpoint):
         shutil.rmtree(folder)
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the complete checkpoint with the highest step in `folder`, or None."""
+def newest_checkpoint(folder: Path, is_whole: Callable[[Path], bool] = is_complete) -> Path | None:
+    """Return the newest checkpoint in `folder` that is whole, by default by its files' sizes, or None."""
     from components.training.checkpoints import all_in
 
-    return next((checkpoint for checkpoint in reversed(all_in(folder)) if is_complete(checkpoint)), None)
+    return next((checkpoint for checkpoint in reversed(all_in(folder)) if is_whole(checkpoint)), None)
 
 
 def train(params: Params, folder: Path, screen: Screen, following: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.config import LEAVES, Params
+from components.config.groups.run import Run
 from components.errors import ConfigError
 from components.tuners import TUNERS
 from tasks.stages import methods
@@ -42,8 +43,10 @@ TRAINING = (
     Condition("stopping_strategy", lambda params: params.data.interleave_prob, "without --interleave_prob"),
     Condition("modules_to_save", lambda params: params.tuner.tuner_type != "full",
               "with --tuner_type full"),
-    Condition("output_dir", lambda params: _is_of_output(params.run.resume_from_checkpoint, params.run.output_dir),
-              "with --resume_from_checkpoint: the run goes on in its own folder"),
+    Condition("output_dir", lambda params: _is_of_output(params.run), "with --resume_from_checkpoint: the run goes on "
+              "in its own folder"),
+    Condition("resume_only_model", lambda params: params.run.resume_from_checkpoint,
+              "without --resume_from_checkpoint"),
     Condition("system enable_thinking loss_scale response_suffix", lambda params: params.method.method != "pt",
               "in `martlet pt`, which learns every token of a text"),
     Condition("on_duplicate on_near_duplicate on_contradiction on_leak on_labels",
@@ -86,9 +89,11 @@ def _asks_for_something(name: str, params: Params) -> bool:
     return value not in (None, False, 0, "ignore", [])
 
 
-def _is_of_output(checkpoint: str | None, output_dir: str) -> bool:
-    """Return whether the run of a checkpoint, if one is named, lies in the output folder."""
-    return not checkpoint or Path(checkpoint).resolve().is_relative_to(Path(output_dir).resolve())
+def _is_of_output(run: Run) -> bool:
+    """Return whether the run writes into the output folder: it is a new one, or goes on there."""
+    if not run.resume_from_checkpoint or run.resume_only_model or run.resume_from_checkpoint == "auto":
+        return True
+    return Path(run.resume_from_checkpoint).resolve().is_relative_to(Path(run.output_dir).resolve())
 
 
 def idle_in_training(typed: Iterable[str], params: Params, root: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """The screen of the commands that train, and how to go on after they were stopped."""
 
 import argparse
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from tasks.looking.preview import Preview
 
 
+START = re.compile(r"(--)?resume_(from_checkpoint|only_model)(=|$)")
+"""Flags and words of the command line that say what a run starts from."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that are no parameters."""
     parser.add_argument("--config", type=Path, help="recipe (YAML) below the flags")
@@ -30,6 +35,7 @@ def run(config: Path | None, flags: dict[str, Any], **defaults: Any) -> None:
     recipe: list[Layer] = [read_yaml(config)] if config else []
     params = resolve(read_mapping(defaults, "this command"), *recipe, read_flags(flags))
     direct.require(params, flags)
+    params = direct.with_start(params)
     folder = direct.run_folder(params)
     print(f"run folder: {folder}")
     for name, (_, value) in difference(params).items():
@@ -93,11 +99,16 @@ def _how_to_go_on(folder: Path) -> str:
     checkpoint = direct.newest_checkpoint(folder)
     if not checkpoint:
         return ""
-    words = [word for word in sys.argv[1:] if not word.startswith("--resume_from_checkpoint=")]
-    if "--resume_from_checkpoint" in words:
-        at = words.index("--resume_from_checkpoint")
-        del words[at : at + 2]
-    return f"\ngo on with:  {shlex.join(['martlet', *words, '--resume_from_checkpoint', _relative(checkpoint)])}"
+    words = sys.argv[1:]
+    kept = [word for before, word in zip(["", *words], words, strict=False) if not _says_start(before, word)]
+    return f"\ngo on with:  {shlex.join(['martlet', *kept, '--resume_from_checkpoint', _relative(checkpoint)])}"
+
+
+def _says_start(before: str, word: str) -> bool:
+    """Return whether a word of the command line, or the one before, says what the run starts from."""
+    if before == "--resume_only_model" and not word.startswith("--"):
+        return "=" not in word  # its value, which may be left out
+    return bool(START.match(word)) or before == "--resume_from_checkpoint"
 
 
 def _relative(path: Path) -> str:

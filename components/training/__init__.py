@@ -20,7 +20,7 @@ from components.training.packing import pack
 from components.training.preload import preload
 from components.training.proofs import check_saved
 from components.training.report import write_reports
-from components.training.resuming import fingerprint
+from components.training.resuming import check_weights, fingerprint, is_checkpoint
 from components.training.run import Outcome, train
 from components.training.stream import Chunk, State, Stream
 
@@ -36,9 +36,11 @@ __all__ = [
     "Stream",
     "check_saved",
     "check_start",
+    "check_weights",
     "choose_start",
     "fingerprint",
     "held",
+    "is_checkpoint",
     "pack",
     "preload",
     "settled",

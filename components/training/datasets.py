@@ -42,7 +42,14 @@ class Packs:
         return len(self.lengths)
 
     def __getitem__(self, index: int) -> list[TokenRow]:
-        return [self.rows[int(i)] for i in self._order[self._bounds[index] : self._bounds[index + 1]]]
+        return [self.rows[i] for i in self._members(index)]
+
+    def _members(self, index: int) -> list[int]:
+        return self._order[self._bounds[index] : self._bounds[index + 1]].tolist()
+
+    def origins(self, index: int) -> list[str]:
+        """Return where the rows of a pack come from."""
+        return [self.rows.origin(i) for i in self._members(index)]
 
     @property
     def fill(self) -> float:

@@ -1,5 +1,6 @@
 """Whether a run may go on from a checkpoint: its settings against those that the checkpoint was trained with."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ APPLIED = {
 }  # fmt: skip
 """Parameters of `train` that a run which goes on may change, and that then hold. The others decide what the optimizer,
 the schedule or the order of rows in a checkpoint mean."""
+BATCH = {"per_device_train_batch_size", "gradient_accumulation_steps"}
+"""Parameters that may change where a step still takes as many rows, or packs: it then takes the same ones."""
 FREE_GROUPS = ("model", "train", "plugins", "distributed", "stream")
 """Groups of arguments that may differ, or are compared in a way of their own; plugins by the files that are used."""
 METHOD_FILES = (
@@ -60,6 +63,28 @@ def check_resumable(checkpoint: Path, made_of: dict[str, Any], arguments: dict[s
         raise ConfigError("\n  ".join([start, *problems]))
     if (steps := arguments.get("train", {}).get("max_steps", -1)) > 0:
         check_length(checkpoint, steps)
+
+
+def check_weights(checkpoint: Path, arguments: dict[str, Any], groups: Iterable[str]) -> None:
+    """Check that a new run can begin with the weights of a checkpoint, of the same base and tuner.
+
+    Args:
+        groups: the groups of arguments that say of what shape the tuner's weights are, and what they mean.
+
+    Raises:
+        ConfigError: the checkpoint is not intact, or of another base or tuner; the message names what to put back.
+    """
+    if not is_checkpoint(checkpoint):
+        raise ConfigError(f"resume_from_checkpoint: {checkpoint} is not a complete checkpoint; name an earlier one")
+    saved = read_json(checkpoint / "args.json")
+    lines = _model(saved["model"], arguments.get("model", {}))
+    for group in groups:
+        before = saved.get(group, {})
+        values = {name: value for name, value in arguments[group].items() if "dropout" not in name}
+        lines += [_line(name, before[name], now) for name, now in values.items() if before.get(name, now) != now]
+    if lines:
+        start = f"resume_only_model: the weights in {checkpoint} are of another base or tuner; put these back:"
+        raise ConfigError("\n  ".join([start, *lines]))
 
 
 def check_length(checkpoint: Path, steps: int) -> None:
@@ -113,7 +138,8 @@ def differences(
     for group, values in arguments.items():
         before = saved.get(group, {})
         if group == "train":
-            values = {name: value for name, value in values.items() if name not in APPLIED}
+            free = APPLIED | BATCH if _items_of_step(before) == _items_of_step(values) else APPLIED
+            values = {name: value for name, value in values.items() if name not in free}
         elif group in FREE_GROUPS:
             continue
         lines += [_line(name, before[name], now) for name, now in values.items() if before.get(name, now) != now]
@@ -122,6 +148,10 @@ def differences(
     if not lines and "stream" not in saved and old.get("data") != made_of.get("data"):
         lines = _rows(checkpoint.parent / "args.json", rows) or ["the data: the rows are others than the run's"]
     return lines
+
+
+def _items_of_step(train: dict[str, Any]) -> int:
+    return train.get("per_device_train_batch_size", 1) * (train.get("gradient_accumulation_steps") or 1)
 
 
 def _rows(run: Path, new: dict[str, Any]) -> list[str]:

@@ -36,6 +36,16 @@ class Chunk(NamedTuple):
     state: State
 
 
+class _Taken(NamedTuple):
+    """A chunk of late: the number of its first item in the run, its state and rows, and the rows in each of its
+    items."""
+
+    first: int
+    state: State
+    table: TokenRows
+    members: list[list[int]]
+
+
 class Stream:
     """The rows, or packs of rows, of `max_steps` steps as a dataset whose items are taken in order.
 
@@ -64,8 +74,7 @@ class Stream:
         """Go to where the checkpoint was written, or to the beginning, and wait for the first tokens."""
         position: State = read_json(checkpoint / POSITION_FILE) if checkpoint else {"chunk": None, "item": 0}
         self._chunks = self.source(position["chunk"])
-        self._starts: deque[tuple[int, State]] = deque()
-        """Of the last chunks, the number of the first item in the run, and the chunk's state."""
+        self._recent: deque[_Taken] = deque()
         self._end = (step_of(checkpoint) * self.items_per_step if checkpoint else 0) - position["item"]
         self._items: Iterator[Any] = iter(())
         while not self.samples:
@@ -86,38 +95,44 @@ class Stream:
 
     def _next_chunk(self) -> None:
         chunk = next(self._chunks)
-        items = self._items_of(chunk)
-        self._starts.append((self._end, chunk.state))
-        self._end += len(items)
-        self.epoch = chunk.epoch
-        self._items = iter(items)
-        # The trainer has taken at most a step and a batch more than it has trained on.
-        while len(self._starts) > 2 and self._starts[1][0] + 2 * self.items_per_step < self._starts[-1][0]:
-            self._starts.popleft()
-
-    def _items_of(self, chunk: Chunk) -> list[Any]:
-        import numpy as np
-
         table = TokenRows(chunk.rows)
         rows = [table[i] for i in range(len(table))]
         self.samples = self.samples or rows[:PROBE_ROWS]
-        items: list[Any] = rows
-        if self.params.packing and rows:
+        members = self._members_of(table, chunk.number)
+        self._recent.append(_Taken(self._end, chunk.state, table, members))
+        self._end += len(members)
+        self.epoch = chunk.epoch
+        self._items = iter([[rows[i] for i in item] if self.params.packing else rows[item[0]] for item in members])
+        # The trainer has taken at most a step and a batch more than it has trained on.
+        while len(self._recent) > 2 and self._recent[1].first + 2 * self.items_per_step < self._recent[-1].first:
+            self._recent.popleft()
+
+    def _members_of(self, table: TokenRows, number: int) -> list[list[int]]:
+        """Return the numbers of the rows in each item of the `number`-th chunk, in the order of the items."""
+        import numpy as np
+
+        members = [[i] for i in range(len(table))]
+        if self.params.packing and members:
             length = self.params.packing_length or 0
             order, bounds = pack(table.lengths, length, self.params.packing_strategy)
-            items = [[rows[i] for i in order[start:end]] for start, end in pairwise(bounds.tolist())]
+            members = [order[start:end].tolist() for start, end in pairwise(bounds.tolist())]
             self.packed = self.packed or (
-                f"packs of {length} tokens, the first {len(items)} "
-                f"{table.lengths.sum() / len(items) / length:.1%} full; "
-                f"a pack has {len(rows) / len(items):.0f} rows on average"
+                f"packs of {length} tokens, the first {len(members)} "
+                f"{table.lengths.sum() / len(members) / length:.1%} full; "
+                f"a pack has {len(table) / len(members):.0f} rows on average"
             )
         if self.shuffle:
-            order = np.random.default_rng([self.params.seed, chunk.number]).permutation(len(items))
-            items = [items[i] for i in order]
-        return items
+            order = np.random.default_rng([self.params.seed, number]).permutation(len(members))
+            members = [members[i] for i in order]
+        return members
+
+    def origins(self, index: int) -> list[str]:
+        """Return where the rows of one of the last items come from, by its number in the run."""
+        taken = next(taken for taken in reversed(self._recent) if taken.first <= index)
+        return [taken.table.origin(i) for i in taken.members[index - taken.first]]
 
     def write_position(self, checkpoint: Path) -> None:
         """Write into the folder of a checkpoint where in the data its step ends."""
         end = step_of(checkpoint) * self.items_per_step
-        first, state = next(start for start in reversed(self._starts) if start[0] <= end)
-        write_json(checkpoint / POSITION_FILE, {"chunk": state, "item": end - first})
+        taken = next(taken for taken in reversed(self._recent) if taken.first <= end)
+        write_json(checkpoint / POSITION_FILE, {"chunk": taken.state, "item": end - taken.first})

@@ -3,9 +3,9 @@
 Imported when training starts: it needs transformers' Trainer, which takes seconds to import.
 """
 
-import math
 import shutil
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from components.errors import ConfigError, MartletError
 from components.files import MANIFEST, read_json, seal, write_json
-from components.training import ranks
+from components.training import divergence, ranks
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import all_in, rotate, set_aside_later, step_of
 from components.training.job import Job
 from components.training.optimizers import OPTIMIZERS
 from components.training.resuming import check_length, fingerprint
+
+SAVE_REQUEST = "save"
+"""A file in the folder of the checkpoints that asks for one after the current step."""
 
 
 class JobTrainer:
@@ -33,6 +36,8 @@ class JobTrainer:
 
     def __init__(self, job: Job, **kwargs: Any) -> None:
         self.job, self.progress = job, Progress(job)
+        self.losses: deque[torch.Tensor] = deque(maxlen=job.accumulation)
+        """Of the last forward passes of this process."""
         dtypes = {name: weight.dtype for name, weight in job.model.named_parameters() if weight.requires_grad}
         users = [_callback(name, job) for name in job.train.callbacks]
         callbacks = [self.progress, SetEpoch(), *users, SaveWhenStopped()]
@@ -64,8 +69,22 @@ class JobTrainer:
             check_length(start, total)
         return 0 if start and (step_of(start) == total or _was_last(start, self.job)) else passes, *others, total
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the loss of one forward pass, whose gradients are added."""
+        self.losses.append(super().training_step(*args, **kwargs))  # type: ignore[misc]
+        return self.losses[-1]
+
+    def items_of(self, step: int) -> list[int]:  # noqa: ARG002
+        """Return the numbers of the items of the dataset that a step learns from, if their order is known."""
+        return []
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:  # noqa: ARG002
-        """Log without timings, so that equal runs have equal histories."""
+        """Log without timings, so that equal runs have equal histories.
+
+        Raises:
+            MartletError: the loss or the gradient is no number.
+        """
+        divergence.check_step(self, logs)
         super().log(logs)  # type: ignore[misc]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -82,6 +101,7 @@ class JobTrainer:
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         trainer: Any = self
         root, step = self.job.checkpoints, trainer.state.global_step
+        divergence.check_weights(self.job.model, step)
         folder = root / f"checkpoint-{step}"
         try:
             if ranks.is_writer():
@@ -128,7 +148,7 @@ def _why_not_saved(root: Path, step: int, error: Exception) -> str:
 
 
 class Progress(TrainerCallback):
-    """Reports each logging step, stops when the job is to stop, and refuses to go on with a loss that is no number.
+    """Reports each logging step, and stops, or asks for a checkpoint, when the user does.
 
     The trainer logs every step, and its history is part of each checkpoint. So the mean over the steps since the last
     report does not depend on whether the run was interrupted in between.
@@ -151,8 +171,17 @@ class Progress(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         # All processes stop after the same step, whichever of them got the signal first.
-        if ranks.total([self.job.stop.is_set()])[0]:
-            self.interrupted = control.should_save = control.should_training_stop = True
+        stops, saves = ranks.total([self.job.stop.is_set(), self._takes_request()])
+        control.should_save |= bool(stops or saves)
+        if stops:
+            self.interrupted = control.should_training_stop = True
+
+    def _takes_request(self) -> bool:
+        """Return whether the user asked for a checkpoint by a file, and remove the file."""
+        if not ranks.is_writer() or not (file := self.job.checkpoints / SAVE_REQUEST).is_file():
+            return False
+        file.unlink()
+        return True
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         logs: dict[str, Any] = kwargs["logs"]
@@ -161,10 +190,6 @@ class Progress(TrainerCallback):
             self._report({"step": step, "total_steps": state.max_steps, **_numbers(logs, "epoch")})
         if "loss" not in logs:
             return
-        if not math.isfinite(logs["loss"]):
-            raise MartletError(
-                f"the loss at step {step} is {logs['loss']}: lower --learning_rate, or use --torch_dtype float32"
-            )
         if is_reported(step, self.every, state.max_steps):
             self._report(self._line(state, logs))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from components import cache, models, training, tuners
 from components.config import FAMILIES, SAVED_GROUPS, Params
 from components.errors import ConfigError
-from components.files import read_json, replacing_folder, write_json
+from components.files import MANIFEST, read_json, replacing_folder, sha256, write_json
 from components.tokens import TokenRows
 from components.training import ranks
 from tasks.stages import workers
@@ -28,7 +28,10 @@ CODE = (
 )  # fmt: skip
 """Files that decide the weights, beside those of the methods in use."""
 WITHOUT_INFLUENCE = {
-    *(f"components/training/{name}.py" for name in ("preload", "proofs", "report", "resuming", "signals")),
+    *(
+        f"components/training/{name}.py"
+        for name in ("divergence", "preload", "proofs", "report", "resuming", "signals")
+    ),
     *(f"components/models/{name}.py" for name in ("companions", "fitness")),
 }
 """Of these, the files that do not: a run whose report is drawn otherwise goes on from its last checkpoint."""
@@ -57,8 +60,17 @@ class Setup:
     @property
     def resume_from(self) -> Path | None:
         """The checkpoint that the user names, to go on from."""
-        name = self.params.run.resume_from_checkpoint
-        return self.paths.workspace / name if name else None
+        return None if self.params.run.resume_only_model else _named(self.params, self.paths)
+
+    @property
+    def weights_from(self) -> Path | None:
+        """The checkpoint that the user names, to begin a new run with its weights."""
+        return _named(self.params, self.paths) if self.params.run.resume_only_model else None
+
+
+def _named(params: Params, paths: Paths) -> Path | None:
+    name = params.run.resume_from_checkpoint
+    return paths.workspace / name if name else None
 
 
 def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
@@ -102,7 +114,7 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
     """Settle the parameters, and say what the weights will be made of.
 
     Raises:
-        ConfigError: there is no such tuner or method, or the tokens are of another shape than the method learns from.
+        ConfigError: there is no such tuner or method, or the weights to begin with are of another base or tuner.
     """
     files = plugin_files(params, paths.workspace)
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
@@ -119,6 +131,11 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
         "code": {file: sha for file, sha in cache.code_files(*CODE).items() if file not in WITHOUT_INFLUENCE},
         "libraries": cache.versions(*LIBRARIES),
     }
+    if params.run.resume_only_model and (weights := _named(params, paths)):
+        others = {"quantization", params.train.optimizer, *params.train.callbacks}
+        groups = {name.removeprefix("parameters ") for name in methods["files"] if name.startswith("parameters ")}
+        training.check_weights(weights, arguments, ["tuner", *sorted(groups - others)])
+        made_of["weights_from"] = sha256(weights / MANIFEST)
     checkpoints = paths.checkpoints or paths.workspace / ".checkpoints" / training.fingerprint(made_of)
     return Setup(params, paths, arguments, made_of, checkpoints, feed)
 
@@ -136,6 +153,9 @@ def work(setup: Setup, start: Path | None) -> Result:
     )
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
     model = method.wrap(models.prepared(load(), params.quantization, files), params, params.train.seed)
+
+    if setup.weights_from and not start:
+        method.restore(model, setup.weights_from)
 
     def save(model: Any, folder: Path) -> None:
         method.save(model, folder, base=identity["model"])

@@ -70,6 +70,7 @@ SEEN = {
     },
     "apps/test_training_commands.py": {
         "test_galore_with_lisa_and_lora_plus": "resume_from_checkpoint output_dir add_version",
+        "test_auto_goes_on_with_the_newest_run_and_weights_alone_begin_a_new_one": "resume_only_model",
         "test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights": (
             "export: model quant_method quant_bits external_plugins output_dir merge_lora adapters"
         ),

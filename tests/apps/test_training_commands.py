@@ -214,6 +214,44 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
     assert "merged into" in martlet(tmp_path, *export, "--model", "base")
 
 
+def test_auto_goes_on_with_the_newest_run_and_weights_alone_begin_a_new_one(
+    tiny_model: Path, chats: Path, tmp_path: Path
+) -> None:
+    words = ["sft", "--model", tiny_model, "--dataset", chats, *SHORT, "--max_steps", 4, "--learning_rate", 1e-2]
+    auto, run = ["--resume_from_checkpoint", "auto"], tmp_path / "out/v3-first"
+    run.mkdir(parents=True)
+    (run / "save").touch()  # asks for a checkpoint
+    martlet(tmp_path, *words, *auto, "--output_dir", run)  # with none to go on from
+    assert sorted(path.name for path in run.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-4"]
+    assert not (run / "save").exists()
+    first, adapter = losses(run), run / "checkpoint-4/adapter_model.safetensors"
+    whole = adapter.read_bytes()
+    adapter.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    words += ["--output_dir", "out", "--add_version", "true"]
+    printed = martlet(tmp_path, *words, *auto)
+    assert "going on from checkpoint-1" in printed
+    assert "checkpoint-4 of the steps after checkpoint-1: moved to" in printed
+    assert adapter.read_bytes() == whole
+    assert "nothing to do: the run has ended" in martlet(tmp_path, *words, *auto)
+    weights = ["--resume_from_checkpoint", run / "checkpoint-4", "--resume_only_model"]
+    assert "run.resume_only_model = True" in martlet(tmp_path, *words, *weights)
+    new = next((tmp_path / "out").glob("v4-*"))
+    assert read_json(new / "args.json")["run"]["resume_only_model"] is True
+    assert read_json(new / "checkpoint-4/trainer_state.json")["log_history"][0]["learning_rate"] == 1e-2
+    assert losses(new)[0] < first[0] - 0.1
+    for wrong, reason in [
+        (
+            [*weights, "--lora_alpha", 8],
+            "are of another base or tuner; put these back:\n  --lora_alpha was 32 and is 8",
+        ),
+        ([*weights, "--tuner_type", "full"], "--tuner_type was lora and is full"),
+        ([*auto, "--resume_only_model"], "--resume_only_model begins a new run: name a checkpoint"),
+        (["--resume_only_model"], "--resume_only_model has no effect without --resume_from_checkpoint"),
+    ]:
+        assert reason in martlet(tmp_path, *words, *wrong, code=2)
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
 def contents(run: Path, logs: bool = False) -> dict[str, str]:
     """Return the sha256 of each file of a run folder; `logs` are those of its logs, too, which say when it was run."""
     files = [file for file in run.rglob("*") if file.is_file() and (logs or "logs" not in file.relative_to(run).parts)]

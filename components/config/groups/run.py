@@ -11,7 +11,14 @@ class Run(Group):
     dataset_num_proc: int | None = field(
         None, "processes that check and tokenise rows; by default one for each core", ge=1
     )
-    resume_from_checkpoint: str | None = field(None, "checkpoint folder from which the training continues")
+    resume_from_checkpoint: str | None = field(
+        None,
+        "checkpoint folder from which the training continues; auto: the newest whole one of the run in --output_dir, "
+        "or a new run where there is none",
+    )
+    resume_only_model: bool = field(
+        False, "begin a new run with the weights of that checkpoint, and a new optimizer, schedule and order of rows"
+    )
     adapters: Names = field([], "adapter or checkpoint folder; model and system prompt are those of its training")
     merge_lora: bool = field(False, "merge the adapter into the model first")
     result_path: str | None = field(None, "JSONL file for the answers to --val_dataset; by default result.jsonl")

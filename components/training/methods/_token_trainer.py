@@ -1,6 +1,7 @@
 """Next-token prediction with a loss per learnable token: what sft and pt have in common."""
 
 import inspect
+import math
 from typing import Any
 
 import torch
@@ -96,6 +97,20 @@ class TokenTrainer(JobTrainer, Trainer):
             together = job.train.per_device_train_batch_size * (job.train.gradient_accumulation_steps or 1)
             return GroupedByLength(job.rows.lengths.tolist(), together, job.train.seed, multiple)
         return Shuffled(len(job.rows), job.train.seed, multiple)
+
+    def items_of(self, step: int) -> list[int]:
+        """Return the numbers of the rows, packs or streamed items that a step learns from."""
+        job, size = (
+            self.job,
+            self.job.train.per_device_train_batch_size * (self.job.train.gradient_accumulation_steps or 1),
+        )
+        if isinstance(job.rows, Stream):
+            return list(range((step - 1) * size, step * size))
+        sampler = self._get_train_sampler()
+        epoch, place = divmod(step - 1, math.ceil(len(sampler) / size))
+        sampler.set_epoch(epoch)
+        items = list(sampler)[place * size : (place + 1) * size]
+        return [item for item in items if item < len(job.rows)]  # without blank ones
 
     @torch.no_grad()
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
-from components.config import Params
+from components.config import Params, read_mapping, resolve
 from components.errors import MartletError
 from components.tokens import IGNORED, Ragged, TokenRows, schema, to_batch, tokens_writer
 from components.training import Job, Outcome, Packs, choose_start, held, preload, settled, train
-from components.tuners import lora
+from components.tuners import TUNERS
 
 preload().join()  # once, by the server that processes are forked from
 gc.freeze()  # each training looks for garbage, which among all that was imported takes longer than its steps
@@ -69,10 +69,10 @@ def learn(
     external: Sequence[Path] = (),
     **params: Any,
 ) -> Outcome:
-    """Train LoRA on `base`; checkpoints go to `folder`/checkpoints, weights and history to `folder`/final.
+    """Train on `base`, by default LoRA; checkpoints go to `folder`/checkpoints, weights and history to `folder`/final.
 
-    `hazard` is what goes wrong and when: `kill`, `interrupt` or `terminate` at a step; `kill_in_save`, `full_disk` in
-    the n-th checkpoint.
+    `params` are parameters of any group by their names. `hazard` is what goes wrong and when: `kill`, `interrupt` or
+    `terminate` at a step; `kill_in_save`, `full_disk` in the n-th checkpoint.
     """
     what, when = hazard or ("", 0)
     torch.set_num_threads(1)
@@ -81,15 +81,16 @@ def learn(
         "learning_rate": 1e-2, "logging_steps": 1, "warmup_ratio": 0.1, "gradient_checkpointing": False,
     }  # fmt: skip
     dropout = 0.1 if hazard or params.get("dataloader_num_workers") is not None else 0.0
-    settings = lora_params({**defaults, **params}, dropout)
-    model = lora.wrap(Qwen3ForCausalLM.from_pretrained(base), settings, settings.train.seed)
+    settings = learn_params({**defaults, "lora_dropout": dropout, **params})
+    tuner = TUNERS.load(settings.tuner.tuner_type)
+    model = tuner.wrap(Qwen3ForCausalLM.from_pretrained(base), settings, settings.train.seed)
     arguments = {"model": {"model": "base"}, "template": {}, "tuner": {}, "train": settings.train.model_dump()}
     saves = 0
 
     def save(model: Any, target: Path) -> None:
         nonlocal saves
         saves += 1
-        lora.save(model, target, "base")
+        tuner.save(model, target, "base")
         if saves == when and what == "kill_in_save":
             os.kill(os.getpid(), signal.SIGKILL)
         if saves == when and what == "full_disk":
@@ -109,18 +110,19 @@ def learn(
     job = Job(
         params=settings, model=model, tokenizer=AutoTokenizer.from_pretrained(base), rows=rows,
         val_rows=TokenRows(val) if val.is_file() else None, checkpoints=folder / "checkpoints", save=save,
-        restore=lora.restore, arguments=arguments, report=report, made_of={"run": run}, external=list(external),
+        restore=tuner.restore, arguments=arguments, report=report, made_of={"run": run}, external=list(external),
     )  # fmt: skip
     outcome = go_on(job)
-    lora.save(model, folder / "final", "base")
+    (folder / "final").mkdir(exist_ok=True)
+    tuner.save(model, folder / "final", "base")
     (folder / "final/history.json").write_text(json.dumps(outcome.history))
     return outcome
 
 
-def lora_params(train: dict[str, Any], dropout: float) -> Params:
-    """Settled parameters of a small LoRA run; packs are as long as the longest row unless `packing_length` says."""
-    params = settled(Params.model_validate({"train": train, "lora": {"lora_rank": 4, "lora_dropout": dropout}}), 1e-4)
-    length = {"packing_length": train.get("packing_length")}
+def learn_params(values: dict[str, Any]) -> Params:
+    """Settled parameters of a small run; packs are as long as the longest row unless `packing_length` says."""
+    params = settled(resolve(read_mapping({"lora_rank": 4, **values}, "test")), 1e-4)
+    length = {"packing_length": values.get("packing_length")}
     return params.model_copy(update={"train": params.train.model_copy(update=length)})
 
 

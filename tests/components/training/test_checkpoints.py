@@ -3,13 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.errors import ConfigError
 from components.files import is_complete, sha256
+from components.training import CALLBACKS, OPTIMIZERS, fingerprint, resuming, tidy
 from components.training import checkpoints as store
-from components.training import fingerprint, resuming, tidy
+from components.tuners import TUNERS
 from components.tuners._files import WEIGHTS
 from tests.components.training import runs
 
@@ -41,9 +43,7 @@ def assert_equal_runs(first: Path, second: Path) -> None:
     ("hazard", "workers", "resumed"),
     [
         (("kill", 1), 0, None),
-        (("kill", 5), 0, 4),
         (("kill", 7), 2, 6),
-        (("kill_in_save", 1), 0, None),
         (("kill_in_save", 3), 0, 4),
     ],
 )
@@ -55,19 +55,42 @@ def test_killed_at_any_point_a_run_ends_as_if_nothing_had_happened(apart, whole,
     assert any("cut off" in message for message in said(tmp_path)) == (hazard[0] == "kill_in_save")
 
 
-@pytest.mark.parametrize(
-    "ways", [{"packing": True, "packing_length": 40, "per_device_train_batch_size": 1}, {"group_by_length": True}]
-)
-def test_a_killed_run_over_packs_or_groups_ends_as_if_it_had_not_been(apart, tmp_path, ways):
-    whole, cut, settings = tmp_path / "whole", tmp_path / "cut", {**ways, "num_train_epochs": 3, "save_steps": 1}
-    assert apart(whole, **settings) == 0
-    history = json.loads((whole / "final/history.json").read_text())
-    steps = len(history) // 2
-    assert apart(cut, ("kill", steps - 1), **settings) == -9  # in the middle of the third epoch
-    assert apart(cut, **settings) == 0
-    assert f"going on from checkpoint-{steps - 2}" in (cut / "progress.jsonl").read_text()
-    assert json.loads((cut / "final/history.json").read_text()) == history
-    assert sha256(cut / "final" / WEIGHTS) == sha256(whole / "final" / WEIGHTS)
+OWN = {
+    "llamapro": {"llamapro_num_new_blocks": 2},
+    "vera": {"vera_rank": 8},
+    "galore": {"galore_rank": 4, "galore_update_proj_gap": 3},
+    "lisa": {"lisa_activated_layers": 1, "lisa_step_interval": 2},
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "packs": {"packing": True, "packing_length": 40, "per_device_train_batch_size": 1},
+    "groups": {"group_by_length": True},
+}
+
+
+def ways_to_learn() -> dict[str, dict[str, Any]]:
+    """Every tuner, optimizer and callback with what it needs."""
+    ways = {name: {"tuner_type": name} for name in TUNERS.names()}
+    for kind, of_many in ((OPTIMIZERS, False), (CALLBACKS, True)):
+        for name in set(kind.names()) - {"adamw"}:
+            tuner = kind.constant(name, "TUNERS", ("lora",))[0]
+            ways[name] = {"tuner_type": tuner, kind.parameter: [name] if of_many else name}
+    return {name: {**way, **OWN.get(name, {})} for name, way in sorted(ways.items())} | WAYS
+
+
+@pytest.mark.parametrize("name", ways_to_learn())
+def test_every_way_to_learn_goes_on_to_the_same_weights(tiny_model, tokens, tmp_path, name):
+    """From a checkpoint, as a run that was killed later leaves it; the ways take turns with its steps."""
+    settings = {"max_steps": 6, "save_steps": 2, "learning_rate": 1e-3, "lora_dropout": 0.1, **ways_to_learn()[name]}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    history = runs.learn(tiny_model, tokens, whole, **settings).history
+    last = f"checkpoint-{2 + 2 * (len(name) % 2)}"
+    shutil.copytree(whole / "checkpoints" / last, cut / "checkpoints" / last)
+    assert runs.learn(tiny_model, tokens, cut, **settings).history == history
+    assert f"going on from {last}" in said(cut)
+    before, after = ({f.name: sha256(f) for f in (run / "final").glob("*.safetensors")} for run in (whole, cut))
+    assert after == before
+    states = [sha256(run / "checkpoints/checkpoint-6/optimizer.pt") for run in (whole, cut)]
+    assert states[0] == states[1]
 
 
 ENDS = """\
@@ -207,6 +230,14 @@ def test_a_named_checkpoint_must_be_whole_and_of_the_same_base_data_and_plugins(
     arguments = json.loads((checkpoint / "args.json").read_text())
     longer = {**arguments, "train": {**arguments["train"], "num_train_epochs": 9, "save_steps": 3}}
     resuming.check_resumable(checkpoint, {"run": "a"}, longer, {})
+    for batch, passes in ((1, 4), (4, 1), (4, 2)):
+        values = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": passes}
+        other = {**arguments, "train": {**arguments["train"], **values}}
+        if batch * passes == 4:  # a step has the same rows
+            resuming.check_resumable(checkpoint, {"run": "a"}, other, {})
+        else:
+            with pytest.raises(ConfigError, match=r"--per_device_train_batch_size was 2 and is 4$"):
+                resuming.check_resumable(checkpoint, {"run": "a"}, other, {})
     content = json.loads((checkpoint / "manifest.json").read_text())
     content["made_of"] = {"methods": {"optimizer mine": "1"}, "data": {"tokens": "1"}}
     (checkpoint / "manifest.json").write_text(json.dumps(content))

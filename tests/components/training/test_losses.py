@@ -3,15 +3,21 @@
 import csv
 import json
 import math
+import re
+import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import Qwen3ForCausalLM
 
 from components.config import Params
 from components.errors import MartletError
-from components.training import settled
+from components.tokens import TokenRows
+from components.training import Packs, settled
 from components.training.report import _smoothed
 from tests.components.training.runs import MASKED, learn, some_rows, write_tokens
 
@@ -89,15 +95,64 @@ def test_the_smoothed_line_follows_the_curve():
         assert _smoothed([1.5] * count) == pytest.approx([1.5] * count)
 
 
-def test_only_batch_times_accumulation_counts(tiny_model, tokens, tmp_path):
-    found = [
-        losses(learn(tiny_model, tokens, tmp_path / str(batch), per_device_train_batch_size=batch,
-                     gradient_accumulation_steps=8 // batch))
-        for batch in (8, 4, 1)
-    ]  # fmt: skip
-    assert len(found[0]) == 4
-    assert found[1] == pytest.approx(found[0], abs=1e-5)
-    assert found[2] == pytest.approx(found[0], abs=1e-5)
+BATCHES: dict[str, dict[str, Any]] = {
+    "8 x 1": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1},
+    "4 x 2": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},
+    "1 x 8": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8},
+    "padded": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "padding_free": False},
+    "joined": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "padding_free": True},
+    "packed": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "packing": True,
+               "packing_length": 40},
+    "in the order of rows": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4, "packing": True,
+                             "packing_length": 30, "packing_strategy": "sequential"},
+    "resumed in other batches": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
+}  # fmt: skip
+TOLERANCE = 2e-6
+"""Largest difference of the loss of a step, in nats, from the same rows one by one in float64."""
+
+
+@pytest.fixture(scope="module")
+def many(tiny_model, tmp_path_factory) -> tuple[Path, list[tuple[float, int]]]:
+    """Tokens of 160 rows, and of each row the summed loss in float64 and the number of learned tokens."""
+    rows, model = some_rows(160), Qwen3ForCausalLM.from_pretrained(tiny_model).double().eval()
+    sums: list[tuple[float, int]] = []
+    for row in rows:
+        targets = torch.tensor(row["labels"][1:])
+        with torch.no_grad():
+            logits = model(torch.tensor([row["input_ids"]])).logits[0, :-1]
+        loss = torch.nn.functional.cross_entropy(logits, targets, ignore_index=MASKED[0], reduction="sum")
+        sums.append((float(loss), int((targets != MASKED[0]).sum())))
+    return write_tokens(tmp_path_factory.mktemp("many"), rows), sums
+
+
+def step_losses(tokens: Path, sums: list[tuple[float, int]], ways: dict[str, Any], steps: int) -> list[float]:
+    """Return the loss of each step, from the sums of its rows."""
+    rows: Any = TokenRows(tokens / "train.arrow")
+    if ways.get("packing"):
+        rows = Packs(rows, ways["packing_length"], ways.get("packing_strategy", "binpack"))
+    size = ways["per_device_train_batch_size"] * ways["gradient_accumulation_steps"]
+    found: list[float] = []
+    for epoch in range(math.ceil(steps * size / len(rows))):
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(42 + epoch)).tolist()
+        for start in range(0, len(rows), size):
+            origins = [origin for item in order[start : start + size] for origin in rows.origins(item)]
+            parts = [sums[int(origin.rpartition(" ")[2]) - 1] for origin in origins]
+            found.append(sum(loss for loss, _ in parts) / sum(count for _, count in parts))
+    return found[:steps]
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_only_the_rows_of_a_step_decide_its_loss(tiny_model, many, tmp_path, name):
+    (tokens, sums), ways, steps = many, BATCHES[name], 20
+    settings = {**ways, "max_steps": steps, "save_steps": steps, "learning_rate": 1e-12}
+    if name == "resumed in other batches":
+        before = {**settings, **BATCHES["8 x 1"], "save_steps": 7}
+        learn(tiny_model, tokens, tmp_path / "before", **before)
+        shutil.copytree(tmp_path / "before/checkpoints/checkpoint-7", tmp_path / "checkpoints/checkpoint-7")
+    outcome = learn(tiny_model, tokens, tmp_path, **settings)
+    residuals = np.array(losses(outcome)) - step_losses(tokens, sums, ways, steps)
+    assert np.abs(residuals).max() < TOLERANCE
+    assert abs(residuals.mean()) < 4 * residuals.std() / math.sqrt(steps)
 
 
 def test_workers_and_recomputed_activations_change_nothing(tiny_model, tokens, tmp_path):
@@ -149,9 +204,36 @@ def test_what_depends_on_other_parameters_is_settled():
     assert (given.gradient_accumulation_steps, given.learning_rate, given.eval_steps) == (3, 0.5, 2)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tiny_model, tokens, tmp_path):
-    with pytest.raises(MartletError, match=r"loss at step .* lower --learning_rate"):
+def test_rates_that_are_too_high_stop_the_run(tiny_model, tokens, tmp_path):
+    with pytest.raises(MartletError, match=r"at step \d.* lower --learning_rate"):
         learn(tiny_model, tokens, tmp_path, learning_rate=1e30, warmup_ratio=0, max_grad_norm=0, weight_decay=0)
+    for weights in (tmp_path / "checkpoints").rglob("*.safetensors"):
+        assert all(torch.isfinite(weight).all() for weight in load_file(weights).values())
+
+
+@pytest.mark.parametrize(
+    ("weight", "ways", "said", "others"),
+    [
+        (math.nan, {}, "loss", 1),
+        (math.nan, {"packing": True, "packing_length": 60}, "loss", 6),
+        (1e30, {}, "norm of the gradient", 3),  # whose square is too large for float32
+    ],
+)
+def test_a_row_that_breaks_the_numbers_is_named_and_the_last_good_checkpoint_stays(
+    tiny_model, tmp_path, weight, ways, said, others
+):
+    rows: list[dict[str, Any]] = [{**row, "loss_scale": [1.0] * len(row["labels"])} for row in some_rows(16)]
+    last = torch.randperm(16, generator=torch.Generator().manual_seed(42)).tolist()[13]
+    rows[last]["loss_scale"][-1] = weight
+    tokens = write_tokens(tmp_path / "tokens", rows)
+    with pytest.raises(MartletError, match=rf"^the {said} at step \d is (nan|inf), in ") as caught:
+        learn(tiny_model, tokens, tmp_path, save_steps=1, num_train_epochs=1, **ways)
+    named = re.findall(r"a\.jsonl, row (\d+)", str(caught.value))
+    assert str(last + 1) in named
+    assert len(named) == others + 1, named
+    step = int(re.findall(r"step (\d)", str(caught.value))[0])
+    kept = sorted((tmp_path / "checkpoints").glob("checkpoint-*"))
+    assert [folder.name for folder in kept] == [f"checkpoint-{n}" for n in range(1, step)]
 
 
 def test_no_rows_is_an_error(tiny_model, tmp_path):

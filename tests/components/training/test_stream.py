@@ -17,7 +17,7 @@ from components.training import Chunk, Job, Stream
 from components.training.resuming import check_resumable
 from components.tuners import lora
 from components.tuners._files import WEIGHTS
-from tests.components.training.runs import batch, go_on, learn, lora_params, some_rows, write_tokens
+from tests.components.training.runs import batch, go_on, learn, learn_params, some_rows, write_tokens
 
 CHUNK = 5
 ROWS = some_rows(23)
@@ -40,7 +40,7 @@ def source(state: dict[str, Any] | None) -> Iterator[Chunk]:
 def params(**given: Any) -> Train:
     defaults = {"max_steps": TOTAL, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "save_steps": 2,
                 "learning_rate": 1e-2, "logging_steps": 1, "gradient_checkpointing": False}  # fmt: skip
-    return lora_params({**defaults, **given}, dropout=0.1).train
+    return learn_params({**defaults, **given}).train
 
 
 def items(stream: Stream, count: int) -> list[Any]:
@@ -84,7 +84,7 @@ def test_the_position_of_every_step_leads_to_what_comes_behind_it(tmp_path: Path
 
 def fit(base: Path, folder: Path, hazard: int | None = None, **given: Any):
     """A run as `runs.learn`, on the stream; it interrupts itself at a step if asked to."""
-    settings = lora_params(params(**given).model_dump(), dropout=0.1)
+    settings = learn_params({**params(**given).model_dump(), "lora_dropout": 0.1})
     model = lora.wrap(Qwen3ForCausalLM.from_pretrained(base), settings, settings.train.seed)
     arguments = {"model": {}, "template": {}, "tuner": {}, "train": settings.train.model_dump(), "stream": {"rows": 23}}
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from components import data, models, training, tuners
-from components.config import Params
+from components.config import LEAVES, Params
 from components.config.groups.freezing import Freezing
 from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
@@ -108,6 +108,11 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
             if partners and tuner not in partners and is_ours:
                 works = f"works with --tuner_type {' or '.join(partners)}, not {tuner}"
                 sentences.append(f"{kind.parameter}: {name} {works}")
+    sentences += [
+        f"{name}: --{name} does not go with --tuner_type {tuner}; leave it out"
+        for name in tuners.TUNERS.constant(tuner, "EXCLUDES", (), files)
+        if getattr(getattr(params, LEAVES[name].group), name)
+    ]
     if "lisa" in train.callbacks and params.freezing != Freezing():
         sentences.append("callbacks: lisa draws the layers that learn; leave the parameters of `freezing` out")
     if method := params.quantization.quant_method:

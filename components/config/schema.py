@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from components.config.fields import Group
+from components.config.groups.adalora import AdaLora
 from components.config.groups.adapter import Adapter
 from components.config.groups.boft import Boft
 from components.config.groups.data import Data
@@ -25,6 +26,7 @@ from components.config.groups.method import Method
 from components.config.groups.model import Model
 from components.config.groups.oft import Oft
 from components.config.groups.plugins import Plugins
+from components.config.groups.prefix import Prefix
 from components.config.groups.quantization import Quantization
 from components.config.groups.quantize import Quantize
 from components.config.groups.reft import Reft
@@ -39,8 +41,8 @@ from components.config.groups.validation import Validation
 from components.config.groups.vera import Vera
 
 FAMILIES = (
-    "lora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "freezing",
-    "loraplus", "galore", "lisa", "quantization", "distributed",
+    "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
+    "freezing", "loraplus", "galore", "lisa", "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
 SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
@@ -58,6 +60,7 @@ class Params(Group):
     quantization: Quantization = Quantization()
     tuner: Tuner = Tuner()
     lora: Lora = Lora()
+    adalora: AdaLora = AdaLora()
     vera: Vera = Vera()
     boft: Boft = Boft()
     oft: Oft = Oft()
@@ -66,6 +69,7 @@ class Params(Group):
     adapter: Adapter = Adapter()
     reft: Reft = Reft()
     llamapro: LlamaPro = LlamaPro()
+    prefix: Prefix = Prefix()
     freezing: Freezing = Freezing()
     train: Train = Train()
     loraplus: LoraPlus = LoraPlus()

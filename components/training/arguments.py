@@ -26,7 +26,7 @@ def training_arguments(job: Job) -> dict[str, Any]:
         "max_grad_norm": train.max_grad_norm,
         "bf16": model.dtype == torch.bfloat16,
         "fp16": model.dtype == torch.float16,
-        "activation_checkpointing": accelerated
+        "activation_checkpointing": accelerated and model.supports_gradient_checkpointing
         if train.gradient_checkpointing is None
         else train.gradient_checkpointing,
         "logging_steps": 1,

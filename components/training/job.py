@@ -39,6 +39,8 @@ class Job:
         made_of: all that decides the weights, by name; each checkpoint is sealed with it.
         start: the checkpoint to go on from, or None.
         external: the user's plugin files.
+        tuner_step: is called with the model, the number of each optimizer step and how many there are.
+        penalty: returns what of the model is added to the loss of each step.
         stop: set when the run is to end after the current step, with a checkpoint.
     """
 
@@ -55,6 +57,8 @@ class Job:
     made_of: dict[str, Any] = field(default_factory=dict)
     start: Path | None = None
     external: list[Path] = field(default_factory=list)
+    tuner_step: Callable[[Any, int, int], None] | None = None
+    penalty: Callable[[Any], Any] | None = None
     stop: Event = field(default_factory=Event)
 
     @property

@@ -40,7 +40,8 @@ class JobTrainer:
         """Of the last forward passes of this process."""
         dtypes = {name: weight.dtype for name, weight in job.model.named_parameters() if weight.requires_grad}
         users = [_callback(name, job) for name in job.train.callbacks]
-        callbacks = [self.progress, SetEpoch(), *users, SaveWhenStopped()]
+        tuner = [TunerStep(job)] if job.tuner_step else []
+        callbacks = [self.progress, SetEpoch(), *tuner, *users, SaveWhenStopped()]
         super().__init__(model=job.model, callbacks=callbacks, **kwargs)  # type: ignore[call-arg]
         for name, dtype in dtypes.items():  # TRL 1.16 rounds the adapters of 4-bit models to bfloat16
             weight = job.model.get_parameter(name)
@@ -227,6 +228,17 @@ def _follow_schedule(optimizer: Any, schedule: Any) -> None:
 def _numbers(logs: dict[str, Any], *without: str) -> dict[str, float]:
     without = (*without, "num_input_tokens_seen")
     return {name: value for name, value in logs.items() if isinstance(value, int | float) and name not in without}
+
+
+class TunerStep(TrainerCallback):
+    """Lets the tuner act on each optimizer step while the gradients are there."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        assert self.job.tuner_step
+        self.job.tuner_step(self.job.model, state.global_step + 1, state.max_steps)
 
 
 class SetEpoch(TrainerCallback):

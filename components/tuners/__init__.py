@@ -28,7 +28,11 @@ class Tuner(Protocol):
 
     - `MERGES = False`: what was trained cannot be added to the weights, and is served on its base;
     - `QUANTIZED_BASE = False`: it cannot train on quantized weights;
-    - `TARGETS = False`: it does not read `target_modules`.
+    - `TARGETS = False`: it does not read `target_modules`;
+    - `EXCLUDES = ("packing",)`: parameters that may not be set with it.
+
+    Where a step is more than the optimizer's, `step(model, number, steps)` is called after each, while the gradients
+    are there, and what `penalty(model)` returns is added to the loss of each.
 
     Where its parameters do not fit every model, `require_fit(model, params)` raises ConfigError for what does not fit;
     the model may be one without weights, so that a run is refused before it begins.

@@ -48,13 +48,29 @@ def with_adapter(
         raise ConfigError(f"tuner_type: the tuner does not fit the model: {str(error).splitlines()[0]}") from error
 
 
+def with_prompt(model: "PreTrainedModel", seed: int, config: "type[PeftConfig]", **options: Any) -> "PeftModel":
+    """Return `model`, frozen, with a learned prompt of peft's kind `config`; `options` are the kind's own.
+
+    Raises:
+        ConfigError: peft cannot put such a prompt into the architecture.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    model.supports_gradient_checkpointing = False  # which drops the cache that a prefix is put in
+    try:
+        return _adapted(model, config(task_type="CAUSAL_LM", **options))  # type: ignore[call-arg]
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ConfigError(f"tuner_type: the tuner does not fit the model: {str(error).splitlines()[0]}") from error
+
+
 def save(model: "PeftModel", folder: Path, base: str | None = None) -> None:
     """Write adapter_config.json and adapter_model.safetensors; `base` is the name of the base model to record."""
     config: Any = model.peft_config["default"]
     config.base_model_name_or_path = base or config.base_model_name_or_path
-    config.target_modules = sorted(config.target_modules)  # a set has no fixed order
-    if getattr(config, "feedforward_modules", None):
-        config.feedforward_modules = sorted(config.feedforward_modules)
+    for name in ("target_modules", "feedforward_modules"):
+        if getattr(config, name, None):
+            setattr(config, name, sorted(getattr(config, name)))  # a set has no fixed order
     # By default peft asks the hub whether the vocabulary was resized.
     model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)

@@ -172,6 +172,8 @@ def work(setup: Setup, start: Path | None) -> Result:
         checkpoints=setup.checkpoints,
         save=save,
         restore=method.restore,
+        tuner_step=getattr(method, "step", None),
+        penalty=getattr(method, "penalty", None),
         arguments=setup.arguments,
         report=progress(paths, "train"),
         made_of=setup.made_of,

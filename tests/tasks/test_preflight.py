@@ -131,6 +131,8 @@ def test_a_layer_that_the_model_does_not_have_is_named(base: Path, tmp_path: Pat
             {"tuner_type": "boft", "boft_block_size": 5},
             "boft_block_size: 5 does not divide .* 4 and 8",
         ),
+        ({"tuner_type": "adalora", "adalora_target_r": 12}, "12 is not below the 12 of --adalora_init_r"),
+        ({"tuner_type": "prefix_tuning", "packing": True}, "--packing does not go with --tuner_type prefix_tuning"),
         ({"tuner_type": "boft", "boft_block_size": 0}, "boft_block_size: 0 is no size"),
         ({"tuner_type": "oft", "oft_block_size": 500}, "oft_block_size: 500 does not divide .* are 64"),
         (

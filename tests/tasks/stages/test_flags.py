@@ -39,6 +39,7 @@ VERA, BOFT, OFT, FOURIER = (
     {"tuner_type": "fourierft"},
 )
 LOHA, LOKR, ADAPTER, REFT = ({"tuner_type": name} for name in ("loha", "lokr", "adapter", "reft"))
+ADALORA = {"tuner_type": "adalora", "adalora_init_r": 4, "adalora_target_r": 2, "num_train_epochs": 2}
 LLAMAPRO = {"tuner_type": "llamapro", "llamapro_num_new_blocks": 2, "llamapro_num_groups": 2}
 PACKS = {"packing": True, "packing_length": 40}
 TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -49,6 +50,15 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "lora_dropout": (0.5, {}),
     "use_rslora": (True, {}),
     "init_weights": ("pissa", {}),
+    "adalora_init_r": (6, ADALORA),
+    "adalora_target_r": (1, ADALORA),
+    "adalora_tinit": (3, ADALORA),
+    "adalora_tfinal": (2, ADALORA),
+    "adalora_delta_t": (2, ADALORA),
+    "adalora_beta1": (0.1, ADALORA),
+    "adalora_beta2": (0.1, ADALORA),
+    "adalora_orth_reg_weight": (0.1, ADALORA),
+    "num_virtual_tokens": (5, {"tuner_type": "prefix_tuning"}),
     "vera_rank": (4, VERA),
     "vera_projection_prng_key": (1, VERA),
     "vera_dropout": (0.5, VERA),

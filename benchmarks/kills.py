@@ -71,9 +71,14 @@ def cases(tuners: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def with_packs(ways: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the ways without and with packing."""
+    """Return the ways without packing, and where they go together with packing."""
     packs = {"packing": True, "packing_length": 64}
-    packed = {f"{name} packed": {**way, **packs} for name, way in ways.items() if "group_by_length" not in way}
+    packed = {
+        f"{name} packed": {**way, **packs}
+        for name, way in ways.items()
+        if "group_by_length" not in way
+        and "packing" not in TUNERS.constant(way.get("tuner_type", "lora"), "EXCLUDES", ())
+    }
     return ways | packed
 
 

@@ -13,6 +13,7 @@ complete or absent, and a run that was killed ends with the weights it would hav
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import check_start, choose_start, held, tidy
 from components.training.datasets import Packs, tokens_hash
+from components.training.intact import is_checkpoint
 from components.training.job import Job, settled
 from components.training.methods import METHODS
 from components.training.optimizers import OPTIMIZERS
@@ -20,7 +21,7 @@ from components.training.packing import pack
 from components.training.preload import preload
 from components.training.proofs import check_saved
 from components.training.report import write_reports
-from components.training.resuming import check_weights, fingerprint, is_checkpoint
+from components.training.resuming import check_weights, fingerprint
 from components.training.run import Outcome, train
 from components.training.stream import Chunk, State, Stream
 

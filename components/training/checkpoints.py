@@ -13,15 +13,8 @@ from typing import Any
 
 from components.errors import MartletError
 from components.files import MANIFEST, read_json
-from components.training.resuming import (
-    changes,
-    check_resumable,
-    check_same_run,
-    is_checkpoint,
-    is_last,
-    is_sealed,
-    listed,
-)
+from components.training.intact import is_checkpoint, is_sealed
+from components.training.resuming import changes, check_resumable, check_same_run, is_last, listed
 
 FINISHED_MARKER = "finished.json"
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from components import cache
 from components.errors import ConfigError
-from components.files import MANIFEST, is_complete, is_intact, read_json, sha256_of
+from components.files import MANIFEST, read_json, sha256_of
+from components.training.intact import STATE, is_checkpoint, is_sealed, problem_of
 
 APPLIED = {
     "num_train_epochs", "max_steps", "save_steps", "eval_steps", "logging_steps", "save_total_limit",
@@ -56,8 +57,7 @@ def check_resumable(checkpoint: Path, made_of: dict[str, Any], arguments: dict[s
     Raises:
         ConfigError: the checkpoint is not intact, or of a run with other settings; the message names those to put back.
     """
-    if not is_checkpoint(checkpoint):
-        raise ConfigError(f"resume_from_checkpoint: {checkpoint} is not a complete checkpoint; name an earlier one")
+    require_intact(checkpoint)
     if problems := differences(checkpoint, made_of, arguments, rows):
         start = f"resume_from_checkpoint: {checkpoint} belongs to another run; put these back, or start a new run:"
         raise ConfigError("\n  ".join([start, *problems]))
@@ -74,8 +74,7 @@ def check_weights(checkpoint: Path, arguments: dict[str, Any], groups: Iterable[
     Raises:
         ConfigError: the checkpoint is not intact, or of another base or tuner; the message names what to put back.
     """
-    if not is_checkpoint(checkpoint):
-        raise ConfigError(f"resume_from_checkpoint: {checkpoint} is not a complete checkpoint; name an earlier one")
+    require_intact(checkpoint)
     saved = read_json(checkpoint / "args.json")
     lines = _model(saved["model"], arguments.get("model", {}))
     for group in groups:
@@ -85,6 +84,17 @@ def check_weights(checkpoint: Path, arguments: dict[str, Any], groups: Iterable[
     if lines:
         start = f"resume_only_model: the weights in {checkpoint} are of another base or tuner; put these back:"
         raise ConfigError("\n  ".join([start, *lines]))
+
+
+def require_intact(checkpoint: Path) -> None:
+    """Raise ConfigError with the reason if a folder that the user names is not an intact checkpoint."""
+    if problem := problem_of(checkpoint):
+        siblings = [folder.name for folder in checkpoint.resolve().parent.glob("checkpoint-*") if is_sealed(folder)]
+        others = ", ".join(sorted({*siblings} - {checkpoint.name}, key=lambda name: (len(name), name)))
+        raise ConfigError(
+            f"resume_from_checkpoint: {checkpoint} is not a complete checkpoint: {problem}; name another"
+            f"{f' ({others})' if others else ''}"
+        )
 
 
 def check_length(checkpoint: Path, steps: int) -> None:
@@ -97,32 +107,12 @@ def check_length(checkpoint: Path, steps: int) -> None:
         )
 
 
-def is_checkpoint(folder: Path) -> bool:
-    """Return whether a folder is an intact checkpoint: its files are those of its manifest, which names its run, and
-    there are no weights or states beside them."""
-    if not is_intact(folder):
-        return False
-    manifest = read_json(folder / MANIFEST)
-    files = (file for kind in ("safetensors", "pt", "pth") for file in folder.rglob(f"*.{kind}"))
-    states = {file.relative_to(folder).as_posix() for file in files}
-    return states <= manifest["files"].keys() and is_sealed(folder)
-
-
 def is_last(checkpoint: Path, made_of: dict[str, Any]) -> bool:
     """Return whether a checkpoint is intact and of the last step of the very run that is made of `made_of`."""
     if not is_checkpoint(checkpoint) or read_json(checkpoint / MANIFEST)["run"] != fingerprint(made_of):
         return False
-    state = read_json(checkpoint / "trainer_state.json")
+    state = read_json(checkpoint / STATE)
     return state["global_step"] >= state["max_steps"]
-
-
-def is_sealed(folder: Path) -> bool:
-    """Return whether a checkpoint folder is complete by its files' sizes, and its manifest names its run and step."""
-    if not is_complete(folder):
-        return False
-    manifest = read_json(folder / MANIFEST)
-    step_is_right = folder.name.rpartition("-")[2] == str(manifest.get("step"))
-    return step_is_right and isinstance(manifest.get("run"), str) and isinstance(manifest.get("made_of"), dict)
 
 
 def differences(

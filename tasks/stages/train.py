@@ -30,7 +30,7 @@ CODE = (
 WITHOUT_INFLUENCE = {
     *(
         f"components/training/{name}.py"
-        for name in ("divergence", "preload", "proofs", "report", "resuming", "signals")
+        for name in ("divergence", "intact", "preload", "proofs", "report", "resuming", "signals")
     ),
     *(f"components/models/{name}.py" for name in ("companions", "fitness")),
 }

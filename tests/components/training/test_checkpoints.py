@@ -1,6 +1,7 @@
 """Checkpoints: complete or absent, and a run that was stopped ends as if it had not been."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from components.errors import ConfigError
-from components.files import is_complete, sha256
+from components.files import is_complete, seal, sha256
 from components.training import CALLBACKS, OPTIMIZERS, fingerprint, resuming, tidy
 from components.training import checkpoints as store
 from components.tuners import TUNERS
@@ -194,7 +195,7 @@ def test_a_manifest_of_another_shape_makes_no_checkpoint(whole, tmp_path, manife
     changed = json.dumps(content) if manifest.startswith(("without", "of")) else manifest
     (checkpoint / "manifest.json").write_text(changed)
     arguments = json.loads((checkpoint / "args.json").read_text())
-    with pytest.raises(ConfigError, match="checkpoint-8 is not a complete checkpoint; name an earlier one"):
+    with pytest.raises(ConfigError, match=r"checkpoint-8 is not a complete checkpoint: .*; name another$"):
         store.choose_start(tmp_path, {"run": "a"}, arguments, checkpoint, print)
     assert checkpoint.is_dir()
     messages: list[str] = []
@@ -202,6 +203,43 @@ def test_a_manifest_of_another_shape_makes_no_checkpoint(whole, tmp_path, manife
     aside = tmp_path / "aside"
     assert messages == [f"checkpoint-8 was damaged or edited since it was written; moved to {aside}"]
     assert (aside / "checkpoint-8" / WEIGHTS).is_file()
+
+
+def edit(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def resealed(folder: Path) -> None:
+    """Write a manifest for a checkpoint as it is now, as somebody does who edits one by hand."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").unlink()
+    seal(folder, **{name: manifest[name] for name in ("run", "step", "made_of")})
+
+
+@pytest.mark.parametrize(
+    ("damage", "again", "reason"),
+    [
+        (lambda f: (f / "manifest.json").unlink(), False, "it has no manifest.json, as if it had been cut off"),
+        (lambda f: (f / "optimizer.pt").unlink(), False, "optimizer.pt is missing"),
+        (lambda f: (f / "optimizer.pt").unlink(), True, "there is no optimizer.pt"),
+        (lambda f: os.truncate(f / "optimizer.pt", 100), False, r"optimizer.pt has 100 bytes instead of [\d,]+"),
+        (lambda f: edit(f / "args.json", model={}), False, "args.json (was damaged|has .* bytes)"),
+        (lambda f: shutil.copy(f / "optimizer.pt", f / "old.pt"), False, "old.pt does not belong to it"),
+        (lambda f: edit(f / "trainer_state.json", global_step=9), True, "its trainer_state.json is of step 9"),
+        (lambda f: (f / "args.json").write_text("{"), True, "trainer_state.json or args.json is damaged"),
+        (lambda f: edit(f / "manifest.json", step=6), False, "it was written as checkpoint-6"),
+    ],
+)
+def test_what_is_wrong_with_a_checkpoint_is_said(whole, tmp_path, damage, again, reason):
+    checkpoint = Path(shutil.copytree(whole / "checkpoints/checkpoint-8", tmp_path / "checkpoint-8"))
+    shutil.copytree(whole / "checkpoints/checkpoint-4", tmp_path / "checkpoint-4")
+    damage(checkpoint)
+    if again:
+        resealed(checkpoint)
+    with pytest.raises(ConfigError, match=rf"{reason}.*; name another \(checkpoint-4\)$"):
+        resuming.require_intact(checkpoint)
+    with pytest.raises(ConfigError, match="it is the folder of a run with checkpoint-4, checkpoint-8"):
+        resuming.require_intact(tmp_path)
 
 
 def test_checkpoints_of_another_run_are_neither_used_nor_removed(whole, tmp_path):

@@ -41,6 +41,8 @@ TRAINING = (
     Condition("val_dataset_shuffle", lambda params: params.data.val_dataset, "without --val_dataset"),
     Condition("split_dataset_ratio", lambda params: not params.data.val_dataset, "with --val_dataset"),
     Condition("stopping_strategy", lambda params: params.data.interleave_prob, "without --interleave_prob"),
+    Condition("lora_rank use_rslora init_weights", lambda params: params.tuner.tuner_type != "adalora",
+              "with --tuner_type adalora, whose ranks are --adalora_init_r and --adalora_target_r"),
     Condition("modules_to_save", lambda params: params.tuner.tuner_type != "full",
               "with --tuner_type full"),
     Condition("output_dir", lambda params: _is_of_output(params.run), "with --resume_from_checkpoint: the run goes on "

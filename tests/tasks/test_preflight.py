@@ -163,8 +163,13 @@ def test_a_precision_that_a_cpu_does_not_train_in_is_told() -> None:
 
 
 IDLE: dict[str, dict[str, Any]] = {
-    "--lora_rank has no effect without --tuner_type dora or lora": {"lora_rank": 4, "tuner_type": "full"},
-    "--use_rslora has no effect without --tuner_type dora or lora": {"use_rslora": True, "tuner_type": "ia3"},
+    "--lora_rank has no effect without --tuner_type adalora or dora or lora": {"lora_rank": 4, "tuner_type": "full"},
+    "--use_rslora has no effect without --tuner_type adalora or dora or lora": {
+        "use_rslora": True, "tuner_type": "ia3",
+    },
+    "--lora_rank has no effect with --tuner_type adalora, whose ranks are --adalora_init_r and --adalora_target_r": {
+        "lora_rank": 4, "tuner_type": "adalora",
+    },
     "--target_modules has no effect with --tuner_type full": {"target_modules": ["q_proj"], "tuner_type": "full"},
     "--target_modules has no effect with --tuner_type reft": {"target_modules": ["q_proj"], "tuner_type": "reft"},
     "--galore_rank has no effect without --optimizer galore": {"galore_rank": 4, "optimizer": "loraplus"},

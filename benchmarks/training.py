@@ -1,28 +1,36 @@
-"""Training: tokens per second of LoRA SFT in `martlet sft`, ms-swift and bare TRL, on the same rows.
+"""Training: speed, start, wall time and memory of LoRA SFT in `martlet sft`, ms-swift and bare TRL, on the same rows.
 
-    python benchmarks/training.py --swift /envs/swift --trl /envs/trl [--model tiny] [--steps 60] [--threads 1]
+    python benchmarks/training.py --swift /envs/swift --trl /envs/trl [--model m100] [--steps 60] [--length 512]
 
 LoRA of rank 8 on all linear layers, fp32 on the CPU, 8 rows a step, no dropout, no gradient checkpointing. The model
 (`tiny`: 5.2M parameters, `m100`: 89M) is a Qwen3 with random weights; rows are generated (see data.py), unless
---dataset names a file of alpaca rows. Each tool runs in its own process; rounds alternate, so that a change in the
-machine's speed affects all. A ratio is the median over rounds of Martlet's rate by the other tool's in the same round.
+--dataset names a file of alpaca rows; with --length every row has that many tokens. Each tool runs in its own process
+and its own folder, without caches; rounds alternate, so that a change in the machine's speed affects all. A ratio is
+the median over rounds of Martlet's figure by the other tool's in the same round.
 
-A rate is that of the steps after the first --warmup steps: tokens without padding, over the seconds between the ends of
-steps, which are in Martlet's progress.jsonl and are logged by a callback in the other tools. All tools train on the
-same 8 rows in each step, which the loss of the first step shows: the loss is equal in ms-swift and TRL, and nearly
-equal in Martlet, which does not learn the newline that the template puts after an answer.
+- tokens/s: tokens without padding of the steps after the first --warmup, over the seconds between the ends of steps,
+  which are in Martlet's progress.jsonl and are logged by a callback in the other tools;
+- first step: seconds from the start of the command to the end of the first step;
+- whole command: seconds to its end. Martlet then has also written and checked a checkpoint, an adapter and reports;
+- peak: resident memory of the command's process.
+
+All tools train on the same 8 rows in each step, which the loss of the first step shows: the loss is equal in ms-swift
+and TRL, and nearly equal in Martlet, which does not learn the newline that the template puts after an answer.
 """
 
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from data import rows as made_up_rows
 from data import write_model
@@ -68,7 +76,7 @@ SFTTrainer(model, config, train_dataset=rows, peft_config=lora, callbacks=[Steps
 )
 
 
-def prepare(folder: Path, shape: str, steps: int, dataset: Path | None) -> list[int]:
+def prepare(folder: Path, shape: str, steps: int, dataset: Path | None, length: int | None) -> list[int]:
     """Write the model, and the rows for each tool; return the number of tokens in each step.
 
     ms-swift reads its rows in the order of their file, so its file has the order of the Trainer's sampler.
@@ -93,7 +101,8 @@ def prepare(folder: Path, shape: str, steps: int, dataset: Path | None) -> list[
     model = Qwen3ForCausalLM(config)
     print(f"{shape}: {model.num_parameters() / 1e6:.1f}M parameters", flush=True)
     model.save_pretrained(folder / "model")
-    chats = [chat(row) for row in source[: steps * BATCH]]
+    count = steps * BATCH
+    chats = chats_of_length(tokenizer, count, length) if length else [chat(row) for row in source[:count]]
     order = torch.randperm(len(chats), generator=torch.Generator().manual_seed(SEED)).tolist()
     in_order = [chats[i] for i in order]
     write_lines(folder / "martlet.jsonl", [{"messages": messages} for messages in chats])
@@ -108,11 +117,24 @@ def chat(row: dict[str, str]) -> list[dict[str, str]]:
     return [{"role": "user", "content": question}, {"role": "assistant", "content": row["output"]}]
 
 
+def chats_of_length(tokenizer: Any, count: int, length: int) -> list[list[dict[str, str]]]:
+    """Return chats of `length` tokens, a third of them the question, in words that are one token each."""
+    words = sorted(token[1:] for token in tokenizer.get_vocab() if token[0] == "\u0120" and token[1:].isalpha())
+    choice = random.Random(SEED)
+
+    def cut(answer: list[str], question: str) -> list[dict[str, str]]:
+        messages = chat({"instruction": question, "output": " ".join(answer)})
+        surplus = len(tokenizer.apply_chat_template(messages, return_dict=False)) - length
+        return cut(answer[:-surplus], question) if surplus else messages
+
+    return [cut(choice.choices(words, k=length), " ".join(choice.choices(words, k=length // 3))) for _ in range(count)]
+
+
 def write_lines(file: Path, lines: list[dict[str, object]]) -> None:
     file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
 
 
-def commands(folder: Path, steps: int, swift: Path | None, trl: Path | None) -> dict[str, list[str]]:
+def commands(folder: Path, steps: int, ways: list[str], swift: Path | None, trl: Path | None) -> dict[str, list[str]]:
     """Return the command line of each tool."""
     model = str(folder / "model")
     common = (
@@ -122,7 +144,7 @@ def commands(folder: Path, steps: int, swift: Path | None, trl: Path | None) -> 
         "--dataset_shuffle false --split_dataset_ratio 0"
     ).split()
     martlet = [str(Path(sys.executable).parent / "martlet"), "sft", *common, "--dataset", str(folder / "martlet.jsonl")]
-    lines = {name: [*martlet, "--report_to", "none", *flags] for name, flags in WAYS.items()}
+    lines = {name: [*martlet, "--report_to", "none", *flags] for name, flags in WAYS.items() if name in ways}
     if swift:
         (folder / "steps.py").write_text(SWIFT)
         lines["ms-swift"] = [
@@ -138,14 +160,17 @@ def commands(folder: Path, steps: int, swift: Path | None, trl: Path | None) -> 
 
 
 def measure(command: list[str], folder: Path, tokens: list[int], warmup: int, threads: int | None) -> dict[str, float]:
-    """Run a tool in its own folder; return tokens per second, the first loss, and peak memory in MB."""
+    """Run a tool in its own folder; return tokens per second, the first loss, seconds to the first step and to the end,
+    and peak memory in MB."""
     env = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "CUDA_VISIBLE_DEVICES": ""}
     env |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
     run = Path(tempfile.mkdtemp(dir=folder))
     env |= {"MARTLET_CACHE": str(run / "cache"), "HF_DATASETS_CACHE": str(run / "hf")}
+    began = time.time()
     with (run / "output.txt").open("w+") as output:
         process = subprocess.Popen(command, cwd=run, env=env, stdout=output, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
+        wall = time.time() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             output.seek(0)
@@ -154,21 +179,34 @@ def measure(command: list[str], folder: Path, tokens: list[int], warmup: int, th
     lines = [line for line in map(json.loads, log.read_text().splitlines()) if "loss" in line]
     if [line["step"] for line in lines] != list(range(1, len(tokens) + 1)):
         raise SystemExit(f"{log}: not one line for each of {len(tokens)} steps")
-    seconds = lines[-1]["time"] - lines[warmup - 1]["time"]
-    return {"rate": sum(tokens[warmup:]) / seconds, "loss": lines[0]["loss"], "peak_mb": usage.ru_maxrss / 1024}
+    return {
+        "rate": sum(tokens[warmup:]) / (lines[-1]["time"] - lines[warmup - 1]["time"]),
+        "first": lines[0]["time"] - began,
+        "wall": wall,
+        "peak": usage.ru_maxrss / 1024,
+        "loss": lines[0]["loss"],
+    }
+
+
+COLUMNS = {"rate": "tokens/s", "first": "first step s", "wall": "whole command s", "peak": "peak MB"}
 
 
 def report(results: dict[str, list[dict[str, float]]]) -> None:
-    print(f"\n{'':<13} {'tokens/s':>9}  {'(min-max)':<15} {'martlet/it':>10} {'peak MB':>8}  first loss")
-    for name, runs in results.items():
-        rates = [run["rate"] for run in runs]
-        ratio = statistics.median(a["rate"] / b["rate"] for a, b in zip(results["martlet"], runs, strict=True))
-        peak = max(run["peak_mb"] for run in runs)
-        spread = f"({min(rates):,.0f}-{max(rates):,.0f})"
-        print(
-            f"{name:<13} {statistics.median(rates):9,.0f}  {spread:<15} {ratio:10.2f} {peak:8,.0f}  "
-            f"{runs[0]['loss']:.4f}"
-        )
+    """Print the median of each figure for each tool, its spread, and the ratio of Martlet's figure to the tool's."""
+    ours = results["martlet"]
+    print(f"\n{'':<13}" + "".join(f"{title:>32}" for title in COLUMNS.values()) + f"{'first loss':>13}")
+    for tool, runs in results.items():
+        cells = []
+        for name in COLUMNS:
+            values = [run[name] for run in runs]
+            ratio = statistics.median(a[name] / b[name] for a, b in zip(ours, runs, strict=True))
+            digits = ",.1f" if name in ("first", "wall") else ",.0f"
+            low, middle, high = (
+                format(value, digits) for value in (min(values), statistics.median(values), max(values))
+            )
+            cells.append(f"{middle} ({low}-{high}) {ratio:5.2f} x")
+        print(f"{tool:<13}" + "".join(f"{cell:>32}" for cell in cells) + f"{runs[0]['loss']:13.4f}")
+    print("N x: Martlet's figure by the tool's of the same round, the median over rounds")
 
 
 def main() -> None:
@@ -177,6 +215,8 @@ def main() -> None:
     parser.add_argument("--trl", type=Path, help="environment with trl")
     parser.add_argument("--model", choices=SHAPES, default="tiny")
     parser.add_argument("--dataset", type=Path, help="JSON lines with instruction, input and output")
+    parser.add_argument("--length", type=int, help="tokens of every row; by default rows differ in length")
+    parser.add_argument("--ways", nargs="*", choices=list(WAYS)[1:], default=[], help="Martlet's, beside its default")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--warmup", type=int, default=2, help="first steps that are not measured")
     parser.add_argument("--rounds", type=int, default=3)
@@ -186,9 +226,11 @@ def main() -> None:
         folder = Path(name)
         # In another process: the peak memory of a child starts at that of its parent.
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
-            tokens = other.submit(prepare, folder, options.model, options.steps, options.dataset).result()
+            tokens = other.submit(
+                prepare, folder, options.model, options.steps, options.dataset, options.length
+            ).result()
         print(f"{options.steps} steps of {sum(tokens) / options.steps:,.0f} tokens", flush=True)
-        tools = commands(folder, options.steps, options.swift, options.trl)
+        tools = commands(folder, options.steps, ["martlet", *options.ways], options.swift, options.trl)
         results: dict[str, list[dict[str, float]]] = {tool: [] for tool in tools}
         for number in range(options.rounds):
             for tool, command in tools.items():

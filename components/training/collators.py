@@ -30,9 +30,10 @@ class Isolated:
     """Several documents per line; `position_ids` restart at 0 with each document, which separates the documents.
 
     A batch of packs has a pack on each line, a batch of rows has all rows on one line; `one_line` puts packs on one
-    line as well, for FlashAttention. The first label of a document is ignored, because the token before it belongs to
-    another document. Each padding token at the end of a line is a document of its own. `attention_mask` marks the real
-    tokens, for counting: a model must not see the mask (see `TokenTrainer.compute_loss`).
+    line as well, for an attention that sees each document alone. The first label of a document is ignored, because the
+    token before it belongs to another document. Each padding token at the end of a line is a document of its own.
+    `attention_mask` marks the real tokens, for counting: a model must not see the mask (see
+    `TokenTrainer.compute_loss`).
     """
 
     def __init__(self, pad_token_id: int, one_line: bool) -> None:
@@ -45,12 +46,11 @@ class Isolated:
         return _stacked([_joined(line) for line in lines], self.fill)
 
 
-def joining_pays(lengths: "np.ndarray", batch_size: int, hidden_size: int, flash: bool) -> bool:
-    """Return whether joined rows cost less than padded ones.
+def joining_pays(lengths: "np.ndarray", batch_size: int, hidden_size: int) -> bool:
+    """Return whether joined rows cost less than padded ones, for an attention that masks a whole line.
 
     A line of n tokens costs about n (6 h + n) multiplications a layer, with h the hidden size: 6 h for the linear
-    layers (12 h² weights) and n for the attention, which sees the whole line before it is masked. FlashAttention sees
-    each document alone, so that joining always pays.
+    layers (12 h² weights) and n for the attention, which sees the whole line before it is masked.
 
     Args:
         lengths: tokens of each row, in random order, so that batches are typical.
@@ -58,8 +58,8 @@ def joining_pays(lengths: "np.ndarray", batch_size: int, hidden_size: int, flash
     """
     import numpy as np
 
-    if flash or batch_size == 1:
-        return flash
+    if batch_size == 1:
+        return False
     starts = np.arange(0, len(lengths), batch_size)
     longest, joined = np.maximum.reduceat(lengths, starts), np.add.reduceat(lengths, starts)
     padded = longest * np.diff(np.append(starts, len(lengths)))

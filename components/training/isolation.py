@@ -7,6 +7,7 @@ from components.errors import ConfigError
 from components.tokens import TokenRow, TokenRows
 from components.training.collators import Isolated, Padded, joining_pays
 from components.training.datasets import Packs
+from components.training.documents import use_documents
 from components.training.job import Job
 from components.training.stream import Stream
 
@@ -23,26 +24,39 @@ def collator(job: Job) -> Isolated | Padded:
     Raises:
         ConfigError: joined rows are asked for, and the model lets one document see the other.
     """
-    train, flash = job.train, "flash" in (job.model.config._attn_implementation or "")
-    if train.packing or train.padding_free:
-        if problem := isolation_problem(job.model, probe_rows(job.rows)):
-            raise ConfigError(
-                f"packing, padding_free: {problem}; use --group_by_length true instead, or another --attn_impl"
-            )
-        return Isolated(job.pad_token_id, one_line=flash)
-    joins = train.padding_free is None and _pays(job, flash) and not isolation_problem(job.model, probe_rows(job.rows))
-    return Isolated(job.pad_token_id, one_line=flash) if joins else Padded(job.pad_token_id)
+    train = job.train
+    required = train.packing or train.padding_free
+    if not required and train.padding_free is False:
+        return Padded(job.pad_token_id)
+    problem, alone = _joined(job)
+    if problem and required:
+        raise ConfigError(
+            f"packing, padding_free: {problem}; use --group_by_length true instead, or another --attn_impl"
+        )
+    joins = not problem and (required or alone or _pays(job))
+    return Isolated(job.pad_token_id, one_line=alone) if joins else Padded(job.pad_token_id)
 
 
-def _pays(job: Job, flash: bool) -> bool:
+def _joined(job: Job) -> tuple[str | None, bool]:
+    """Return how the job's model mixes documents, or None, and whether its attention sees each document alone.
+
+    The attention of `documents` is used where it keeps documents apart.
+    """
+    model, rows = job.model, probe_rows(job.rows)
+    if use_documents(model):
+        if not isolation_problem(model, rows):
+            return None, True
+        model.set_attn_implementation("sdpa")
+    return isolation_problem(model, rows), "flash" in (model.config._attn_implementation or "")
+
+
+def _pays(job: Job) -> bool:
     import numpy as np
 
     if isinstance(job.rows, Stream):
-        return flash
+        return False
     lengths = job.rows.lengths[np.random.default_rng(0).permutation(len(job.rows))[:SAMPLED_ROWS]]
-    return joining_pays(
-        lengths, job.train.per_device_train_batch_size, job.model.config.get_text_config().hidden_size, flash
-    )
+    return joining_pays(lengths, job.train.per_device_train_batch_size, job.model.config.get_text_config().hidden_size)
 
 
 def probe_rows(rows: TokenRows | Packs | Stream) -> Sequence[TokenRow] | TokenRows:

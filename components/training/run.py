@@ -57,7 +57,9 @@ def train(job: Job) -> Outcome:
         _follow_stream(job, job.rows)
     if job.train.packing:
         job.report({"message": job.rows.packed if isinstance(job.rows, Stream) else str(job.rows)})
-    with stopping(job.stop):
+    from components.training.low_rank import one_operation
+
+    with stopping(job.stop), one_operation(job.model):
         trainer: Any = METHODS.load(job.params.method.method, job.external).trainer(job)
         _settle_threads(job, trainer)
         began = time.monotonic()

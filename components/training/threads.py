@@ -9,10 +9,13 @@ from typing import Any
 from components import cache
 from components.files import read_json, write_json
 
-ENOUGH_SECONDS = 1.0
+ENOUGH_SECONDS = 0.5
 """A pass that takes longer gains from every thread, and is not worth measuring."""
 GAIN = 1.1
 """How much faster several threads must be: they wait for each other, and more so beside other processes."""
+CLEAR_GAIN = 1.3
+"""A difference that is not measured again."""
+TURNS = 3
 
 
 def is_measurable(model: Any) -> bool:
@@ -47,18 +50,22 @@ def settle_threads(model: Any, tokens: int, forward_and_backward: Callable[[], o
 
 
 def _fastest(cores: int, forward_and_backward: Callable[[], object]) -> int:
-    """Return 1 or `cores`, from passes with each in turn after one of each that warms up."""
+    """Return 1 or `cores`: the best of up to three passes with each in turn, after one that warms up."""
     import torch
 
-    seconds: dict[int, float] = {cores: float("inf"), 1: float("inf")}
-    for turn in range(3):
-        for threads in seconds:
-            torch.set_num_threads(threads)
-            began = time.perf_counter()
-            forward_and_backward()
-            took = time.perf_counter() - began
-            if turn:
-                seconds[threads] = min(seconds[threads], took)
-            elif threads == cores and took > ENOUGH_SECONDS:
-                return cores
-    return cores if seconds[1] > GAIN * seconds[cores] else 1
+    def seconds_of_a_pass(threads: int) -> float:
+        torch.set_num_threads(threads)
+        began = time.perf_counter()
+        forward_and_backward()
+        return time.perf_counter() - began
+
+    if cores == 1 or seconds_of_a_pass(cores) > ENOUGH_SECONDS:
+        return cores
+    gain, of_one, of_all = 1.0, float("inf"), float("inf")
+    for _ in range(TURNS):
+        of_all = min(of_all, seconds_of_a_pass(cores))
+        of_one = min(of_one, seconds_of_a_pass(1))
+        gain = of_one / of_all
+        if not 1 / CLEAR_GAIN < gain < CLEAR_GAIN:
+            break
+    return cores if gain > GAIN else 1

@@ -5,7 +5,6 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import SequentialSampler
 from transformers import TrainingArguments
 from transformers.trainer import Trainer
@@ -14,6 +13,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from components.tokens import IGNORED
 from components.training import ranks
 from components.training.arguments import training_arguments
+from components.training.cross_entropy import are_likeliest, cross_entropy
 from components.training.datasets import Filled, Shuffled
 from components.training.isolation import collator
 from components.training.job import Job
@@ -59,7 +59,7 @@ class TokenTrainer(JobTrainer, Trainer):
     def _summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
         """Return the sum of the losses of all learnable tokens, and the model's outputs.
 
-        Of a single line, logits are computed only where the next token is learned.
+        Logits are computed only at positions where, on some line, the next token is learned.
         """
         inputs = dict(inputs)
         targets, weights = inputs.pop("labels")[:, 1:], inputs.pop("loss_scale", None)
@@ -67,17 +67,21 @@ class TokenTrainer(JobTrainer, Trainer):
         if "position_ids" in inputs:
             # Restarting positions isolate documents only without a mask, and without a cache.
             del inputs["attention_mask"]
-        if self.keeps_logits and len(targets) == 1:
-            positions = (targets[0] != IGNORED).nonzero()[:, 0]
-            outputs = model(**inputs, use_cache=False, logits_to_keep=positions)
-            logits, targets = outputs["logits"], targets[:, positions]
+        learned = targets != IGNORED
+        if self.keeps_logits:
+            positions = learned.any(0).nonzero()[:, 0]
+            targets, learned = targets[:, positions], learned[:, positions]
             weights = None if weights is None else weights[:, positions]
+            outputs = model(**inputs, use_cache=False, logits_to_keep=positions)
+            logits = outputs["logits"]
         else:
             outputs = model(**inputs, use_cache=False)
             logits = outputs["logits"][:, :-1]
+        # Of a single line, what was kept is what is learned; the selection would copy it.
+        logits = logits[0] if self.keeps_logits and len(logits) == 1 else logits[learned]
+        targets, weights = targets[learned], None if weights is None else weights[learned]
         if self.is_in_train:  # and not where threads are measured
-            learned = targets != IGNORED
-            hits = (logits.detach().argmax(-1) == targets) & learned
+            hits = are_likeliest(logits.detach(), targets)
             self.hits = self.hits.to(logits.device) + torch.stack([hits.sum(), learned.sum()])
         return token_loss(logits, targets, weights), outputs
 
@@ -134,16 +138,13 @@ class TokenTrainer(JobTrainer, Trainer):
 
 
 def token_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the summed cross entropy in nats; logits [rows, length, vocabulary], targets and weights [rows, length].
+    """Return the summed cross entropy in nats; logits [tokens, vocabulary], targets and weights [tokens].
 
     A weight multiplies the loss of its token. The caller divides by the number of learnable tokens, as ms-swift does: a
     weight of 2 counts a token twice above the line, and once below it.
     """
-    logits, targets = logits.float().flatten(0, 1), targets.flatten()
-    if weights is None:
-        return nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
-    losses = nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
-    return (losses * weights.flatten()).sum()
+    losses = cross_entropy(logits, targets)
+    return losses.sum() if weights is None else (losses * weights).sum()
 
 
 class GroupedByLength(LengthGroupedSampler):

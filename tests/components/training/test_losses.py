@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import Qwen3ForCausalLM
 
@@ -18,6 +19,8 @@ from components.config import Params
 from components.errors import MartletError
 from components.tokens import TokenRows
 from components.training import Packs, settled
+from components.training.cross_entropy import cross_entropy
+from components.training.low_rank import one_operation
 from components.training.report import _smoothed
 from tests.components.training.runs import MASKED, learn, some_rows, write_tokens
 
@@ -28,7 +31,7 @@ def losses(outcome) -> list[float]:
     return [entry["loss"] for entry in outcome.history if "loss" in entry]
 
 
-def cross_entropy(base: Path, rows: list[dict[str, list[int]]]) -> float:
+def cross_entropy_of(base: Path, rows: list[dict[str, list[int]]]) -> float:
     """Mean over the learnable tokens of `rows`, one row at a time and without the trainer."""
     model, total, count = Qwen3ForCausalLM.from_pretrained(base).eval(), 0.0, 0
     for row in rows:
@@ -63,9 +66,9 @@ def test_a_step_and_an_evaluation_are_means_over_learnable_tokens(tiny_model, tm
         tiny_model, tokens, tmp_path, max_steps=1, gradient_accumulation_steps=4, learning_rate=1e-12,
         per_device_eval_batch_size=2,
     )  # fmt: skip
-    assert losses(outcome)[0] == pytest.approx(cross_entropy(tiny_model, rows), abs=1e-5)
+    assert losses(outcome)[0] == pytest.approx(cross_entropy_of(tiny_model, rows), abs=1e-5)
     evaluated = [entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry]
-    assert evaluated == [pytest.approx(cross_entropy(tiny_model, val), abs=1e-5)]
+    assert evaluated == [pytest.approx(cross_entropy_of(tiny_model, val), abs=1e-5)]
 
 
 def test_token_accuracy_is_the_share_of_learnable_tokens_that_are_the_likeliest(tiny_model, tmp_path):
@@ -280,3 +283,64 @@ def test_progress_and_reports_say_the_same(tiny_model, tokens, tmp_path):
     write_reports(outcome, tmp_path / "again", extra_figure=1)
     for name in ("train.json", "train.csv", "train.png"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "reports" / name).read_bytes()
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_cross_entropy_and_its_gradient_are_pytorchs(precision):
+    random = torch.Generator().manual_seed(0)
+    logits = (torch.randn(700, 300, generator=random) * 20).to(precision)  # more than one piece, shares down to 0
+    targets = torch.randint(0, 300, (700,), generator=random)
+    weights = torch.rand(700, generator=random)
+    mine, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    losses = cross_entropy(mine, targets)
+    expected = torch.nn.functional.cross_entropy(theirs.float(), targets, reduction="none")
+    assert losses.tolist() == pytest.approx(expected.tolist(), rel=1e-5, abs=1e-4)
+    (losses * weights).sum().div(700).backward()
+    (expected * weights).sum().div(700).backward()
+    assert mine.grad is not None
+    assert theirs.grad is not None
+    assert float((mine.grad - theirs.grad).abs().max()) <= torch.finfo(precision).eps / 700
+    with torch.no_grad():
+        assert torch.equal(cross_entropy(logits, targets), losses)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_lora_in_one_operation_is_pefts_and_is_undone(bias):
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(*(torch.nn.Linear(12, 12, bias=bias) for _ in range(2)))
+    config = LoraConfig(r=3, lora_alpha=7, target_modules=["0", "1"], init_lora_weights=False)
+    model, x = get_peft_model(layers, config), torch.randn(2, 5, 12)
+
+    def found() -> list[torch.Tensor]:
+        model.zero_grad()
+        answer = model(x)
+        (answer**3).sum().backward()
+        return [answer.detach(), *(weight.grad.clone() for weight in model.parameters() if weight.grad is not None)]
+
+    plain = found()
+    with one_operation(model):
+        assert all(module.lora_variant for module in model.modules() if hasattr(module, "lora_variant"))
+        fused = found()
+    assert len(plain) == 5
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(plain, fused, strict=True))
+    merged = model.merge_and_unload(safe_merge=True)
+    assert torch.allclose(merged(x), plain[0], atol=1e-5)
+
+
+def test_padded_rows_have_logits_only_where_some_row_learns(tiny_model, tmp_path):
+    short = {"input_ids": list(range(3, 11)), "labels": MASKED * 5 + list(range(8, 11))}
+    long = {"input_ids": list(range(3, 23)), "labels": MASKED * 18 + [21, 22]}
+    tokens = write_tokens(tmp_path / "tokens", [short, long])
+    sizes: list[int] = []
+    forward = torch.nn.Linear.forward
+
+    def watched(self: Any, x: torch.Tensor) -> torch.Tensor:
+        if self.out_features > 300 and x.shape[0] == 2:
+            sizes.append(x.shape[1])
+        return forward(self, x)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Linear, "forward", watched)
+        outcome = learn(tiny_model, tokens, tmp_path, max_steps=1, padding_free=False, gradient_accumulation_steps=1)
+    assert sizes == [5]
+    assert losses(outcome) == [pytest.approx(cross_entropy_of(tiny_model, [short, long]), abs=1e-5)]

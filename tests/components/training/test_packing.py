@@ -7,13 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import MambaConfig, MambaForCausalLM, Qwen3ForCausalLM
+from transformers import MambaConfig, MambaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from components.config import Params
 from components.errors import ConfigError
 from components.tokens import TokenRows
 from components.training import Packs, settled, write_reports
 from components.training.collators import Isolated, joining_pays
+from components.training.documents import use_documents
 from components.training.isolation import isolation_problem
 from components.training.packing import pack
 from tests.components.training.runs import MASKED, learn, some_rows, write_tokens
@@ -95,28 +96,34 @@ def test_packs_are_as_long_as_rows_may_be_unless_told_otherwise():
 def test_rows_are_joined_where_that_costs_less_than_padding():
     rng = np.random.default_rng(0)
     mixed, equal = rng.integers(20, 300, 200), np.full(200, 512)
-    assert joining_pays(mixed, 8, hidden_size=256, flash=False)
-    assert not joining_pays(equal, 8, hidden_size=256, flash=False)  # no padding to save, and a longer line to mask
-    assert not joining_pays(mixed * 20, 8, hidden_size=256, flash=False)
-    assert joining_pays(equal, 8, hidden_size=256, flash=True)
-    assert not joining_pays(mixed, 1, hidden_size=256, flash=False)
+    assert joining_pays(mixed, 8, hidden_size=256)
+    assert not joining_pays(equal, 8, hidden_size=256)  # no padding to save, and a longer line to mask
+    assert not joining_pays(mixed * 20, 8, hidden_size=256)
+    assert not joining_pays(mixed, 1, hidden_size=256)
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa", "documents", "documents in a window"])
 @pytest.mark.parametrize("one_line", [False, True])
 def test_documents_on_a_line_answer_as_if_alone(tiny_model, attention, one_line):
-    model = Qwen3ForCausalLM.from_pretrained(tiny_model, attn_implementation=attention).eval()
+    model = Qwen3ForCausalLM.from_pretrained(
+        tiny_model, attn_implementation="eager" if attention == "eager" else "sdpa"
+    ).eval()
+    if "window" in attention:
+        config = Qwen3Config.from_pretrained(tiny_model, sliding_window=4, use_sliding_window=True, max_window_layers=1)
+        config.layer_types = ["sliding_attention", *config.layer_types[1:]]
+        model = Qwen3ForCausalLM.from_pretrained(tiny_model, config=config, attn_implementation="sdpa").eval()
     rows = [{name: np.array(ids) for name, ids in row.items()} for row in some_rows(5)]
     batch = Isolated(0, one_line)([rows[:3], rows[3:]])
     lines = [rows] if one_line else [rows[:3], rows[3:]]
     with torch.no_grad():
+        alone = [[model(torch.tensor(row["input_ids"])[None], use_cache=False).logits[0] for row in r] for r in lines]
+        assert use_documents(model) or attention == "eager"
+        if attention == "sdpa":
+            model.set_attn_implementation("sdpa")
         packed = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
-        for found, documents in zip(packed, lines, strict=True):
-            for row in documents:
-                length = len(row["input_ids"])
-                alone = model(torch.tensor(row["input_ids"])[None], use_cache=False).logits[0]
-                assert float((found[:length] - alone).abs().max()) <= 1e-5
-                found = found[length:]
+    for found, documents in zip(packed, alone, strict=True):
+        expected = torch.cat(documents)
+        assert float((found[: len(expected)] - expected).abs().max()) <= 1e-5
 
 
 def test_the_first_label_of_a_document_and_padding_are_not_learned():

@@ -27,9 +27,10 @@ COMMANDS = {
         "export": "merge an adapter into its base, or quantize a model",
         "deploy": "serve a model or the champion with OpenAI's API",
     },
-    "data": {
+    "data and models": {
         "data": "show rows token by token, statistics, differences",
         "datasets": "list the built-in datasets",
+        "models": "list models that people train",
         "cache": "show and prune the cache of checked rows and tokens",
     },
     "help": {

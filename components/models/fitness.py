@@ -4,9 +4,11 @@ Neither torch nor transformers is imported: a command that cannot end well says 
 """
 
 import json
+import re
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,13 +44,23 @@ def problems(folder: Path, params: Params) -> list[str]:
     return sentences + _embeddings(folder, config, params) + _tokens(folder, config)
 
 
+@cache
+def known_names() -> frozenset[str]:
+    """Return the names in transformers' tables of model types and classes, read from their source files."""
+    text = (_transformers_models() / "auto/modeling_auto.py").read_text(encoding="utf-8")
+    return frozenset(re.findall(r'"(\w+)"', text))
+
+
 def _is_known(architecture: str) -> bool:
     """Return whether the installed transformers has a class of that name, from its source files."""
-    origin = find_spec("transformers").origin  # type: ignore[union-attr]
-    models = Path(str(origin)).parent / "models"
-    if f'"{architecture}"' in (models / "auto/modeling_auto.py").read_text(encoding="utf-8"):
-        return True
-    return any(f"class {architecture}(" in f.read_text(encoding="utf-8") for f in models.glob("*/modeling_*.py"))
+    files = _transformers_models().glob("*/modeling_*.py")
+    return architecture in known_names() or any(
+        f"class {architecture}(" in file.read_text(encoding="utf-8") for file in files
+    )
+
+
+def _transformers_models() -> Path:
+    return Path(str(find_spec("transformers").origin)).parent / "models"  # type: ignore[union-attr]
 
 
 def _quantized(method: str, params: Params) -> list[str]:

@@ -32,7 +32,7 @@ WITHOUT_INFLUENCE = {
         f"components/training/{name}.py"
         for name in ("divergence", "intact", "preload", "proofs", "report", "resuming", "signals")
     ),
-    *(f"components/models/{name}.py" for name in ("companions", "fitness")),
+    *(f"components/models/{name}.py" for name in ("catalogue", "companions", "fitness")),
 }
 """Of these, the files that do not: a run whose report is drawn otherwise goes on from its last checkpoint."""
 IN_METHODS = (*FAMILIES, "plugins")

@@ -1,0 +1,79 @@
+"""List models that people train, whose id, family or architecture contains every word.
+
+  martlet models                    all of them
+  martlet models qwen3 awq          search
+  martlet models llama --json       all fields of these, as JSON
+
+Other models work too, by hub id or folder, if transformers has their class.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from components.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from components.models.catalogue import Listed
+
+PARAMETERS = ()
+LOADS = {True: "yes", False: "own code", None: ""}
+"""Whether transformers loads a model by itself; the others need code from the model's folder."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", help="words in ids, families, architectures, modalities or licences")
+    parser.add_argument("--json", action="store_true", help="print JSON with all fields")
+
+
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+    from components.models import catalogue
+
+    models = catalogue.search(arguments.words)
+    if not models:
+        raise ConfigError(_no_match(arguments.words, catalogue.listed()))
+    if arguments.json:
+        print(json.dumps([model._asdict() | {"native": model.is_native} for model in models], indent=2))
+    else:
+        _table(models)
+
+
+def _no_match(words: Sequence[str], models: Sequence["Listed"]) -> str:
+    """Return the message for a search without a result, with the nearest id or family for each word."""
+    names = {name.lower() for model in models for name in (model.family, model.modelscope.rpartition("/")[2])}
+    nearest = {word: did_you_mean(word.lower(), names) for word in words if not any(word.lower() in n for n in names)}
+    suggestions = "".join(f"{word}{near}; " for word, near in nearest.items() if near)
+    return (
+        f"no listed model has all of: {' '.join(words)}; {suggestions}`martlet models` lists them, and any other that "
+        "transformers loads works too"
+    )
+
+
+def _table(models: Sequence["Listed"]) -> None:
+    """Print one line per model, two in a narrow terminal, so that ids stay whole."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 190
+    wide = console.width >= 160
+    table = Table(box=None, pad_edge=False, caption=f"{len(models)} models", caption_justify="left")
+    table.add_column("id" if wide else "id, family, architecture", overflow="fold")
+    for name in ("family", "architecture") if wide else ():
+        table.add_column(name, overflow="fold")
+    table.add_column("modality", no_wrap=True)
+    table.add_column("loads", no_wrap=True)
+    table.add_column("licence", no_wrap=True)
+    for model in models:
+        about = (model.family, model.architecture.replace(";", " or "))
+        first = (
+            (model.modelscope, *about)
+            if wide
+            else (Text.assemble(model.modelscope, "\n  ", (", ".join(about), "dim")),)
+        )
+        table.add_row(*first, model.modality, LOADS[model.is_native], model.licence)
+    console.print(table)

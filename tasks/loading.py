@@ -38,8 +38,9 @@ def load(
     """
     if adapter is None and (model / ADAPTER).is_dir():
         adapter = model / ADAPTER
-    has_own_tokenizer = adapter and (adapter / "tokenizer_config.json").is_file()
-    tokenizer = models.load_tokenizer(adapter if adapter and has_own_tokenizer else model)
+    # A tokenizer of a model's own code lies beside that code.
+    has_tokenizer = adapter and (adapter / "tokenizer_config.json").is_file() and not models.is_code_allowed(model)
+    tokenizer = models.load_tokenizer(adapter if adapter and has_tokenizer else model)
     dtype = torch_dtype or export.stored_dtype(model)
     loaded: Any = models.load_model(model, dtype, attn_impl, quantization, external, spread=True)
     return tuners.load(loaded, adapter, external) if adapter else loaded, tokenizer

@@ -69,7 +69,8 @@ def _base(name: str, params: Params, root: Path) -> list[str]:
         return [str(error)]
     folder = root / Path(name).expanduser()
     if not folder.is_dir():
-        return []
+        problem = models.unpinned(params.model.model_revision, params.model.trust_remote_code)
+        return [problem] if problem else []
     files = plugin_files(params, root)
     sentences = fitness.problems(folder, params)
     if not sentences and (method := models.stored_quantization(folder)):
@@ -81,7 +82,7 @@ def _misfits(folder: Path, params: Params, files: list[Path]) -> list[str]:
     """Return what of our tuner's parameters does not fit the model. The model is only made, without weights, where the
     tuner has its own checks, or the model's files lack the name of a layer."""
     tuner = params.tuner.tuner_type
-    if tuners.TUNERS.file(tuner, files) in files:
+    if tuners.TUNERS.file(tuner, files) in files or params.model.trust_remote_code:  # only a training runs that code
         return []
     check = getattr(tuners.TUNERS.load(tuner), "require_fit", None)
     if not check:

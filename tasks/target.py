@@ -67,6 +67,10 @@ def find(flags: dict[str, Any], report: Callable[[str], None] = print) -> Target
             "`martlet export`, and name its folder with --model"
         )
     effects.require(flags, target.params, effects.QUANTIZED)
+    if target.params.model.trust_remote_code:
+        from components import models
+
+        models.allow_code(target.model)
     _require_length(target)
     return target
 
@@ -94,7 +98,7 @@ def _find(flags: dict[str, Any], report: Callable[[str], None]) -> Target:
     if "model" in flags:
         params = resolve(read_flags(flags))
         assert params.model.model
-        identity = models.resolve(params.model.model, params.model.model_revision, params.data.use_hf, Path.cwd())
+        identity = _identity(params, Path.cwd())
         folder = models.folder(identity, Path.cwd())
         if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
             raise ConfigError(f"--model: {folder} is an adapter, and no model; name it with --adapters")
@@ -154,7 +158,7 @@ def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
             raise ConfigError(f"--{min(named)} has no effect: {adapter} is a whole model; leave it out")
         return Target(adapter, None, params)
     workspace = _training_workspace(adapter, params.model.model)
-    identity = models.resolve(params.model.model, params.model.model_revision, params.data.use_hf, workspace)
+    identity = _identity(params, workspace)
     trained_on = read_json(arguments)["model"].get("sha256")
     if trained_on and identity["sha256"] and trained_on != identity["sha256"] and "model" not in flags:
         raise ConfigError(
@@ -162,6 +166,14 @@ def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
             f"them back, or load it on them all the same with --model {params.model.model}"
         )
     return Target(models.folder(identity, workspace), adapter, params)
+
+
+def _identity(params: Params, workspace: Path) -> dict[str, Any]:
+    from components import models
+
+    named = params.model
+    assert named.model
+    return models.resolve(named.model, named.model_revision, params.data.use_hf, workspace, named.trust_remote_code)
 
 
 def _saved_arguments(file: Path) -> Layer:

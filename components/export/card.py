@@ -30,6 +30,9 @@ model = AutoModelForCausalLM.from_pretrained(".")
 NOT_MERGED = """\
 Made from `{model}` with Martlet: the base, and in the folder `adapter` what was trained, which cannot be merged into
 weights. Martlet applies it when it loads this folder; anything else loads the base alone."""
+OWN_CODE = """\
+**This model brings its own code**, that of its base: it loads with `trust_remote_code=True` alone. Read the `.py` files
+of this folder first."""
 DATA = ("rows", "samples", "learnable_tokens", "system", "max_length", "template_sha256", "tokenizer_sha256")
 METRICS = ("steps", "epochs", "tokens", "first_loss", "loss", "eval_loss", "best_eval_loss")
 
@@ -57,6 +60,8 @@ def model_card(identity: Table, arguments: Table, data: Table, data_sha256: str,
         "Merging, in logits": proof,
     }
     how = (MERGED if proof["merged"] else NOT_MERGED).format(model=identity["model"])
+    if identity.get("trust_remote_code"):
+        how = f"{OWN_CODE}\n\n{how.replace(' and without remote code', '')}"
     head = HEAD.format(base_field=base_field, name=name, how=how)
     return "\n".join([head, *(_section(title, table) for title, table in sections.items())])
 

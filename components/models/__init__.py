@@ -5,19 +5,24 @@
     model, tokenizer = load_model(base), load_tokenizer(base)
 
 A name is resolved once, to a commit on its hub or to the hash of a local folder; every later stage works from that.
-Weights come from safetensors only, remote code is never run, and weights that do not fit their class are an error.
+Weights come from safetensors only, code of a model's folder runs only where `--trust_remote_code` allows that, and
+weights that do not fit their class are an error.
 """
 
+from components.models.code import allow as allow_code
+from components.models.code import is_allowed as is_code_allowed
 from components.models.companions import copy_companions
-from components.models.identity import folder, require_name, resolve
+from components.models.identity import folder, require_name, resolve, unpinned
 from components.models.load import context_length, load_model, load_tokenizer, prepared, skeleton, stored_quantization
 from components.models.quantization import QUANTIZATIONS
 
 __all__ = [
     "QUANTIZATIONS",
+    "allow_code",
     "context_length",
     "copy_companions",
     "folder",
+    "is_code_allowed",
     "load_model",
     "load_tokenizer",
     "prepared",
@@ -25,4 +30,5 @@ __all__ = [
     "resolve",
     "skeleton",
     "stored_quantization",
+    "unpinned",
 ]

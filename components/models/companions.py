@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.files import MANIFEST
+from components.models import code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,15 +24,19 @@ def copy_companions(source: Path, folder: Path, tokenizer: "PreTrainedTokenizerB
     """Copy the companion files of `source` and of its sub-folders, byte by byte, so that token ids stay those of the
     training.
 
-    Existing files of `folder` are kept. Weights in other formats, code, which is never run, the card and hidden files
-    stay behind. A chat template inside tokenizer_config.json is also written to chat_template.jinja, where engines look
-    for it.
+    Existing files of `folder` are kept. Weights in other formats, the card and hidden files stay behind, and so does
+    code, unless it may run: then it may in `folder` too. A chat template inside tokenizer_config.json is also written
+    to chat_template.jinja, where engines look for it.
     """
+    may_run = code.is_allowed(source)
     for file in sorted([*source.glob("*"), *source.glob("*/*")]):
         name = file.relative_to(source)
-        if is_companion(name) and file.is_file() and not (folder / name).exists():
+        belongs = is_companion(name) or (may_run and file.suffix == ".py")
+        if belongs and file.is_file() and not (folder / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / name)
+    if may_run:
+        code.allow(folder)
     template = folder / "chat_template.jinja"
     if tokenizer and isinstance(tokenizer.chat_template, str) and not template.exists():
         template.write_text(tokenizer.chat_template, encoding="utf-8")

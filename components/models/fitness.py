@@ -15,6 +15,7 @@ from typing import Any
 
 from components.config import Params
 from components.files import read_json
+from components.models.code import AUTO_CLASS, refusal
 
 EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
 """Last parts of the names of input and output embeddings."""
@@ -31,10 +32,11 @@ def problems(folder: Path, params: Params) -> list[str]:
     except (ValueError, AttributeError, LookupError, TypeError) as error:
         return [f"model: {file} is not a model's configuration: {error}"]
     sentences = []
-    if architecture and not _is_known(architecture):
-        sentences.append(
-            f"model: the installed transformers has no {architecture}; code from a model folder is never run"
-        )
+    if architecture and not is_native(architecture):
+        if not (params.model.trust_remote_code and AUTO_CLASS in (config.get("auto_map") or {})):
+            sentences.append(f"model: {refusal(architecture, config)}")
+    elif architecture and not _continues_text(architecture):
+        sentences.append(f"model: {architecture} does not continue text; take the model that its head was put on")
     if config.get("is_encoder_decoder"):
         sentences.append(f"model: {architecture} reads with an encoder; take a model that only continues text")
     if not any(folder.glob("*.safetensors")):
@@ -51,12 +53,19 @@ def known_names() -> frozenset[str]:
     return frozenset(re.findall(r'"(\w+)"', text))
 
 
-def _is_known(architecture: str) -> bool:
+def is_native(architecture: str) -> bool:
     """Return whether the installed transformers has a class of that name, from its source files."""
     files = _transformers_models().glob("*/modeling_*.py")
     return architecture in known_names() or any(
         f"class {architecture}(" in file.read_text(encoding="utf-8") for file in files
     )
+
+
+def _continues_text(architecture: str) -> bool:
+    """Return whether a class of transformers writes text, by its table of causal models or by its name."""
+    tables = (_transformers_models() / "auto/modeling_auto.py").read_text(encoding="utf-8")
+    causal = tables.partition("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES = ")[2].partition("\n)")[0]
+    return f'"{architecture}"' in causal or architecture.endswith(("ForCausalLM", "ForConditionalGeneration"))
 
 
 def _transformers_models() -> Path:

@@ -8,34 +8,50 @@ from typing import Any
 from components import hub
 from components.errors import ConfigError, did_you_mean
 from components.files import MANIFEST, read_json, sha256, sha256_of, write_json
+from components.models import code
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.md")
 """Files that are taken from a hub: weights that cannot run code, tokenizers, templates, licence and card."""
 
+CODE_FILES = ("*.py",)
 MEMO = ".martlet/hashes.json"
 WORTH_REMEMBERING = 1 << 20
 """Bytes; hashing a smaller file costs no more than looking it up."""
 
 
-def resolve(model: str, revision: str | None, use_hf: bool, workspace: Path) -> dict[str, Any]:
+def resolve(
+    model: str, revision: str | None, use_hf: bool, workspace: Path, trust_remote_code: bool = False
+) -> dict[str, Any]:
     """Return the identity of a model: `{"model", "source", "revision", "sha256"}`.
 
     `source` is `local` (then `sha256` is the hash of the folder, hidden files and manifests aside),
-    `modelscope` or `huggingface` (then `revision` is a commit).
+    `modelscope` or `huggingface` (then `revision` is a commit). Where the model's code may run,
+    `"trust_remote_code": True` is added.
 
     Raises:
-        ConfigError: there is no such folder, or no such model or revision on the hub.
+        ConfigError: there is no such folder, or no such model or revision on the hub; or code may run that no commit
+            pins.
         MartletError: the hub does not answer.
     """
-    path = workspace / Path(model).expanduser()
+    path, trust = workspace / Path(model).expanduser(), {"trust_remote_code": True} if trust_remote_code else {}
     if path.is_dir():
         if revision:
             raise ConfigError(f"model_revision: '{model}' is a local folder, which has no revisions; leave it out")
-        return {"model": model, "source": "local", "revision": None, "sha256": _tree_hash(path, workspace)}
+        identity = {"model": model, "source": "local", "revision": None, "sha256": _tree_hash(path, workspace)}
+        return identity | trust
     require_name(model, workspace)
+    if problem := unpinned(revision, trust_remote_code):
+        raise ConfigError(problem)
     source = "huggingface" if use_hf else "modelscope"
     commit = revision if hub.is_commit(revision) else hub.locate(source, "model", model, revision).commit
-    return {"model": model, "source": source, "revision": commit, "sha256": None}
+    return {"model": model, "source": source, "revision": commit, "sha256": None} | trust
+
+
+def unpinned(revision: str | None, trust_remote_code: bool) -> str | None:
+    """Return what is wrong where code from a hub is to run, in a version that may change."""
+    if not trust_remote_code or hub.is_commit(revision):
+        return None
+    return "trust_remote_code: code from a hub runs at a commit that you have read; name it with --model_revision"
 
 
 def folder(identity: dict[str, Any], workspace: Path) -> Path:
@@ -45,13 +61,18 @@ def folder(identity: dict[str, Any], workspace: Path) -> Path:
         ConfigError: the folder is gone.
         MartletError: the download failed.
     """
+    trusted = identity.get("trust_remote_code", False)
     if identity["source"] != "local":
         repository = hub.locate(identity["source"], "model", identity["model"], identity["revision"])
-        repository.fetch(name for name in repository.files if any(fnmatchcase(name, each) for each in MODEL_FILES))
-        return repository.folder
-    path = workspace / Path(identity["model"]).expanduser()
-    if not path.is_dir():
-        raise ConfigError(f"model: the folder '{identity['model']}' is gone from {workspace}")
+        wanted = (*MODEL_FILES, *CODE_FILES) if trusted else MODEL_FILES
+        repository.fetch(name for name in repository.files if any(fnmatchcase(name, each) for each in wanted))
+        path = repository.folder
+    else:
+        path = workspace / Path(identity["model"]).expanduser()
+        if not path.is_dir():
+            raise ConfigError(f"model: the folder '{identity['model']}' is gone from {workspace}")
+    if trusted:
+        code.allow(path)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Loading tokenizers and models, strictly: safetensors only, no remote code, every tensor in its place."""
+"""Loading tokenizers and models, strictly: safetensors, code only where it is allowed, every tensor in its place."""
 
 import threading
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError, MartletError
 from components.files import read_json
+from components.models import code
+from components.models.code import AUTO_CLASS
 from components.models.quantization import QUANTIZATIONS
 
 if TYPE_CHECKING:
@@ -33,9 +35,10 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=code.is_allowed(folder))
     except Exception as error:
-        raise ConfigError(f"{folder}: the tokenizer cannot be read: {_first_line(error)}") from error
+        why = code.REFUSAL if "custom code" in str(error) else _first_line(error)
+        raise ConfigError(f"{folder}: the tokenizer cannot be read: {why}") from error
 
 
 def load_model(
@@ -85,7 +88,7 @@ def load_model(
             device_map="auto" if spread and device and torch.accelerator.device_count() > 1 else device,
             use_safetensors=True,
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=model_class.__name__ == AUTO_CLASS and code.is_allowed(folder),
             output_loading_info=True,
             **quantized,
         )
@@ -210,15 +213,16 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _model_class(folder: Path) -> Any:
-    name = (_config(folder).get("architectures") or ["AutoModelForCausalLM"])[0]
+    config = _config(folder)
+    name = (config.get("architectures") or [AUTO_CLASS])[0]
     import transformers
 
     # By its own name a class comes without the neighbourhood of the Auto classes.
     model_class = getattr(transformers, name, None)
+    if model_class is None and code.is_allowed(folder) and AUTO_CLASS in (config.get("auto_map") or {}):
+        return transformers.AutoModelForCausalLM
     if model_class is None:
-        raise ConfigError(
-            f"{folder}: transformers {transformers.__version__} has no {name}; code from a model folder is never run"
-        )
+        raise ConfigError(f"{folder}: {code.refusal(name, config)}")
     return model_class
 
 

@@ -1,10 +1,11 @@
-"""Layers of a model, for any architecture: those that parameters name, all linear ones, and the decoder's blocks."""
+"""Layers of a model, for any architecture: those that parameters name, and the decoder's blocks."""
 
 import math
 from typing import TYPE_CHECKING, Any
 
 from components.config import Params
 from components.errors import ConfigError, did_you_mean
+from components.tuners._linear import all_linear, can_learn
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +18,8 @@ def targets(model: "PreTrainedModel", params: Params) -> set[str]:
     """Return the full names of the layers that `target_modules` means.
 
     Raises:
-        ConfigError: a name matches no layer, also one of `modules_to_save`; or none is given.
+        ConfigError: none is given; a name matches no layer, or none where an adapter can learn; or one of
+            `modules_to_save` matches nothing.
     """
     saved_layers(model, params)
     if not params.tuner.target_modules:
@@ -25,7 +27,15 @@ def targets(model: "PreTrainedModel", params: Params) -> set[str]:
     candidates = [name for name, module in model.named_modules() if hasattr(module, "weight") and "norm" not in name]
     layers: set[str] = set()
     for target in params.tuner.target_modules:
-        layers |= all_linear(model) if target == ALL_LINEAR else matching(candidates, target, "target_modules")
+        if target == ALL_LINEAR:
+            layers |= all_linear(model)
+        else:
+            named = can_learn(model, matching(candidates, target, "target_modules"))
+            if not named:
+                raise ConfigError(f"target_modules: an adapter on '{target}' would learn nothing; leave it out")
+            layers |= named
+    if not layers:
+        raise ConfigError(f"target_modules: {type(model).__name__} has no linear layers; name the layers")
     return layers
 
 
@@ -37,20 +47,6 @@ def saved_layers(model: "PreTrainedModel", params: Params) -> set[str]:
     """
     names = [name for name, _ in model.named_modules()]
     return {full for name in params.tuner.modules_to_save for full in matching(names, name, "modules_to_save")}
-
-
-def all_linear(model: "PreTrainedModel") -> set[str]:
-    """Return every linear layer but the output head; a subclass with its own forward, such as a router, is none."""
-    from torch import nn
-
-    head = model.get_output_embeddings()
-    return {
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and module is not head
-        and (type(module).forward is nn.Linear.forward or type(module).__module__.startswith("bitsandbytes"))
-    }
 
 
 def matching(names: list[str], target: str, parameter: str) -> set[str]:

@@ -2,6 +2,8 @@
 saved tensors those that are loaded."""
 
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +88,9 @@ def restore(model: "PeftModel", folder: Path) -> None:
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     expected = get_peft_model_state_dict(model, save_embedding_layers=False)
-    set_peft_model_state_dict(model, read_weights(folder, expected))
+    weights = read_weights(folder, expected)
+    with _names_kept(model):
+        set_peft_model_state_dict(model, weights)
 
 
 def load(model: "PreTrainedModel", folder: Path) -> "PeftModel":
@@ -125,7 +129,7 @@ def merge(model: "PeftModel") -> "PreTrainedModel":
 def saves_tied(model: "PreTrainedModel", saved: list[str]) -> bool:
     """Return True when an embedding that the head shares is to be trained in full: the two must stay one."""
     shared = (model.get_input_embeddings(), model.get_output_embeddings())
-    return bool(model.config.tie_word_embeddings) and any(
+    return bool(getattr(model.config, "tie_word_embeddings", False)) and any(
         module in shared and name.rpartition(".")[2] in saved for name, module in model.named_modules()
     )
 
@@ -133,9 +137,26 @@ def saves_tied(model: "PreTrainedModel", saved: list[str]) -> bool:
 def _adapted(model: "PreTrainedModel", config: "PeftConfig") -> "PeftModel":
     from peft import get_peft_model
 
-    with warnings.catch_warnings():  # peft reads an attribute of transformers that is about to be renamed
-        warnings.simplefilter("ignore", FutureWarning)
+    with warnings.catch_warnings(), _names_kept(model):
+        warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute of transformers that gets a new name
+        warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft sets that itself for GPT-2's Conv1D
         return get_peft_model(model, config)  # type: ignore[arg-type,return-value]
+
+
+@contextmanager
+def _names_kept(model: Any) -> Generator[None]:
+    """Keep peft from reading names of layers as those of transformers 4, by hiding the model's type meanwhile.
+
+    For mixtures of experts, peft 0.21 takes `gate_proj` of a dense layer or a shared expert for that of the experts,
+    which transformers 5 stores in one tensor: it adapts the experts instead, and says nothing. It renames the tensors
+    of adapters likewise when it reads them. Goes when peft leaves names alone that the model has.
+    """
+    config, model_type = model.config, model.config.model_type
+    config.model_type = ""
+    try:
+        yield
+    finally:
+        config.model_type = model_type
 
 
 def _check_targets(model: "PeftModel", layers: set[str]) -> None:
@@ -149,5 +170,5 @@ def _check_targets(model: "PeftModel", layers: set[str]) -> None:
             f"target_modules: {len(layers)} layers were to be adapted, {len(actual)} were"
             + (f"; not adapted: {', '.join(missing[:3])}" if missing else "")
             + (f"; not asked for: {', '.join(extra[:3])}" if extra else "")
-            + ". peft rewrites the targets of this architecture; name the layers with --target_modules"
+            + ". Name the layers with --target_modules"
         )

@@ -24,6 +24,9 @@ def run(params: Params, paths: Paths) -> Result:
         "merged": paths.merged,
         **{variant: paths.quantized / variant for variant in params.quantize.variants},
     }
+    if params.model.trust_remote_code:
+        for folder in candidates.values():
+            models.allow_code(folder)
     questions = {file.stem: file for file in sorted(paths.questions.glob("*.jsonl"))}
     answers: dict[str, list[Record]] = {
         name: evaluate_model(folder, name, questions, params, paths) if questions else []

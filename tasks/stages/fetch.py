@@ -110,15 +110,17 @@ def _scratch(paths: Paths) -> Path:
 
 def identity(params: Params, paths: Paths) -> dict[str, Any]:
     """Return the model's identity; the commit of a branch on a hub is looked up once and then remembered."""
-    name, revision, use_hf = params.model.model, params.model.model_revision, params.data.use_hf
+    name, version = params.model.model, (params.model.model_revision, params.data.use_hf)
     if name is None:
         raise ConfigError("model.model is not set: name the base model, a folder or a hub id, with --model")
 
     def resolve() -> dict[str, Any]:
-        return models.resolve(name, revision, use_hf, paths.workspace)
+        return models.resolve(name, *version, paths.workspace, params.model.trust_remote_code)
 
-    is_local = (paths.workspace / Path(name).expanduser()).is_dir()
-    return resolve() if is_local else data.cached_value(_memo(paths), f"model {name}", [revision, use_hf], resolve)
+    if (paths.workspace / Path(name).expanduser()).is_dir():
+        return resolve()
+    remembered = [*version, "code"] if params.model.trust_remote_code else [*version]
+    return data.cached_value(_memo(paths), f"model {name}", remembered, resolve)
 
 
 def _memo(paths: Paths) -> Path:

@@ -16,6 +16,8 @@ from tasks.stages.runner import Result, main
 def run(params: Params, paths: Paths, variant: str) -> Result:
     """Write models/quantized/VARIANT from models/merged and a few rows of data/clean."""
     quantizer = export.QUANTIZERS.load(variant, plugin_files(params, paths.workspace))
+    if params.model.trust_remote_code:
+        models.allow_code(paths.merged)
     rows = export.chat_rows(paths.clean / "train.parquet", models.load_tokenizer(paths.merged))
     with replacing_folder(paths.quantized / variant) as folder:
         report = quantize_into(folder, paths.merged, rows, variant, quantizer)

@@ -57,6 +57,9 @@ SEEN = {
         "test_an_adapter_is_deployed_on_its_base": "deploy: adapters",
         "test_a_merge_by_export_is_checked_and_split_as_the_flags_say": "export: merge_tolerance max_shard_size",
     },
+    "apps/test_models_command.py": {
+        "test_a_search_finds_what_has_every_word": "models: json words",
+    },
     "apps/test_plugins.py": {
         "test_a_tuner_an_optimizer_and_a_callback_of_ones_own": "external_plugins",
     },
@@ -112,6 +115,10 @@ SEEN = {
         "test_draws_follow_the_distribution": "infer: top_k top_p",
         "test_a_stop_word_ends_the_answer_before_it": "infer: stop_words",
         "test_limits_and_reasons": "infer: max_model_len",
+    },
+    "components/models/test_code.py": {
+        "test_a_model_of_its_own_code_is_trained_and_merged": "trust_remote_code export: trust_remote_code",
+        "test_a_command_on_a_model_allows_its_code": "infer: trust_remote_code deploy: trust_remote_code",
     },
     "components/templates/test_rows.py": {
         "test_a_template_without_an_end_tag_gets_one_on_request": "response_suffix",
@@ -192,8 +199,8 @@ SEEN = {
     },
 }
 """Flags by the test that sees their effect, by file."""
-POSITIONAL = ("data:action", "data:versions", "cache:action", "datasets:words", "explain:stage", "run:recipe",
-              "validate:recipe")  # fmt: skip
+POSITIONAL = ("data:action", "data:versions", "cache:action", "datasets:words", "explain:stage", "models:words",
+              "run:recipe", "validate:recipe")  # fmt: skip
 """Words that a command line does not name."""
 
 

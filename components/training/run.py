@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.errors import InterruptedRunError
+from components.errors import ConfigError, InterruptedRunError
 from components.training import checkpoints as store
 from components.training import ranks
 from components.training.datasets import Packs
@@ -52,7 +52,7 @@ def train(job: Job) -> Outcome:
         MartletError: a checkpoint could not be written, or the loss is no number.
     """
     preload().join()
-    parameters, trainable = _sizes(job.model)
+    parameters, trainable = _sizes(job)
     if isinstance(job.rows, Stream):
         _follow_stream(job, job.rows)
     if job.train.packing:
@@ -91,8 +91,20 @@ def train(job: Job) -> Outcome:
     )
 
 
-def _sizes(model: Any) -> tuple[int, int]:
-    """Return how many parameters the model has, and how many of them are trained."""
+def _sizes(job: Job) -> tuple[int, int]:
+    """Return how many parameters the model has, and how many of them are trained.
+
+    Raises:
+        ConfigError: the tuner gives no model, or one in which nothing learns.
+    """
+    from torch import nn
+
+    model: Any = job.model
+    tuner = f"tuner_type: {job.params.tuner.tuner_type}"
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"{tuner}: `wrap(model, params, seed)` returns the model, not {model!r}")
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ConfigError(f"{tuner} leaves no weight of the model that learns")
     plain_model = model.get_base_model() if hasattr(model, "get_base_model") else model
     return plain_model.num_parameters(), plain_model.num_parameters(only_trainable=True)
 

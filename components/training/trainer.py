@@ -53,8 +53,11 @@ class JobTrainer:
         """Return the optimizer that `--optimizer` names, made once."""
         trainer: Any = self
         if trainer.optimizer is None:
-            method = OPTIMIZERS.load(self.job.train.optimizer, self.job.external)
-            trainer.optimizer = method.build(model or self.job.model, self.job.params)
+            name = self.job.train.optimizer
+            optimizer = OPTIMIZERS.load(name, self.job.external).build(model or self.job.model, self.job.params)
+            if not isinstance(optimizer, torch.optim.Optimizer):
+                raise ConfigError(f"optimizer: {name}: `build(model, params)` returns an Optimizer, not {optimizer!r}")
+            trainer.optimizer = optimizer
         return trainer.optimizer
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:

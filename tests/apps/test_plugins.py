@@ -105,6 +105,19 @@ def callback(job):
 RAISES = STOPS.replace("control.should_training_stop = state.global_step == 4", "raise ValueError(state.global_step)")
 
 
+NOTHING = """\
+LEARNING_RATE = 1e-3
+
+def wrap(model, params, seed):
+    return model.requires_grad_(False)
+
+def save(model, folder, base=None): ...
+def restore(model, folder): ...
+def load(model, folder): ...
+def merge(model): ...
+"""
+
+
 @pytest.fixture(scope="module")
 def short(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     """The words of a run of eleven steps."""
@@ -130,6 +143,14 @@ def test_a_callback_that_ends_the_training_leaves_a_checkpoint(short: list[objec
         ("callbacks", "def callback(job): return 5", 2, "`callback(job)` returns a TrainerCallback, not 5"),
         ("callbacks", RAISES, 1, "mine.py:5: ValueError: 1 (the traceback is in "),
         ("optimizer", "def build(model, params):\n    return params.nosuch", 1, "mine.py:2: AttributeError: 'Params'"),
+        ("optimizer", "def build(model, params): return 5", 2, "`build(model, params)` returns an Optimizer, not 5"),
+        ("tuner_type", NOTHING, 2, "tuner_type: mine leaves no weight of the model that learns"),
+        (
+            "tuner_type",
+            NOTHING.replace("    return", "    "),
+            2,
+            "`wrap(model, params, seed)` returns the model, not None",
+        ),
     ],
 )
 def test_an_error_in_a_plugin_is_told_with_its_line(

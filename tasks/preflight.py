@@ -124,6 +124,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         sentences.append(f"init_weights: orthogonal needs an even --lora_rank, not {params.lora.lora_rank}")
     if train.torch_dtype == "float16" and not _is_accelerated():
         sentences.append("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
+    if train.use_liger_kernel:
+        sentences += _without_liger()
     if train.attn_impl == "flash_attention_2" and find_spec("flash_attn") is None:
         sentences.append("attn_impl: flash_attention_2 needs the package flash_attn, which is not installed; use sdpa")
     try:
@@ -131,6 +133,17 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
     except ConfigError as error:
         sentences.append(str(error))
     return sentences
+
+
+def _without_liger() -> list[str]:
+    """Return a sentence if this machine cannot run Liger's kernels."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ["use_liger_kernel: Liger's kernels run on an NVIDIA GPU, and there is none here; leave it out"]
+    if find_spec("liger_kernel") is None:
+        return ["use_liger_kernel: the package is missing: pip install liger-kernel"]
+    return []
 
 
 def _on_quantized(method: str, params: Params, files: list[Path]) -> list[str]:

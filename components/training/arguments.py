@@ -29,6 +29,7 @@ def training_arguments(job: Job) -> dict[str, Any]:
         "activation_checkpointing": accelerated and model.supports_gradient_checkpointing
         if train.gradient_checkpointing is None
         else train.gradient_checkpointing,
+        "use_liger_kernel": train.use_liger_kernel,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "eval_strategy": "steps" if job.val_rows is not None else "no",

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from transformers import PreTrainedModel
 
 from components.config import Params
-from components.errors import ConfigError
+from components.errors import ConfigError, did_you_mean
 from components.tuners import _modules
 from components.tuners._layers import blocks, hidden_size, saved_layers
 from components.tuners._modules import refuse_merge as merge
@@ -91,9 +91,14 @@ def wrap(model: PreTrainedModel, params: Params, seed: int) -> PreTrainedModel:
 
 
 def require_fit(model: PreTrainedModel, params: Params) -> None:
-    """Raise ConfigError where the model lacks a block or dimensions, or `modules_to_save` matches nothing."""
+    """Raise ConfigError where the model lacks a block, dimensions or a module to save, or the form is unknown."""
     saved_layers(model, params)
     count, width, reft = len(blocks(model)), hidden_size(model), params.reft
+    if reft.reft_intervention_type not in FORMS:
+        near = did_you_mean(reft.reft_intervention_type, FORMS)
+        raise ConfigError(
+            f"reft_intervention_type: there is no '{reft.reft_intervention_type}'{near}; choose one of {', '.join(FORMS)}"
+        )
     if wrong := [str(number) for number in reft.reft_layers if not 0 <= number < count]:
         raise ConfigError(f"reft_layers: {', '.join(wrong)}: the model's blocks are 0 to {count - 1}")
     if reft.reft_rank > width:

@@ -182,6 +182,9 @@ SEEN = {
     "tasks/test_loading.py": {
         "test_the_stored_precision_is_kept_unless_another_is_named": "*: torch_dtype",
     },
+    "tasks/test_preflight.py": {
+        "test_what_a_cpu_does_not_do_is_told": "use_liger_kernel",
+    },
     "tasks/test_prompts.py": {
         "test_a_checkpoint_is_asked_as_it_was_trained": (
             "infer: system enable_thinking use_chat_template deploy: system enable_thinking use_chat_template"

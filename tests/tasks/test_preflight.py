@@ -141,6 +141,7 @@ def test_a_layer_that_the_model_does_not_have_is_named(base: Path, tmp_path: Pat
         ),
         ({"tuner_type": "llamapro"}, "2 blocks of the model do not divide among 4 groups; possible numbers are 1, 2"),
         ({"tuner_type": "reft", "reft_layers": [1, 2]}, "reft_layers: 2: the model's blocks are 0 to 1"),
+        ({"tuner_type": "reft", "reft_intervention_type": "LoreftInterventon"}, "did you mean 'LoreftIntervention'"),
         ({"tuner_type": "reft", "reft_rank": 65}, "65 dimensions are more than the 64 of"),
         ({"tuner_type": "adapter", "adapter_act": "gelo"}, "no activation 'gelo' .did you mean 'gelu'"),
         ({"tuner_type": "adapter", "modules_to_save": ["nrom"]}, "did you mean 'norm'"),
@@ -156,10 +157,11 @@ def test_a_size_that_does_not_fit_the_model_is_told_before_a_run(
     assert re.search(reason, sentence)
 
 
-@pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator trains in float16")
-def test_a_precision_that_a_cpu_does_not_train_in_is_told() -> None:
-    (sentence,) = preflight.conflicts(resolve(read_flags({"torch_dtype": "float16"})))
-    assert "torch_dtype: float16 needs an accelerator" in sentence
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator does both")
+def test_what_a_cpu_does_not_do_is_told() -> None:
+    precision, liger = preflight.conflicts(resolve(read_flags({"torch_dtype": "float16", "use_liger_kernel": True})))
+    assert "torch_dtype: float16 needs an accelerator" in precision
+    assert "use_liger_kernel: Liger's kernels run on an NVIDIA GPU" in liger
 
 
 IDLE: dict[str, dict[str, Any]] = {

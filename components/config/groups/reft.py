@@ -1,6 +1,6 @@
 """Parameters of ReFT. Read by the stage `train`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator
 
@@ -14,7 +14,8 @@ class Reft(Group):
 
     reft_rank: int = field(4, "dimensions of the subspace", gt=0)
     reft_layers: Blocks = field([], "numbers of the blocks, from 0; by default all")
-    reft_intervention_type: Literal[
-        "LoreftIntervention", "NoreftIntervention", "ConsreftIntervention", "LobireftIntervention",
-        "DireftIntervention", "NodireftIntervention",
-    ] = field("LoreftIntervention", "the change of a hidden state, by pyreft's name")  # fmt: skip
+    reft_intervention_type: str = field(
+        "LoreftIntervention",
+        "the change of a hidden state, by pyreft's name: LoreftIntervention, NoreftIntervention, ConsreftIntervention, "
+        "LobireftIntervention, DireftIntervention or NodireftIntervention",
+    )

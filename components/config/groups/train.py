@@ -45,6 +45,9 @@ class Train(Group):
     adam_epsilon: float = field(1e-8, "AdamW's epsilon", gt=0)
     max_grad_norm: float = field(1.0, "gradients are clipped to this norm", ge=0.0)
     gradient_checkpointing: bool | None = field(None, "recompute activations to save memory; by default on a GPU only")
+    use_liger_kernel: bool = field(
+        False, "Liger's fused kernels, which need an NVIDIA GPU and the package liger-kernel"
+    )
     logging_steps: int = field(5, "steps between two lines of progress", gt=0)
     eval_steps: int | None = field(None, "steps between two evaluations; by default as --save_steps", gt=0)
     save_steps: int = field(500, "steps between two checkpoints", gt=0)

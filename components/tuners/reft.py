@@ -94,10 +94,10 @@ def require_fit(model: PreTrainedModel, params: Params) -> None:
     """Raise ConfigError where the model lacks a block, dimensions or a module to save, or the form is unknown."""
     saved_layers(model, params)
     count, width, reft = len(blocks(model)), hidden_size(model), params.reft
-    if reft.reft_intervention_type not in FORMS:
-        near = did_you_mean(reft.reft_intervention_type, FORMS)
+    form = reft.reft_intervention_type
+    if form not in FORMS:
         raise ConfigError(
-            f"reft_intervention_type: there is no '{reft.reft_intervention_type}'{near}; choose one of {', '.join(FORMS)}"
+            f"reft_intervention_type: there is no '{form}'{did_you_mean(form, FORMS)}; choose one of {', '.join(FORMS)}"
         )
     if wrong := [str(number) for number in reft.reft_layers if not 0 <= number < count]:
         raise ConfigError(f"reft_layers: {', '.join(wrong)}: the model's blocks are 0 to {count - 1}")

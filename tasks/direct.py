@@ -3,6 +3,7 @@
 What `martlet sft` and `martlet pt` share, and every other command that trains in place.
 """
 
+import gc
 import os
 import re
 import shutil
@@ -239,6 +240,7 @@ def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage |
         if place is paths:
             screen.prepared(results, paths)
         imports.join()
+        gc.freeze()  # what was imported is no garbage, and a look through it takes as long as a small model's step
         if place is not paths:
             if _is_finished(params, place, paths):
                 yield None

@@ -69,20 +69,29 @@ def unread(names: Iterable[str], params: Params, workspace: Path) -> list[str]:
     if any(not kind.file(name, files).is_relative_to(OURS) for kind, name in pairs):
         return []
     read = {part for kind, name in pairs for part, _ in _parts(kind, name, kind.file(name))}
+    ours = {kind.parameter: _own_parts(kind) for kind in FAMILY_KINDS}
     sentences: list[str] = []
     for name in names:
         part = f"parameters {LEAVES[name].group}"
-        readers = {kind.parameter: _readers(kind, part) for kind in FAMILY_KINDS if _readers(kind, part)}
+        readers = {
+            flag: which
+            for flag, parts in ours.items()
+            if (which := [method for method, own in parts.items() if part in own])
+        }
         if readers and part not in read and LEAVES[name].group != "quantization":
             flags = " or ".join(f"--{flag} {' or '.join(which)}" for flag, which in readers.items())
             sentences.append(f"--{name} has no effect without {flags}")
     return sentences
 
 
-def _readers(kind: Kind[Any], part: str) -> list[str]:
-    """Return the names of our methods of a kind that have `part`."""
-    names = (name for name in kind.names() if kind.file(name).is_relative_to(OURS))
-    return [name for name in names if part in dict(_parts(kind, name, kind.file(name)))]
+def _own_parts(kind: Kind[Any]) -> dict[str, set[str]]:
+    """Return our methods of a kind, each with the names of its parts."""
+    files = {name: kind.file(name) for name in kind.names()}
+    return {
+        name: {part for part, _ in _parts(kind, name, file)}
+        for name, file in files.items()
+        if file.is_relative_to(OURS)
+    }
 
 
 def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:

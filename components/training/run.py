@@ -99,12 +99,12 @@ def _sizes(job: Job) -> tuple[int, int]:
     """
     from torch import nn
 
-    model: Any = job.model
     tuner = f"tuner_type: {job.params.tuner.tuner_type}"
-    if not isinstance(model, nn.Module):
-        raise ConfigError(f"{tuner}: `wrap(model, params, seed)` returns the model, not {model!r}")
-    if not any(weight.requires_grad for weight in model.parameters()):
+    if not isinstance(job.model, nn.Module):
+        raise ConfigError(f"{tuner}: `wrap(model, params, seed)` returns the model, not {job.model!r}")
+    if not any(weight.requires_grad for weight in job.model.parameters()):
         raise ConfigError(f"{tuner} leaves no weight of the model that learns")
+    model: Any = job.model
     plain_model = model.get_base_model() if hasattr(model, "get_base_model") else model
     return plain_model.num_parameters(), plain_model.num_parameters(only_trainable=True)
 

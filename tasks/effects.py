@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from components.config import LEAVES, Params
 from components.config.groups.run import Run
 from components.errors import ConfigError
+from components.models import QUANTIZATIONS
 from components.tuners import TUNERS
 from tasks.stages import methods
 from tasks.stages.paths import plugin_files
@@ -22,17 +23,25 @@ class Condition(NamedTuple):
     otherwise: str
 
 
+def _may_be(method: str) -> Callable[[Params], bool]:
+    """Return a condition: the base is quantized by `method`, or by a plugin, which may read the same parameters."""
+    others = {*QUANTIZATIONS.names(), None} - {method}
+    return lambda params: params.quantization.quant_method not in others
+
+
 QUANTIZED = (
     Condition(
         "bnb_4bit_quant_type bnb_4bit_compute_dtype bnb_4bit_use_double_quant",
-        lambda params: params.quantization.quant_bits == 4,
+        lambda params: params.quantization.quant_bits == 4 or not _may_be("bnb")(params),
         "with --quant_bits 8",
     ),
     Condition(
-        "quant_bits bnb_4bit_quant_type bnb_4bit_compute_dtype bnb_4bit_use_double_quant",
-        lambda params: params.quantization.quant_method,
+        "bnb_4bit_quant_type bnb_4bit_compute_dtype bnb_4bit_use_double_quant",
+        _may_be("bnb"),
         "without --quant_method bnb",
     ),
+    Condition("hqq_axis hqq_group_size", _may_be("hqq"), "without --quant_method hqq"),
+    Condition("quant_bits", lambda params: params.quantization.quant_method, "without --quant_method"),
 )
 TRAINING = (
     *QUANTIZED,

@@ -10,7 +10,7 @@ from components.config import LEAVES, Params
 from components.config.groups.freezing import Freezing
 from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
-from components.models import fitness
+from components.models import fitness, quantization
 from tasks import effects
 from tasks.stages import methods
 from tasks.stages.paths import plugin_files
@@ -74,7 +74,9 @@ def _base(name: str, params: Params, root: Path) -> list[str]:
     files = plugin_files(params, root)
     sentences = fitness.problems(folder, params)
     if not sentences and (method := models.stored_quantization(folder)):
-        sentences = _on_quantized(method, params, files)
+        sentences = _on_quantized(str(models.quantization_label(folder, params.quantization)), params, files)
+        if params.quantize.variants:
+            sentences.append(f"quantize.variants: the weights of {folder} are quantized already, by {method}; set []")
     return sentences or _misfits(folder, params, files)
 
 
@@ -116,8 +118,9 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
     ]
     if "lisa" in train.callbacks and params.freezing != Freezing():
         sentences.append("callbacks: lisa draws the layers that learn; leave the parameters of `freezing` out")
-    if method := params.quantization.quant_method:
-        sentences += _on_quantized(f"--quant_method {method}", params, files)
+    if method := quantization.label(None, params.quantization):
+        sentences += quantization.problems(None, params.quantization, files)
+        sentences += _on_quantized(method, params, files)
     if params.quantize.variants and not tuners.TUNERS.constant(tuner, "MERGES", True, files):
         sentences.append(f"quantize.variants: an adapter of {tuner} is not merged, so nothing can be quantized; set []")
     if tuner in ("lora", "dora") and params.lora.init_weights == "orthogonal" and params.lora.lora_rank % 2:
@@ -149,12 +152,12 @@ def _without_liger() -> list[str]:
 def _on_quantized(method: str, params: Params, files: list[Path]) -> list[str]:
     """Return a sentence for each setting that does not go with a base that is quantized by `method`."""
     tuner, first_values = params.tuner.tuner_type, params.lora.init_weights
-    reason = f"needs weights that are not quantized, and these are by {method}"
-    sentences: list[str] = []
-    if not tuners.TUNERS.constant(tuner, "QUANTIZED_BASE", True, files):
-        sentences.append(f"tuner_type: {tuner} {reason}; use lora")
+    sentences = tuners.quantized_problems(tuner, method, files)
     if tuner in ("lora", "dora") and first_values not in ("true", "gaussian"):
-        sentences.append(f"init_weights: {first_values} {reason}; use true or gaussian")
+        sentences.append(
+            f"init_weights: {first_values} needs weights that are not quantized, and these are by {method}; "
+            "use true or gaussian"
+        )
     return sentences
 
 

@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         raise ConfigError("export what? --merge_lora true merges an adapter, --quant_method bnb quantizes a model")
     effects.require(flags, params, effects.EXPORT)
     if variant == "bnb":
+        if params.quantization.quant_bits not in BNB:
+            raise ConfigError(f"--quant_bits {params.quantization.quant_bits}: bnb has 4 or 8 bits")
         variant = BNB[params.quantization.quant_bits]
     if variant:
         QUANTIZERS.file(variant, plugin_files(params, Path.cwd()))  # a misspelt name is an error

@@ -32,7 +32,7 @@ def answers() -> dict[str, str]:
 def value_answer(parameter: str, value: str) -> str | None:
     """Return the answer to a value of a parameter that is known elsewhere, as the end of a sentence, or None."""
     target = _document()["values"].get(parameter, {}).get(value)
-    return _renamed(target) if target else None
+    return _renamed(target) if target and "=" in target else target
 
 
 def _renamed(target: str) -> str:

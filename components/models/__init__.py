@@ -13,8 +13,15 @@ from components.models.code import allow as allow_code
 from components.models.code import is_allowed as is_code_allowed
 from components.models.companions import copy_companions
 from components.models.identity import folder, require_name, resolve, unpinned
-from components.models.load import context_length, load_model, load_tokenizer, prepared, skeleton, stored_quantization
-from components.models.quantization import QUANTIZATIONS
+from components.models.load import (
+    context_length,
+    load_model,
+    load_tokenizer,
+    quantization_label,
+    skeleton,
+    stored_quantization,
+)
+from components.models.quantization import QUANTIZATIONS, prepared
 
 __all__ = [
     "QUANTIZATIONS",
@@ -26,6 +33,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "prepared",
+    "quantization_label",
     "require_name",
     "resolve",
     "skeleton",

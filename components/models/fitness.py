@@ -15,6 +15,7 @@ from typing import Any
 
 from components.config import Params
 from components.files import read_json
+from components.models import quantization
 from components.models.code import AUTO_CLASS, refusal
 
 EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
@@ -42,7 +43,9 @@ def problems(folder: Path, params: Params) -> list[str]:
     if not any(folder.glob("*.safetensors")):
         sentences.append(f"model: {folder} has no weights in safetensors format; pickled weights are never loaded")
     if stored := config.get("quantization_config"):
-        sentences += _quantized(str(stored.get("quant_method", "unknown")), params)
+        sentences += quantization.problems(stored, params.quantization) + quantization.untrainable(stored)
+    if params.quantization.quant_method == "hqq":
+        sentences += _indivisible(folder, params.quantization.hqq_group_size)
     return sentences + _embeddings(folder, config, params) + _tokens(folder, config)
 
 
@@ -72,13 +75,6 @@ def _transformers_models() -> Path:
     return Path(str(find_spec("transformers").origin)).parent / "models"  # type: ignore[union-attr]
 
 
-def _quantized(method: str, params: Params) -> list[str]:
-    sentences = []
-    if params.quantization.quant_method:
-        sentences.append(f"quant_method: the weights are quantized already, by {method}; leave --quant_method out")
-    return sentences
-
-
 def _embeddings(folder: Path, config: dict[str, Any], params: Params) -> list[str]:
     """An adapter on one of two embeddings that are one tensor would make them two, which no merge can write."""
     if params.tuner.tuner_type == "full" or not _is_tied(folder, config):
@@ -106,12 +102,28 @@ def lacks_tensors_of(folder: Path, names: Collection[str]) -> bool:
     return any(all(f".{name}." not in tensor for tensor in stored) for name in names)
 
 
+def _indivisible(folder: Path, size: int) -> list[str]:
+    """Return a sentence if the weights of a linear layer do not divide into groups of `size`."""
+    for name, about in _headers(folder):
+        shape = about.get("shape", [])
+        is_linear = len(shape) == 2 and name.endswith(".weight") and name.split(".")[-2] not in EMBEDDINGS
+        if is_linear and shape[0] * shape[1] % size:
+            return [f"hqq_group_size: {size} does not divide the {shape[0] * shape[1]} weights of {name}"]
+    return []
+
+
 def _tensors(folder: Path) -> Iterator[str]:
-    """Yield the names of the tensors in a folder's safetensors files; a damaged file has none until it is loaded."""
+    """Yield the names of the tensors in a folder's safetensors files."""
+    return (name for name, _ in _headers(folder))
+
+
+def _headers(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and description of the tensors in a folder's safetensors files; a damaged file has none until it is
+    loaded."""
     for file in folder.glob("*.safetensors"):
         with file.open("rb") as stream, suppress(struct.error, ValueError):
             (length,) = struct.unpack("<Q", stream.read(8))
-            yield from json.loads(stream.read(length))
+            yield from json.loads(stream.read(length)).items()
 
 
 def _tokens(folder: Path, config: dict[str, Any]) -> list[str]:

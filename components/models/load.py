@@ -1,6 +1,7 @@
 """Loading tokenizers and models, strictly: safetensors, code only where it is allowed, every tensor in its place."""
 
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from components.errors import ConfigError, MartletError
 from components.files import read_json
 from components.models import code
 from components.models.code import AUTO_CLASS
-from components.models.quantization import QUANTIZATIONS
+from components.models.quantization import keep_precision, label, method_of, options
 
 if TYPE_CHECKING:
     import torch
@@ -55,13 +56,14 @@ def load_model(
     Args:
         torch_dtype: precision of the weights; by default bfloat16 on an accelerator, float32 on a CPU; `auto` is the
             one that they are stored in.
-        quantization: with a `quant_method`, the linear layers are quantized while they are loaded.
+        quantization: with a `quant_method`, the linear layers are quantized while they are loaded. A folder of
+            quantized weights is loaded as gradients can pass through it.
         external: the user's plugin files.
         spread: the model may lie on all accelerators of the machine, as accelerate divides it; for inference.
 
     Raises:
-        ConfigError: no config.json, an architecture that transformers does not have, an unknown attention, or weights
-            that are quantized already and are to be quantized once more.
+        ConfigError: no config.json, an architecture that transformers does not have, an unknown attention, or a
+            quantization that is not possible so, as `quantization.problems` says.
         MartletError: no safetensors weights, or weights that do not fit the architecture tensor by tensor.
     """
     _wait_for_preload()
@@ -74,33 +76,30 @@ def load_model(
 
     disable_progress_bar()
     device, dtype = _device(), _dtype(folder, torch_dtype)
-    quantized = {}
-    if quantization and quantization.quant_method:
-        if stored_quantization(folder):
-            raise ConfigError(f"quant_method: the weights in {folder} are quantized already; leave --quant_method out")
-        method = QUANTIZATIONS.load(quantization.quant_method, external)
-        quantized = {"quantization_config": method.config(quantization, dtype)}
+    stored = _config(folder).get("quantization_config")
+    quantized = options(stored, quantization or Quantization(), dtype, external)
     try:
-        model, report = model_class.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation=attn_impl,
-            device_map="auto" if spread and device and torch.accelerator.device_count() > 1 else device,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=model_class.__name__ == AUTO_CLASS and code.is_allowed(folder),
-            output_loading_info=True,
-            **quantized,
-        )
-    except (ImportError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You passed `quantization_config`")  # it says how stored weights are read
+            model, report = model_class.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation=attn_impl,
+                device_map="auto" if spread and device and torch.accelerator.device_count() > 1 else device,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=model_class.__name__ == AUTO_CLASS and code.is_allowed(folder),
+                output_loading_info=True,
+                **quantized,
+            )
+    except (ImportError, ValueError, AssertionError) as error:
         raise ConfigError(f"{folder}: {_first_line(error)}") from error
     except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise MartletError(f"{folder}: the weights cannot be loaded: {_first_line(error)}") from error
     _check_fit(folder, report)
-    if not stored_quantization(folder):
+    if not stored:
         _check_values(folder, model)
-    if quantized:
-        _keep_precision(model)
+    keep_precision(model)
     return model
 
 
@@ -134,26 +133,9 @@ def _check_values(folder: Path, model: "PreTrainedModel") -> None:
                 ):
                     raise MartletError(f"{file}: the weight {name} is stored as integers; take the original file")
     for name, weight in model.named_parameters():
-        if weight.is_floating_point() and not weight.is_meta and not torch.isfinite(weight).all():
+        is_plain = type(weight.data) is torch.Tensor and weight.is_floating_point() and not weight.is_meta
+        if is_plain and not torch.isfinite(weight).all():
             raise MartletError(f"{folder}: the weight {name} holds NaN or infinity; take an intact copy of the model")
-
-
-def _keep_precision(model: "PreTrainedModel") -> None:
-    """Keep bitsandbytes from packing 4-bit weights on a CPU with AVX512-BF16.
-
-    Its first forward pass in evaluation rounds their scales to bfloat16 for good (bitsandbytes 0.50, `Linear4bit`),
-    so that a run with an evaluation would learn otherwise than one without. Goes when packing leaves the weights alone.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
-
-
-def prepared(model: "PreTrainedModel", quantization: Quantization, external: Sequence[Path] = ()) -> "PreTrainedModel":
-    """Return a quantized model made ready for an adapter to be trained on it; any other model as it is."""
-    if not quantization.quant_method:
-        return model
-    return QUANTIZATIONS.load(quantization.quant_method, external).prepare(model)
 
 
 def stored_quantization(folder: Path) -> str | None:
@@ -162,8 +144,16 @@ def stored_quantization(folder: Path) -> str | None:
     Raises:
         ConfigError: there is no config.json, or it is not a JSON object.
     """
-    config = _config(folder).get("quantization_config")
-    return str(config.get("quant_method", "unknown")) if config else None
+    return method_of(_config(folder).get("quantization_config")) or None
+
+
+def quantization_label(folder: Path, params: Quantization) -> str | None:
+    """Return what a folder's weights are quantized by once they are loaded, as `quantization.label` names it.
+
+    Raises:
+        ConfigError: there is no config.json, or it is not a JSON object.
+    """
+    return label(_config(folder).get("quantization_config"), params)
 
 
 def context_length(folder: Path) -> int | None:

@@ -20,7 +20,7 @@ from components.plugins import Kind
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TUNERS", "Tuner", "load", "require_layers", "tuner_of"]
+__all__ = ["TUNERS", "Tuner", "load", "quantized_problems", "require_layers", "tuner_of"]
 
 
 class Tuner(Protocol):
@@ -28,6 +28,7 @@ class Tuner(Protocol):
 
     - `MERGES = False`: what was trained cannot be added to the weights, and is served on its base;
     - `QUANTIZED_BASE = False`: it cannot train on quantized weights;
+    - `UNFIT_BASES = ("gptq",)`: it cannot train on weights quantized by these methods (bnb-int8 is bnb with 8 bits);
     - `TARGETS = False`: it does not read `target_modules`;
     - `EXCLUDES = ("packing",)`: parameters that may not be set with it.
 
@@ -72,6 +73,18 @@ class Tuner(Protocol):
 
 
 TUNERS = Kind("tuner", "tuner_type", __name__, Tuner)
+
+
+def quantized_problems(tuner: str, method: str | None, external: Sequence[Path] = ()) -> list[str]:
+    """Return why a tuner cannot train on weights quantized by `method` (None: not quantized), a sentence or none."""
+    if not method:
+        return []
+    unfit: tuple[str, ...] = TUNERS.constant(tuner, "UNFIT_BASES", (), external)
+    if TUNERS.constant(tuner, "QUANTIZED_BASE", True, external) and method not in unfit:
+        return []
+    if unfit:
+        return [f"tuner_type: {tuner} does not train on weights quantized by {method}; use lora"]
+    return [f"tuner_type: {tuner} needs weights that are not quantized, and these are by {method}; use lora"]
 
 
 def require_layers(model: "PreTrainedModel", params: Params) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.config import Params
 from components.errors import ConfigError, did_you_mean
-from components.tuners._linear import all_linear, can_learn
+from components.tuners._linear import all_linear, can_learn, is_linear
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,11 @@ def targets(model: "PreTrainedModel", params: Params) -> set[str]:
     saved_layers(model, params)
     if not params.tuner.target_modules:
         raise ConfigError(f"target_modules: no layer is named; give names of layers, or {ALL_LINEAR}")
-    candidates = [name for name, module in model.named_modules() if hasattr(module, "weight") and "norm" not in name]
+    candidates = [
+        name
+        for name, module in model.named_modules()
+        if (hasattr(module, "weight") or is_linear(module)) and "norm" not in name
+    ]
     layers: set[str] = set()
     for target in params.tuner.target_modules:
         if target == ALL_LINEAR:

@@ -27,7 +27,7 @@ def all_linear(model: "PreTrainedModel") -> set[str]:
     linear = {
         name
         for name, module in model.named_modules()
-        if id(module) in inside and module is not head and not isinstance(module, nn.Embedding) and _is_linear(module)
+        if id(module) in inside and module is not head and not isinstance(module, nn.Embedding) and is_linear(module)
     }
     return can_learn(model, linear)
 
@@ -87,7 +87,7 @@ def _text_part(model: "PreTrainedModel") -> Any:
     return model.get_decoder() or model
 
 
-def _is_linear(module: Any) -> bool:
+def is_linear(module: Any) -> bool:
     """Return whether a layer returns the product of its input and its weight: a linear layer, GPT-2's Conv1D, a
     quantized layer, or a subclass of these that does the same, which a router is not."""
     from torch import nn

@@ -6,6 +6,7 @@ these tuners are none of peft's.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def with_modules(
         model.get_submodule(saved).requires_grad_(True)
     for layer_name, module in modules.items():
         layer = model.get_submodule(layer_name)
-        layer.add_module(name, module.to(next(layer.parameters()).device))
+        layer.add_module(name, module.to(next(chain(layer.parameters(), layer.buffers())).device))
         layer.register_forward_hook(_change_output(module))
     settings = {group: getattr(params, group).model_dump() for group in ("tuner", name)}
     model.adapter_settings = settings  # type: ignore[assignment]

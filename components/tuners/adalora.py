@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["LEARNING_RATE", "load", "merge", "penalty", "require_fit", "restore", "save", "step", "wrap"]
 
 LEARNING_RATE = 1e-3
+UNFIT_BASES = ("gptq", "awq", "aqlm", "eetq", "hqq")
 IMPORTANCE = "importance.safetensors"
 """File beside the adapter with the averages by which the next step chooses, so that a run goes on exactly."""
 

@@ -17,6 +17,8 @@ from components.tuners._modules import restore, save, with_modules
 __all__ = ["LEARNING_RATE", "load", "merge", "require_fit", "restore", "save", "wrap"]
 
 LEARNING_RATE = 1e-3
+UNFIT_BASES = ("gptq", "awq")
+"""Whose layers have an attribute of that name themselves."""
 MERGES = False
 TARGETS = False
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
 
 LEARNING_RATE = 1e-4
+UNFIT_BASES = ("gptq", "awq", "aqlm", "eetq", "bnb-int8")
 
 
 def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
 
 LEARNING_RATE = 3e-3
+UNFIT_BASES = ("gptq", "awq", "aqlm", "eetq", "hqq")
 """The paper's; vectors of scales take far larger steps than matrices."""
 
 

@@ -1,11 +1,11 @@
 """Stage `merge`: the adapter merged into the base as a plain model, with its logits compared to adapter on base.
 
-What was trained by a tuner that cannot merge (`MERGES = False`) stays an adapter: the folder is then the base with the
-adapter in its sub-folder `adapter`, and whoever loads the folder applies it.
+What was trained by a tuner that cannot merge (`MERGES = False`), or on a base whose folder is quantized, stays an
+adapter: the folder is then the base with the adapter in its sub-folder `adapter`, and whoever loads the folder applies
+it. Into quantized weights nothing is merged, because rounding the sum would lose most of what was learned.
 
-The rule for quantized bases: an adapter that was trained on weights quantized while they were loaded is merged into the
-weights as they are stored, and merge.json says how far the two bases are apart. A base whose folder is quantized cannot
-take an adapter: rounding the sum would lose most of what was learned.
+An adapter that was trained on weights quantized while they were loaded is merged into the weights as they are stored,
+and merge.json says how far the two bases are apart.
 """
 
 import shutil
@@ -31,7 +31,7 @@ def run(params: Params, paths: Paths) -> Result:
     files, base = plugin_files(params, paths.workspace), models.folder(identity, paths.workspace)
     with replacing_folder(paths.merged) as folder:
         merges = tuners.TUNERS.constant(params.tuner.tuner_type, "MERGES", True, files)
-        put = merge_into if merges else adapt_into
+        put = merge_into if merges and not models.stored_quantization(base) else adapt_into
         proof = put(folder, base, paths.adapter, rows, params.merge, files)
         data, manifest = (read_json(paths.tokens / name) for name in ("template.json", MANIFEST))
         training_report = paths.reports / "train.json"
@@ -90,11 +90,12 @@ def adapt_into(
     for file in (base / "config.json", *base.glob("*.safetensors"), *base.glob("*.safetensors.index.json")):
         shutil.copyfile(file, folder / file.name)
     shutil.copytree(adapter, folder / ADAPTER)
-    adapted, tokenizer = load(base, adapter, "float32", external=external)
+    dtype = None if models.stored_quantization(base) else "float32"  # kernels compute in the precision they are for
+    adapted, tokenizer = load(base, adapter, dtype, external=external)
     models.copy_companions(base, folder, tokenizer)
     expected = export.logits(adapted, rows)
     del adapted
-    read_back, _ = load(folder, None, "float32", external=external)
+    read_back, _ = load(folder, None, dtype, external=external)
     return {
         "tolerance": merge.merge_tolerance,
         "rows": len(rows),

@@ -148,6 +148,9 @@ def work(setup: Setup, start: Path | None) -> Result:
     identity = setup.arguments["model"]
     ranks.take_device()
     base = models.folder(identity, paths.workspace)
+    method_of_base = models.quantization_label(base, params.quantization)
+    if problems := tuners.quantized_problems(params.tuner.tuner_type, method_of_base, files):
+        raise ConfigError("\n".join(problems))
     load = partial(
         models.load_model, base, params.train.torch_dtype, params.train.attn_impl, params.quantization, files
     )

@@ -46,7 +46,7 @@ SEEN = {
     },
     "apps/test_model_flags.py": {
         "test_a_model_is_loaded_as_the_flags_say": (
-            "infer: quant_* bnb_* attn_impl external_plugins deploy: quant_* bnb_* attn_impl"
+            "infer: quant_* bnb_* hqq_* attn_impl external_plugins deploy: quant_* bnb_* hqq_* attn_impl"
         ),
         "test_a_request_without_settings_is_sampled_as_the_flags_say": "deploy: top_k top_p repetition_penalty",
         "test_prompt_and_answer_are_no_longer_than_max_model_len": "deploy: max_model_len",

@@ -41,7 +41,7 @@ def test_paragraphs_begin_at_the_margin(helps: dict[str, str]) -> None:
 def test_flags_show_their_values_and_names_whole(helps: dict[str, str]) -> None:
     for expected in (
         "--truncation_strategy delete|left|right|split",
-        "--quant_bits 4|8",
+        "--quant_bits 1|2|3|4|8",
         "--on_empty ignore|warn|drop|block",
         "--tuner_type, --train_type, --finetuning_type X",
         "[all-linear]",

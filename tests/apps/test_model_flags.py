@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,9 @@ LOADING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "external_plugins": ({"quant_method": "halves"}, {}),
     "attn_impl": ({"attn_impl": "eager"}, {}),
 }
+HQQ = {"quant_method": "hqq"}
+if find_spec("hqq"):
+    LOADING |= {"hqq_axis": ({**HQQ, "hqq_axis": 0}, HQQ), "hqq_group_size": ({**HQQ, "hqq_group_size": 32}, HQQ)}
 """Flags with another value, and the flags to compare with."""
 
 
@@ -73,6 +77,7 @@ def layer(model: Any) -> dict[str, Any]:
         "format": getattr(linear.weight, "quant_type", None),
         "computes in": getattr(linear, "compute_dtype", None),
         "scales quantized": getattr(state, "nested", None),
+        "hqq": getattr(linear, "quant_config", None),
     }
 
 
@@ -88,7 +93,7 @@ def test_a_model_is_loaded_as_the_flags_say(
         with command({**always, **flags}) as model:
             return layer(model)
 
-    before = {json.dumps(flags): loaded(flags) for flags in ({}, BNB)}
+    before = {json.dumps(flags): loaded(flags) for _, flags in LOADING.values()}
     for name, (flags, without) in LOADING.items():
         assert loaded(flags) != before[json.dumps(without)], name
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from components.config import Params, read_flags, resolve
 from components.files import read_json, write_json
+from components.models import fitness
 from tasks import effects, preflight
 from tests.commands import martlet
 
@@ -79,8 +80,8 @@ def test_words_beyond_the_embedding_are_refused(base: Path) -> None:
         ({"architectures": ["Qwen9ForCausalLM"]}, "has no Qwen9ForCausalLM"),
         ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "reads with an encoder"),
         (
-            {"quantization_config": {"quant_method": "gptq"}},
-            "tuner_type: full needs .* quantized, and these are by gptq",
+            {"quantization_config": {"quant_method": "fp8"}},
+            "tuner_type: full needs .* quantized, and these are by fp8",
         ),
     ],
 )
@@ -88,6 +89,25 @@ def test_a_base_that_cannot_be_trained_is_named(base: Path, change: dict[str, An
     edit(base / "config.json", lambda config: config.update(change))
     [sentence] = problems(base, tuner_type="full")
     assert re.search(reason, sentence)
+
+
+def test_a_group_that_does_not_divide_the_weights_of_a_layer_is_named(base: Path) -> None:
+    sentences = "\n".join(fitness.problems(base, resolve(read_flags({"quant_method": "hqq", "hqq_group_size": 48}))))
+    assert "hqq_group_size: 48 does not divide the 8192 weights of model.layers" in sentences
+    assert fitness.problems(base, resolve(read_flags({"quant_method": "hqq"}))) == []
+
+
+def test_what_does_not_go_with_weights_that_are_quantized_is_told(base: Path, tmp_path: Path) -> None:
+    def said(stored: dict[str, Any], **flags: Any) -> str:
+        edit(base / "config.json", lambda config: config.update(quantization_config=stored))
+        return "\n".join(preflight.problems(resolve(read_flags({"model": str(base), **flags})), tmp_path))
+
+    assert said({"quant_method": "fp8"}) == ""
+    assert "set []" in said({"quant_method": "fp8"}, variants=["bnb-int8"])
+    eight = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    assert "dora does not train on weights quantized by bnb-int8; use lora" in said(eight, tuner_type="dora")
+    assert said({"quant_method": "bitsandbytes", "load_in_4bit": True}, tuner_type="dora") == ""
+    assert "quantized already, by bitsandbytes; leave --quant_method out" in said(eight, quant_method="bnb")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "7", '{"architectures": 3}'])
@@ -148,6 +168,7 @@ def test_a_layer_that_the_model_does_not_have_is_named(base: Path, tmp_path: Pat
         ({"tuner_type": "lora", "lora_rank": 7, "init_weights": "orthogonal"}, "needs an even --lora_rank, not 7"),
         ({"tuner_type": "dora", "quant_method": "bnb", "init_weights": "olora"}, "olora needs weights that are not"),
         ({"tuner_type": "loha", "quant_method": "bnb"}, "loha needs weights that are not quantized"),
+        ({"tuner_type": "dora", "quant_method": "bnb", "quant_bits": 8}, "dora does not train on weights quantized by"),
     ],
 )
 def test_a_size_that_does_not_fit_the_model_is_told_before_a_run(
@@ -176,7 +197,11 @@ IDLE: dict[str, dict[str, Any]] = {
     "--target_modules has no effect with --tuner_type reft": {"target_modules": ["q_proj"], "tuner_type": "reft"},
     "--galore_rank has no effect without --optimizer galore": {"galore_rank": 4, "optimizer": "loraplus"},
     "--lisa_step_interval has no effect without --callbacks lisa": {"lisa_step_interval": 4},
-    "--quant_bits has no effect without --quant_method bnb": {"quant_bits": 4},
+    "--quant_bits has no effect without --quant_method": {"quant_bits": 4},
+    "--hqq_axis has no effect without --quant_method hqq": {"hqq_axis": 1, "quant_method": "bnb"},
+    "--bnb_4bit_compute_dtype has no effect without --quant_method bnb": {
+        "bnb_4bit_compute_dtype": "float32", "quant_bits": 8, "quant_method": "quanto",
+    },
     "--bnb_4bit_quant_type has no effect with --quant_bits 8": {
         "bnb_4bit_quant_type": "nf4", "quant_bits": 8, "quant_method": "bnb",
     },

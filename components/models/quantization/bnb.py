@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+BITS = (4, 8)
+
 
 def config(params: Quantization, dtype: "torch.dtype") -> Any:
     """Return transformers' BitsAndBytesConfig for four or eight bits."""

@@ -21,10 +21,16 @@ def apart(tiny_model: Path, tokens: Path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.components.training.runs"])
 
-    def learn(folder: Path, hazard: tuple[str, int] | None = None, workers: int = 0, **params: Any) -> int | None:
+    def learn(
+        folder: Path,
+        hazard: tuple[str, int] | None = None,
+        workers: int = 0,
+        base: Path = tiny_model,
+        **params: Any,
+    ) -> int | None:
         settings = {"hazard": hazard, "dataloader_num_workers": workers, **params}
         folder.mkdir(exist_ok=True)
-        process = context.Process(target=learn_and_exit, args=(folder, tiny_model, tokens, folder), kwargs=settings)
+        process = context.Process(target=learn_and_exit, args=(folder, base, tokens, folder), kwargs=settings)
         process.start()
         process.join(120)
         return process.exitcode

@@ -16,7 +16,9 @@ import torch
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from components.config import Params, read_mapping, resolve
+from components.config.groups.quantization import Quantization
 from components.errors import MartletError
+from components.models import load_model, prepared, stored_quantization
 from components.tokens import IGNORED, Ragged, TokenRows, schema, to_batch, tokens_writer
 from components.training import Job, Outcome, Packs, choose_start, held, preload, settled, train
 from components.tuners import TUNERS
@@ -83,7 +85,7 @@ def learn(
     dropout = 0.1 if hazard or params.get("dataloader_num_workers") is not None else 0.0
     settings = learn_params({**defaults, "lora_dropout": dropout, **params})
     tuner = TUNERS.load(settings.tuner.tuner_type)
-    model = tuner.wrap(Qwen3ForCausalLM.from_pretrained(base), settings, settings.train.seed)
+    model = tuner.wrap(_base(base, settings.quantization), settings, settings.train.seed)
     arguments = {"model": {"model": "base"}, "template": {}, "tuner": {}, "train": settings.train.model_dump()}
     saves = 0
 
@@ -118,6 +120,12 @@ def learn(
     tuner.save(model, folder / "final", "base")
     (folder / "final/history.json").write_text(json.dumps(outcome.history))
     return outcome
+
+
+def _base(folder: Path, quantization: Quantization) -> Any:
+    if not (quantization.quant_method or stored_quantization(folder)):
+        return Qwen3ForCausalLM.from_pretrained(folder)
+    return prepared(load_model(folder, "float32", quantization=quantization), quantization)
 
 
 def learn_params(values: dict[str, Any]) -> Params:

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.files import is_complete, seal, sha256
+from components.models import QUANTIZATIONS, quantization
 from components.training import CALLBACKS, OPTIMIZERS, fingerprint, resuming, tidy
 from components.training import checkpoints as store
 from components.tuners import TUNERS
 from components.tuners._files import WEIGHTS
+from tests.components.models.quantized import published
 from tests.components.training import runs
 
 TOTAL = 8
@@ -92,6 +95,30 @@ def test_every_way_to_learn_goes_on_to_the_same_weights(tiny_model, tokens, tmp_
     assert after == before
     states = [sha256(run / "checkpoints/checkpoint-6/optimizer.pt") for run in (whole, cut)]
     assert states[0] == states[1]
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["bnb", "fp8", *(pytest.param(m, marks=pytest.mark.slow) for m in ("hqq", "quanto", "torchao", "gptq", "awq"))],
+)
+def test_a_killed_run_on_a_quantized_base_ends_as_if_it_had_not_been(apart, tiny_model, tmp_path, method):
+    """The slow ones need packages that a plain installation has not."""
+    settings: dict[str, Any] = {"num_train_epochs": 1, "save_steps": 1, "eval_steps": 1}
+    if method in QUANTIZATIONS.names():
+        settings |= {"quant_method": method, "quant_bits": 4 if method == "bnb" else 8}
+    else:
+        settings["base"] = published(tiny_model, tmp_path / "base", method)
+    stored = None if method in QUANTIZATIONS.names() else {"quant_method": method}
+    if sentences := quantization.problems(
+        stored, Quantization(quant_method=settings.get("quant_method"), quant_bits=8)
+    ):
+        pytest.skip(sentences[0])
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert apart(whole, **settings) == 0
+    assert apart(cut, ("kill", 3), **settings) == -9
+    assert apart(cut, **settings) == 0
+    assert "going on from checkpoint-2" in (cut / "progress.jsonl").read_text()
+    assert sha256(cut / "final" / WEIGHTS) == sha256(whole / "final" / WEIGHTS)
 
 
 ENDS = """\

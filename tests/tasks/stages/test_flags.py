@@ -32,6 +32,7 @@ GALORE = {"optimizer": "galore", "tuner_type": "full", "galore_rank": 4, "galore
 LISA = {"callbacks": ["lisa"], "tuner_type": "full", "lisa_activated_layers": 1, "num_train_epochs": 2}
 FULL = {"tuner_type": "full"}
 BNB = {"quant_method": "bnb"}
+HQQ = {"quant_method": "hqq"}
 VERA, BOFT, OFT, FOURIER = (
     {"tuner_type": "vera", "vera_rank": 8},
     {"tuner_type": "boft"},
@@ -129,6 +130,8 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "bnb_4bit_quant_type": ("fp4", BNB),
     "bnb_4bit_compute_dtype": ("bfloat16", BNB),
     "bnb_4bit_use_double_quant": (False, BNB),
+    "hqq_axis": (0, HQQ),
+    "hqq_group_size": (32, HQQ),
 }
 """Another value of each parameter, and the parameters with which it matters."""
 VOLATILE = ("tokens_per_second", "eta", "time", "memory")
@@ -176,6 +179,8 @@ def test_a_parameter_of_the_training_changes_the_training(
     name: str, before: Any, tiny_model: Path, tmp_path: Path
 ) -> None:
     value, context = TRAIN[name]
+    if context == HQQ:
+        pytest.importorskip("hqq", reason="needs the extra hqq: uv pip install hqq termcolor")
     write_tokens(Paths(tmp_path, tmp_path).tokens, some_rows(16), some_rows(4, seed=1))
     assert trained(tiny_model, tmp_path, {**context, name: value}) != before(context)
 

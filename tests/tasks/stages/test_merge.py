@@ -18,6 +18,7 @@ from components.files import write_json
 from tasks.loading import load
 from tasks.stages import merge, methods, train
 from tasks.stages.paths import Paths
+from tests.components.models.quantized import published
 from tests.components.training.runs import some_rows, write_tokens
 from tests.tasks.stages.runs import Run, finished_training
 
@@ -207,3 +208,17 @@ def test_what_cannot_be_merged_is_served_as_an_adapter_in_the_folder(trained: Ru
     assert not torch.allclose(base, of_folder, atol=1e-2)
     assert json.loads((paths.merged / "merge.json").read_text())["merged"] is None
     assert "cannot be merged" in (paths.merged / "README.md").read_text()
+
+
+def test_on_a_base_of_quantized_weights_the_adapter_stays_beside_it(tiny_model: Path, tmp_path: Path) -> None:
+    run = finished_training(tmp_path / "run", published(tiny_model, tmp_path / "base", "fp8"))
+    merge.run(run.params, run.paths)
+    assert models.stored_quantization(run.paths.merged) == "fp8"
+    expected, _ = load(run.base, run.paths.adapter)
+    untrained, _ = load(run.base)
+    served, _ = load(run.paths.merged)
+    for one, other, plain in zip(*(greedy_logits(m, run.rows) for m in (served, expected, untrained)), strict=True):
+        assert torch.equal(one, other)
+        assert (one - plain).abs().max() > 0.1
+    with pytest.raises(ConfigError, match="holds weights quantized by fp8, which an adapter cannot be added to"):
+        merge.merge_into(tmp_path / "into", run.base, run.paths.adapter, run.rows, Merge())

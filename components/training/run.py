@@ -105,8 +105,10 @@ def _sizes(job: Job) -> tuple[int, int]:
     if not any(weight.requires_grad for weight in job.model.parameters()):
         raise ConfigError(f"{tuner} leaves no weight of the model that learns")
     model: Any = job.model
-    plain_model = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return plain_model.num_parameters(), plain_model.num_parameters(only_trainable=True)
+    if hasattr(model, "get_nb_trainable_parameters"):  # of peft, whose prompts are no part of the model below
+        trainable, every = model.get_nb_trainable_parameters()
+        return every, trainable
+    return model.num_parameters(), model.num_parameters(only_trainable=True)
 
 
 def _follow_stream(job: Job, stream: Stream) -> None:

@@ -30,7 +30,7 @@ weights, in float32 on a CPU:
 1. saved, and loaded strictly;
 2. trained by LoRA on `all-linear`: the loss falls, and every kind of adapted layer learns;
 3. the adapter saved and loaded, merged into the weights, and the merged folder loaded: the logits stay the same, to
-   {tolerance:.0e} of the largest;
+   {tolerance} of the largest;
 4. asked for four tokens.
 
 Real checkpoints, their tokenizers and templates, half precision and GPUs are not part of this. A type that does not

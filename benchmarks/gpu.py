@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from data import write_model
+
 SHAPE = {
     "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
     "num_attention_heads": 28, "num_key_value_heads": 4, "max_position_embeddings": 32768, "tie_word_embeddings": False,
@@ -51,8 +53,6 @@ def random_rows(count: int, length: int) -> Any:
 
 def measure(options: argparse.Namespace) -> tuple[float, int]:
     """Train; return tokens per second after the first steps, and operations per token."""
-    from data import write_model
-
     from components import models, training
     from components.config import Params
     from components.tuners import TUNERS

@@ -50,10 +50,11 @@ class TokenTrainer(JobTrainer, Trainer):
         loss, outputs = self._summed_loss(model, inputs)
         # A step in which nothing is learned has a loss of zero rather than 0 / 0.
         loss = loss / torch.as_tensor(num_items_in_batch).clamp(min=1) * ranks.world_size()
+        share = 1 / self.current_gradient_accumulation_steps
         if (balance := outputs.get("aux_loss")) is not None:  # mixtures of experts, where their config asks for it
-            loss = loss + _innermost(self.job.model).config.router_aux_loss_coef * balance
+            loss = loss + share * _innermost(self.job.model).config.router_aux_loss_coef * balance
         if self.job.penalty:
-            loss = loss + self.job.penalty(self.job.model) / self.current_gradient_accumulation_steps
+            loss = loss + share * self.job.penalty(self.job.model)
         return (loss, outputs) if return_outputs else loss
 
     def _summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:

@@ -54,8 +54,7 @@ def load_model(
     its tensor.
 
     Args:
-        torch_dtype: precision of the weights; by default bfloat16 on an accelerator, float32 on a CPU; `auto` is the
-            one that they are stored in.
+        torch_dtype: precision of the weights, by default the machine's (`native_dtype`); `auto` is the stored one.
         quantization: with a `quant_method`, the linear layers are quantized while they are loaded. A folder of
             quantized weights is loaded as gradients can pass through it.
         external: the user's plugin files.
@@ -180,7 +179,20 @@ def _dtype(folder: Path, torch_dtype: str | None) -> "torch.dtype":
     if torch_dtype == "auto":
         config = read_json(folder / "config.json")
         torch_dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
-    return getattr(torch, torch_dtype or ("bfloat16" if torch.accelerator.is_available() else "float32"))
+    return getattr(torch, torch_dtype or native_dtype())
+
+
+def native_dtype() -> str:
+    """Return the precision that this machine trains fastest in: bfloat16 on an accelerator that computes in it, float16
+    on another (T4, V100), float32 on a CPU."""
+    import torch
+    from transformers.utils.import_utils import is_torch_bf16_gpu_available
+
+    if not torch.accelerator.is_available():
+        return "float32"
+    if torch.cuda.is_available():  # older GPUs emulate bfloat16, which transformers counts
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    return "bfloat16" if is_torch_bf16_gpu_available() else "float16"
 
 
 def _wait_for_preload() -> None:

@@ -2,14 +2,24 @@
 
 from typing import Any
 
+from components.errors import ConfigError
 from components.training.job import Job
 
 
 def training_arguments(job: Job) -> dict[str, Any]:
-    """Return the keyword arguments of `TrainingArguments`, or of a configuration of TRL's."""
+    """Return the keyword arguments of `TrainingArguments`, or of a configuration of TRL's.
+
+    Raises:
+        ConfigError: activations are to be recomputed, and the model cannot.
+    """
     import torch
 
     train, model = job.train, job.model
+    if train.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
+        raise ConfigError(
+            f"gradient_checkpointing: models of the type {model.config.model_type} cannot recompute activations; leave "
+            "it out, and take a smaller batch if memory is short"
+        )
     accelerated = torch.accelerator.is_available()
     warmup, schedule = train.warmup_steps or train.warmup_ratio, train.lr_scheduler_type
     return {

@@ -38,12 +38,12 @@ class JobTrainer:
         self.job, self.progress = job, Progress(job)
         self.losses: deque[torch.Tensor] = deque(maxlen=job.accumulation)
         """Of the last forward passes of this process."""
-        dtypes = {name: weight.dtype for name, weight in job.model.named_parameters() if weight.requires_grad}
+        dtypes = {name: _learning_dtype(w.dtype) for name, w in job.model.named_parameters() if w.requires_grad}
         users = [_callback(name, job) for name in job.train.callbacks]
         tuner = [TunerStep(job)] if job.tuner_step else []
         callbacks = [self.progress, SetEpoch(), *tuner, *users, SaveWhenStopped()]
         super().__init__(model=job.model, callbacks=callbacks, **kwargs)  # type: ignore[call-arg]
-        for name, dtype in dtypes.items():  # TRL 1.16 rounds the adapters of 4-bit models to bfloat16
+        for name, dtype in dtypes.items():  # also, TRL 1.16 rounds the adapters of 4-bit models to bfloat16
             weight = job.model.get_parameter(name)
             weight.data = weight.data.to(dtype)
         trainer: Any = self
@@ -220,6 +220,12 @@ class Progress(TrainerCallback):
             "memory": _memory(),
             "eta": round(per_step * (state.max_steps - step), 1),
         }
+
+
+def _learning_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the precision that weights of `dtype` learn in: in float16 a gradient is scaled, and its scaler takes
+    weights in float32 alone; the passes are in float16 all the same."""
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 def _follow_schedule(optimizer: Any, schedule: Any) -> None:

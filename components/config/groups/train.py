@@ -10,7 +10,8 @@ class Train(Group):
 
     torch_dtype: Literal["float32", "bfloat16", "float16"] | None = field(
         None,
-        "precision of the base weights; by default bfloat16 on a GPU and float32 on a CPU in training, else as stored",
+        "precision of the base weights; by default, in training, bfloat16 on a GPU that has it, else float16, and "
+        "float32 on a CPU; elsewhere as stored",
     )
     attn_impl: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = field(
         None, "attention implementation; by default transformers chooses", "attn_implementation"

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.errors import ConfigError, MartletError
-from components.models import load_model, load_tokenizer
+from components.models import load_model, load_tokenizer, native_dtype
 
 
 @pytest.fixture
@@ -93,3 +93,14 @@ def test_code_from_a_model_folder_is_never_run(copy: Path):
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match="has no Evil"):
         load_model(copy)
+
+
+@pytest.mark.parametrize(("accelerator", "native", "expected"), [(False, False, "float32"), (True, True, "bfloat16"),
+                                                                 (True, False, "float16")])  # fmt: skip
+def test_the_precision_is_the_machines(
+    monkeypatch: pytest.MonkeyPatch, accelerator: bool, native: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: accelerator)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
+    assert native_dtype() == expected

@@ -46,6 +46,23 @@ QUANTIZED = (
 TRAINING = (
     *QUANTIZED,
     Condition("packing_length packing_strategy", lambda params: params.train.packing, "without --packing true"),
+    Condition("eval_strategy eval_delay eval_on_start metric_for_best_model greater_is_better load_best_model_at_end "
+              "early_stop_interval predict_with_generate",
+              lambda params: params.data.val_dataset or params.data.split_dataset_ratio,
+              "without --val_dataset or --split_dataset_ratio"),
+    Condition("eval_steps eval_delay load_best_model_at_end early_stop_interval metric_for_best_model",
+              lambda params: params.train.eval_strategy != "no", "with --eval_strategy no"),
+    Condition("eval_metric max_new_tokens", lambda params: params.train.predict_with_generate,
+              "without --predict_with_generate true"),
+    Condition("predict_with_generate", lambda params: params.method.method != "pt", "in `martlet pt`: a text is no "
+              "prompt"),
+    Condition("eval_steps", lambda params: params.train.eval_strategy != "epoch", "with --eval_strategy epoch"),
+    Condition("save_steps", lambda params: params.train.save_strategy == "steps", "without --save_strategy steps"),
+    Condition("adam_beta1 adam_beta2", lambda params: params.train.optimizer not in ("adafactor", "sgd"),
+              "with --optimizer adafactor or sgd"),
+    Condition("adam_epsilon", lambda params: params.train.optimizer not in ("adafactor", "lion", "sgd"),
+              "with --optimizer adafactor, lion or sgd"),
+    Condition("label_smoothing_factor", lambda params: params.train.loss_type != "dft", "with --loss_type dft"),
     Condition("shuffle_buffer_size", lambda params: params.data.streaming, "without --streaming true"),
     Condition("val_dataset_shuffle", lambda params: params.data.val_dataset, "without --val_dataset"),
     Condition("split_dataset_ratio", lambda params: not params.data.val_dataset, "with --val_dataset"),
@@ -97,7 +114,7 @@ def idle(typed: Iterable[str], params: Params, conditions: Iterable[Condition]) 
 
 def _asks_for_something(name: str, params: Params) -> bool:
     value = getattr(getattr(params, LEAVES[name].group), name)
-    return value not in (None, False, 0, "ignore", [])
+    return value not in (None, False, 0, "ignore", "no", [])
 
 
 def _is_of_output(run: Run) -> bool:

@@ -125,6 +125,11 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         sentences.append(f"quantize.variants: an adapter of {tuner} is not merged, so nothing can be quantized; set []")
     if tuner in ("lora", "dora") and params.lora.init_weights == "orthogonal" and params.lora.lora_rank % 2:
         sentences.append(f"init_weights: orthogonal needs an even --lora_rank, not {params.lora.lora_rank}")
+    if train.neftune_noise_alpha and (train.packing or train.padding_free):
+        sentences.append(
+            "neftune_noise_alpha: the noise depends on the length of a row, so rows cannot share a line; leave "
+            f"--{'packing' if train.packing else 'padding_free'} out"
+        )
     if train.torch_dtype == "float16" and not _is_accelerated():
         sentences.append("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
     if train.use_liger_kernel:

@@ -108,7 +108,8 @@ def _find(flags: dict[str, Any], report: Callable[[str], None]) -> Target:
 
 def _checkpoint(folder: Path, report: Callable[[str], None]) -> Path:
     """Return `folder`, or the best checkpoint of a run folder: by the loss on the validation rows, else the newest."""
-    from components.training.checkpoints import all_in, best_step, step_of
+    from components.training.best import measure
+    from components.training.checkpoints import all_in, step_of
 
     written = [] if any(folder.glob("*.safetensors")) else all_in(folder)
     checkpoints = [checkpoint for checkpoint in written if is_complete(checkpoint)]
@@ -118,9 +119,14 @@ def _checkpoint(folder: Path, report: Callable[[str], None]) -> Path:
         report(f"{folder}: {', '.join(damaged)} cut off or damaged, and not taken")
     _require_unchanged(checkpoints[-1])
     history = read_json(checkpoints[-1] / "trainer_state.json")["log_history"]
-    best = best_step(history, [step_of(checkpoint) for checkpoint in checkpoints])
+    arguments = checkpoints[-1] / "args.json"
+    saved = read_json(arguments).get("train", {}) if arguments.is_file() else {}
+    compared = measure(saved.get("metric_for_best_model", "eval_loss"), saved.get("greater_is_better"))
+    best = compared.best_step(history, [step_of(checkpoint) for checkpoint in checkpoints])
     chosen = next((checkpoint for checkpoint in checkpoints if step_of(checkpoint) == best), checkpoints[-1])
-    why = "the lowest loss on its validation rows" if best else "its newest checkpoint"
+    extreme = "greatest" if compared.greater_is_better else "lowest"
+    figure = compared.name.removeprefix("eval_").replace("_", " ")
+    why = f"the {extreme} {figure} on its validation rows" if best else "its newest checkpoint"
     report(f"{folder} is a run: {chosen.name} is taken, {why}")
     return chosen
 

@@ -15,6 +15,9 @@ from components.errors import did_you_mean
 
 _METAVARS = {list: "X", bool: "true|false", int: "N", float: "F", dict: "JSON"}
 
+LONGEST_METAVAR = 50
+"""Characters of the values of a flag that stand behind its name in the help; more of them stand in the text."""
+
 
 def is_taken(leaf: Leaf, names: Iterable[str]) -> bool:
     """Return whether `names`, groups (`lora`) or single parameters (`lora.lora_rank`), include the parameter `leaf`."""
@@ -33,13 +36,15 @@ def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
 
 def _add_flag(section: argparse._ArgumentGroup, leaf: Leaf) -> None:
     default = "" if leaf.default in (None, [], {}) else f" [{_as_text(leaf.default)}]"
+    choices = "|".join(leaf.choices)
+    listed = f": {', '.join(leaf.choices)}" if len(choices) > LONGEST_METAVAR else ""
     many: dict[str, Any] = {list: {"nargs": "+"}, bool: {"nargs": "?", "const": "true"}}.get(leaf.kind, {})
     section.add_argument(
         *(f"--{name}" for name in (leaf.name, *leaf.aliases)),
         dest=leaf.name,
         default=argparse.SUPPRESS,
-        metavar="|".join(leaf.choices) or _METAVARS.get(leaf.kind, "X"),
-        help=((leaf.info.description or "") + default).replace("%", "%%"),
+        metavar=(not listed and choices) or _METAVARS.get(leaf.kind, "X"),
+        help=((leaf.info.description or "") + listed + default).replace("%", "%%"),
         **many,
     )
 

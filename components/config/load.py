@@ -170,7 +170,7 @@ def _or_default(value: Any, name: str) -> Any:
 
 def _problem(details: ErrorDetails, settings: Mapping[str, Setting]) -> str:
     name = str(details["loc"][0])
-    value, where = settings[name]
+    value, where = settings.get(name) or Setting(LEAVES[name].default, f"without --{name}")
     context = details.get("ctx", {})
     match details["type"]:
         case "literal_error":

@@ -15,7 +15,9 @@ from components.training.checkpoints import check_start, choose_start, held, tid
 from components.training.datasets import Packs, tokens_hash
 from components.training.intact import is_checkpoint
 from components.training.job import Job, settled
+from components.training.losses import LOSSES
 from components.training.methods import METHODS
+from components.training.metrics import METRICS
 from components.training.optimizers import OPTIMIZERS
 from components.training.packing import pack
 from components.training.preload import preload
@@ -27,7 +29,9 @@ from components.training.stream import Chunk, State, Stream
 
 __all__ = [
     "CALLBACKS",
+    "LOSSES",
     "METHODS",
+    "METRICS",
     "OPTIMIZERS",
     "Chunk",
     "Job",

@@ -5,6 +5,13 @@ from typing import Any
 from components.errors import ConfigError
 from components.training.job import Job
 
+PASSED = (
+    "num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size", "learning_rate",
+    "lr_scheduler_kwargs", "weight_decay", "max_grad_norm", "neftune_noise_alpha", "eval_steps", "eval_delay",
+    "save_strategy", "save_steps", "dataloader_num_workers", "seed",
+)  # fmt: skip
+"""Parameters that go to transformers as they are."""
+
 
 def training_arguments(job: Job) -> dict[str, Any]:
     """Return the keyword arguments of `TrainingArguments`, or of a configuration of TRL's.
@@ -23,17 +30,12 @@ def training_arguments(job: Job) -> dict[str, Any]:
     accelerated = torch.accelerator.is_available()
     warmup, schedule = train.warmup_steps or train.warmup_ratio, train.lr_scheduler_type
     return {
+        **{name: getattr(train, name) for name in PASSED},
         "output_dir": str(job.checkpoints),
-        "num_train_epochs": train.num_train_epochs,
         "max_steps": train.max_steps or -1,
-        "per_device_train_batch_size": train.per_device_train_batch_size,
-        "per_device_eval_batch_size": train.per_device_eval_batch_size,
         "gradient_accumulation_steps": job.accumulation,
-        "learning_rate": train.learning_rate,
         "lr_scheduler_type": "constant_with_warmup" if schedule == "constant" and warmup else schedule,
         "warmup_steps": warmup,
-        "weight_decay": train.weight_decay,
-        "max_grad_norm": train.max_grad_norm,
         "bf16": model.dtype == torch.bfloat16,
         "fp16": model.dtype == torch.float16,
         "activation_checkpointing": accelerated and model.supports_gradient_checkpointing
@@ -42,17 +44,14 @@ def training_arguments(job: Job) -> dict[str, Any]:
         "use_liger_kernel": train.use_liger_kernel,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
-        "eval_strategy": "steps" if job.val_rows is not None else "no",
-        "eval_steps": train.eval_steps,
-        "save_steps": train.save_steps,
-        "dataloader_num_workers": train.dataloader_num_workers,
+        "eval_strategy": train.eval_strategy if job.val_rows is not None else "no",
+        "eval_on_start": train.eval_on_start and job.val_rows is not None and job.start is None,
         "dataloader_pin_memory": accelerated,
         "use_cpu": not accelerated,
         "ddp_find_unused_parameters": bool(train.callbacks),  # a callback may freeze layers
         "remove_unused_columns": False,
         "label_names": ["labels"],
         "include_num_input_tokens_seen": "non_padding",
-        "seed": train.seed,
         "report_to": "none",
         "disable_tqdm": True,
     }

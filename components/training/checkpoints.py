@@ -13,6 +13,7 @@ from typing import Any
 
 from components.errors import MartletError
 from components.files import MANIFEST, read_json
+from components.training.best import LOSS, Measure
 from components.training.intact import is_checkpoint, is_sealed
 from components.training.resuming import changes, check_resumable, check_same_run, is_last, listed
 
@@ -153,27 +154,21 @@ def _set_aside(folder: Path, checkpoints: list[Path]) -> str:
     return f"moved to {aside}"
 
 
-def best_step(history: list[dict[str, Any]], steps: list[int]) -> int | None:
-    """Return the step of `steps` with the lowest eval loss in the trainer's history, the first of equal ones."""
-    losses = {entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry}
-    return min((step for step in steps if step in losses), key=lambda step: (losses[step], step), default=None)
-
-
-def rotate(folder: Path, history: list[dict[str, Any]], limit: int | None) -> None:
+def rotate(folder: Path, history: list[dict[str, Any]], limit: int | None, measure: Measure = LOSS) -> None:
     """Remove the oldest checkpoints until `limit` remain; the newest and the best always stay."""
     checkpoints = all_in(folder)
-    best = best_step(history, [step_of(checkpoint) for checkpoint in checkpoints])
+    best = measure.best_step(history, [step_of(checkpoint) for checkpoint in checkpoints])
     candidates = [checkpoint for checkpoint in checkpoints[:-1] if step_of(checkpoint) != best]
     for checkpoint in candidates[: max(0, len(checkpoints) - limit) if limit else 0]:
         shutil.rmtree(checkpoint)
 
 
-def tidy(folder: Path, history: list[dict[str, Any]]) -> None:
+def tidy(folder: Path, history: list[dict[str, Any]], measure: Measure = LOSS) -> None:
     """Mark the run of `folder` as finished, and keep only its best and last checkpoint.
 
     The checkpoints of other finished runs in the workspace are removed; unfinished runs keep theirs, to resume from.
     """
-    rotate(folder, history, 1)
+    rotate(folder, history, 1, measure)
     for marker in folder.parent.glob(f"*/{FINISHED_MARKER}"):
         if marker.parent != folder:
             shutil.rmtree(marker.parent, ignore_errors=True)

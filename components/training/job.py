@@ -11,6 +11,7 @@ from components.config import Params
 from components.config.groups.train import Train
 from components.errors import ConfigError
 from components.training import ranks
+from components.training.best import Measure, measure
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -67,6 +68,11 @@ class Job:
         return self.params.train
 
     @property
+    def measure(self) -> Measure:
+        """By what checkpoints are compared."""
+        return measure(self.train.metric_for_best_model, self.train.greater_is_better)
+
+    @property
     def accumulation(self) -> int:
         """Forward passes of each process in an optimizer step; `gradient_accumulation_steps` are those of all."""
         return (self.train.gradient_accumulation_steps or 1) // ranks.world_size()
@@ -80,7 +86,8 @@ class Job:
 
 def settled(params: Params, default_learning_rate: float) -> Params:
     """Return `params` with the parameters of training that depend on others filled in: the tuner's learning rate, the
-    accumulation, the steps between evaluations, and the length of packs, which is `max_length`.
+    accumulation, the steps between evaluations, the length of packs, which is `max_length`, and lines of one row each
+    for NEFTune, whose noise depends on the length of a line.
 
     Raises:
         ConfigError: the passes of a step do not divide among the processes.
@@ -98,6 +105,7 @@ def settled(params: Params, default_learning_rate: float) -> Params:
         "learning_rate": train.learning_rate or default_learning_rate,
         "gradient_accumulation_steps": passes or math.ceil(ROWS_PER_STEP / per_pass) * processes,
         "eval_steps": train.eval_steps or train.save_steps,
+        "padding_free": False if train.neftune_noise_alpha else train.padding_free,
         "packing_length": train.packing_length or (params.template.max_length if train.packing else None),
     }
     return params.model_copy(update={"train": train.model_copy(update=values)})

@@ -5,6 +5,7 @@ A process that trains alone is rank 0 of 1; nothing here imports torch.distribut
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 
 def rank() -> int:
@@ -41,6 +42,17 @@ def total(values: Sequence[float]) -> list[float]:
     sums = torch.tensor(values, dtype=torch.float64, device=device)
     dist.all_reduce(sums)
     return sums.tolist()
+
+
+def gathered(values: list[str]) -> list[str]:
+    """Return the texts of all processes, in the order of their ranks."""
+    if world_size() == 1:
+        return values
+    import torch.distributed as dist
+
+    lists: list[Any] = [None] * world_size()
+    dist.all_gather_object(lists, values)
+    return [value for of_one in lists for value in of_one]
 
 
 def take_device() -> None:

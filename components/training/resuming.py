@@ -11,7 +11,9 @@ from components.training.intact import STATE, is_checkpoint, is_sealed, problem_
 
 APPLIED = {
     "num_train_epochs", "max_steps", "save_steps", "eval_steps", "logging_steps", "save_total_limit",
-    "dataloader_num_workers", "per_device_eval_batch_size", "gradient_checkpointing", "attn_impl",
+    "dataloader_num_workers", "per_device_eval_batch_size", "gradient_checkpointing", "attn_impl", "eval_strategy",
+    "eval_delay", "eval_on_start", "save_strategy", "metric_for_best_model", "greater_is_better",
+    "predict_with_generate", "eval_metric", "load_best_model_at_end", "early_stop_interval",
 }  # fmt: skip
 """Parameters of `train` that a run which goes on may change, and that then hold. The others decide what the optimizer,
 the schedule or the order of rows in a checkpoint mean."""

@@ -31,7 +31,7 @@ class Outcome:
     parameters: int
     trainable: int
     best: str | None
-    """The checkpoint with the lowest eval loss."""
+    """The checkpoint with the best figure in its evaluation, by default the lowest loss."""
     last: str
     logging_steps: int
     packing: dict[str, Any] | None
@@ -72,8 +72,11 @@ def train(job: Job) -> Outcome:
             "written, to go on from"
         )
     if ranks.is_writer():  # a run that was killed after its last checkpoint has not removed the others yet
-        store.rotate(job.checkpoints, state.log_history, job.train.save_total_limit)
-    best = store.best_step(state.log_history, [store.step_of(folder) for folder in store.all_in(job.checkpoints)])
+        store.rotate(job.checkpoints, state.log_history, job.train.save_total_limit, job.measure)
+    steps = [store.step_of(folder) for folder in store.all_in(job.checkpoints)]
+    best = job.measure.best_step(state.log_history, steps)
+    if best is not None and job.train.load_best_model_at_end:
+        job.restore(job.model, job.checkpoints / f"checkpoint-{best}")
     packs = job.rows if isinstance(job.rows, Packs) else None
     return Outcome(
         steps=state.global_step,

@@ -20,6 +20,7 @@ from components.training import divergence, ranks
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import all_in, rotate, set_aside_later, step_of
 from components.training.job import Job
+from components.training.judging import Judge
 from components.training.optimizers import OPTIMIZERS
 from components.training.resuming import check_length, fingerprint
 
@@ -41,7 +42,7 @@ class JobTrainer:
         dtypes = {name: _learning_dtype(w.dtype) for name, w in job.model.named_parameters() if w.requires_grad}
         users = [_callback(name, job) for name in job.train.callbacks]
         tuner = [TunerStep(job)] if job.tuner_step else []
-        callbacks = [self.progress, SetEpoch(), *tuner, *users, SaveWhenStopped()]
+        callbacks = [self.progress, SetEpoch(), *tuner, *users, Judge(job), SaveWhenStopped()]
         super().__init__(model=job.model, callbacks=callbacks, **kwargs)  # type: ignore[call-arg]
         for name, dtype in dtypes.items():  # also, TRL 1.16 rounds the adapters of 4-bit models to bfloat16
             weight = job.model.get_parameter(name)
@@ -59,6 +60,17 @@ class JobTrainer:
                 raise ConfigError(f"optimizer: {name}: `build(model, params)` returns an Optimizer, not {optimizer!r}")
             trainer.optimizer = optimizer
         return trainer.optimizer
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        """Return transformers' schedule of the learning rate.
+
+        Raises:
+            ConfigError: transformers refuses the parameters beside the learning rate.
+        """
+        try:
+            return super().create_scheduler(*args, **kwargs)  # type: ignore[misc]
+        except ValueError as error:
+            raise ConfigError(f"lr_scheduler_kwargs: {error}") from error
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
         """Return transformers' numbers of the run, with no pass over the data where the last step is done.
@@ -125,7 +137,7 @@ class JobTrainer:
             shutil.rmtree(folder, ignore_errors=True)
             raise MartletError(_why_not_saved(root, step, error)) from error
         if ranks.is_writer():
-            rotate(root, trainer.state.log_history, self.job.train.save_total_limit)
+            rotate(root, trainer.state.log_history, self.job.train.save_total_limit, self.job.measure)
         ranks.barrier()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -272,9 +284,11 @@ class SaveWhenStopped(TrainerCallback):
     saved = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        control.should_save |= control.should_training_stop and not self.saved
+        if "epoch" not in (args.save_strategy, args.eval_strategy):  # else the end of the pass has more to save
+            control.should_save |= control.should_training_stop and not self.saved
 
-    on_epoch_end = on_step_end
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        control.should_save |= control.should_training_stop and not self.saved
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         self.saved = control.should_training_stop

@@ -106,6 +106,8 @@ def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
             method,
             *loading,
             (training.OPTIMIZERS, params.train.optimizer),
+            (training.LOSSES, params.train.loss_type),
+            *((training.METRICS, name) for name in params.train.eval_metric if params.train.predict_with_generate),
             *((training.CALLBACKS, name) for name in params.train.callbacks),
         ],
         "merge": loading,

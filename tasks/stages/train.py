@@ -195,7 +195,7 @@ def work(setup: Setup, start: Path | None) -> Result:
                 model, method.load(models.prepared(load(), params.quantization, files), folder), _probes(rows)
             )
     if not paths.checkpoints:
-        training.tidy(setup.checkpoints, outcome.history)
+        training.tidy(setup.checkpoints, outcome.history, job.measure)
     summary = training.write_reports(outcome, paths.reports)
     return {**summary, "seconds": outcome.seconds, "tokens_per_second": outcome.tokens_per_second}
 

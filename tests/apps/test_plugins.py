@@ -28,21 +28,24 @@ def write_rows(file: Path, rows: list[dict[str, object]]) -> Path:
     return file
 
 
-def test_a_tuner_an_optimizer_and_a_callback_of_ones_own(tiny_model: Path, tmp_path: Path) -> None:
-    data = write_rows(tmp_path / "rows.jsonl", [{"query": f"{n}?", "response": f"it is {n}"} for n in range(44)])
-    files = [PLUGINS / f"{name}.py" for name in ("norms", "signsgd", "countdown")]
+def test_a_tuner_an_optimizer_a_loss_a_metric_and_a_callback_of_ones_own(tiny_model: Path, tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", [{"query": f"{n}?", "response": f"it is {n}"} for n in range(40)])
+    files = [PLUGINS / f"{name}.py" for name in ("norms", "signsgd", "focal", "brevity", "countdown")]
     output = martlet(
         tmp_path, "sft", "--model", tiny_model, "--dataset", data, "--learning_rate", 0.02, *SHORT,
-        "--external_plugins", *files, "--tuner_type", "norms", "--optimizer", "signsgd", "--callbacks", "countdown",
+        "--external_plugins", *files, "--tuner_type", "norms", "--optimizer", "signsgd", "--loss_type", "focal",
+        "--callbacks", "countdown", "--split_dataset_ratio", 0.1, "--predict_with_generate", "true",
+        "--eval_metric", "brevity", "--max_new_tokens", 8,
     )  # fmt: skip
-    assert "23 steps left" in output
+    assert "17 steps left" in output
     report = read_json(tmp_path / "run/reports/train.json")
+    assert "eval_brevity" in (tmp_path / "run/logs/train/progress.jsonl").read_text()
     assert report["trainable_parameters"] == 64 * 5 + 2 * 2 * 16
     assert report["loss"] < report["first_loss"]
     base, trained = (load_file(file) for file in (tiny_model / "model.safetensors", tmp_path / TRAINED))
     assert all(not (trained[name] - base[name]).abs().lt(1e-3).all() for name in trained)
     martlet(
-        tmp_path, "infer", "--adapters", "run/checkpoint-33", "--external_plugins", PLUGINS / "norms.py",
+        tmp_path, "infer", "--adapters", "run/checkpoint-27", "--external_plugins", PLUGINS / "norms.py",
         "--max_new_tokens", 4, "--temperature", 0, text="7?\n",
     )  # fmt: skip
 
@@ -116,6 +119,7 @@ def restore(model, folder): ...
 def load(model, folder): ...
 def merge(model): ...
 """
+LOSS = "def losses(logits, targets, params):\n    return {}\n"
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +146,15 @@ def test_a_callback_that_ends_the_training_leaves_a_checkpoint(short: list[objec
         ("callbacks", "def callback(): ...", 2, "mine.py: not a callback: `callback` takes (job)"),
         ("callbacks", "def callback(job): return 5", 2, "`callback(job)` returns a TrainerCallback, not 5"),
         ("callbacks", RAISES, 1, "mine.py:5: ValueError: 1 (the traceback is in "),
+        ("loss_type", "def losses(logits, targets): ...", 2, "not a loss: `losses` takes (logits, targets, params)"),
+        ("loss_type", LOSS.format("logits.mean()"), 2, "loss_type: mine: `losses` returns a loss for each token, a"),
+        (
+            "loss_type",
+            LOSS.format("targets.float()"),
+            2,
+            "loss_type: mine: no gradient flows from `losses` to the",
+        ),
+        ("loss_type", LOSS.format("logits[targets]"), 1, "mine.py:2: IndexError: index"),
         ("optimizer", "def build(model, params):\n    return params.nosuch", 1, "mine.py:2: AttributeError: 'Params'"),
         ("optimizer", "def build(model, params): return 5", 2, "`build(model, params)` returns an Optimizer, not 5"),
         ("tuner_type", NOTHING, 2, "tuner_type: mine leaves no weight of the model that learns"),
@@ -163,14 +176,15 @@ def test_an_error_in_a_plugin_is_told_with_its_line(
 
 
 def test_names_of_methods_are_checked_before_anything_runs(tmp_path: Path) -> None:
-    flags = {"tuner_type": "lorra", "optimizer": "adamv", "callbacks": ["lissa"], "method": "sftt", "variants": ["x"],
-             "quant_method": "bmb", "loss_scale": "hermess", "external_plugins": ["nowhere.py"]}  # fmt: skip
+    flags = {"tuner_type": "lorra", "optimizer": "adamv", "callbacks": ["lissa"], "method": "sftt", "loss_type": "dftt",
+             "variants": ["x"], "quant_method": "bmb", "loss_scale": "hermess",
+             "external_plugins": ["nowhere.py"]}  # fmt: skip
     sentences = preflight.missing(resolve(read_flags(flags)), tmp_path)
     text = "\n".join(sentences)
-    for word in ("lora", "adamw", "lisa", "sft", "bnb", "hermes"):
+    for word in ("lora", "adamw", "lisa", "sft", "bnb", "hermes", "dft"):
         assert f"did you mean '{word}'?" in text
     assert "nowhere.py': no such file" in text
-    assert len(sentences) == 8
+    assert len(sentences) == 9
 
 
 def test_a_tuner_that_an_installed_package_offers(tmp_path: Path) -> None:

@@ -38,13 +38,13 @@ def test_a_file_that_is_edited_changes_the_stages_that_use_it(tmp_path: Path) ->
 
 
 def test_a_method_that_is_not_used_is_not_there(tmp_path: Path) -> None:
-    lora = {"training method sft", "tuner lora", "parameters lora", "optimizer adamw"}
+    lora = {"training method sft", "tuner lora", "parameters lora", "optimizer adamw", "loss cross_entropy"}
     assert set(used(tmp_path)["train"]["files"]) == lora
     flags = {"tuner_type": "full", "optimizer": "galore", "callbacks": ["lisa"], "galore_rank": 4, "method": "pt"}
     full = used(tmp_path, **flags)
     assert set(full["train"]["files"]) == {
-        "training method pt", "tuner full", "parameters freezing", "parameters quantization",
-        "optimizer galore", "parameters galore", "callback lisa", "parameters lisa",
+        "training method pt", "tuner full", "parameters quantization", "parameters freezing", "optimizer galore",
+        "parameters galore", "callback lisa", "parameters lisa", "loss cross_entropy",
     }  # fmt: skip
     assert full["train"]["parameters"] == {"galore.galore_rank": 4}
     assert full["template"]["shape"] == "text"

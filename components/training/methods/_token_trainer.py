@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from numbers import Real
 from typing import Any
 
 import torch
@@ -10,13 +11,17 @@ from transformers import TrainingArguments
 from transformers.trainer import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from components.tokens import IGNORED
+from components.errors import ConfigError
+from components.tokens import IGNORED, TokenRow
 from components.training import ranks
 from components.training.arguments import training_arguments
-from components.training.cross_entropy import are_likeliest, cross_entropy
+from components.training.cross_entropy import are_likeliest
 from components.training.datasets import Filled, Shuffled
+from components.training.generating import answers
 from components.training.isolation import collator
 from components.training.job import Job
+from components.training.losses import LOSSES
+from components.training.metrics import METRICS
 from components.training.stream import Stream
 from components.training.trainer import JobTrainer
 
@@ -29,6 +34,7 @@ class TokenTrainer(JobTrainer, Trainer):
 
     def __init__(self, job: Job) -> None:
         rows = job.rows if ranks.world_size() == 1 else Filled(job.rows, job.pad_token_id)
+        self.method: Any = LOSSES.load(job.train.loss_type, job.external)
         super().__init__(
             job,
             args=TrainingArguments(**training_arguments(job)),
@@ -36,7 +42,7 @@ class TokenTrainer(JobTrainer, Trainer):
             train_dataset=rows,
             eval_dataset=job.val_rows,
             processing_class=job.tokenizer,
-            compute_loss_func=token_loss,  # the trainer then counts the learnable tokens of a step
+            compute_loss_func=self.token_loss,  # the trainer then counts the learnable tokens of a step
         )
         forward = inspect.signature(_innermost(job.model).forward)
         self.keeps_logits = "logits_to_keep" in forward.parameters
@@ -84,7 +90,28 @@ class TokenTrainer(JobTrainer, Trainer):
         if self.is_in_train:  # and not where threads are measured
             hits = are_likeliest(logits.detach(), targets)
             self.hits = self.hits.to(logits.device) + torch.stack([hits.sum(), learned.sum()])
-        return token_loss(logits, targets, weights), outputs
+        return self.token_loss(logits, targets, weights), outputs
+
+    def token_loss(
+        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the sum of the losses of learned tokens; logits [tokens, vocabulary], targets and weights [tokens].
+
+        A weight multiplies the loss of its token. The caller divides by the number of learnable tokens, as ms-swift
+        does: a weight of 2 counts a token twice above the line, and once below it.
+
+        Raises:
+            ConfigError: the loss is not one number for each token, or has no gradient.
+        """
+        name, losses = self.job.train.loss_type, self.method.losses(logits, targets, self.job.params)
+        if losses.shape != targets.shape:
+            raise ConfigError(
+                f"loss_type: {name}: `losses` returns a loss for each token, a tensor {list(targets.shape)}, not "
+                f"{list(losses.shape)}"
+            )
+        if torch.is_grad_enabled() and not losses.requires_grad:
+            raise ConfigError(f"loss_type: {name}: no gradient flows from `losses` to the logits")
+        return losses.sum() if weights is None else (losses * weights).sum()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the token accuracy beside the loss, as ms-swift's `token_acc`: the share of learned tokens that
@@ -121,31 +148,53 @@ class TokenTrainer(JobTrainer, Trainer):
 
     @torch.no_grad()
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
-        """Return the mean loss per learnable token of the validation rows; each process takes its share of them."""
+        """Return the mean loss per learnable token of the validation rows, of all and of each dataset among them, and
+        the metrics of the answers to their prompts; each process takes its share of the rows."""
         model: Any = self.model
         model.eval()
-        rows, size = self.job.val_rows, self.job.train.per_device_eval_batch_size
+        rows, sources = self.job.val_rows, self.job.val_rows.sources()
         own = range(ranks.rank(), len(rows), ranks.world_size())
-        loss, count = 0.0, 0
-        for start in range(0, len(own), size):
-            inputs = self._prepare_inputs(self.data_collator([rows[i] for i in own[start : start + size]]))
-            count += int((inputs["labels"][:, 1:] != IGNORED).sum())
-            loss += float(self._summed_loss(model, inputs)[0])
-        loss, count = ranks.total([loss, count])
-        metrics = {"eval_loss": loss / max(count, 1)}
+        names = sorted(set(sources))
+        sums = [self._evaluated([rows[i] for i in own if sources[i] == name]) for name in names]
+        totals = ranks.total([figure for pair in sums for figure in pair])
+        losses, counts = totals[::2], totals[1::2]
+        metrics = {"eval_loss": sum(losses) / max(sum(counts), 1)}
+        if len(names) > 1:
+            metrics |= {
+                f"eval_loss_{name}": loss / max(count, 1)
+                for name, loss, count in zip(names, losses, counts, strict=True)
+            }
+        if self.job.train.predict_with_generate:
+            metrics |= self._answered([rows[i] for i in own])
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _evaluated(self, rows: list[TokenRow]) -> tuple[float, int]:
+        """Return the sum of the losses of the learnable tokens of `rows`, and how many there are."""
+        loss, count, size = 0.0, 0, self.job.train.per_device_eval_batch_size
+        for start in range(0, len(rows), size):
+            inputs = self._prepare_inputs(self.data_collator(rows[start : start + size]))
+            count += int((inputs["labels"][:, 1:] != IGNORED).sum())
+            loss += float(self._summed_loss(self.model, inputs)[0])
+        return loss, count
 
-def token_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the summed cross entropy in nats; logits [tokens, vocabulary], targets and weights [tokens].
+    def _answered(self, rows: list[TokenRow]) -> dict[str, float]:
+        """Return the figures of `eval_metric` for the answers to the prompts of `rows`, those of all processes."""
+        job = self.job
+        size, length = job.train.per_device_eval_batch_size, job.params.generation.max_new_tokens
+        texts, references = map(ranks.gathered, answers(self.model, job.tokenizer, rows, size, length))
+        figures: dict[str, float] = {}
+        for name in job.train.eval_metric:
+            found = METRICS.load(name, job.external).metrics(texts, references)
+            if not isinstance(found, dict) or not all(_is_number(figure) for figure in found.values()):
+                raise ConfigError(f"eval_metric: {name}: `metrics` returns numbers by name, not {found!r}")
+            figures |= {f"eval_{figure}": float(value) for figure, value in found.items()}
+        return figures
 
-    A weight multiplies the loss of its token. The caller divides by the number of learnable tokens, as ms-swift does: a
-    weight of 2 counts a token twice above the line, and once below it.
-    """
-    losses = cross_entropy(logits, targets)
-    return losses.sum() if weights is None else (losses * weights).sum()
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 class GroupedByLength(LengthGroupedSampler):

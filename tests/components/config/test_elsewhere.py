@@ -12,6 +12,7 @@ from components.config import CANONICAL, GROUPS, add_flags, parse, read_flags, r
 from components.config.elsewhere import FILE, answers
 from components.errors import ConfigError, did_you_mean
 from tasks.stages import methods
+from tests.components.config.swift_table import BEGIN, PAGE, table
 
 SWIFT = (Path(__file__).parent / "swift_flags.txt").read_text().split()
 """Every argument of ms-swift 4.6's commands."""
@@ -125,3 +126,9 @@ def test_values_are_answered_with_values_that_are_valid(tmp_path: Path) -> None:
         reply = value_answer(parameter, value) or ""
         _, values = parse(parser(), reply.removeprefix("here it is ").split())
         assert methods.problems(resolve(read_flags(values)), tmp_path) == []
+
+
+def test_the_page_of_ms_swifts_flags_is_up_to_date() -> None:
+    page = PAGE.read_text()
+    assert page.partition(BEGIN)[2] == f"\n{table()}", "type: python -m tests.components.config.swift_table"
+    assert all(f"`{name}`" in page or f"`--{name}`" in page for name in SWIFT)

@@ -46,8 +46,10 @@ def batch(rows: list[Row], shape: str = "sft", first: int = 1):
     columns = {
         name: Ragged(np.concatenate([row[name] for row in rows]), np.cumsum([0, *(len(row[name]) for row in rows)]))
         for name in rows[0]
+        if name != "source"
     }
-    return to_batch(shape, columns, ["a.jsonl"] * len(rows), range(first, first + len(rows)))
+    sources = [row.get("source", "a.jsonl") for row in rows]
+    return to_batch(shape, columns, sources, range(first, first + len(rows)))
 
 
 def write_tokens(folder: Path, train: list[Row], val: list[Row] | None = None, shape: str = "sft") -> Path:

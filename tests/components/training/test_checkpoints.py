@@ -12,8 +12,9 @@ from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.files import is_complete, seal, sha256
 from components.models import QUANTIZATIONS, quantization
-from components.training import CALLBACKS, OPTIMIZERS, fingerprint, resuming, tidy
+from components.training import CALLBACKS, OPTIMIZERS, Outcome, fingerprint, resuming, tidy
 from components.training import checkpoints as store
+from components.training.best import Measure
 from components.tuners import TUNERS
 from components.tuners._files import WEIGHTS
 from tests.components.models.quantized import published
@@ -64,10 +65,13 @@ OWN = {
     "vera": {"vera_rank": 8},
     "galore": {"galore_rank": 4, "galore_update_proj_gap": 3},
     "lisa": {"lisa_activated_layers": 1, "lisa_step_interval": 2},
+    "adamw-8bit": {"tuner_type": "full"},  # whose matrices are large enough for moments of eight bits
+    "muon": {"tuner_type": "full"},  # whose norms it leaves to AdamW
 }
 WAYS: dict[str, dict[str, Any]] = {
     "packs": {"packing": True, "packing_length": 40, "per_device_train_batch_size": 1},
     "groups": {"group_by_length": True},
+    "noise": {"neftune_noise_alpha": 5.0},
 }
 
 
@@ -327,7 +331,9 @@ def test_a_limit_keeps_the_newest_and_the_best(tiny_model, tokens, tmp_path):
     history = [{"step": step, "eval_loss": loss} for step, loss in ((2, 3.0), (4, 1.0), (6, 2.0), (8, 2.5))]
     for step in (2, 4, 6, 8, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
-    assert store.best_step(history, [2, 6, 8]) == 6
+    assert Measure().best_step(history, [2, 6, 8]) == 6
+    assert Measure("eval_loss", greater_is_better=True).best_step(history, [4, 6, 8]) == 8
+    assert [Measure().evaluations_since_best(history[:n]) for n in range(5)] == [0, 0, 0, 1, 2]
     store.rotate(tmp_path, history, None)
     assert len(store.all_in(tmp_path)) == 5
     store.rotate(tmp_path, history, 3)
@@ -338,6 +344,47 @@ def test_a_limit_keeps_the_newest_and_the_best(tiny_model, tokens, tmp_path):
     kept = [p.name for p in store.all_in(tmp_path / "run/checkpoints")]
     assert len(kept) == 2
     assert {outcome.best, outcome.last} <= set(kept)
+
+
+def evaluated(outcome: Outcome) -> list[int]:
+    return [entry["step"] for entry in outcome.history if "eval_loss" in entry]
+
+
+@pytest.mark.parametrize(
+    ("ways", "saved", "evaluations"),
+    [
+        ({"save_strategy": "epoch", "eval_strategy": "epoch"}, [4, 8], [4, 8]),
+        ({"save_strategy": "no", "eval_steps": 3}, [8], [3, 6, 8]),
+        ({"save_steps": 3, "eval_strategy": "no"}, [3, 6, 8], []),
+        ({"eval_on_start": True, "eval_delay": 5, "save_steps": 4, "eval_steps": 2}, [4, 8], [0, 6, 8]),
+    ],
+)
+def test_checkpoints_and_evaluations_come_by_steps_by_epochs_or_not_at_all(
+    tiny_model, tokens, tmp_path, ways, saved, evaluations
+):
+    outcome = runs.learn(tiny_model, tokens, tmp_path, **ways)
+    assert [store.step_of(p) for p in store.all_in(tmp_path / "checkpoints")] == saved
+    assert evaluated(outcome) == evaluations
+    again = runs.learn(tiny_model, tokens, tmp_path, **ways)  # of a run that has ended nothing is trained
+    assert (again.history, again.steps) == (outcome.history, outcome.steps)
+
+
+def test_a_training_ends_when_its_evaluations_no_longer_become_better(tiny_model, tokens, tmp_path):
+    """Whether it was killed or not; and the weights are the best checkpoint's where that is asked for."""
+    ways = {"metric_for_best_model": "loss", "greater_is_better": True, "early_stop_interval": 2, "eval_steps": 1,
+            "load_best_model_at_end": True, "save_steps": 1}  # fmt: skip
+    outcome = runs.learn(tiny_model, tokens, tmp_path / "run", **ways)  # the loss falls: the first one is the best
+    losses = [entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry]
+    assert len(losses) < TOTAL
+    assert losses.index(max(losses)) == len(losses) - 3
+    assert (outcome.best, outcome.last) == (f"checkpoint-{len(losses) - 2}", f"checkpoint-{len(losses)}")
+    best = tmp_path / "run/checkpoints" / outcome.best
+    assert sha256(tmp_path / "run/final" / WEIGHTS) == sha256(best / WEIGHTS)
+
+
+def test_a_figure_that_evaluations_do_not_have_is_refused_at_the_first(tiny_model, tokens, tmp_path):
+    with pytest.raises(ConfigError, match=r"no eval_token_ac \(did you mean 'eval_token_acc'\?\); choose"):
+        runs.learn(tiny_model, tokens, tmp_path, metric_for_best_model="token_ac", eval_on_start=True)
 
 
 def test_success_leaves_best_and_last_and_clears_what_finished_before(tmp_path):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import Qwen3ForCausalLM
 
 from components.config import Params
-from components.errors import MartletError
+from components.errors import ConfigError, MartletError
 from components.tokens import TokenRows
 from components.training import Packs, settled
 from components.training.cross_entropy import cross_entropy
@@ -69,6 +69,52 @@ def test_a_step_and_an_evaluation_are_means_over_learnable_tokens(tiny_model, tm
     assert losses(outcome)[0] == pytest.approx(cross_entropy_of(tiny_model, rows), abs=1e-5)
     evaluated = [entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry]
     assert evaluated == [pytest.approx(cross_entropy_of(tiny_model, val), abs=1e-5)]
+
+
+def test_each_dataset_has_a_loss_of_its_own_in_an_evaluation(tiny_model, tmp_path):
+    val = some_rows(7, seed=1)
+    for n, row in enumerate(val):
+        row["source"] = f"{'ab'[n % 3 == 0]}.jsonl"
+    tokens = write_tokens(tmp_path / "tokens", some_rows(8), val)
+    outcome = learn(tiny_model, tokens, tmp_path, max_steps=1, learning_rate=1e-12, per_device_eval_batch_size=2)
+    logged = next(entry for entry in outcome.history if "eval_loss" in entry)
+    for name in ("a.jsonl", "b.jsonl"):
+        rows = [row for row in val if row["source"] == name]
+        assert logged[f"eval_loss_{name}"] == pytest.approx(cross_entropy_of(tiny_model, rows), abs=1e-5)
+    assert logged["eval_loss"] == pytest.approx(cross_entropy_of(tiny_model, val), abs=1e-5)
+
+
+def test_the_answers_to_the_prompts_of_an_evaluation_are_compared_with_the_rows(tiny_model, tmp_path):
+    model, rows, length = Qwen3ForCausalLM.from_pretrained(tiny_model).eval(), some_rows(6), 5
+    for row in rows[::2]:  # which the model answers as the row does
+        prompt = row["input_ids"][: len(row["input_ids"]) // 2]
+        answer = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=length)[0, len(prompt) :]
+        row |= {"input_ids": [*prompt, *answer.tolist()], "labels": MASKED * len(prompt) + answer.tolist()}
+    tokens = write_tokens(tmp_path / "tokens", some_rows(8), rows)
+    (tmp_path / "lengths.py").write_text(
+        "def metrics(answers, references):\n    return {'answers': len(answers), 'same': sum(map(str.__eq__, answers, "
+        "references))}\n"
+    )
+    ways = {"max_steps": 1, "learning_rate": 1e-12, "per_device_eval_batch_size": 4, "max_new_tokens": length}
+    without = learn(tiny_model, tokens, tmp_path / "without", **ways)
+    outcome = learn(
+        tiny_model, tokens, tmp_path / "with", external=[tmp_path / "lengths.py"], predict_with_generate=True,
+        eval_metric=["acc", "nlg", "lengths"], **ways,
+    )  # fmt: skip
+    assert losses(outcome) == losses(without)
+    logged = next(entry for entry in outcome.history if "eval_loss" in entry)
+    assert (logged["eval_acc"], logged["eval_answers"], logged["eval_same"]) == (0.5, 6, 3)
+    assert all(0 <= logged[f"eval_{name}"] <= 100 for name in ("rouge-1", "rouge-2", "rouge-l", "bleu-4"))
+
+
+def test_rouge_and_bleu_count_words_and_characters():
+    from components.training.metrics import nlg
+
+    equal = nlg.metrics(["the owl hoots at night", "你好"], ["the owl hoots at night", "你好"])
+    assert equal["rouge-1"] == equal["rouge-l"] == pytest.approx(100, abs=1e-4)
+    other = nlg.metrics(["the owl sings at noon", "", "."], ["the owl hoots at night", "x", "."])
+    assert other["rouge-1"] == pytest.approx(100 * 3 / 5 / 3, abs=1e-4)
+    assert 0 < other["bleu-4"] < 100
 
 
 def test_token_accuracy_is_the_share_of_learnable_tokens_that_are_the_likeliest(tiny_model, tmp_path):
@@ -188,12 +234,71 @@ def test_a_masked_row_contributes_nothing(tiny_model, tmp_path):
         ({"lr_scheduler_type": "linear", "warmup_ratio": 0}, [1, 0.75, 0.5, 0.25]),
         ({"lr_scheduler_type": "cosine", "warmup_ratio": 0}, [(1 + math.cos(math.pi * i / 4)) / 2 for i in range(4)]),
         ({"lr_scheduler_type": "cosine", "warmup_ratio": 0.25}, [0, 1, 0.75, 0.25]),
+        (
+            {"lr_scheduler_type": "cosine_with_restarts", "lr_scheduler_kwargs": {"num_cycles": 2}, "warmup_ratio": 0},
+            [1, 0.5, 1, 0.5],
+        ),
+        (
+            {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.5}, "warmup_ratio": 0},
+            [0.5 + (1 + math.cos(math.pi * i / 4)) / 4 for i in range(4)],
+        ),
+        (
+            {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"power": 2, "lr_end": 0}, "warmup_ratio": 0},
+            [1, 0.75**2, 0.5**2, 0.25**2],
+        ),
+        (
+            {"lr_scheduler_type": "inverse_sqrt", "lr_scheduler_kwargs": {"timescale": 1}, "warmup_steps": 1},
+            [0, 1, 2**-0.5, 3**-0.5],
+        ),
+        (
+            {
+                "lr_scheduler_type": "warmup_stable_decay",
+                "warmup_ratio": 0,
+                "lr_scheduler_kwargs": {"num_decay_steps": 2, "decay_type": "linear"},
+            },
+            [1, 1, 1, 0.5],
+        ),
     ],
 )
 def test_the_learning_rate_follows_its_schedule(tiny_model, tokens, tmp_path, settings, expected):
     outcome = learn(tiny_model, tokens, tmp_path, max_steps=4, learning_rate=0.01, **settings)
     rates = [entry["learning_rate"] for entry in outcome.history if "loss" in entry]
     assert rates == pytest.approx([0.01 * share for share in expected], abs=1e-9)
+
+
+def test_a_schedule_that_transformers_refuses_is_a_sentence(tiny_model, tokens, tmp_path):
+    with pytest.raises(ConfigError, match=r"lr_scheduler_kwargs: lr_end \(0.5\) must be smaller"):
+        learn(tiny_model, tokens, tmp_path, lr_scheduler_type="polynomial", lr_scheduler_kwargs={"lr_end": 0.5})
+
+
+def expected_loss(base: Path, rows: list[dict[str, list[int]]], loss) -> float:
+    """Mean of `loss(log probabilities, label)` over the learnable tokens of `rows`, one row at a time."""
+    model, values = Qwen3ForCausalLM.from_pretrained(base).eval(), []
+    for row in rows:
+        with torch.no_grad():
+            logits = model(torch.tensor([row["input_ids"]])).logits[0, :-1].log_softmax(-1)
+        values += [float(loss(logits[n], label)) for n, label in enumerate(row["labels"][1:]) if label >= 0]
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize(
+    ("settings", "loss"),
+    [
+        ({"label_smoothing_factor": 0.1}, lambda logs, label: -0.9 * logs[label] - 0.1 * logs.mean()),
+        ({"loss_type": "dft"}, lambda logs, label: -logs[label] * logs[label].exp()),
+    ],
+)
+def test_a_loss_comes_to_the_same_for_every_batch(tiny_model, tmp_path, settings, loss):
+    rows = some_rows(8)
+    tokens = write_tokens(tmp_path / "tokens", rows, rows)
+    expected = pytest.approx(expected_loss(tiny_model, rows, loss), abs=1e-5)
+    for batch, free in ((8, False), (2, True)):
+        outcome = learn(
+            tiny_model, tokens, tmp_path / str(batch), max_steps=1, per_device_train_batch_size=batch,
+            gradient_accumulation_steps=8 // batch, learning_rate=1e-12, padding_free=free, **settings,
+        )  # fmt: skip
+        assert losses(outcome) == [expected]
+        assert [entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry] == [expected]
 
 
 def test_what_depends_on_other_parameters_is_settled():

@@ -42,6 +42,7 @@ VERA, BOFT, OFT, FOURIER = (
 LOHA, LOKR, ADAPTER, REFT = ({"tuner_type": name} for name in ("loha", "lokr", "adapter", "reft"))
 ADALORA = {"tuner_type": "adalora", "adalora_init_r": 4, "adalora_target_r": 2, "num_train_epochs": 2}
 LLAMAPRO = {"tuner_type": "llamapro", "llamapro_num_new_blocks": 2, "llamapro_num_groups": 2}
+BEST = {"load_best_model_at_end": True, "save_steps": 1}
 PACKS = {"packing": True, "packing_length": 40}
 TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "tuner_type": ("dora", {}),
@@ -103,6 +104,7 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "callbacks": (["lisa"], {"tuner_type": "full", "lisa_activated_layers": 1}),
     "learning_rate": (1e-3, {}),
     "lr_scheduler_type": ("constant", {}),
+    "lr_scheduler_kwargs": ({"num_cycles": 2}, {}),
     "warmup_ratio": (0.9, {}),
     "warmup_steps": (2, {}),
     "weight_decay": (0.9, {}),
@@ -110,6 +112,20 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "adam_beta2": (0.1, {}),
     "adam_epsilon": (1.0, {}),
     "max_grad_norm": (1e-3, {}),
+    "loss_type": ("dft", {}),
+    "label_smoothing_factor": (0.1, {}),
+    "neftune_noise_alpha": (5, {}),
+    "eval_strategy": ("no", {}),
+    "eval_delay": (3, {}),
+    "eval_on_start": (True, {}),
+    "save_strategy": ("no", {}),
+    "metric_for_best_model": ("token_acc", {**BEST, "greater_is_better": True}),
+    "greater_is_better": (True, BEST),
+    "load_best_model_at_end": (True, {**BEST, "load_best_model_at_end": False, "greater_is_better": True}),
+    "early_stop_interval": (1, {"eval_steps": 1}),
+    "predict_with_generate": (True, {}),
+    "eval_metric": (["acc"], {"predict_with_generate": True}),
+    "max_new_tokens": (2, {"predict_with_generate": True}),
     "gradient_checkpointing": (True, {}),
     "logging_steps": (1, {}),
     "eval_steps": (1, {}),

@@ -71,7 +71,7 @@ class Train(Group):
         "steps", "when validation rows are evaluated: every eval_steps, after each epoch, or never"
     )
     eval_steps: int | None = field(None, "steps between two evaluations; by default as --save_steps", gt=0)
-    eval_delay: float = field(0, "steps (epochs with eval_strategy epoch) before the first evaluation", ge=0)
+    eval_delay: float = field(0.0, "steps (epochs with eval_strategy epoch) before the first evaluation", ge=0)
     eval_on_start: bool = field(False, "evaluate before the first step too")
     predict_with_generate: bool = field(False, "answer the prompts of the validation rows in every evaluation")
     eval_metric: Names = field(

@@ -46,12 +46,16 @@ def missing(params: Params, root: Path = Path()) -> list[str]:
 def problems(params: Params, root: Path = Path(), typed: Iterable[str] = ()) -> list[str]:
     """Return a sentence for each reason why a training with `params` cannot end well, and for each of the parameters
     `typed` that has no effect in it; a base on a hub is looked at when it is here (stage `template`)."""
-    sentences = missing(params, root) or [
+    unknown = methods.problems(params, root)
+    sentences = [*missing_files(params, root), *unknown] or [
         *effects.idle_in_training(typed, params, root),
         *conflicts(params, root),
     ]
     if params.model.model:
-        sentences += _base(params.model.model, params, root)
+        folder = root / Path(params.model.model).expanduser()
+        sentences += _base(params.model.model, params, root) or (
+            _tuner_on_base(folder, params, plugin_files(params, root)) if folder.is_dir() and not unknown else []
+        )
     if params.tracking.report_to == "mlflow":
         try:
             tracking_uri(root)
@@ -71,9 +75,13 @@ def _base(name: str, params: Params, root: Path) -> list[str]:
     if not folder.is_dir():
         problem = models.unpinned(params.model.model_revision, params.model.trust_remote_code)
         return [problem] if problem else []
-    files = plugin_files(params, root)
-    sentences = fitness.problems(folder, params)
-    if not sentences and (method := models.stored_quantization(folder)):
+    return fitness.problems(folder, params)
+
+
+def _tuner_on_base(folder: Path, params: Params, files: list[Path]) -> list[str]:
+    """Return a sentence for each setting of the tuner that does not go with the base in `folder`."""
+    sentences: list[str] = []
+    if method := models.stored_quantization(folder):
         sentences = _on_quantized(str(models.quantization_label(folder, params.quantization)), params, files)
         if params.quantize.variants:
             sentences.append(f"quantize.variants: the weights of {folder} are quantized already, by {method}; set []")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_a_long_reason_is_cut_and_takes_no_room_from_other_columns(width: int, e
             assert "learning_rate" in line
     times = {event.stage: line for line, event in zip(lines, events, strict=True)}
     assert "1234.5 s" in times.get("quantize@bnb-int8", "1234.5 s")
-    assert "0.0 s" in times["train"]
+    assert re.search(r" \d\.\d s ", times["train"])
 
 
 def test_without_a_terminal_a_running_stage_tells_how_far_it_is(

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.texts import duration, size
+
 STEP_LOG_INTERVAL_S = 10.0
 """Least time between two steps of a training in Prefect's log."""
 
@@ -86,9 +88,13 @@ def describe(entry: dict[str, Any]) -> str | None:
         ("eval_loss", "eval loss {:.4f}"),
         ("eval_token_acc", "eval token acc {:.3f}"),
         ("learning_rate", "lr {:.2e}"),
+        ("grad_norm", "grad norm {:.3g}"),
         ("tokens_per_second", "{:,.0f} tok/s"),
-        ("eta", "{:.0f} s left"),
+        ("mfu", "MFU {:.0%}"),
+        ("checkpoint", "{} written"),
     ):
         if entry.get(key) is not None:
             parts.append(text.format(entry[key]))
+    if "memory" in entry and "eta" in entry:
+        parts += [size(entry["memory"]), f"{duration(entry['eta'])} left"]
     return "  ".join(parts)

@@ -19,4 +19,4 @@ __all__ = ["PARAMETERS", "add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
-    training.run(arguments.config, flags, method="pt")
+    training.run(arguments, flags, method="pt")

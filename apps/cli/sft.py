@@ -22,4 +22,4 @@ __all__ = ["PARAMETERS", "add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
-    training.run(arguments.config, flags)
+    training.run(arguments, flags)

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from apps.cli.summaries import gate_summary, result_summary
 from apps.cli.tokens_view import write_terminal
-from components.config import Layer, difference, read_flags, read_mapping, read_yaml, resolve
+from components.config import Layer, Params, difference, read_flags, read_mapping, read_yaml, resolve
 from components.errors import ConfigError, DataGateError, MartletError
 from components.files import read_json
+from components.texts import duration
 from tasks import direct
 from tasks.progress import describe, following
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result
 
 if TYPE_CHECKING:
+    from apps.cli.live import LiveLines
     from tasks.looking.preview import Preview
 
 
@@ -28,32 +30,63 @@ START = re.compile(r"(--)?resume_(from_checkpoint|only_model)(=|$)")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that are no parameters."""
     parser.add_argument("--config", type=Path, help="recipe (YAML) below the flags")
+    parser.add_argument("--dry_run", action="store_true", help="check all, print what the run would need, and end")
 
 
-def run(config: Path | None, flags: dict[str, Any], **defaults: Any) -> None:
-    """Train as the flags say, over the recipe `config`, over the command's own `defaults`."""
-    recipe: list[Layer] = [read_yaml(config)] if config else []
+def run(arguments: argparse.Namespace, flags: dict[str, Any], **defaults: Any) -> None:
+    """Train as the flags say, over the recipe of `--config`, over the command's own `defaults`."""
+    recipe: list[Layer] = [read_yaml(arguments.config)] if arguments.config else []
     params = resolve(read_mapping(defaults, "this command"), *recipe, read_flags(flags))
     direct.require(params, flags)
+    if arguments.dry_run:
+        _dry_run(params)
+        return
     params = direct.with_start(params)
     folder = direct.run_folder(params)
     print(f"run folder: {folder}")
     for name, (_, value) in difference(params).items():
         print(f"  {name} = {value}")
+    screen = _Screen()
     try:
-        direct.train(params, folder, _Screen(), following)
+        direct.train(params, folder, screen, following)
     except MartletError as error:
         if isinstance(error, ConfigError):
             direct.discard(params, folder)
         elif not isinstance(error, DataGateError):  # which the same command meets again, too
             error.args = (f"{error}{_how_to_go_on(folder)}",)
         raise
+    finally:
+        screen.close()
     if counts := direct.left_out(Paths(folder, Path.cwd())):
         print(f"data: {counts[0]} of {counts[1]} rows were left out; see {folder / 'reports/stream.json'}")
 
 
+def _dry_run(params: Params) -> None:
+    from components.training.run import TIMED_PASSES
+    from tasks.looking.forecast import forecast
+
+    if params.data.streaming:
+        raise ConfigError("--dry_run reads all rows; leave --streaming true out")
+    found = forecast(params, Path(params.run.output_dir).resolve(), Path.cwd())
+    rows, clean, tokens = map(result_summary, found.results)
+    print(f"data: {rows}; after the gate: {clean}\ntokens: {tokens}")
+    _Screen().preview(found.look)
+    print("\n".join(found.lines))
+    if found.seconds is not None:
+        print(f"time: about {duration(found.seconds)} of training, from {TIMED_PASSES} passes")
+    print("nothing was trained; without --dry_run the training begins")
+
+
 class _Screen:
-    """Prints what a run does, a line for each thing."""
+    """Prints what a run does, a line for each thing; on a terminal the steps move lines at its foot instead."""
+
+    def __init__(self) -> None:
+        self.live: LiveLines | None = _live_lines() if sys.stdout.isatty() else None
+
+    def close(self) -> None:
+        """Leave the lines at the foot of the terminal as they are."""
+        if self.live:
+            self.live.stop()
 
     def prepared(self, results: tuple[Result, Result, Result], paths: Paths) -> None:
         rows, clean, tokens = results
@@ -83,16 +116,25 @@ class _Screen:
         self._show_checkpoint(paths)
 
     def progress(self, entry: dict[str, Any]) -> None:
-        if line := describe(entry):
+        if self.live and "step" in entry:
+            self.live.update(entry)
+        if (line := describe(entry)) and not (self.live and "loss" in entry):
             print(line, flush=True)
 
     def trained(self, result: Result, paths: Paths) -> None:
-        print(f"done: {result_summary(result)}")
+        self.close()
+        print(f"done: {result_summary(result)}\nreport: {_relative(paths.reports / 'train.html')}")
         self._show_checkpoint(paths)
 
     def _show_checkpoint(self, paths: Paths) -> None:
         if checkpoint := direct.newest_checkpoint(paths.root):
             print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(checkpoint))}")
+
+
+def _live_lines() -> "LiveLines":
+    from apps.cli.live import LiveLines
+
+    return LiveLines()
 
 
 def _how_to_go_on(folder: Path) -> str:

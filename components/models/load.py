@@ -102,8 +102,8 @@ def load_model(
     return model
 
 
-def skeleton(folder: Path) -> "PreTrainedModel":
-    """Return a folder's model without its weights, to look at its layers.
+def skeleton(folder: Path, torch_dtype: str | None = None, attn_impl: str | None = None) -> "PreTrainedModel":
+    """Return a folder's model without its weights, to look at its layers; the arguments are those of `load_model`.
 
     Raises:
         ConfigError: no config.json, or one of which transformers makes no model.
@@ -113,8 +113,9 @@ def skeleton(folder: Path) -> "PreTrainedModel":
 
     try:
         config = model_class.config_class.from_pretrained(folder, local_files_only=True)
+        config._attn_implementation = attn_impl
         with torch.device("meta"):
-            return model_class(config)
+            return model_class(config).to(_dtype(folder, torch_dtype))
     except Exception as error:
         raise ConfigError(f"{folder}: {_first_line(error)}") from error
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-NOT_METRICS = {"time", "step", "total_steps", "eta"}
+NOT_METRICS = {"time", "step", "total_steps", "eta", "settings"}
 MAX_METRICS_PER_REQUEST = 1000
 """MLflow's limit."""
 

@@ -13,6 +13,7 @@ complete or absent, and a run that was killed ends with the weights it would hav
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import check_start, choose_start, held, tidy
 from components.training.datasets import Packs, tokens_hash
+from components.training.estimate import MAX_CHECKED_PARAMETERS, steps
 from components.training.intact import is_checkpoint
 from components.training.job import Job, settled
 from components.training.losses import LOSSES
@@ -20,16 +21,18 @@ from components.training.methods import METHODS
 from components.training.metrics import METRICS
 from components.training.optimizers import OPTIMIZERS
 from components.training.packing import pack
+from components.training.page import live_page
 from components.training.preload import preload
 from components.training.proofs import check_saved
 from components.training.report import write_reports
 from components.training.resuming import check_weights, fingerprint
-from components.training.run import Outcome, train
+from components.training.run import Outcome, seconds_of, train
 from components.training.stream import Chunk, State, Stream
 
 __all__ = [
     "CALLBACKS",
     "LOSSES",
+    "MAX_CHECKED_PARAMETERS",
     "METHODS",
     "METRICS",
     "OPTIMIZERS",
@@ -46,9 +49,12 @@ __all__ = [
     "fingerprint",
     "held",
     "is_checkpoint",
+    "live_page",
     "pack",
     "preload",
+    "seconds_of",
     "settled",
+    "steps",
     "tidy",
     "tokens_hash",
     "train",

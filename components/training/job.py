@@ -42,6 +42,7 @@ class Job:
         external: the user's plugin files.
         tuner_step: is called with the model, the number of each optimizer step and how many there are.
         penalty: returns what of the model is added to the loss of each step.
+        peak_flops: operations per second that the accelerator can do in the model's precision, or None.
         stop: set when the run is to end after the current step, with a checkpoint.
     """
 
@@ -60,6 +61,7 @@ class Job:
     external: list[Path] = field(default_factory=list)
     tuner_step: Callable[[Any, int, int], None] | None = None
     penalty: Callable[[Any], Any] | None = None
+    peak_flops: float | None = None
     stop: Event = field(default_factory=Event)
 
     @property

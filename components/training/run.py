@@ -8,12 +8,16 @@ from components.errors import ConfigError, InterruptedRunError
 from components.training import checkpoints as store
 from components.training import ranks
 from components.training.datasets import Packs
+from components.training.estimate import steps
 from components.training.job import Job
 from components.training.methods import METHODS
 from components.training.preload import preload
 from components.training.signals import stopping
 from components.training.stream import Stream
 from components.training.threads import is_measurable, settle_threads
+
+TIMED_PASSES = 4
+"""Passes that are timed to tell how long a run will take."""
 
 
 @dataclass
@@ -131,21 +135,53 @@ def _settle_threads(job: Job, trainer: Any) -> None:
 
     Only for sft and pt: a step of another method is long enough to gain from every thread.
     """
-    import torch
-
-    if not is_measurable(job.model) or METHODS.load(job.params.method.method, job.external).SHAPE not in (
-        "sft",
-        "text",
-    ):
+    if not is_measurable(job.model) or not _learns_tokens(job):
         return
     dataset = job.rows.samples if isinstance(job.rows, Stream) else job.rows
-    items: list[Any] = [dataset[i] for i in range(min(job.train.per_device_train_batch_size, len(dataset)))]
-    batch: dict[str, Any] = trainer._prepare_inputs(trainer.data_collator(items))
+    batch = _batch(trainer, [dataset[i] for i in range(min(job.train.per_device_train_batch_size, len(dataset)))])
+    settle_threads(job.model, batch["input_ids"].numel(), lambda: _pass(job, trainer, batch))
 
-    def forward_and_backward() -> None:
-        with torch.random.fork_rng(devices=[]):
-            job.model.train()
-            trainer.compute_loss(job.model, batch, num_items_in_batch=1).backward()
-            job.model.zero_grad(set_to_none=True)
 
-    settle_threads(job.model, batch["input_ids"].numel(), forward_and_backward)
+def _learns_tokens(job: Job) -> bool:
+    """Return whether the method learns from single rows of tokens, as sft and pt do."""
+    return METHODS.load(job.params.method.method, job.external).SHAPE in ("sft", "text")
+
+
+def _batch(trainer: Any, items: list[Any]) -> dict[str, Any]:
+    return trainer._prepare_inputs(trainer.data_collator(items))
+
+
+def _pass(job: Job, trainer: Any, batch: dict[str, Any]) -> None:
+    """Go forward and backward; weights, gradients and random numbers stay."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        job.model.train()
+        trainer.compute_loss(job.model, batch, num_items_in_batch=1).backward()
+        job.model.zero_grad(set_to_none=True)
+
+
+def seconds_of(job: Job) -> float | None:
+    """Return how long the training passes of a run take, from a few of them on rows in random order; what optimizer,
+    evaluations and checkpoints take is not in it. None for methods that learn from other rows than tokens."""
+    import numpy as np
+    import torch
+
+    if not _learns_tokens(job):
+        return None
+    trainer: Any = METHODS.load(job.params.method.method, job.external).trainer(job)
+    _settle_threads(job, trainer)
+    rows, size = job.rows, job.train.per_device_train_batch_size
+    order = np.random.default_rng(0).permutation(len(rows))[: size * (1 + TIMED_PASSES)]
+    seconds, tokens = 0.0, 0
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        batch = _batch(trainer, [rows[int(i)] for i in chosen])
+        began = time.perf_counter()
+        _pass(job, trainer, batch)
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()
+        if start or len(order) <= size:  # the first pass warms up
+            seconds, tokens = seconds + time.perf_counter() - began, tokens + int(rows.lengths[chosen].sum())
+    of_run = steps(job.params, getattr(rows, "rows", rows)) * size * (job.train.gradient_accumulation_steps or 1)
+    return seconds / tokens * float(rows.lengths.mean()) * of_run

@@ -213,6 +213,10 @@ class Progress(TrainerCallback):
         if is_reported(step, self.every, state.max_steps):
             self._report(self._line(state, logs))
 
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        step = state.global_step
+        self._report({"step": step, "total_steps": state.max_steps, "checkpoint": f"checkpoint-{step}"})
+
     def _report(self, line: dict[str, Any]) -> None:
         if ranks.is_writer():
             self.job.report(line)
@@ -221,6 +225,8 @@ class Progress(TrainerCallback):
         now, step = time.monotonic(), state.global_step
         tokens, seconds = state.num_input_tokens_seen - self.last_tokens, max(now - self.last_time, 1e-9)
         self.last_time, self.last_tokens = now, state.num_input_tokens_seen
+        speed = tokens / seconds
+        peak = (self.job.peak_flops or 0.0) * ranks.world_size()
         per_step = (now - self.began) / (step - self.first_step)
         return {
             "step": step,
@@ -228,7 +234,8 @@ class Progress(TrainerCallback):
             **_numbers(logs),
             "epoch": round(logs["epoch"], 4),
             "loss": mean_loss(state.log_history, self.every),
-            "tokens_per_second": round(tokens / seconds, 1),
+            "tokens_per_second": round(speed, 1),
+            **({"mfu": round(speed * flops_per_token(self.job.model) / peak, 4)} if peak else {}),
             "memory": _memory(),
             "eta": round(per_step * (state.max_steps - step), 1),
         }
@@ -308,6 +315,15 @@ def mean_loss(history: list[dict[str, Any]], every: int) -> float:
                 break
             losses.append(entry["loss"])
     return sum(losses) / len(losses)
+
+
+def flops_per_token(model: Any) -> int:
+    """Return the operations of a training step for each token, without those of attention between tokens: two for each
+    weight forward, two back to the activations, and two more where the weight learns. An embedding only looks up."""
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    tied = plain.get_output_embeddings() is not None and plain.config.tie_word_embeddings
+    lookup = 0 if tied else plain.get_input_embeddings().weight.numel()
+    return 4 * (plain.num_parameters() - lookup) + 2 * plain.num_parameters(only_trainable=True)
 
 
 def _memory() -> int:

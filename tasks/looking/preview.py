@@ -1,6 +1,5 @@
 """A look at the tokens that a training is about to learn from: one row, their lengths, and how many steps they make."""
 
-import math
 from typing import Any, NamedTuple
 
 from components import models, training
@@ -39,15 +38,6 @@ def preview(params: Params, paths: Paths) -> Preview:
     source, _, number = rows.origin(shown).rpartition(", row ")
     tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
     row = Looked(source, int(number), samples_of(rows[shown]), "")
-    return Preview(tokenizer, row, rows.lengths, float(rows.learned().sum() / rows.lengths.sum()), _steps(params, rows))
-
-
-def _steps(params: Params, rows: TokenRows) -> int:
-    """Return the optimizer steps of a run, as transformers counts them."""
-    train = training.settled(params, default_learning_rate=1e-4).train
-    if train.max_steps > 0:
-        return train.max_steps
-    items = len(training.Packs(rows, train.packing_length, train.packing_strategy)) if train.packing else len(rows)
-    per_pass = train.per_device_train_batch_size * params.distributed.nproc_per_node
-    passes = (train.gradient_accumulation_steps or 1) // params.distributed.nproc_per_node
-    return math.ceil(train.num_train_epochs * math.ceil(math.ceil(items / per_pass) / passes))
+    return Preview(
+        tokenizer, row, rows.lengths, float(rows.learned().sum() / rows.lengths.sum()), training.steps(params, rows)
+    )

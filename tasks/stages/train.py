@@ -1,26 +1,24 @@
 """Train an adapter (or all weights) on the tokens; goes on from where it was stopped."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import cache, models, training, tuners
-from components.config import FAMILIES, SAVED_GROUPS, Params
-from components.errors import ConfigError
+from components import cache, hardware, models, training, tuners
+from components.config import FAMILIES, SAVED_GROUPS, Params, difference
+from components.errors import ConfigError, without_credentials
 from components.files import MANIFEST, read_json, replacing_folder, sha256, write_json
 from components.tokens import TokenRows
 from components.training import ranks
-from tasks.stages import workers
+from tasks.stages import estimate, workers
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
 
 if TYPE_CHECKING:
     from tasks.stages.stream import Feed
 
-MAX_CHECKED_PARAMETERS = 1_000_000_000
-"""Size of models up to which the saved weights are loaded onto a second copy of the base and compared."""
 CHECKED_ROWS = 4
 CODE = (
     "components/tokens.py", "components/models/*.py", "components/models/quantization/_*.py", "components/tuners/_*.py",
@@ -30,7 +28,7 @@ CODE = (
 WITHOUT_INFLUENCE = {
     *(
         f"components/training/{name}.py"
-        for name in ("divergence", "intact", "preload", "proofs", "report", "resuming", "signals")
+        for name in ("divergence", "estimate", "intact", "page", "preload", "proofs", "report", "resuming", "signals")
     ),
     *(f"components/models/{name}.py" for name in ("catalogue", "companions", "fitness")),
 }
@@ -92,9 +90,27 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
             say,
             None if paths.checkpoints else setup.checkpoints.parent,
         )
-        if params.distributed.nproc_per_node == 1:
-            return work(setup, start)
-        return workers.launch("tasks.stages.train", params, paths, start)
+        training.preload().join()
+        check_fit(setup, say)
+        changes = difference(params).items()
+        settings = {name: without_credentials(_text(value)) for name, (_, value) in changes}
+        progress(paths, "train")({"settings": settings})
+        with training.live_page(paths.log("train") / "progress.jsonl", paths.reports / "train.html"):
+            if params.distributed.nproc_per_node == 1:
+                return work(setup, start)
+            return workers.launch("tasks.stages.train", params, paths, start)
+
+
+def check_fit(setup: Setup, say: Callable[[str], None]) -> None:
+    """Tell what the training needs; the next lines of progress say how long it takes.
+
+    Raises:
+        ConfigError: the machine does not have it; the message says what would make it fit.
+    """
+    rows = estimate.rows_of(setup.params, setup.paths, streamed=setup.feed is not None)
+    found = estimate.estimate(setup.params, setup.paths, rows)
+    for line in estimate.require(setup.params, setup.paths, found, rows):
+        say(line)
 
 
 def check_start(params: Params, paths: Paths, feed: "Feed | None" = None) -> bool:
@@ -141,21 +157,46 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
 
 
 def work(setup: Setup, start: Path | None) -> Result:
-    """Load, train, save: what each process does. The first one writes; the others return an empty result."""
+    """Load, train, save: what each process does. The first one writes; the others return an empty result.
+
+    Raises:
+        MartletError: the memory is used up; the message says what needs less.
+    """
+    with estimate.advised(setup.params, setup.paths, streamed=setup.feed is not None):
+        return _work(setup, start)
+
+
+def _work(setup: Setup, start: Path | None) -> Result:
+    job = job_of(setup, start)
+    params, paths, rows = setup.params, setup.paths, job.rows
+    outcome = training.train(job)
+    if not ranks.is_writer():
+        return {}
+    with replacing_folder(paths.adapter) as folder:
+        job.save(job.model, folder)
+        job.tokenizer.save_pretrained(folder)
+        write_json(folder / "args.json", setup.arguments)
+        if outcome.parameters <= training.MAX_CHECKED_PARAMETERS:
+            method = tuners.TUNERS.load(params.tuner.tuner_type, job.external)
+            training.check_saved(job.model, method.load(_base_model(setup), folder), _probes(rows))
+    if not paths.checkpoints:
+        training.tidy(setup.checkpoints, outcome.history, job.measure)
+    summary = training.write_reports(outcome, paths.reports)
+    return {**summary, "seconds": outcome.seconds, "tokens_per_second": outcome.tokens_per_second}
+
+
+def job_of(setup: Setup, start: Path | None) -> training.Job:
+    """Load the model and wrap it; return all that the training is made from."""
     training.preload().join()
     params, paths = setup.params, setup.paths
-    files = plugin_files(params, paths.workspace)
-    identity = setup.arguments["model"]
+    identity, files = setup.arguments["model"], plugin_files(params, paths.workspace)
     ranks.take_device()
     base = models.folder(identity, paths.workspace)
     method_of_base = models.quantization_label(base, params.quantization)
     if problems := tuners.quantized_problems(params.tuner.tuner_type, method_of_base, files):
         raise ConfigError("\n".join(problems))
-    load = partial(
-        models.load_model, base, params.train.torch_dtype, params.train.attn_impl, params.quantization, files
-    )
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
-    model = method.wrap(models.prepared(load(), params.quantization, files), params, params.train.seed)
+    model = method.wrap(_base_model(setup), params, params.train.seed)
 
     if setup.weights_from and not start:
         method.restore(model, setup.weights_from)
@@ -166,7 +207,7 @@ def work(setup: Setup, start: Path | None) -> Result:
             models.copy_companions(base, folder)
 
     rows, val_rows = _datasets(setup)
-    job = training.Job(
+    return training.Job(
         params=params,
         model=model,
         tokenizer=models.load_tokenizer(base),
@@ -182,22 +223,27 @@ def work(setup: Setup, start: Path | None) -> Result:
         made_of=setup.made_of,
         start=start,
         external=files,
+        peak_flops=_peak_flops(model),
     )
-    outcome = training.train(job)
-    if not ranks.is_writer():
-        return {}
-    with replacing_folder(paths.adapter) as folder:
-        save(model, folder)
-        job.tokenizer.save_pretrained(folder)
-        write_json(folder / "args.json", setup.arguments)
-        if outcome.parameters <= MAX_CHECKED_PARAMETERS:
-            training.check_saved(
-                model, method.load(models.prepared(load(), params.quantization, files), folder), _probes(rows)
-            )
-    if not paths.checkpoints:
-        training.tidy(setup.checkpoints, outcome.history, job.measure)
-    summary = training.write_reports(outcome, paths.reports)
-    return {**summary, "seconds": outcome.seconds, "tokens_per_second": outcome.tokens_per_second}
+
+
+def _peak_flops(model: Any) -> float | None:
+    import torch
+
+    is_half = model.dtype in (torch.bfloat16, torch.float16)
+    return hardware.peak_flops(torch.cuda.get_device_name()) if is_half and torch.cuda.is_available() else None
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _base_model(setup: Setup) -> Any:
+    """Load the base as it is trained on, quantized or not."""
+    params, files = setup.params, plugin_files(setup.params, setup.paths.workspace)
+    base, quantization = models.folder(setup.arguments["model"], setup.paths.workspace), params.quantization
+    model = models.load_model(base, params.train.torch_dtype, params.train.attn_impl, quantization, files)
+    return models.prepared(model, quantization, files)
 
 
 def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.files import read_json, sha256
+from components.texts import number
 from components.tokens import TokenRows
 from tests.apps.test_plugins import write_rows
 from tests.commands import Command, martlet
@@ -164,6 +165,7 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
     assert "tokens a row, half of them up to" in printed
     assert "\nsteps: 3\n" in printed
     assert printed.count("token acc 0.") == 3
+    check_page(tmp_path / "run")
     everything, before = contents(tmp_path / "run", logs=True), contents(tmp_path / "run")
     for again in ([], ["--resume_from_checkpoint", "run/checkpoint-3"]):
         printed = martlet(tmp_path, *words, *again)
@@ -253,7 +255,75 @@ def test_auto_goes_on_with_the_newest_run_and_weights_alone_begin_a_new_one(
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
+def check_page(run: Path) -> None:
+    """The page of a run shows its progress, and neither loads nor runs anything."""
+    page = (run / "reports/train.html").read_text()
+    lines = [json.loads(line) for line in (run / "logs/train/progress.jsonl").read_text().splitlines()]
+    last = next(line for line in reversed(lines) if "loss" in line)
+    assert f"<b>{number(last['loss'])}</b>" in page
+    assert f"<b>{number(last['tokens_per_second'])}</b>" in page
+    assert "<code>checkpoint-2</code>" in page
+    assert page.count("<svg") == 6
+    assert not re.search(r"<script|src=|href=|url\(|http:|https:|@import", page)
+
+
 def contents(run: Path, logs: bool = False) -> dict[str, str]:
-    """Return the sha256 of each file of a run folder; `logs` are those of its logs, too, which say when it was run."""
-    files = [file for file in run.rglob("*") if file.is_file() and (logs or "logs" not in file.relative_to(run).parts)]
+    """Return the sha256 of each file of a run folder; `logs` are those of its logs and its page, too, which say when it
+    was run."""
+    files = [file for file in run.rglob("*") if file.is_file() and (logs or not is_log(file.relative_to(run)))]
     return {str(file.relative_to(run)): sha256(file) for file in files}
+
+
+def is_log(file: Path) -> bool:
+    return "logs" in file.parts or file.name == "train.html"
+
+
+def test_a_dry_run_tells_what_a_training_needs_and_leaves_nothing(
+    tiny_model: Path, chats: Path, tmp_path: Path
+) -> None:
+    words = ["--model", tiny_model, "--dataset", chats, "--dry_run", "--report_to", "none"]
+    printed = martlet(tmp_path, "sft", *words, "--per_device_train_batch_size", 4)
+    need = re.search(r"\nmemory: about ([\d.]+) MB of .*weights 4.. kB.*optimizer .*activations .*tokens\)\n", printed)
+    assert need
+    assert re.search(r"\ndisk: about .* free, for 1 checkpoint and the result\n", printed)
+    assert re.search(r"\ntime: about \d+ s of training", printed)
+    assert not list(tmp_path.iterdir())
+    wide = martlet(tmp_path, "sft", *words, "--per_device_train_batch_size", 32)
+    more = re.search(r"\nmemory: about ([\d.]+) MB", wide)
+    assert more
+    assert float(more[1]) > 2 * float(need[1])
+    write_rows(tmp_path / "texts.jsonl", [{"text": f"one two {n}"} for n in range(4)])
+    told = martlet(
+        tmp_path, "pt", "--model", tiny_model, "--dataset", "texts.jsonl", "--dry_run", "--on_duplicate", "warn"
+    )
+    assert "nothing was trained" in told
+
+
+def test_what_cannot_fit_is_refused_before_it_is_loaded_and_what_runs_out_of_memory_says_what_needs_less(
+    tiny_model: Path, chats: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "huge")
+    config = read_json(tmp_path / "huge/config.json")
+    (tmp_path / "huge/config.json").write_text(json.dumps(config | {"vocab_size": 10**11}))
+    words = ["sft", "--dataset", chats, *SHORT, "--output_dir", "out", "--add_version", "true"]
+    error = martlet(tmp_path, *words, "--model", "huge", code=2)
+    assert re.search(r"the training needs about [\d,.]+ TB of memory, and there are [\d.]+ GB", error)
+    assert not list((tmp_path / "out").iterdir())
+    (tmp_path / "greedy.py").write_text(GREEDY)
+    greedy = ["--external_plugins", "greedy.py", "--callbacks", "greedy", "--add_version", "false"]
+    error = martlet(tmp_path, *words, "--model", tiny_model, *greedy, code=1)
+    assert "the memory is used up" in error
+    assert "less is needed with --per_device_train_batch_size 1 --gradient_accumulation_steps 4 (about" in error
+
+
+GREEDY = """\
+import torch
+from transformers import TrainerCallback
+
+class Greedy(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        torch.empty(10**16)
+
+def callback(job):
+    return Greedy()
+"""

@@ -20,7 +20,7 @@ def callback(job: Job) -> "Lisa":
     """
     if job.params.tuner.tuner_type != "full":
         raise ConfigError("callbacks: lisa trains whole layers; use it with --tuner_type full")
-    layers = _layers(job.model)
+    layers = layers_of(job.model)
     if job.params.lisa.lisa_activated_layers > len(layers):
         raise ConfigError(
             f"lisa_activated_layers: {job.params.lisa.lisa_activated_layers} is more than the model's {len(layers)} "
@@ -29,7 +29,7 @@ def callback(job: Job) -> "Lisa":
     return Lisa(layers, job.params.lisa.lisa_activated_layers, job.params.lisa.lisa_step_interval, job.train.seed)
 
 
-def _layers(model: nn.Module) -> list[nn.Module]:
+def layers_of(model: nn.Module) -> list[nn.Module]:
     """Return the decoder's layers: the longest list of modules in the model."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     return list(max(lists, key=len, default=[]))

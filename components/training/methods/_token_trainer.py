@@ -44,8 +44,7 @@ class TokenTrainer(JobTrainer, Trainer):
             processing_class=job.tokenizer,
             compute_loss_func=self.token_loss,  # the trainer then counts the learnable tokens of a step
         )
-        forward = inspect.signature(_innermost(job.model).forward)
-        self.keeps_logits = "logits_to_keep" in forward.parameters
+        self.keeps_logits = keeps_logits(job.model)
         self.hits = torch.zeros(2, dtype=torch.int64)
         """Of the learned tokens since the last log, how many were the likeliest ones, and how many there were."""
 
@@ -191,6 +190,11 @@ class TokenTrainer(JobTrainer, Trainer):
                 raise ConfigError(f"eval_metric: {name}: `metrics` returns numbers by name, not {found!r}")
             figures |= {f"eval_{figure}": float(value) for figure, value in found.items()}
         return figures
+
+
+def keeps_logits(model: Any) -> bool:
+    """Return whether a model can be asked for the logits of some positions alone."""
+    return "logits_to_keep" in inspect.signature(_innermost(model).forward).parameters
 
 
 def _is_number(value: Any) -> bool:

@@ -1,0 +1,236 @@
+"""What a training will need, before a weight is loaded; and what to change where the machine does not have it."""
+
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components import hardware, models, training, tuners
+from components.config import Params
+from components.errors import ConfigError, MartletError
+from components.files import read_json
+from components.texts import size
+from components.tokens import TokenRows
+from components.training.estimate import Batch, Memory, largest_batch, memory
+from tasks.stages.paths import Paths, plugin_files
+
+CHECKPOINT_FILES = 2**20
+"""Bytes of a checkpoint's small files."""
+SHORT_ROW = 128
+"""Tokens below which no shorter rows are advised."""
+ENOUGH = 0.8
+"""Share of the need that a change must lead below, where the memory was used up."""
+
+
+class Rows(NamedTuple):
+    """The tokens of each row, how many of them are learned, and the optimizer steps of the run."""
+
+    lengths: Any
+    learned: Any
+    steps: int
+
+
+class Change(NamedTuple):
+    """Flags that make a training smaller, and what they set, by group."""
+
+    flags: str
+    values: dict[str, dict[str, Any]]
+
+
+class Estimate(NamedTuple):
+    """What a training needs and what there is: bytes of memory and disk, and the number of checkpoints kept."""
+
+    batch: Batch
+    memory: Memory
+    limit: int
+    in_use: int
+    """Memory that the process has before anything is loaded: libraries."""
+    checkpoints: int
+    disk: int
+    free: int
+
+    def lines(self) -> list[str]:
+        """Return the estimate in two lines of text."""
+        parts = ("weights", "gradients", "optimizer", "activations")
+        shares = ", ".join(f"{name} {size(getattr(self.memory, name))}" for name in parts)
+        rows = f"{self.batch.lines} × {self.batch.length:,} tokens"
+        about = "about" if self.memory.whole else "more than"
+        count = f"{self.checkpoints} checkpoint{'' if self.checkpoints == 1 else 's'} and the result"
+        return [
+            f"memory: {about} {size(self.memory.peak)} of {size(self.limit - self.in_use)} ({shares}; at most {rows})",
+            f"disk: about {size(self.disk)} of {size(self.free)} free, for {count}",
+        ]
+
+
+def estimate(params: Params, paths: Paths, rows: Rows) -> Estimate | None:
+    """Return what training on `rows` with the settled `params` needs, or None for a model or a tuner that cannot be
+    made without values: such a training is begun without an estimate."""
+    try:
+        need, batch = _need(params, paths, rows)
+    except Exception:  # code of any model and of users' tuners
+        return None
+    folder = models.folder(read_json(paths.model), paths.workspace)
+    whole = params.tuner.tuner_type == "full"
+    companions = sum(file.stat().st_size for file in folder.glob("*token*") if file.is_file())
+    checkpoint = need.learning + need.optimizer + companions + CHECKPOINT_FILES
+    saves = -(-rows.steps // params.train.save_steps)
+    kept = min(saves, (params.train.save_total_limit or saves) + 1)
+    result = need.learning + companions
+    if not paths.checkpoints and not whole:  # in a workspace the adapter is merged
+        result += sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return Estimate(
+        batch, need, hardware.memory_limit(), _in_use(), kept, kept * checkpoint + result,
+        shutil.disk_usage(_existing(paths.checkpoints or paths.root)).free,
+    )  # fmt: skip
+
+
+def require(params: Params, paths: Paths, found: Estimate | None, rows: Rows) -> list[str]:
+    """Check that a training fits into memory and disk; return the estimate in lines.
+
+    Raises:
+        ConfigError: it does not; the message has the cheapest changes that would make it fit.
+    """
+    if found is None:
+        return ["memory: not estimated, because this model or tuner cannot be made without values"]
+    available = found.limit - found.in_use
+    problems: list[str] = []
+    if found.memory.peak > available:
+        problems.append(
+            f"the training needs about {size(found.memory.peak)} of memory, and there are {size(available)}; "
+            + advice(params, paths, rows, available)
+        )
+    if found.disk > found.free:
+        problems.append(
+            f"the training writes about {size(found.disk)}, and {size(found.free)} are free on the disk; make room, or "
+            "keep fewer checkpoints: --save_total_limit 1"
+        )
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found.lines()
+
+
+def advice(params: Params, paths: Paths, rows: Rows, available: int) -> str:
+    """Return the three cheapest changes with which a training fits into `available` bytes, or several together."""
+    changes = _changes(params, int(rows.lengths.max()))
+    fits: list[str] = []
+    for change in changes:
+        peak = _need(_changed(params, change), paths, rows)[0].peak
+        if peak <= available:
+            fits.append(f"{change.flags} (about {size(peak)})")
+        if len(fits) == 3:
+            break
+    if fits:
+        return f"less is needed with {', or with '.join(fits)}"
+    together = params
+    for n, change in enumerate(changes, 1):
+        together = _changed(together, change)
+        peak = _need(together, paths, rows)[0].peak
+        if peak <= available:
+            return f"less is needed with {' '.join(c.flags for c in changes[:n])} (about {size(peak)})"
+    return "no setting makes it fit; take a smaller model, or a larger machine"
+
+
+def rows_of(params: Params, paths: Paths, streamed: bool) -> Rows:
+    """Return what of the rows decides a batch; of a stream nothing is known, and short rows stand for its own."""
+    import numpy as np
+
+    if streamed:
+        short = np.full(params.train.per_device_train_batch_size, min(SHORT_ROW, params.template.max_length))
+        return Rows(short, short, max(1, params.train.max_steps))
+    table = TokenRows(paths.tokens / "train.arrow")
+    return Rows(np.asarray(table.lengths), table.learned(), training.steps(params, table))
+
+
+@contextmanager
+def advised(params: Params, paths: Paths, streamed: bool) -> Generator[None]:
+    """Turn an error of memory that is used up into one that says what needs less.
+
+    Raises:
+        MartletError: with the message.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error)):
+            raise
+        rows = rows_of(params, paths, streamed)
+        if not (found := estimate(params, paths, rows)):
+            raise MartletError("the memory is used up; lower --per_device_train_batch_size or --max_length") from error
+        peak = found.memory.peak
+        raise MartletError(
+            f"the memory is used up; the training was to need about {size(peak)}, and other programs may hold the "
+            f"rest. {advice(params, paths, rows, round(peak * ENOUGH))}"
+        ) from error
+
+
+def _need(params: Params, paths: Paths, rows: Rows) -> tuple[Memory, Batch]:
+    """Return the memory of one process that trains with `params`, and its largest batch."""
+    import numpy as np
+    import torch
+
+    files = plugin_files(params, paths.workspace)
+    folder = models.folder(read_json(paths.model), paths.workspace)
+    implementation = "sdpa" if "flash" in (params.train.attn_impl or "") else params.train.attn_impl
+    outline = models.skeleton(folder, params.train.torch_dtype, implementation)
+    wrapped = tuners.TUNERS.load(params.tuner.tuner_type, files).wrap(outline, params, params.train.seed).to("meta")
+    accelerated, flash = torch.accelerator.is_available(), "flash" in (params.train.attn_impl or "")
+    joins = params.train.packing or (
+        params.train.padding_free if params.train.padding_free is not None else flash or not accelerated
+    )
+    longest = params.template.max_length
+    batch = largest_batch(
+        np.minimum(rows.lengths, longest),
+        np.minimum(rows.learned, longest),
+        params,
+        joins=joins,
+        masked=joins and accelerated and not flash,
+    )
+    stored = sum(f.stat().st_size for f in folder.glob("*.safetensors")) if models.stored_quantization(folder) else 0
+    return memory(wrapped, params, batch, files, stored), batch
+
+
+def _changes(params: Params, longest: int) -> list[Change]:
+    """Return what makes a training smaller, that which costs least first: nothing, time, precision, rows."""
+    import torch
+
+    train, accelerated = params.train, torch.accelerator.is_available()
+    changes: list[Change] = []
+    if (rows := train.per_device_train_batch_size) > 1:
+        passes = (train.gradient_accumulation_steps or 1) * rows
+        flags = f"--per_device_train_batch_size 1 --gradient_accumulation_steps {passes}"
+        values = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": passes}
+        changes.append(Change(flags, {"train": values}))
+    if not (accelerated if train.gradient_checkpointing is None else train.gradient_checkpointing):
+        changes.append(Change("--gradient_checkpointing true", {"train": {"gradient_checkpointing": True}}))
+    if train.torch_dtype == "float32" or (train.torch_dtype is None and not accelerated):
+        changes.append(Change("--torch_dtype bfloat16", {"train": {"torch_dtype": "bfloat16"}}))
+    is_adapter = params.tuner.tuner_type not in ("full", "llamapro")
+    if not is_adapter:
+        values = {"tuner": {"tuner_type": "lora"}, "train": {"optimizer": "adamw", "callbacks": []}}
+        changes.append(Change("--tuner_type lora", values))
+    elif not params.quantization.quant_method:
+        changes.append(Change("--quant_method bnb", {"quantization": {"quant_method": "bnb"}}))
+    length = max(SHORT_ROW, 2 ** ((longest - 1).bit_length() - 1))
+    while length >= SHORT_ROW and length < longest:
+        values = {"template": {"max_length": length}, "train": {"packing_length": length if train.packing else None}}
+        changes.append(Change(f"--max_length {length}", values))
+        length //= 2
+    return changes
+
+
+def _changed(params: Params, change: Change) -> Params:
+    groups = {name: getattr(params, name).model_copy(update=values) for name, values in change.values.items()}
+    return params.model_copy(update=groups)
+
+
+def _in_use() -> int:
+    """Return bytes that this process holds on the device before anything is loaded; a CUDA context is not seen."""
+    import psutil
+    import torch
+
+    return 0 if torch.accelerator.is_available() else psutil.Process().memory_info().rss
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())

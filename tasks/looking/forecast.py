@@ -40,5 +40,5 @@ def forecast(params: Params, output: Path, workspace: Path) -> Forecast:
         found = estimate.estimate(setup.params, setup.paths, rows)
         lines = estimate.require(setup.params, setup.paths, found, rows)
         with estimate.advised(setup.params, setup.paths, streamed=False):
-            seconds = training.seconds_of(train.job_of(setup, None))
+            seconds = training.seconds_of(train.job_of(replace(setup, checkpoints=paths.root / "run"), None))
     return Forecast(results, look, lines, seconds)

@@ -44,6 +44,7 @@ class TokenTrainer(JobTrainer, Trainer):
             processing_class=job.tokenizer,
             compute_loss_func=self.token_loss,  # the trainer then counts the learnable tokens of a step
         )
+        self.current_gradient_accumulation_steps = 1  # until a step begins: passes are timed before
         self.keeps_logits = keeps_logits(job.model)
         self.hits = torch.zeros(2, dtype=torch.int64)
         """Of the learned tokens since the last log, how many were the likeliest ones, and how many there were."""

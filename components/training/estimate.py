@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.config import Params
 from components.config.groups.quantization import Quantization
 from components.tokens import TokenRows
-from components.training.datasets import Packs
+from components.training.datasets import Packs, Shuffled
 from components.training.job import settled
 from components.training.optimizers import OPTIMIZERS
 
@@ -27,6 +27,8 @@ MAX_CHECKED_PARAMETERS = 1_000_000_000
 """Size of models up to which the saved weights are loaded onto a second copy of the base and compared."""
 FLOAT = 4
 """Bytes of a float32."""
+CERTAIN = 0.7
+"""Share of the computed activations that a pass keeps for certain, in any architecture and with any kernels."""
 LOGITS = 2
 """Tensors as large as the logits at once: themselves, and the gradient that is computed with the loss."""
 BYTES_OF_SCALES = {True: 1 / 64, False: 1 / 16}
@@ -50,6 +52,7 @@ class Memory(NamedTuple):
         learning: the weights that learn, which a checkpoint holds.
         activations: what a forward pass keeps, and what the first steps back from the loss add.
         peak: at the fullest moment; less than the sum where gradients replace activations.
+        least: what the training takes for certain, at most `peak`.
         whole: False where the model's forward pass needs values, so that activations are missing.
     """
 
@@ -59,11 +62,12 @@ class Memory(NamedTuple):
     optimizer: int
     activations: int
     peak: int
+    least: int
     whole: bool
 
 
 def largest_batch(lengths: "np.ndarray", learned: "np.ndarray", params: Params, joins: bool, masked: bool) -> Batch:
-    """Return the largest forward pass over rows in random order.
+    """Return the largest forward pass of a run's first pass over the rows.
 
     Args:
         lengths: tokens of each row.
@@ -81,11 +85,14 @@ def largest_batch(lengths: "np.ndarray", learned: "np.ndarray", params: Params, 
     if train.group_by_length:
         order = np.argsort(-lengths, kind="stable")
     else:
-        order = np.random.default_rng(0).permutation(len(lengths))
-    starts = np.arange(0, len(lengths), size)
-    most_learned = int(np.add.reduceat(learned[order], starts).max())
+        order = np.fromiter(Shuffled(len(lengths), train.seed), np.int64)
+        if train.max_steps > 0:
+            order = order[: train.max_steps * size * (train.gradient_accumulation_steps or 1)]
+    lengths, learned = lengths[order], learned[order]
+    starts = np.arange(0, len(order), size)
+    most_learned = int(np.add.reduceat(learned, starts).max())
     if joins:
-        return Batch(1, int(np.add.reduceat(lengths[order], starts).max()), most_learned, masked and size > 1)
+        return Batch(1, int(np.add.reduceat(lengths, starts).max()), most_learned, masked and size > 1)
     return Batch(min(size, len(lengths)), int(lengths.max()), most_learned)
 
 
@@ -108,9 +115,14 @@ def memory(model: Any, params: Params, batch: Batch, external: Sequence[Path] = 
         external: the user's plugin files.
         stored: bytes of the files, of a base whose weights are quantized there; 0 for any other.
     """
+    from components.training.trainer import learning_dtype
+
+    precision = _plain(model).dtype
     learning = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in learning:
+        weight.data = weight.data.to(learning_dtype(weight.dtype))
     weights = _weights(model, params.quantization, stored)
-    size, optimizer = sum(map(_bytes, learning)), _state(model, learning, params, external)
+    size, state = sum(map(_bytes, learning)), _state(model, learning, params, external)
     if "lisa" in params.train.callbacks:
         from components.training.callbacks.lisa import Lisa, layers_of
 
@@ -118,14 +130,23 @@ def memory(model: Any, params: Params, batch: Batch, external: Sequence[Path] = 
         Lisa(layers, count, 1, 0).activate(set(range(count)))
     processes = params.distributed.nproc_per_node
     gradients = sum(_bytes(weight) for weight in learning if weight.requires_grad) * min(processes, 2)
-    kept = _activations(model, params, batch)
+    kept = _activations(model, params, batch, precision)
     activations = kept or 0
     accumulates = (params.train.gradient_accumulation_steps or 1) > processes
     at_once = activations + gradients if accumulates else max(activations, gradients)
     # What was saved is loaded at the end beside what was trained, to compare them.
     checked = 2 * weights if model.num_parameters() <= MAX_CHECKED_PARAMETERS else 0
+    optimizer = 2 * size if state is None else state
     peak = max(weights + optimizer + at_once, checked)
-    return Memory(weights, size, gradients, optimizer, activations, peak, kept is not None)
+    # Whether kernels keep a mask of their own for each layer is not known.
+    certain = _activations(model, params, batch._replace(masked=False), precision) if batch.masked else kept
+    least = weights + (state or 0) + max(gradients // min(processes, 2), round(CERTAIN * (certain or 0)))
+    return Memory(weights, size, gradients, optimizer, activations, peak, least, kept is not None)
+
+
+def _plain(model: Any) -> Any:
+    """Return the transformers model below an adapter."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _bytes(tensor: "torch.Tensor") -> int:
@@ -133,7 +154,7 @@ def _bytes(tensor: "torch.Tensor") -> int:
 
 
 def _weights(model: Any, quantization: Quantization, stored: int) -> int:
-    """Return bytes of the weights; frozen linear layers are quantized, and what is not is then kept in float32."""
+    """Return bytes of the weights; frozen linear layers are quantized, and bitsandbytes' others are kept in float32."""
     from torch import nn
 
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
@@ -146,12 +167,13 @@ def _weights(model: Any, quantization: Quantization, stored: int) -> int:
     quantized = {id(module.weight): module.weight.numel() for module in linear}
     bits = quantization.quant_bits
     scales = BYTES_OF_SCALES[quantization.bnb_4bit_use_double_quant] if bits == 4 else 0.0
-    others = sum(tensor.numel() * FLOAT for key, tensor in tensors.items() if key not in quantized)
+    wide = FLOAT if quantization.quant_method == "bnb" else 0
+    others = sum(t.numel() * max(wide, t.element_size()) for key, t in tensors.items() if key not in quantized)
     return others + round(sum(quantized.values()) * (bits / 8 + scales))
 
 
-def _state(model: Any, learning: "list[torch.Tensor]", params: Params, external: Sequence[Path]) -> int:
-    """Return bytes of the optimizer's state after a step, or two moments where its kernels need values."""
+def _state(model: Any, learning: "list[torch.Tensor]", params: Params, external: Sequence[Path]) -> int | None:
+    """Return bytes of the optimizer's state after a step, or None where its kernels need values."""
     import torch
 
     for weight in learning:
@@ -162,23 +184,23 @@ def _state(model: Any, learning: "list[torch.Tensor]", params: Params, external:
         tensors = [value for state in optimizer.state.values() for value in state.values()]
         return sum(_bytes(tensor) for tensor in tensors if isinstance(tensor, torch.Tensor))
     except (RuntimeError, NotImplementedError):
-        return 2 * sum(map(_bytes, learning))
+        return None
     finally:
         for weight in learning:
             weight.grad = None
 
 
-def _activations(model: Any, params: Params, batch: Batch) -> int | None:
-    """Return bytes that a forward pass keeps, and that the first steps back from the loss add, or None where the
-    model's forward pass needs values."""
+def _activations(model: Any, params: Params, batch: Batch, precision: "torch.dtype") -> int | None:
+    """Return bytes that a forward pass in `precision` keeps, and that the first steps back from the loss add, or None
+    where the model's forward pass needs values."""
     import torch
 
     from components.training.methods._token_trainer import keeps_logits
 
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = _plain(model)
     model.train()
-    model.to(base.dtype)  # as autocast computes
-    if base.config._attn_implementation in ("sdpa", "flash_attention_2", "documents"):
+    model.to(precision)  # as autocast computes
+    if base.config._attn_implementation in ("sdpa", "flash_attention_2", "documents", ATTENTION):
         _register(batch.masked)
         base.set_attn_implementation(ATTENTION)
     inputs: dict[str, Any] = {"input_ids": torch.empty(batch.lines, batch.length, dtype=torch.long, device="meta")}

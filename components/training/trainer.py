@@ -39,7 +39,7 @@ class JobTrainer:
         self.job, self.progress = job, Progress(job)
         self.losses: deque[torch.Tensor] = deque(maxlen=job.accumulation)
         """Of the last forward passes of this process."""
-        dtypes = {name: _learning_dtype(w.dtype) for name, w in job.model.named_parameters() if w.requires_grad}
+        dtypes = {name: learning_dtype(w.dtype) for name, w in job.model.named_parameters() if w.requires_grad}
         users = [_callback(name, job) for name in job.train.callbacks]
         tuner = [TunerStep(job)] if job.tuner_step else []
         callbacks = [self.progress, SetEpoch(), *tuner, *users, Judge(job), SaveWhenStopped()]
@@ -241,7 +241,7 @@ class Progress(TrainerCallback):
         }
 
 
-def _learning_dtype(dtype: torch.dtype) -> torch.dtype:
+def learning_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the precision that weights of `dtype` learn in: in float16 a gradient is scaled, and its scaler takes
     weights in float32 alone; the passes are in float16 all the same."""
     return torch.float32 if dtype == torch.float16 else dtype

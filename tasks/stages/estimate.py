@@ -1,5 +1,6 @@
 """What a training will need, before a weight is loaded; and what to change where the machine does not have it."""
 
+import math
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from tasks.stages.paths import Paths, plugin_files
 
 CHECKPOINT_FILES = 2**20
 """Bytes of a checkpoint's small files."""
+ESTIMATED = ("sft", "text")
+"""Shapes of rows of which one line of a batch is one row."""
 SHORT_ROW = 128
 """Tokens below which no shorter rows are advised."""
 ENOUGH = 0.8
@@ -48,6 +51,8 @@ class Estimate(NamedTuple):
     """Memory that the process has before anything is loaded: libraries."""
     checkpoints: int
     disk: int
+    least_disk: int
+    """Bytes of one checkpoint's weights and of the result's."""
     free: int
 
     def lines(self) -> list[str]:
@@ -65,7 +70,10 @@ class Estimate(NamedTuple):
 
 def estimate(params: Params, paths: Paths, rows: Rows) -> Estimate | None:
     """Return what training on `rows` with the settled `params` needs, or None for a model or a tuner that cannot be
-    made without values: such a training is begun without an estimate."""
+    made without values, and for methods of other rows than sft's and pt's: such a training is begun without an
+    estimate."""
+    if training.METHODS.load(params.method.method, plugin_files(params, paths.workspace)).SHAPE not in ESTIMATED:
+        return None
     try:
         need, batch = _need(params, paths, rows)
     except Exception:  # code of any model and of users' tuners
@@ -74,40 +82,48 @@ def estimate(params: Params, paths: Paths, rows: Rows) -> Estimate | None:
     whole = params.tuner.tuner_type == "full"
     companions = sum(file.stat().st_size for file in folder.glob("*token*") if file.is_file())
     checkpoint = need.learning + need.optimizer + companions + CHECKPOINT_FILES
-    saves = -(-rows.steps // params.train.save_steps)
+    saves = _saves(params, rows.steps)
     kept = min(saves, (params.train.save_total_limit or saves) + 1)
     result = need.learning + companions
     if not paths.checkpoints and not whole:  # in a workspace the adapter is merged
         result += sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return Estimate(
         batch, need, hardware.memory_limit(), _in_use(), kept, kept * checkpoint + result,
-        shutil.disk_usage(_existing(paths.checkpoints or paths.root)).free,
+        2 * need.learning, shutil.disk_usage(_existing(paths.checkpoints or paths.root)).free,
     )  # fmt: skip
 
 
+def _saves(params: Params, steps: int) -> int:
+    """Return how many checkpoints a run writes."""
+    train = params.train
+    if train.save_strategy == "steps":
+        return math.ceil(steps / train.save_steps)
+    return math.ceil(train.num_train_epochs) if train.save_strategy == "epoch" and train.max_steps <= 0 else 1
+
+
 def require(params: Params, paths: Paths, found: Estimate | None, rows: Rows) -> list[str]:
-    """Check that a training fits into memory and disk; return the estimate in lines.
+    """Check that a training can fit into memory and disk; return the estimate in lines, with advice where it is close.
 
     Raises:
-        ConfigError: it does not; the message has the cheapest changes that would make it fit.
+        ConfigError: it cannot, for certain; the message has the cheapest changes that would make it fit.
     """
     if found is None:
-        return ["memory: not estimated, because this model or tuner cannot be made without values"]
-    available = found.limit - found.in_use
+        return ["memory: not estimated, because this model, tuner or method is not known without its values"]
+    available, lines = found.limit - found.in_use, found.lines()
     problems: list[str] = []
     if found.memory.peak > available:
-        problems.append(
-            f"the training needs about {size(found.memory.peak)} of memory, and there are {size(available)}; "
-            + advice(params, paths, rows, available)
-        )
+        need = f"the training needs about {size(found.memory.peak)} of memory, and there are {size(available)}; "
+        need += advice(params, paths, rows, available)
+        (problems if found.memory.least > found.limit else lines).append(need)
     if found.disk > found.free:
-        problems.append(
+        need = (
             f"the training writes about {size(found.disk)}, and {size(found.free)} are free on the disk; make room, or "
             "keep fewer checkpoints: --save_total_limit 1"
         )
+        (problems if found.least_disk > found.free else lines).append(need)
     if problems:
         raise ConfigError("\n".join(problems))
-    return found.lines()
+    return lines
 
 
 def advice(params: Params, paths: Paths, rows: Rows, available: int) -> str:
@@ -115,7 +131,7 @@ def advice(params: Params, paths: Paths, rows: Rows, available: int) -> str:
     changes = _changes(params, int(rows.lengths.max()))
     fits: list[str] = []
     for change in changes:
-        peak = _need(_changed(params, change), paths, rows)[0].peak
+        peak = _peak(_changed(params, change), paths, rows)
         if peak <= available:
             fits.append(f"{change.flags} (about {size(peak)})")
         if len(fits) == 3:
@@ -125,7 +141,7 @@ def advice(params: Params, paths: Paths, rows: Rows, available: int) -> str:
     together = params
     for n, change in enumerate(changes, 1):
         together = _changed(together, change)
-        peak = _need(together, paths, rows)[0].peak
+        peak = _peak(together, paths, rows)
         if peak <= available:
             return f"less is needed with {' '.join(c.flags for c in changes[:n])} (about {size(peak)})"
     return "no setting makes it fit; take a smaller model, or a larger machine"
@@ -162,6 +178,14 @@ def advised(params: Params, paths: Paths, streamed: bool) -> Generator[None]:
             f"the memory is used up; the training was to need about {size(peak)}, and other programs may hold the "
             f"rest. {advice(params, paths, rows, round(peak * ENOUGH))}"
         ) from error
+
+
+def _peak(params: Params, paths: Paths, rows: Rows) -> float:
+    """Return bytes of memory at the fullest moment, infinity where that is not known."""
+    try:
+        return _need(params, paths, rows)[0].peak
+    except Exception:  # as in `estimate`
+        return math.inf
 
 
 def _need(params: Params, paths: Paths, rows: Rows) -> tuple[Memory, Batch]:

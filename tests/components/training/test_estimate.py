@@ -53,13 +53,16 @@ def test_parts_follow_the_settings(tiny_model: Path) -> None:
         return memory(*wrapped(tiny_model, tuner, groups), batch)
 
     lora, full = need("lora"), need("full")
-    assert lora.weights > full.weights >= full.gradients == full.optimizer / 2
+    assert lora.weights > full.weights >= full.gradients == pytest.approx(full.optimizer / 2, rel=1e-3)
     assert lora.gradients < full.gradients / 5
     galore = need("full", train={"optimizer": "galore"}, galore={"galore_rank": 4})
     assert galore.optimizer < full.optimizer / 2
     assert need("lora", Batch(4, 256, 512)).activations > 3 * lora.activations
     assert need("lora", train={"gradient_checkpointing": True}).activations < lora.activations
     assert need("lora", quantization={"quant_method": "bnb"}).weights < lora.weights
+    assert lora.least < lora.peak
+    masked, bare = (need("lora", SOME._replace(masked=masked)) for masked in (True, False))
+    assert masked.least == bare.least < bare.activations < masked.activations
     half = memory(*wrapped(tiny_model, "lora", {"train": {"gradient_accumulation_steps": 1}}), Batch(4, 64, 128))
     assert half.peak < lora.peak
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ SHORT = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", 
          "--logging_steps", "1", "--add_version", "false", "--output_dir", "run"]  # fmt: skip
 
 
-def write_rows(file: Path, rows: list[dict[str, object]]) -> Path:
+def write_rows(file: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def paths(tiny_model: Path, tmp_path: Path) -> Paths:
     return paths
 
 
-def settings(**given) -> Params:
+def settings(**given: Any) -> Params:
     return resolve(read_mapping({**SMALL, **given}, "test"))
 
 
@@ -54,6 +55,12 @@ def test_an_adapter_with_all_that_it_needs(paths: Paths, tiny_model: Path):
     assert summary["trainable_parameters"] == 8192
     loaded = tuners.TUNERS.load("lora").load(models.load_model(tiny_model), paths.adapter)
     assert sum(p.numel() for n, p in loaded.named_parameters() if "lora_" in n) == 8192
+
+
+def names_in(paths: Paths, pattern: str) -> list[str]:
+    """The names of the checkpoints of a direct command."""
+    assert paths.checkpoints
+    return sorted(file.name for file in paths.checkpoints.glob(pattern))
 
 
 def reports_of(paths: Paths) -> list[Path]:
@@ -83,15 +90,15 @@ def test_all_weights(paths: Paths, tiny_model: Path):
 def test_a_direct_command_keeps_its_checkpoints_and_continues_from_one_that_is_named(paths: Paths):
     first = Paths(root=paths.root, workspace=paths.workspace, checkpoints=paths.root / "first")
     run(settings(num_train_epochs=2), first)
-    assert sorted(p.name for p in first.checkpoints.glob("checkpoint-*")) == [f"checkpoint-{n}" for n in (2, 4, 6, 8)]
+    assert names_in(first, "checkpoint-*") == [f"checkpoint-{n}" for n in (2, 4, 6, 8)]
     whole = sha256_tree(paths.adapter)
     second = Paths(root=paths.root, workspace=paths.workspace, checkpoints=paths.root / "second")
     run(settings(num_train_epochs=2, resume_from_checkpoint="first/checkpoint-4"), second)
-    assert sorted(p.name for p in second.checkpoints.glob("checkpoint-*")) == ["checkpoint-6", "checkpoint-8"]
+    assert names_in(second, "checkpoint-*") == ["checkpoint-6", "checkpoint-8"]
     assert sha256_tree(paths.adapter) == whole
     run(settings(max_steps=5, resume_from_checkpoint="first/checkpoint-4"), first)
-    assert sorted(p.name for p in first.checkpoints.glob("checkpoint-*")) == [f"checkpoint-{n}" for n in (2, 4, 5)]
-    assert sorted(p.name for p in first.checkpoints.glob("aside/*")) == ["checkpoint-6", "checkpoint-8"]
+    assert names_in(first, "checkpoint-*") == [f"checkpoint-{n}" for n in (2, 4, 5)]
+    assert names_in(first, "aside/*") == ["checkpoint-6", "checkpoint-8"]
     with pytest.raises(ConfigError, match="--lora_rank was 4 and is 8"):
         run(settings(num_train_epochs=2, lora_rank=8, resume_from_checkpoint="first/checkpoint-4"), second)
 
@@ -104,16 +111,16 @@ def test_a_run_goes_on_longer_at_the_rates_of_the_longer_schedule(paths: Paths):
     lines = [json.loads(line) for line in (paths.log("train") / "progress.jsonl").read_text().splitlines()]
     rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
     assert rates[3:] == pytest.approx([1e-2 * share for share in (3 / 6, 2 / 6, 1 / 6)])
-    assert sorted(p.name for p in direct.checkpoints.glob("checkpoint-*")) == [f"checkpoint-{n}" for n in (3, 4, 5, 6)]
+    assert names_in(direct, "checkpoint-*") == [f"checkpoint-{n}" for n in (3, 4, 5, 6)]
     with pytest.raises(ConfigError, match=r"checkpoint-6 is at step 6, and the run ends at step 5; raise --max_steps"):
         run(settings(**linear, max_steps=5, resume_from_checkpoint="run/checkpoint-6"), direct)
 
 
-def test_saved_weights_that_answer_otherwise_are_not_published(paths: Paths, monkeypatch):
+def test_saved_weights_that_answer_otherwise_are_not_published(paths: Paths, monkeypatch: pytest.MonkeyPatch):
     lora = tuners.TUNERS.load("lora")
     honest = lora.save
 
-    def damaging(model, folder, base=None):
+    def damaging(model: Any, folder: Path, base: str | None = None):
         with torch.no_grad():
             weight = next(p for n, p in model.named_parameters() if "lora_B" in n)
             weight.add_(1)

@@ -21,6 +21,8 @@ from tasks.stages.paths import plugin_files
 
 OURS = Path(__file__).parents[2] / "components"
 GROUPS = OURS / "config/groups"
+OF_ANSWERS = ("generation.max_new_tokens",)
+"""Parameters that training reads where its evaluations generate answers."""
 FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, training.CALLBACKS)
 """Kinds of methods that have groups of parameters of their own."""
 
@@ -37,7 +39,10 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     files = plugin_files(params, workspace)
     stages: dict[str, Any] = {stage: {"files": _hashes(pairs, files)} for stage, pairs in _methods(params).items()}
     changed = difference(params).items()
-    stages["train"]["parameters"] = {name: new for name, (_, new) in changed if name.partition(".")[0] in FAMILIES}
+    of_answers = OF_ANSWERS if params.train.predict_with_generate else ()
+    stages["train"]["parameters"] = {
+        name: new for name, (_, new) in changed if name.partition(".")[0] in FAMILIES or name in of_answers
+    }
     stages["template"]["shape"] = training.METHODS.load(params.method.method, files).SHAPE
     return stages
 

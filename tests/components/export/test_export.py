@@ -168,9 +168,11 @@ def test_the_card_names_a_base_only_where_the_hub_knows_it() -> None:
     data |= {"template_sha256": "t" * 64, "tokenizer_sha256": "k" * 64, "system": "a | b\nc"}
     local = {"model": "models/base", "source": "local", "revision": None, "sha256": "s" * 64}
     hub = {"model": "Qwen/Qwen3-0.6B", "source": "huggingface", "revision": "abc", "sha256": None}
-    card = model_card(local, trained, data, "d" * 64, {}, {})
+    card = model_card(local, trained, data, "d" * 64, {}, {"merged": None})
     assert "base_model:" not in card
     assert "# base, fine-tuned" in card
     assert "| system | a \\| b c |" in card
     assert "modules_to_save" not in card
-    assert "\nbase_model: Qwen/Qwen3-0.6B\n" in model_card(hub, trained, data, "d" * 64, {"loss": 0.5}, {})
+    assert "\nbase_model: Qwen/Qwen3-0.6B\n" in model_card(
+        hub, trained, data, "d" * 64, {"loss": 0.5}, {"merged": None}
+    )

@@ -169,11 +169,12 @@ def work(setup: Setup, start: Path | None) -> Result:
 def _work(setup: Setup, start: Path | None) -> Result:
     job = job_of(setup, start)
     params, paths, rows = setup.params, setup.paths, job.rows
+    save = job.save  # while a stream is trained on, its position goes with each checkpoint
     outcome = training.train(job)
     if not ranks.is_writer():
         return {}
     with replacing_folder(paths.adapter) as folder:
-        job.save(job.model, folder)
+        save(job.model, folder)
         job.tokenizer.save_pretrained(folder)
         write_json(folder / "args.json", setup.arguments)
         if outcome.parameters <= training.MAX_CHECKED_PARAMETERS:
@@ -196,7 +197,9 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
     if problems := tuners.quantized_problems(params.tuner.tuner_type, method_of_base, files):
         raise ConfigError("\n".join(problems))
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
-    model = method.wrap(_base_model(setup), params, params.train.seed)
+    base_model = _base_model(setup)
+    precision = base_model.dtype
+    model = method.wrap(base_model, params, params.train.seed)
 
     if setup.weights_from and not start:
         method.restore(model, setup.weights_from)
@@ -223,14 +226,15 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
-        peak_flops=_peak_flops(model),
+        peak_flops=_peak_flops(precision),
     )
 
 
-def _peak_flops(model: Any) -> float | None:
+def _peak_flops(precision: Any) -> float | None:
+    """Return the most operations a second of this machine's GPU in the precision of the weights, if it is known."""
     import torch
 
-    is_half = model.dtype in (torch.bfloat16, torch.float16)
+    is_half = precision in (torch.bfloat16, torch.float16)
     return hardware.peak_flops(torch.cuda.get_device_name()) if is_half and torch.cuda.is_available() else None
 
 

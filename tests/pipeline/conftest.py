@@ -77,4 +77,4 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 @pytest.fixture(scope="session")
 def demo(workspace: Workspace) -> subprocess.CompletedProcess[str]:
     """`martlet demo`, once."""
-    return workspace.run("martlet demo")
+    return workspace.run("martlet demo", timeout=1500)

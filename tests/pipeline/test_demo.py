@@ -16,6 +16,8 @@ from tests.pipeline.conftest import ROOT, Workspace
 
 Ran = subprocess.CompletedProcess[str]
 
+pytestmark = pytest.mark.timeout(1600)  # the demo takes minutes beside other tests
+
 
 def test_the_demo_teaches_a_name_and_keeps_what_was_there(workspace: Workspace, demo: Ran) -> None:
     assert demo.returncode == 0, demo.stdout[-3000:] + demo.stderr[-3000:]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.config import LEAVES, Params
+from components.config.groups.freezing import Freezing
 from components.config.groups.run import Run
 from components.errors import ConfigError
 from components.models import QUANTIZATIONS
@@ -69,6 +70,8 @@ TRAINING = (
     Condition("stopping_strategy", lambda params: params.data.interleave_prob, "without --interleave_prob"),
     Condition("lora_rank use_rslora init_weights", lambda params: params.tuner.tuner_type != "adalora",
               "with --tuner_type adalora, whose ranks are --adalora_init_r and --adalora_target_r"),
+    Condition("trainable_parameters trainable_parameters_regex", lambda params: _freezes(params.freezing),
+              "without --freeze_parameters, --freeze_parameters_regex or --freeze_parameters_ratio"),
     Condition("modules_to_save", lambda params: params.tuner.tuner_type != "full",
               "with --tuner_type full"),
     Condition("output_dir", lambda params: _is_of_output(params.run), "with --resume_from_checkpoint: the run goes on "
@@ -115,6 +118,10 @@ def idle(typed: Iterable[str], params: Params, conditions: Iterable[Condition]) 
 def _asks_for_something(name: str, params: Params) -> bool:
     value = getattr(getattr(params, LEAVES[name].group), name)
     return value not in (None, False, 0, "ignore", "no", [])
+
+
+def _freezes(freezing: Freezing) -> bool:
+    return bool(freezing.freeze_parameters or freezing.freeze_parameters_regex or freezing.freeze_parameters_ratio)
 
 
 def _is_of_output(run: Run) -> bool:

@@ -138,6 +138,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
             "neftune_noise_alpha: the noise depends on the length of a row, so rows cannot share a line; leave "
             f"--{'packing' if train.packing else 'padding_free'} out"
         )
+    if problem := _unknown_measure(params, files):
+        sentences.append(problem)
     if train.torch_dtype == "float16" and not _is_accelerated():
         sentences.append("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
     if train.use_liger_kernel:
@@ -149,6 +151,20 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
     except ConfigError as error:
         sentences.append(str(error))
     return sentences
+
+
+def _unknown_measure(params: Params, files: list[Path]) -> str | None:
+    """Return a sentence if evaluations of our methods do not have the figure that makes a checkpoint the best; metrics
+    of generated answers name theirs when they are first counted."""
+    name, method = params.train.metric_for_best_model, params.method.method
+    if params.train.predict_with_generate or training.METHODS.file(method, files) in files:
+        return None
+    if name == "eval_token_acc" or name.startswith("eval_loss"):
+        return None
+    return (
+        f"metric_for_best_model: evaluations have no {name}, but eval_loss, eval_token_acc and eval_loss_DATASET, and "
+        "more with --predict_with_generate true"
+    )
 
 
 def _without_liger() -> list[str]:

@@ -126,6 +126,9 @@ def test_settings_that_exclude_each_other_are_told_together() -> None:
     flags = {"optimizer": "galore", "quant_method": "bnb"}
     assert "galore works with --tuner_type full or llamapro" in preflight.conflicts(resolve(read_flags(flags)))[0]
     assert "not quantized" in preflight.conflicts(resolve(read_flags({**flags, "tuner_type": "full"})))[0]
+    flags = {"metric_for_best_model": "rouge-1"}
+    assert "evaluations have no eval_rouge-1" in preflight.conflicts(resolve(read_flags(flags)))[0]
+    assert preflight.conflicts(resolve(read_flags({**flags, "predict_with_generate": True}))) == []
     assert preflight.conflicts(Params()) == []
 
 
@@ -205,6 +208,8 @@ IDLE: dict[str, dict[str, Any]] = {
     "--bnb_4bit_quant_type has no effect with --quant_bits 8": {
         "bnb_4bit_quant_type": "nf4", "quant_bits": 8, "quant_method": "bnb",
     },
+    "--trainable_parameters has no effect without --freeze_parameters, --freeze_parameters_regex or "
+    "--freeze_parameters_ratio": {"trainable_parameters": ["lm_head"], "tuner_type": "full"},
     "--packing_length has no effect without --packing true": {"packing_length": 64},
     "--split_dataset_ratio has no effect with --val_dataset": {"split_dataset_ratio": 0.1, "val_dataset": ["v"]},
     "--on_language has no effect without --languages": {"on_language": "drop"},

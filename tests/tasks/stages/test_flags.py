@@ -166,9 +166,11 @@ def trained(base: Path, folder: Path, settings: dict[str, Any]) -> tuple[Any, ..
     write_json(paths.model, models.resolve(str(base), None, False, folder))
     write_json(paths.methods, methods.used(params, folder))
     train.run(params, paths)
+    lines = [json.loads(line) for line in (paths.log("train") / "progress.jsonl").read_text().splitlines()]
     curve = [
-        {k: v for k, v in json.loads(line).items() if k not in VOLATILE}
-        for line in (paths.log("train") / "progress.jsonl").read_text().splitlines()
+        {k: v for k, v in line.items() if k not in VOLATILE}
+        for line in lines
+        if "settings" not in line and not line.get("message", "").startswith(("memory:", "disk:"))
     ]
     checkpoints = sorted(p.parent.name for p in folder.glob(".checkpoints/*/checkpoint-*/manifest.json"))
     weights = [sha256(file) for file in sorted(paths.adapter.glob("*.safetensors"))]

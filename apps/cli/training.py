@@ -67,13 +67,13 @@ def _dry_run(params: Params) -> None:
 
     if params.data.streaming:
         raise ConfigError("--dry_run reads all rows; leave --streaming true out")
-    found = forecast(params, Path(params.run.output_dir).resolve(), Path.cwd())
-    rows, clean, tokens = map(result_summary, found.results)
+    outlook = forecast(params, Path(params.run.output_dir).resolve(), Path.cwd())
+    rows, clean, tokens = map(result_summary, outlook.results)
     print(f"data: {rows}; after the gate: {clean}\ntokens: {tokens}")
-    _Screen().preview(found.look)
-    print("\n".join(found.lines))
-    if found.seconds is not None:
-        print(f"time: about {duration(found.seconds)} of training, from {TIMED_PASSES} passes")
+    _Screen().preview(outlook.look)
+    print("\n".join(outlook.lines))
+    if outlook.seconds is not None:
+        print(f"time: about {duration(outlook.seconds)} of training, from {TIMED_PASSES} passes")
     print("nothing was trained; without --dry_run the training begins")
 
 

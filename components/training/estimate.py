@@ -14,7 +14,7 @@ from components.config import Params
 from components.config.groups.quantization import Quantization
 from components.tokens import TokenRows
 from components.training.datasets import Packs, Shuffled
-from components.training.job import settled
+from components.training.job import settled, transformers_model
 from components.training.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def memory(model: Any, params: Params, batch: Batch, external: Sequence[Path] = 
     """
     from components.training.trainer import learning_dtype
 
-    precision = _plain(model).dtype
+    precision = transformers_model(model).dtype
     learning = [weight for weight in model.parameters() if weight.requires_grad]
     for weight in learning:
         weight.data = weight.data.to(learning_dtype(weight.dtype))
@@ -130,8 +130,8 @@ def memory(model: Any, params: Params, batch: Batch, external: Sequence[Path] = 
         Lisa(layers, count, 1, 0).activate(set(range(count)))
     processes = params.distributed.nproc_per_node
     gradients = sum(_bytes(weight) for weight in learning if weight.requires_grad) * min(processes, 2)
-    kept = _activations(model, params, batch, precision)
-    activations = kept or 0
+    complete = _activations(model, params, batch, precision)
+    activations = complete or 0
     accumulates = (params.train.gradient_accumulation_steps or 1) > processes
     at_once = activations + gradients if accumulates else max(activations, gradients)
     # What was saved is loaded at the end beside what was trained, to compare them.
@@ -139,14 +139,9 @@ def memory(model: Any, params: Params, batch: Batch, external: Sequence[Path] = 
     optimizer = 2 * size if state is None else state
     peak = max(weights + optimizer + at_once, checked)
     # Whether kernels keep a mask of their own for each layer is not known.
-    certain = _activations(model, params, batch._replace(masked=False), precision) if batch.masked else kept
+    certain = _activations(model, params, batch._replace(masked=False), precision) if batch.masked else complete
     least = weights + (state or 0) + max(gradients // min(processes, 2), round(CERTAIN * (certain or 0)))
-    return Memory(weights, size, gradients, optimizer, activations, peak, least, kept is not None)
-
-
-def _plain(model: Any) -> Any:
-    """Return the transformers model below an adapter."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    return Memory(weights, size, gradients, optimizer, activations, peak, least, complete is not None)
 
 
 def _bytes(tensor: "torch.Tensor") -> int:
@@ -197,7 +192,7 @@ def _activations(model: Any, params: Params, batch: Batch, precision: "torch.dty
 
     from components.training.methods._token_trainer import keeps_logits
 
-    base = _plain(model)
+    base = transformers_model(model)
     model.train()
     model.to(precision)  # as autocast computes
     if base.config._attn_implementation in ("sdpa", "flash_attention_2", "documents", ATTENTION):
@@ -208,18 +203,18 @@ def _activations(model: Any, params: Params, batch: Batch, precision: "torch.dty
     if keeps_logits(model):
         count = batch.learned
         inputs["logits_to_keep"] = torch.empty(count, dtype=torch.long, device="meta")
-    kept = Kept(model)
+    saved = SavedTensors(model)
     try:
-        with kept:
+        with saved:
             logits = model(**inputs, use_cache=False).logits
     except Exception:  # code of any architecture, which may look at values
         return None
     accelerated = torch.accelerator.is_available()
     recomputes = accelerated if params.train.gradient_checkpointing is None else params.train.gradient_checkpointing
-    return kept.bytes(recomputes) + LOGITS * count * logits.shape[-1] * logits.element_size()
+    return saved.bytes(recomputes) + LOGITS * count * logits.shape[-1] * logits.element_size()
 
 
-class Kept:
+class SavedTensors:
     """Counts, in a context, the tensors that operations keep for the backward pass, by the block that they belong to.
 
     Weights are left out, and views of one tensor count once.
@@ -287,10 +282,6 @@ def _register(masked: bool) -> None:
             mask = query.new_empty(lines, length, length if masked else 0)
             ctx.save_for_backward(*states, output, query.new_empty(query.shape[:-1], dtype=torch.float32), mask)
             return output
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-            raise NotImplementedError
 
     def attention(module: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> tuple[Any, None]:  # noqa: ARG001
         groups = query.shape[1] // key.shape[1]

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 ROWS_PER_STEP = 16
 """Rows, or packs of rows, in an optimizer step where the accumulation is not set."""
 
+
+def transformers_model(model: Any) -> Any:
+    """Return the transformers model below peft's adapter, or `model` itself where it has none of peft's."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -78,6 +84,11 @@ class Job:
     def accumulation(self) -> int:
         """Forward passes of each process in an optimizer step; `gradient_accumulation_steps` are those of all."""
         return (self.train.gradient_accumulation_steps or 1) // ranks.world_size()
+
+    @property
+    def items_per_step(self) -> int:
+        """Rows, or packs, that all processes together learn from in an optimizer step."""
+        return self.train.per_device_train_batch_size * (self.train.gradient_accumulation_steps or 1)
 
     @property
     def pad_token_id(self) -> int:

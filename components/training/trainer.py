@@ -19,7 +19,7 @@ from components.files import MANIFEST, read_json, seal, write_json
 from components.training import divergence, ranks
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import all_in, rotate, set_aside_later, step_of
-from components.training.job import Job
+from components.training.job import Job, transformers_model
 from components.training.judging import Judge
 from components.training.optimizers import OPTIMIZERS
 from components.training.resuming import check_length, fingerprint
@@ -320,7 +320,7 @@ def mean_loss(history: list[dict[str, Any]], every: int) -> float:
 def flops_per_token(model: Any) -> int:
     """Return the operations of a training step for each token, without those of attention between tokens: two for each
     weight forward, two back to the activations, and two more where the weight learns. An embedding only looks up."""
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    plain = transformers_model(model)
     tied = plain.get_output_embeddings() is not None and plain.config.tie_word_embeddings
     lookup = 0 if tied else plain.get_input_embeddings().weight.numel()
     return 4 * (plain.num_parameters() - lookup) + 2 * plain.num_parameters(only_trainable=True)

@@ -44,8 +44,8 @@ def _learning(model: "PreTrainedModel", params: Params) -> set[str]:
         ConfigError: as `require_fit`.
     """
     freezing, weights = params.freezing, dict(model.named_parameters())
-    frozen = _meant(model, freezing.freeze_parameters, freezing.freeze_parameters_regex, "freeze_parameters")
-    kept = _meant(model, freezing.trainable_parameters, freezing.trainable_parameters_regex, "trainable_parameters")
+    frozen = _selection(model, freezing.freeze_parameters, freezing.freeze_parameters_regex, "freeze_parameters")
+    kept = _selection(model, freezing.trainable_parameters, freezing.trainable_parameters_regex, "trainable_parameters")
     room = freezing.freeze_parameters_ratio * sum(weight.numel() for weight in weights.values())
     for name, weight in weights.items():
         room -= weight.numel()
@@ -58,7 +58,7 @@ def _learning(model: "PreTrainedModel", params: Params) -> set[str]:
     return learning
 
 
-def _meant(model: "PreTrainedModel", beginnings: list[str], pattern: str | None, parameter: str) -> set[str]:
+def _selection(model: "PreTrainedModel", beginnings: list[str], pattern: str | None, parameter: str) -> set[str]:
     """Return the names of the weights whose name, or other name where two layers share them, begins with one of
     `beginnings`, or has `pattern` in it.
 
@@ -67,27 +67,27 @@ def _meant(model: "PreTrainedModel", beginnings: list[str], pattern: str | None,
     """
     own = {weight: name for name, weight in model.named_parameters()}
     names = {name: own[weight] for name, weight in model.named_parameters(remove_duplicate=False)}
-    meant: set[str] = set()
+    selection: set[str] = set()
     for beginning in beginnings:
-        begun = {own_name for name, own_name in names.items() if name.startswith(beginning)}
-        if not begun:
+        matches = {own_name for name, own_name in names.items() if name.startswith(beginning)}
+        if not matches:
             layers = {name.rpartition(".")[0] for name in names}
             raise ConfigError(
                 f"{parameter}: no weight's name begins with '{beginning}'{did_you_mean(beginning, layers)}; "
                 f"names are such as {next(iter(names))}"
             )
-        meant |= begun
+        selection |= matches
     if pattern:
         try:
-            found = {own_name for name, own_name in names.items() if re.search(pattern, name)}
+            matches = {own_name for name, own_name in names.items() if re.search(pattern, name)}
         except re.error as error:
             raise ConfigError(f"{parameter}_regex: '{pattern}' is no regular expression: {error}") from error
-        if not found:
+        if not matches:
             raise ConfigError(
                 f"{parameter}_regex: '{pattern}' is in no weight's name; names are such as {next(iter(names))}"
             )
-        meant |= found
-    return meant
+        selection |= matches
+    return selection
 
 
 def save(model: "PreTrainedModel", folder: Path, base: str | None = None) -> None:  # noqa: ARG001

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
 
 LEARNING_RATE = 3e-3
-UNFIT_BASES = ("gptq", "awq", "aqlm", "eetq", "hqq")
 """The paper's; vectors of scales take far larger steps than matrices."""
+UNFIT_BASES = ("gptq", "awq", "aqlm", "eetq", "hqq")
 
 
 def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":

@@ -101,26 +101,26 @@ def _saves(params: Params, steps: int) -> int:
     return math.ceil(train.num_train_epochs) if train.save_strategy == "epoch" and train.max_steps <= 0 else 1
 
 
-def require(params: Params, paths: Paths, found: Estimate | None, rows: Rows) -> list[str]:
+def require(params: Params, paths: Paths, need: Estimate | None, rows: Rows) -> list[str]:
     """Check that a training can fit into memory and disk; return the estimate in lines, with advice where it is close.
 
     Raises:
         ConfigError: it cannot, for certain; the message has the cheapest changes that would make it fit.
     """
-    if found is None:
+    if need is None:
         return ["memory: not estimated, because this model, tuner or method is not known without its values"]
-    available, lines = found.limit - found.in_use, found.lines()
+    available, lines = need.limit - need.in_use, need.lines()
     problems: list[str] = []
-    if found.memory.peak > available:
-        need = f"the training needs about {size(found.memory.peak)} of memory, and there are {size(available)}; "
-        need += advice(params, paths, rows, available)
-        (problems if found.memory.least > found.limit else lines).append(need)
-    if found.disk > found.free:
-        need = (
-            f"the training writes about {size(found.disk)}, and {size(found.free)} are free on the disk; make room, or "
+    if need.memory.peak > available:
+        sentence = f"the training needs about {size(need.memory.peak)} of memory, and there are {size(available)}; "
+        sentence += advice(params, paths, rows, available)
+        (problems if need.memory.least > need.limit else lines).append(sentence)
+    if need.disk > need.free:
+        sentence = (
+            f"the training writes about {size(need.disk)}, and {size(need.free)} are free on the disk; make room, or "
             "keep fewer checkpoints: --save_total_limit 1"
         )
-        (problems if found.least_disk > found.free else lines).append(need)
+        (problems if need.least_disk > need.free else lines).append(sentence)
     if problems:
         raise ConfigError("\n".join(problems))
     return lines
@@ -171,9 +171,9 @@ def advised(params: Params, paths: Paths, streamed: bool) -> Generator[None]:
         if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error)):
             raise
         rows = rows_of(params, paths, streamed)
-        if not (found := estimate(params, paths, rows)):
+        if not (need := estimate(params, paths, rows)):
             raise MartletError("the memory is used up; lower --per_device_train_batch_size or --max_length") from error
-        peak = found.memory.peak
+        peak = need.memory.peak
         raise MartletError(
             f"the memory is used up; the training was to need about {size(peak)}, and other programs may hold the "
             f"rest. {advice(params, paths, rows, round(peak * ENOUGH))}"

@@ -19,7 +19,7 @@ from components.training.cross_entropy import are_likeliest
 from components.training.datasets import Filled, Shuffled
 from components.training.generating import answers
 from components.training.isolation import collator
-from components.training.job import Job
+from components.training.job import Job, transformers_model
 from components.training.losses import LOSSES
 from components.training.metrics import METRICS
 from components.training.stream import Stream
@@ -58,7 +58,7 @@ class TokenTrainer(JobTrainer, Trainer):
         loss = loss / torch.as_tensor(num_items_in_batch).clamp(min=1) * ranks.world_size()
         share = 1 / self.current_gradient_accumulation_steps
         if (balance := outputs.get("aux_loss")) is not None:  # mixtures of experts, where their config asks for it
-            loss = loss + share * _innermost(self.job.model).config.router_aux_loss_coef * balance
+            loss = loss + share * transformers_model(self.job.model).config.router_aux_loss_coef * balance
         if self.job.penalty:
             loss = loss + share * self.job.penalty(self.job.model)
         return (loss, outputs) if return_outputs else loss
@@ -128,16 +128,12 @@ class TokenTrainer(JobTrainer, Trainer):
             return SequentialSampler(job.rows)
         multiple = 1 if ranks.world_size() == 1 else job.train.per_device_train_batch_size * ranks.world_size()
         if job.train.group_by_length:
-            together = job.train.per_device_train_batch_size * (job.train.gradient_accumulation_steps or 1)
-            return GroupedByLength(job.rows.lengths.tolist(), together, job.train.seed, multiple)
+            return GroupedByLength(job.rows.lengths.tolist(), job.items_per_step, job.train.seed, multiple)
         return Shuffled(len(job.rows), job.train.seed, multiple)
 
     def items_of(self, step: int) -> list[int]:
         """Return the numbers of the rows, packs or streamed items that a step learns from."""
-        job, size = (
-            self.job,
-            self.job.train.per_device_train_batch_size * (self.job.train.gradient_accumulation_steps or 1),
-        )
+        job, size = self.job, self.job.items_per_step
         if isinstance(job.rows, Stream):
             return list(range((step - 1) * size, step * size))
         sampler = self._get_train_sampler()
@@ -186,16 +182,16 @@ class TokenTrainer(JobTrainer, Trainer):
         texts, references = map(ranks.gathered, answers(self.model, job.tokenizer, rows, size, length))
         figures: dict[str, float] = {}
         for name in job.train.eval_metric:
-            found = METRICS.load(name, job.external).metrics(texts, references)
-            if not isinstance(found, dict) or not all(_is_number(figure) for figure in found.values()):
-                raise ConfigError(f"eval_metric: {name}: `metrics` returns numbers by name, not {found!r}")
-            figures |= {f"eval_{figure}": float(value) for figure, value in found.items()}
+            values = METRICS.load(name, job.external).metrics(texts, references)
+            if not isinstance(values, dict) or not all(_is_number(value) for value in values.values()):
+                raise ConfigError(f"eval_metric: {name}: `metrics` returns numbers by name, not {values!r}")
+            figures |= {f"eval_{figure}": float(value) for figure, value in values.items()}
         return figures
 
 
 def keeps_logits(model: Any) -> bool:
     """Return whether a model can be asked for the logits of some positions alone."""
-    return "logits_to_keep" in inspect.signature(_innermost(model).forward).parameters
+    return "logits_to_keep" in inspect.signature(transformers_model(model).forward).parameters
 
 
 def _is_number(value: Any) -> bool:
@@ -220,8 +216,3 @@ class GroupedByLength(LengthGroupedSampler):
     def __iter__(self) -> Any:
         yield from super().__iter__()
         yield from [len(self.lengths)] * self.blanks
-
-
-def _innermost(model: Any) -> Any:
-    """Return the transformers model below an adapter."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -25,8 +25,8 @@ def build(model: Any, params: Params) -> Optimizer:
     others: list[dict[str, Any]] = []
     for group in decay_groups(model, train.weight_decay):
         is_matrix = {id(weight): weight.ndim == 2 and id(weight) not in ends for weight in group["params"]}
-        for groups, wanted in ((matrices, True), (others, False)):
-            weights = [weight for weight in group["params"] if is_matrix[id(weight)] is wanted]
+        for groups, of_matrices in ((matrices, True), (others, False)):
+            weights = [weight for weight in group["params"] if is_matrix[id(weight)] is of_matrices]
             groups += [{**group, "params": weights}] if weights else []
     if not matrices:
         raise ConfigError("optimizer: muon moves matrices, and no trainable weight is one; use adamw")

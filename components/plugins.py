@@ -1,14 +1,14 @@
 """Methods as files: ours, a user's and an installed package's, found by one mechanism.
 
     TUNERS = Kind("tuner", "tuner_type", "components.tuners", Tuner)
-    TUNERS.names()                                    # ["dora", "full", "ia3", "lora"]
+    TUNERS.names()                                    # ["adalora", "adapter", …]
     TUNERS.load("lora")                               # the module components.tuners.lora
     TUNERS.load("mine", external=[Path("mine.py")])   # the user's file, checked like ours
 
-A method is a module that defines every member of its kind's Protocol. The module's file name is the method's name
-(`bnb-int8` is bnb_int8.py); files that begin with an underscore are shared code. A user's file belongs to every kind
-whose Protocol it fulfils, and is taken before our file of the same name. An installed package offers a module under the
-entry-point group `martlet.<kind>`.
+A method is a module that defines every member of its kind's Protocol. The module's file name is the method's name, in
+which dashes and underscores mean the same (`bnb-int8` is bnb_int8.py); files that begin with an underscore are shared
+code. A user's file belongs to every kind whose Protocol it fulfils, and is taken before our file of the same name. An
+installed package offers a module under the entry-point group `martlet.<kind>`.
 
 What a method goes together with, its file declares as constants (`TUNERS = ("full",)`), which are read before anything
 is imported.
@@ -39,19 +39,21 @@ MODULE_PREFIX = "martlet_plugin_"
 
 @dataclass(frozen=True)
 class Kind(Generic[Method]):
-    """One kind of method: a noun for messages, the parameter that names a method, the package with our files, and the
-    Protocol that every method fulfils."""
+    """One kind of method: a noun for messages, the parameter that names a method, the package with our files, the
+    Protocol that every method fulfils, and what stands between the words of the names that messages list."""
 
     name: str
     parameter: str
     package: str
     protocol: type[Method]
+    separator: str = "_"
 
     def names(self, external: Sequence[Path] = ()) -> list[str]:
         """Return the names of all methods of this kind, sorted."""
         ours = (file.stem for file in _folder(self.package).glob("*.py") if not file.stem.startswith("_"))
         users = (file.stem for file in external if not self._missing(_from_file(file)))
-        return sorted({stem.replace("_", "-") for stem in (*ours, *users)} | set(self._offered()))
+        stems = (stem.replace("-", "_") for stem in (*ours, *users))
+        return sorted({stem.replace("_", self.separator) for stem in stems} | set(self._offered()))
 
     def load(self, name: str, external: Sequence[Path] = ()) -> Method:
         """Return the module of a method.

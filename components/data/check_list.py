@@ -41,4 +41,4 @@ def promise(check: RowCheck | SetCheck) -> str:
 
 def _names(kind: Kind) -> list[str]:
     fields = [name.removeprefix("on_") for name in Validation.model_fields if name.startswith("on_")]
-    return [name for name in fields if name.replace("_", "-") in kind.names()]
+    return [name for name in fields if name in kind.names()]

@@ -43,7 +43,7 @@ class Format(Protocol):
         ...
 
 
-FORMATS = Kind("format", "columns", "components.data.formats", Format)
+FORMATS = Kind("format", "columns", "components.data.formats", Format, "-")
 
 
 class _Reading(NamedTuple):

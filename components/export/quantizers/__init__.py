@@ -22,4 +22,4 @@ class Quantizer(Protocol):
         ...
 
 
-QUANTIZERS = Kind("quantizer", "quantize.variants", "components.export.quantizers", Quantizer)
+QUANTIZERS = Kind("quantizer", "quantize.variants", "components.export.quantizers", Quantizer, "-")

@@ -69,18 +69,21 @@ def problems(stored: dict[str, Any] | None, params: Quantization, external: Sequ
             "model: transformers does not read weights quantized by hqq; take the plain model and --quant_method hqq"
         ]
     if stored:
-        return PUBLISHED.get(source, Requirements()).missing(f"model: a base quantized by {source}")
+        is_ours = source in QUANTIZATIONS.names()
+        needs = requirements(source) if is_ours else PUBLISHED.get(source, Requirements())
+        return needs.missing(f"model: a base quantized by {source}")
     if not name:
         return []
-
-    def constant(key: str, default: Any) -> Any:
-        return QUANTIZATIONS.constant(name, key, default, external)
-
     sentences = []
-    if (bits := constant("BITS", None)) and params.quant_bits not in bits:
+    if (bits := QUANTIZATIONS.constant(name, "BITS", None, external)) and params.quant_bits not in bits:
         sentences.append(f"quant_bits: {name} has {' or '.join(map(str, bits))} bits, not {params.quant_bits}")
-    needs = Requirements(constant("MODULES", ()), constant("INSTALL", ()), constant("ACCELERATOR", False))
-    return sentences + needs.missing(f"quant_method: {name}")
+    return sentences + requirements(name, external).missing(f"quant_method: {name}")
+
+
+def requirements(name: str, external: Sequence[Path] = ()) -> Requirements:
+    """Return what a method that quantizes while it loads needs, as its file declares it."""
+    constants = (("MODULES", ()), ("INSTALL", ()), ("ACCELERATOR", False))
+    return Requirements(*(QUANTIZATIONS.constant(name, key, default, external) for key, default in constants))
 
 
 def method_of(stored: dict[str, Any] | None) -> str:

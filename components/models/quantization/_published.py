@@ -38,12 +38,9 @@ PUBLISHED = {
     "awq": GPTQMODEL,
     "compressed-tensors": Requirements(("compressed_tensors",), ("compressed-tensors>=0.20",)),
     "aqlm": Requirements(("aqlm",), ("aqlm[cpu]>=1.1.7",)),
-    "quanto": Requirements(("optimum.quanto",), ("optimum-quanto>=0.2.7",)),
-    "torchao": Requirements(("torchao",), ("torchao>=0.18",)),
-    "eetq": Requirements(("kernels", "eetq"), ("kernels", "eetq"), accelerator=True),
 }
-"""By the `quant_method` of a config.json. What is not listed is left to transformers: bitsandbytes comes with Martlet,
-other methods may work."""
+"""By the `quant_method` of a config.json; methods that also quantize while loading have files of their own. Any other
+method is left to transformers: bitsandbytes comes with Martlet, others may work."""
 
 
 def untrainable(stored: dict[str, Any]) -> list[str]:

@@ -139,6 +139,6 @@ def test_a_group_that_does_not_divide_the_weights_is_named(tiny_model: Path) -> 
 def test_what_a_sentence_installs_is_what_an_extra_installs() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     extras = {tuple(packages) for packages in project["optional-dependencies"].values()}
-    published = {needs.install for method, needs in quantization.PUBLISHED.items() if method != "eetq"}
+    published = {needs.install for needs in quantization.PUBLISHED.values()}
     while_loading = {QUANTIZATIONS.constant(name, "INSTALL", ()) for name in ("hqq", "quanto", "torchao")}
     assert published | while_loading <= extras

@@ -65,7 +65,7 @@ OWN = {
     "vera": {"vera_rank": 8},
     "galore": {"galore_rank": 4, "galore_update_proj_gap": 3},
     "lisa": {"lisa_activated_layers": 1, "lisa_step_interval": 2},
-    "adamw-8bit": {"tuner_type": "full"},  # whose matrices are large enough for moments of eight bits
+    "adamw_8bit": {"tuner_type": "full"},  # whose matrices are large enough for moments of eight bits
     "muon": {"tuner_type": "full"},  # whose norms it leaves to AdamW
 }
 WAYS: dict[str, dict[str, Any]] = {

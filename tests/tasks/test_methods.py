@@ -50,6 +50,12 @@ def test_a_method_that_is_not_used_is_not_there(tmp_path: Path) -> None:
     assert full["template"]["shape"] == "text"
 
 
+def test_the_length_of_answers_is_a_parameter_of_trainings_that_generate_answers(tmp_path: Path) -> None:
+    assert used(tmp_path, max_new_tokens=8)["train"]["parameters"] == {}
+    answering = used(tmp_path, max_new_tokens=8, predict_with_generate=True)["train"]["parameters"]
+    assert answering == {"generation.max_new_tokens": 8}
+
+
 def test_a_method_is_made_of_those_that_it_composes(tmp_path: Path) -> None:
     files = used(tmp_path, tuner_type="dora", quant_method="bnb")["train"]["files"]
     assert {"tuner dora", "tuner lora", "parameters lora"} <= set(files)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from components.config.groups.quantization import Quantization
-from components.errors import ConfigError
+from components.errors import ConfigError, MartletError
 from components.files import is_complete, seal, sha256
 from components.models import QUANTIZATIONS, quantization
 from components.training import CALLBACKS, OPTIMIZERS, Outcome, fingerprint, resuming, tidy
@@ -65,9 +65,11 @@ OWN = {
     "vera": {"vera_rank": 8},
     "galore": {"galore_rank": 4, "galore_update_proj_gap": 3},
     "lisa": {"lisa_activated_layers": 1, "lisa_step_interval": 2},
+    "adalora": {"adalora_init_r": 4, "adalora_target_r": 2, "adalora_tinit": 1, "adalora_tfinal": 3,
+                "adalora_delta_t": 1},  # the ranks are final before the checkpoint
     "adamw_8bit": {"tuner_type": "full"},  # whose matrices are large enough for moments of eight bits
     "muon": {"tuner_type": "full"},  # whose norms it leaves to AdamW
-}
+}  # fmt: skip
 WAYS: dict[str, dict[str, Any]] = {
     "packs": {"packing": True, "packing_length": 40, "per_device_train_batch_size": 1},
     "groups": {"group_by_length": True},
@@ -157,6 +159,27 @@ def test_the_last_step_is_the_last_whoever_asks_again(tiny_model, tokens, tmp_pa
         names = [folder.name for folder in store.all_in(tmp_path / "run/checkpoints")]
         results.append((sha256(tmp_path / "run/final" / WEIGHTS), outcome.history, names))
     assert results[0] == results[1] == results[2]
+
+
+RUINS = """\
+from transformers.trainer_callback import TrainerCallback
+
+class Ruins(TrainerCallback):
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.global_step == 4:
+            next(w for w in model.parameters() if w.requires_grad).data.fill_(float("nan"))
+
+def callback(job):
+    return Ruins()
+"""
+
+
+def test_a_weight_that_is_no_number_is_in_no_checkpoint(tiny_model, tokens, tmp_path):
+    (tmp_path / "ruins.py").write_text(RUINS)
+    settings = {"max_steps": 6, "save_steps": 2, "callbacks": ["ruins"], "external": [tmp_path / "ruins.py"]}
+    with pytest.raises(MartletError, match=r"the weight .*lora_A.* is no number after step 4"):
+        runs.learn(tiny_model, tokens, tmp_path / "run", **settings)
+    assert [folder.name for folder in store.all_in(tmp_path / "run/checkpoints")] == ["checkpoint-2"]
 
 
 @pytest.mark.parametrize("hazard", ["interrupt", "terminate"])

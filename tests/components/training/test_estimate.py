@@ -11,7 +11,7 @@ from components import models
 from components.config import Params
 from components.hardware import peak_flops
 from components.training import settled
-from components.training.estimate import Batch, Kept, largest_batch, memory
+from components.training.estimate import Batch, SavedTensors, largest_batch, memory
 from components.training.page import render
 from components.tuners import TUNERS
 
@@ -41,7 +41,7 @@ def test_an_outline_learns_and_keeps_what_the_model_does(tuner: str, tiny_model:
     assert learned[0] == pytest.approx(learned[1], rel=0.01)
     need = memory(outline, params, Batch(2, 64, 128))
     assert need.whole
-    kept = Kept(real.train())
+    kept = SavedTensors(real.train())
     ids = torch.zeros(2, 64, dtype=torch.long)
     with kept:
         real(input_ids=ids, use_cache=False)

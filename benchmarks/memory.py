@@ -67,14 +67,14 @@ def here(name: str, rows: int, length: int) -> Case:
         paths = _prepared(Path(folder, "large"), params, 2 * rows, length, width=640, layers=10)
         setup = train.set_up(params, paths)
         began = time.perf_counter()
-        found = estimate.estimate(setup.params, paths, estimate.rows_of(setup.params, paths, streamed=False))
-        assert found
+        need = estimate.estimate(setup.params, paths, estimate.rows_of(setup.params, paths, streamed=False))
+        assert need
         seconds = time.perf_counter() - began
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
         before = _status("VmRSS")
         train.run(params, paths)
         assert read_json(paths.reports / "train.json")["steps"] == STEPS
-        return Case(found.memory.peak, _status("VmHWM") - before, seconds)
+        return Case(need.memory.peak, _status("VmHWM") - before, seconds)
 
 
 def _prepared(root: Path, params: Any, count: int, length: int, **shape: int) -> Any:

@@ -10,10 +10,10 @@ Other datasets of a hub work too if their rows have a known format.
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from apps.cli.listing import console, suggestions
 from components.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -52,10 +52,9 @@ def _no_match(words: Sequence[str], task: str | None) -> str:
     entries = catalogue.search((), task)
     names = [entry.name.rpartition("/")[2].lower() for entry in entries]
     texts = [*names, *{tag for entry in entries for tag in entry.tags}]
-    nearest = {word: did_you_mean(word.lower(), texts) for word in words if word.lower() not in texts}
-    suggestions = "".join(f"{word}{near}; " for word, near in nearest.items() if near)
     of_task = f" for {task}" if task else ""
-    return f"no built-in dataset{of_task} has all of: {' '.join(words)}; {suggestions}`martlet datasets` lists them"
+    near = suggestions(words, texts)
+    return f"no built-in dataset{of_task} has all of: {' '.join(words)}; {near}`martlet datasets` lists them"
 
 
 def _fields(entry: "Entry") -> dict[str, Any]:
@@ -99,14 +98,11 @@ def _listed(value: Any) -> str:
 
 def _table(entries: Sequence["Entry"]) -> None:
     """Print one line per dataset, two in a narrow terminal, so that names stay whole."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 160
-    wide = console.width >= 110
+    screen = console(160)
+    wide = screen.width >= 110
     table = Table(box=None, pad_edge=False, caption=f"{len(entries)} datasets", caption_justify="left")
     table.add_column("name" if wide else "name, tags, licence", overflow="fold")
     table.add_column("task", no_wrap=True)
@@ -122,4 +118,4 @@ def _table(entries: Sequence["Entry"]) -> None:
         rows = "huge" if "huge" in entry.tags else f"{entry.rows:,}" if entry.rows else ""
         tokens = f"{entry.mean_tokens:,.0f}" if entry.mean_tokens else ""
         table.add_row(name, entry.task, rows, tokens, *((tags, licence) if wide else ()))
-    console.print(table)
+    screen.print(table)

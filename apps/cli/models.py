@@ -9,11 +9,11 @@ Other models work too, by hub id or folder, if transformers has their class.
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.errors import ConfigError, did_you_mean
+from apps.cli.listing import console, suggestions
+from components.errors import ConfigError
 
 if TYPE_CHECKING:
     from components.models.catalogue import Listed
@@ -43,24 +43,19 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
 def _no_match(words: Sequence[str], models: Sequence["Listed"]) -> str:
     """Return the message for a search without a result, with the nearest id or family for each word."""
     names = {name.lower() for model in models for name in (model.family, model.modelscope.rpartition("/")[2])}
-    nearest = {word: did_you_mean(word.lower(), names) for word in words if not any(word.lower() in n for n in names)}
-    suggestions = "".join(f"{word}{near}; " for word, near in nearest.items() if near)
     return (
-        f"no listed model has all of: {' '.join(words)}; {suggestions}`martlet models` lists them, and any other that "
-        "transformers loads works too"
+        f"no listed model has all of: {' '.join(words)}; {suggestions(words, names)}`martlet models` lists them, and "
+        "any other that transformers loads works too"
     )
 
 
 def _table(models: Sequence["Listed"]) -> None:
     """Print one line per model, two in a narrow terminal, so that ids stay whole."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 190
-    wide = console.width >= 160
+    screen = console(190)
+    wide = screen.width >= 160
     table = Table(box=None, pad_edge=False, caption=f"{len(models)} models", caption_justify="left")
     table.add_column("id" if wide else "id, family, architecture", overflow="fold")
     for name in ("family", "architecture") if wide else ():
@@ -76,4 +71,4 @@ def _table(models: Sequence["Listed"]) -> None:
             else (Text.assemble(model.modelscope, "\n  ", (", ".join(about), "dim")),)
         )
         table.add_row(*first, model.modality, LOADS[model.is_native], model.licence)
-    console.print(table)
+    screen.print(table)

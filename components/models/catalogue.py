@@ -46,5 +46,5 @@ def listed() -> tuple[Listed, ...]:
 
 def search(words: Sequence[str]) -> list[Listed]:
     """Return the models of which id, family, architecture, modality or licence contain every word."""
-    wanted = [word.lower() for word in words]
-    return [model for model in listed() if all(word in " ".join(map(str, model)).lower() for word in wanted)]
+    lower = [word.lower() for word in words]
+    return [model for model in listed() if all(word in " ".join(map(str, model)).lower() for word in lower)]

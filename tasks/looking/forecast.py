@@ -37,8 +37,7 @@ def forecast(params: Params, output: Path, workspace: Path) -> Forecast:
         look = preview(params, paths)
         setup = train.set_up(params, replace(paths, checkpoints=output))
         rows = estimate.rows_of(setup.params, setup.paths, streamed=False)
-        found = estimate.estimate(setup.params, setup.paths, rows)
-        lines = estimate.require(setup.params, setup.paths, found, rows)
+        lines = estimate.require(setup.params, setup.paths, rows)
         with estimate.advised(setup.params, setup.paths, streamed=False):
             seconds = training.seconds_of(train.job_of(replace(setup, checkpoints=paths.root / "run"), None))
     return Forecast(results, look, lines, seconds)

@@ -101,12 +101,14 @@ def _saves(params: Params, steps: int) -> int:
     return math.ceil(train.num_train_epochs) if train.save_strategy == "epoch" and train.max_steps <= 0 else 1
 
 
-def require(params: Params, paths: Paths, need: Estimate | None, rows: Rows) -> list[str]:
-    """Check that a training can fit into memory and disk; return the estimate in lines, with advice where it is close.
+def require(params: Params, paths: Paths, rows: Rows) -> list[str]:
+    """Check that a training on `rows` can fit into memory and disk; return the estimate in lines, and advice where it
+    is close.
 
     Raises:
         ConfigError: it cannot, for certain; the message has the cheapest changes that would make it fit.
     """
+    need = estimate(params, paths, rows)
     if need is None:
         return ["memory: not estimated, because this model, tuner or method is not known without its values"]
     available, lines = need.limit - need.in_use, need.lines()

@@ -108,8 +108,7 @@ def check_fit(setup: Setup, say: Callable[[str], None]) -> None:
         ConfigError: the machine does not have it; the message says what would make it fit.
     """
     rows = estimate.rows_of(setup.params, setup.paths, streamed=setup.feed is not None)
-    found = estimate.estimate(setup.params, setup.paths, rows)
-    for line in estimate.require(setup.params, setup.paths, found, rows):
+    for line in estimate.require(setup.params, setup.paths, rows):
         say(line)
 
 

@@ -2,6 +2,9 @@
 # make test   set everything up and run every check
 .PHONY: setup base demo test types tests
 
+# An image's setting, with which every process of the tests would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 setup: .venv/.ready
 
 .venv/.ready: pyproject.toml constraints.txt environments/setup.sh

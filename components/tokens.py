@@ -6,6 +6,8 @@
 | `preference` | `prompt_ids`, `chosen_ids`, `chosen_labels`, `rejected_ids`, `rejected_labels` |
 | `label` | `prompt_ids`, `completion_ids`, `completion_labels`, `label` (bool) |
 | `prompt` | `prompt_ids`, `prompt` (JSON: the messages), `extra` (JSON: the columns that a reward reads) |
+| `classification` | `input_ids`, `target` (JSON: a number, a name, or a list of these) |
+| `pair` | `anchor_ids`, `positive_ids`, `negative_ids` (of all negatives), `negative_lengths`, `score` (JSON) |
 
 Ids and labels are lists of int32, weights lists of float32; a label is the token's id, or `IGNORED` where nothing is
 learned. `X_labels` is as long as `X_ids`. Every shape also has `length` (int32: all ids of the row), `source` (text)
@@ -34,16 +36,20 @@ TOKENIZER_FILES = (
 IGNORED = -100
 """The label of a token that is not learned: PyTorch's cross entropy leaves it out."""
 
-ShapeName = Literal["sft", "text", "preference", "label", "prompt"]
+ShapeName = Literal["sft", "text", "preference", "label", "prompt", "classification", "pair"]
 SHAPES: dict[str, tuple[str, ...]] = {
     "sft": ("input_ids", "labels"),
     "text": ("input_ids", "labels"),
     "preference": ("prompt_ids", "chosen_ids", "chosen_labels", "rejected_ids", "rejected_labels"),
     "label": ("prompt_ids", "completion_ids", "completion_labels"),
     "prompt": ("prompt_ids",),
+    "classification": ("input_ids",),
+    "pair": ("anchor_ids", "positive_ids", "negative_ids", "negative_lengths"),
 }
 """Shape to its list columns."""
-BESIDE: dict[str, tuple[str, ...]] = {"label": ("label",), "prompt": ("prompt", "extra")}
+BESIDE: dict[str, tuple[str, ...]] = {
+    "label": ("label",), "prompt": ("prompt", "extra"), "classification": ("target",), "pair": ("score",),
+}  # fmt: skip
 """Shape to its other columns."""
 
 TokenRow = dict[str, Any]
@@ -63,7 +69,13 @@ def schema(shape: str, weighted: bool = False, media: bool = False) -> "pa.Schem
 
     ids = pa.list_(pa.int32())
     columns: dict[str, Any] = dict.fromkeys(SHAPES[shape], ids)
-    kinds = {"label": pa.bool_(), "prompt": pa.string(), "extra": pa.string()}
+    kinds = {
+        "label": pa.bool_(),
+        "prompt": pa.string(),
+        "extra": pa.string(),
+        "target": pa.string(),
+        "score": pa.string(),
+    }
     columns |= {name: kinds[name] for name in BESIDE.get(shape, ())}
     columns |= {"length": pa.int32(), "source": pa.string(), "row": pa.int64()}
     if weighted:
@@ -202,6 +214,12 @@ class TokenRows:
                 counts += np.concatenate([_learned(chunk) for chunk in self._lists[name].chunks])
         return counts
 
+    def targets(self) -> list[Any]:
+        """Return the label of each row of the shape `classification`."""
+        import orjson
+
+        return [orjson.loads(value) for value in self._table["target"].to_pylist()]
+
     def origin(self, index: int) -> str:
         """Return where a row comes from, for people: `my.jsonl, row 12`."""
         return f"{self._table['source'][index]}, row {self._table['row'][index]}"
@@ -222,6 +240,11 @@ def _learned(labels: "pa.ListArray") -> "np.ndarray":
     lengths = labels.value_lengths().to_numpy()
     ends = np.cumsum(lengths)
     return before[ends] - before[ends - lengths]
+
+
+def pad_token_id(tokenizer: Any) -> int:
+    """Return the token to pad with; any will do, since padding is masked."""
+    return next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
 
 
 def tokenizer_sha256(folder: Path) -> str:

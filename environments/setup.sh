@@ -27,5 +27,12 @@ else
     install="$pip install --progress-bar off"
 fi
 $install --editable '.[dev]' --constraint constraints.txt
+# Bytecode of what commands import, once: where PYTHONDONTWRITEBYTECODE is set, as in many images, every command would
+# compile torch and transformers anew.
+echo "martlet: compiling what commands import"
+env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c '
+import datasets, dvc.cli, dvc.commands.repro, evalscope.run, fastapi, matplotlib.figure, mlflow, peft, polars, prefect
+import prefect.flow_runs, prefect.server.api.server, pyarrow.parquet, transformers.trainer
+import transformers.models.auto.modeling_auto, transformers.models.qwen3.modeling_qwen3' >/dev/null 2>&1 || true
 touch .venv/.ready
 echo "martlet: ready; 'source .venv/bin/activate' makes martlet and dvc commands"

@@ -104,8 +104,8 @@ def result_file(params: Params) -> Path:
 
 
 def questions(params: Params) -> list[Row]:
-    """Return the rows of `--val_dataset`, in order: `messages`, with the system prompt where a row has none, and where
-    the row has them `tools` and `chat_template_kwargs`.
+    """Return the rows of `--val_dataset`, in order: `messages`, with the system prompt where a row has none, `label`
+    (None without one), and where the row has them `tools`, `chat_template_kwargs` and the `completion` that was judged.
 
     Raises:
         DataGateError: a row is in no known format, has media, or has no messages.
@@ -131,6 +131,7 @@ def questions(params: Params) -> list[Row]:
             raise DataGateError(f"{data.row_location(source, number)}: asks nothing; a row needs messages or a query")
         if system is not None and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
-        beside = {name: row[name] for name in ("tools", "chat_template_kwargs") if name in row}
-        rows.append({"messages": messages, **beside})
+        beside = {name: row[name] for name in ("tools", "chat_template_kwargs", "completion") if name in row}
+        label = row["label"] if "label" in row else row.get("extra", {}).get("label")  # what a classifier should say
+        rows.append({"messages": messages, "label": label, **beside})
     return rows

@@ -30,6 +30,10 @@ def _may_be(method: str) -> Callable[[Params], bool]:
     return lambda params: params.quantization.quant_method not in others
 
 
+def _is_task(task_type: str) -> Callable[[Params], bool]:
+    return lambda params: params.method.task_type == task_type
+
+
 QUANTIZED = (
     Condition(
         "bnb_4bit_quant_type bnb_4bit_compute_dtype bnb_4bit_use_double_quant",
@@ -55,7 +59,7 @@ TRAINING = (
               lambda params: params.train.eval_strategy != "no", "with --eval_strategy no"),
     Condition("eval_metric max_new_tokens", lambda params: params.train.predict_with_generate,
               "without --predict_with_generate true"),
-    Condition("predict_with_generate", lambda params: params.method.method != "pt", "in `martlet pt`: a text is no "
+    Condition("predict_with_generate", lambda params: params.method.name != "pt", "in `martlet pt`: a text is no "
               "prompt"),
     Condition("eval_steps", lambda params: params.train.eval_strategy != "epoch", "with --eval_strategy epoch"),
     Condition("save_steps", lambda params: params.train.save_strategy == "steps", "without --save_strategy steps"),
@@ -64,6 +68,14 @@ TRAINING = (
     Condition("adam_epsilon", lambda params: params.train.optimizer not in ("adafactor", "lion", "sgd"),
               "with --optimizer adafactor, lion or sgd"),
     Condition("label_smoothing_factor", lambda params: params.train.loss_type != "dft", "with --loss_type dft"),
+    Condition("label_smoothing_factor loss_scale response_suffix", _is_task("causal_lm"), "with --task_type seq_cls or "
+              "embedding"),
+    Condition("loss_type", lambda params: params.method.task_type != "seq_cls", "with --task_type seq_cls"),
+    Condition("num_labels problem_type", _is_task("seq_cls"), "without --task_type seq_cls"),
+    Condition("infonce_temperature infonce_use_batch contrastive_margin", _is_task("embedding"),
+              "without --task_type embedding"),
+    Condition("system enable_thinking use_chat_template", lambda params: params.method.task_type != "embedding",
+              "with --task_type embedding, which takes texts as they are"),
     Condition("shuffle_buffer_size", lambda params: params.data.streaming, "without --streaming true"),
     Condition("val_dataset_shuffle", lambda params: params.data.val_dataset, "without --val_dataset"),
     Condition("split_dataset_ratio", lambda params: not params.data.val_dataset, "with --val_dataset"),
@@ -78,7 +90,7 @@ TRAINING = (
               "in its own folder"),
     Condition("resume_only_model", lambda params: params.run.resume_from_checkpoint,
               "without --resume_from_checkpoint"),
-    Condition("system enable_thinking loss_scale response_suffix", lambda params: params.method.method != "pt",
+    Condition("system enable_thinking loss_scale response_suffix", lambda params: params.method.name != "pt",
               "in `martlet pt`, which learns every token of a text"),
     Condition("on_duplicate on_near_duplicate on_contradiction on_leak on_labels",
               lambda params: not params.data.streaming, "with --streaming true, which sees a row at a time"),

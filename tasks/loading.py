@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import export, models, tuners
+from components.classes import Classes
 from components.config.groups.quantization import Quantization
+from components.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,5 +44,27 @@ def load(
     has_tokenizer = adapter and (adapter / "tokenizer_config.json").is_file() and not models.is_code_allowed(model)
     tokenizer = models.load_tokenizer(adapter if adapter and has_tokenizer else model)
     dtype = torch_dtype or export.stored_dtype(model)
-    loaded: Any = models.load_model(model, dtype, attn_impl, quantization, external, spread=True)
+    classes, headless = classes_of(adapter or model), is_embedding(adapter or model)
+    loaded: Any = models.load_model(
+        model, dtype, attn_impl, quantization, external, spread=True, classes=classes, headless=headless
+    )
+    if classes:
+        models.set_padding(loaded, tokenizer)
     return tuners.load(loaded, adapter, external) if adapter else loaded, tokenizer
+
+
+def classes_of(folder: Path) -> Classes | None:
+    """Return the classes that the model or the adapter in a folder was trained to tell, or None."""
+    saved = _arguments(folder).get("classes")
+    return Classes(**saved) if saved else None
+
+
+def is_embedding(folder: Path) -> bool:
+    """Return whether the model or the adapter in a folder was trained to return vectors of texts."""
+    method = _arguments(folder).get("method")
+    return isinstance(method, dict) and method.get("task_type") == "embedding"
+
+
+def _arguments(folder: Path) -> dict[str, Any]:
+    file = folder / "args.json"
+    return read_json(file) if file.is_file() else {}

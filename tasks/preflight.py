@@ -15,6 +15,8 @@ from tasks import effects
 from tasks.stages import methods
 from tasks.stages.paths import plugin_files
 
+FIGURES = {"seq_cls": ("eval_acc", "eval_f1", "eval_mae"), "embedding": ("eval_recall_at_1", "eval_spearman")}
+"""Task to the figures of its evaluations beside the loss."""
 TINY_BASE = "models/base"
 """The model of params.yaml as it comes, which is built here."""
 
@@ -138,6 +140,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
             "neftune_noise_alpha: the noise depends on the length of a row, so rows cannot share a line; leave "
             f"--{'packing' if train.packing else 'padding_free'} out"
         )
+    if params.method.task_type != "causal_lm":
+        sentences += _unfit_for_task(params)
     if problem := _unknown_measure(params, files):
         sentences.append(problem)
     if train.torch_dtype == "float16" and not _is_accelerated():
@@ -153,18 +157,35 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
     return sentences
 
 
+def _unfit_for_task(params: Params) -> list[str]:
+    """Return a sentence for each setting that only a training on text has."""
+    task, train = params.method.task_type, params.train
+    sentences = [
+        f"{name}: --task_type {task} learns from whole rows, one on a line; leave --{name} out"
+        for name in ("packing", "padding_free")
+        if getattr(train, name)
+    ]
+    if params.method.method != "sft":
+        sentences.append(f"method: --task_type {task} is a method of its own; use `martlet sft`, without --method")
+    if task == "embedding" and params.distributed.nproc_per_node > 1:
+        sentences.append("nproc_per_node: --task_type embedding trains in one process; leave it at 1")
+    if train.predict_with_generate:
+        sentences.append(f"predict_with_generate: --task_type {task} writes no text; leave it out")
+    return sentences
+
+
 def _unknown_measure(params: Params, files: list[Path]) -> str | None:
     """Return a sentence if evaluations of our methods do not have the figure that makes a checkpoint the best; metrics
     of generated answers name theirs when they are first counted."""
-    name, method = params.train.metric_for_best_model, params.method.method
+    name, method = params.train.metric_for_best_model, params.method.name
+    figures = FIGURES.get(method, ("eval_token_acc",))
     if params.train.predict_with_generate or training.METHODS.file(method, files) in files:
         return None
-    if name == "eval_token_acc" or name.startswith("eval_loss"):
+    if name in figures or name.startswith("eval_loss"):
         return None
-    return (
-        f"metric_for_best_model: evaluations have no {name}, but eval_loss, eval_token_acc and eval_loss_DATASET, and "
-        "more with --predict_with_generate true"
-    )
+    more = "" if method in FIGURES else ", and more with --predict_with_generate true"
+    known = ", ".join(("eval_loss", "eval_loss_DATASET", *figures))
+    return f"metric_for_best_model: evaluations have no {name}, but {known}{more}"
 
 
 def _without_liger() -> list[str]:

@@ -24,10 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
-    from tasks import serving
+    from tasks import encoders, serving
 
     key = serving.api_key()
     model = target.find(flags, print)
+    encoders.require_text(model)
     serving.require_address(model.params, key)
     model = target.merged(model, print)
     with serving.deployed(model, key) as url:

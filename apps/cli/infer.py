@@ -10,10 +10,13 @@ With --adapters, model and system prompt are those of the training. Without
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.config import read_flags, resolve
+from components.config import Params, read_flags, resolve
 from tasks import effects, target
+
+if TYPE_CHECKING:
+    from tasks.encoders import Encoder
 
 PARAMETERS = (
     *target.PARAMETERS, "generation", "data.val_dataset", "data.model_name", "data.model_author", "run.result_path",
@@ -26,13 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from components.inference import chat
-    from tasks import answering
+    from tasks import answering, encoders
 
     effects.require(flags, resolve(read_flags(flags)), effects.ANSWERING)
     model = target.merged(target.find(flags, _note), _note)
     params = model.params
     if params.data.val_dataset:
         answering.result_file(params)  # before the model is loaded
+    if encoder := encoders.encoder_of(model):
+        _encode(encoder, params)
+        return
     engine = answering.local_engine(model)
     try:
         if params.data.val_dataset:
@@ -44,6 +50,23 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
             chat(engine, params.template.system, answering.generation_config(params), about=_about(model))
     finally:
         engine.close()
+
+
+def _encode(encoder: "Encoder", params: Params) -> None:
+    """Tell the classes, or print the vectors, of the rows of --val_dataset, or of each line that is typed."""
+    from tasks import encoders
+
+    if params.data.val_dataset:
+        count, result = encoders.encode_files(encoder, params, _show_count)
+        print(f"{count} rows in {result}")
+        return
+    _note("each line is a text of its own; ctrl-D ends")
+    system = params.template.system
+    before = [{"role": "system", "content": system}] if system else []
+    for line in filter(None, map(str.strip, sys.stdin)):
+        answer = encoder({"messages": [*before, {"role": "user", "content": line}]})
+        shares = ", ".join(f"{name} {share:.3f}" for name, share in answer.get("probabilities", {}).items())
+        print(answer.get("response", answer.get("embedding")), f"({shares})" if shares else "", flush=True)
 
 
 def _note(line: str) -> None:

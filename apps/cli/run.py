@@ -18,6 +18,7 @@ from typing import Any
 
 from apps.cli.summaries import parameter_lines
 from components.config import GROUPS, Layer, Params, difference, load, read_flags, read_yaml
+from components.config.groups.method import NOT_JUDGED, TASKS
 from components.errors import ConfigError, InterruptedRunError, MartletError
 from tasks import preflight
 
@@ -42,6 +43,8 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     recipe, own = next(iter(arguments.recipe), None), read_flags(flags)
     layers = [*([read_yaml(recipe)] if recipe else []), own]
     params = load(workspace / "params.yaml", *layers)
+    if params.method.task_type in TASKS:
+        raise ConfigError(NOT_JUDGED)
     if problems := preflight.problems(params, workspace, own.values):
         raise ConfigError("\n".join(problems))
     if arguments.dry_run:

@@ -102,8 +102,11 @@ class _Screen:
 
         write_terminal(look.tokenizer, [look.row])
         low, middle, high = np.percentile(look.lengths, (0, 50, 100), method="nearest").tolist()
-        lengths = f"{low:,} to {high:,} tokens a row, half of them up to {middle:,}; {look.learned:.0%} are learned"
-        print(f"lengths: {lengths}\nsteps: {look.steps:,}", flush=True)
+        learned = "" if look.learned is None else f"; {look.learned:.0%} are learned"
+        print(f"lengths: {low:,} to {high:,} tokens a row, half of them up to {middle:,}{learned}")
+        if look.classes:
+            print(f"classes: {', '.join(f'{name} {count:,}' for name, count in look.classes.items())}")
+        print(f"steps: {look.steps:,}", flush=True)
 
     def streaming(self, datasets: list[dict[str, Any]], validation: Result | None) -> None:
         if validation:

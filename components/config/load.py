@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from components.config.elsewhere import unknown
+from components.config.elsewhere import unknown, value_answer
 from components.config.schema import CANONICAL, GROUPS, LEAVES, Params
 from components.errors import ConfigError, did_you_mean
 
@@ -176,6 +176,8 @@ def _problem(details: ErrorDetails, settings: Mapping[str, Setting]) -> str:
         case "literal_error":
             allowed = [word.strip("' ") for word in context["expected"].replace(" or ", ", ").split(",")]
             reason = f"must be one of {', '.join(allowed)}, not {value!r}{did_you_mean(str(value), allowed)}"
+            if reply := value_answer(name, str(value)):
+                reason = f"{value!r}: {reply}"
         case "value_error":
             reason = str(context["error"])
         case _:

@@ -8,8 +8,10 @@ from components.config.fields import Group
 from components.config.groups.adalora import AdaLora
 from components.config.groups.adapter import Adapter
 from components.config.groups.boft import Boft
+from components.config.groups.classification import Classification
 from components.config.groups.data import Data
 from components.config.groups.distributed import Distributed
+from components.config.groups.embedding import Embedding
 from components.config.groups.evaluate import Evaluate
 from components.config.groups.fourierft import FourierFt
 from components.config.groups.freezing import Freezing
@@ -42,7 +44,7 @@ from components.config.groups.vera import Vera
 
 FAMILIES = (
     "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
-    "freezing", "loraplus", "galore", "lisa", "quantization", "distributed",
+    "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
 SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
@@ -56,6 +58,8 @@ class Params(Group):
     validation: Validation = Validation()
     model: Model = Model()
     method: Method = Method()
+    classification: Classification = Classification()
+    embedding: Embedding = Embedding()
     template: Template = Template()
     quantization: Quantization = Quantization()
     tuner: Tuner = Tuner()

@@ -1,6 +1,7 @@
 """Write the committed example sets of `examples/`: `python -m components.embedded.examples`.
 
-Training sets hold chats (`messages`), evaluation sets `query` and `response`. In the identity sets `{{NAME}}` and
+Training sets hold chats (`messages`), `topics` questions and what they are about, `pairs` questions that ask the same;
+evaluation sets hold `query` and `response`. In the identity sets `{{NAME}}` and
 `{{AUTHOR}}` stand for a name and an author, which the stage `fetch` fills in.
 """
 
@@ -43,6 +44,23 @@ def examples() -> dict[str, list[dict[str, Any]]]:
         ]
     for group, pairs in held_out.items():
         rows[f"eval/{group}.jsonl"] = [{"query": question, "response": answer} for question, answer in pairs]
+    topics = {**world.SKILLS, "sound": world.SOUND}
+    rows["topics.jsonl"] = [
+        {"text": question, "label": name} for name, topic in topics.items() for question, _ in _new(topic, 32)
+    ]
+    rows["pairs.jsonl"] = [row for name in ("capital", "opposite", "sound") for row in _pairs(topics[name])]
+    return rows
+
+
+def _pairs(topic: Topic) -> list[dict[str, Any]]:
+    """Return two pairs of questions about each fact, each with a question about another fact."""
+    rng, rows = random.Random(topic.answer), list[dict[str, Any]]()
+    for fact in topic.facts * 2:
+        other = rng.choice([one for one in topic.facts if one != fact])
+        anchor, positive = rng.sample(topic.phrasings, 2)
+        negative = rng.choice(topic.phrasings)
+        texts = {"anchor": (anchor, fact), "positive": (positive, fact), "negative": (negative, other)}
+        rows.append({name: phrasing.format(**about) for name, (phrasing, about) in texts.items()})
     return rows
 
 

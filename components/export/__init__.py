@@ -12,6 +12,7 @@ A new quantizer is a new file in `quantizers/`.
 from components.export.card import model_card
 from components.export.logits import compare, logits, require_close
 from components.export.merged import end_of_turn, save_merged, stored_dtype
+from components.export.pooling import save_pooling
 from components.export.quantizers import QUANTIZERS, Quantizer
 from components.export.rows import chat_rows, token_rows
 from components.export.size import require_smaller
@@ -27,6 +28,7 @@ __all__ = [
     "require_close",
     "require_smaller",
     "save_merged",
+    "save_pooling",
     "stored_dtype",
     "token_rows",
 ]

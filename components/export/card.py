@@ -8,7 +8,7 @@ Table = Mapping[str, Any]
 HEAD = """\
 ---
 library_name: transformers
-pipeline_tag: text-generation{base_field}
+pipeline_tag: {tag}{base_field}
 tags:
 - martlet
 ---
@@ -21,12 +21,26 @@ MERGED = """\
 Made from `{model}` with Martlet, and merged into plain weights: transformers and the engines load this folder as it
 is, without an adapter and without remote code.
 
+{code}"""
+CODE = """\
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {model_class}, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoModelForCausalLM.from_pretrained(".")
+model = {model_class}.from_pretrained(".")
 ```"""
+SENTENCES = """\
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(".")
+```"""
+TASKS = {
+    "causal_lm": ("text-generation", CODE.format(model_class="AutoModelForCausalLM")),
+    "seq_cls": ("text-classification", CODE.format(model_class="AutoModelForSequenceClassification")),
+    "embedding": ("sentence-similarity", SENTENCES),
+}
+"""Task to the hub's name for it, and the code that loads the model."""
 NOT_MERGED = """\
 Made from `{model}` with Martlet: the base, and in the folder `adapter` what was trained, which cannot be merged into
 weights. Martlet applies it when it loads this folder; anything else loads the base alone."""
@@ -55,14 +69,16 @@ def model_card(identity: Table, arguments: Table, data: Table, data_sha256: str,
         "Base": identity,
         "Tuner": {**arguments["tuner"], **arguments.get("lora", {})},
         "Training": arguments["train"],
+        "Classes": {"names": arguments.get("classes", {}).get("names")},
         "Data": {"sha256": data_sha256, **{key: data[key] for key in DATA}},
         "Results": {key: metrics.get(key) for key in METRICS},
         "Merging, in logits": proof,
     }
-    how = (MERGED if proof["merged"] else NOT_MERGED).format(model=identity["model"])
+    tag, code = TASKS[arguments.get("method", {}).get("task_type", "causal_lm")]
+    how = (MERGED if proof["merged"] else NOT_MERGED).format(model=identity["model"], code=code)
     if identity.get("trust_remote_code"):
         how = f"{OWN_CODE}\n\n{how.replace(' and without remote code', '')}"
-    head = HEAD.format(base_field=base_field, name=name, how=how)
+    head = HEAD.format(tag=tag, base_field=base_field, name=name, how=how)
     return "\n".join([head, *(_section(title, table) for title, table in sections.items())])
 
 

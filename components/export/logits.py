@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def logits(model: "PreTrainedModel", rows: list[list[int]]) -> "list[torch.Tensor]":
-    """Return the logits [tokens, vocabulary] of each row, in float32 on the CPU; rows are never padded."""
+    """Return the logits [tokens, vocabulary] of each row, [1, classes] of a classifier, or the hidden states
+    [tokens, width] of an embedding, in float32 on the CPU; rows are never padded."""
     import torch
 
     model.eval()
     with torch.no_grad():
-        return [
-            model(torch.tensor([row], device=model.device), use_cache=False).logits[0].float().cpu() for row in rows
-        ]
+        outputs = (model(torch.tensor([row], device=model.device), use_cache=False) for row in rows)
+        return [output[0].flatten(end_dim=-2).float().cpu() for output in outputs]
 
 
 def compare(expected: "list[torch.Tensor]", actual: "list[torch.Tensor]") -> dict[str, Any]:

@@ -46,8 +46,9 @@ def save_merged(
         raise MartletError(
             f"the model is not merged: {len(adapter_tensors)} tensors of the adapter are left ({adapter_tensors[0]})"
         )
-    ends = [model.generation_config.eos_token_id, tokenizer.eos_token_id, end_of_turn(tokenizer)]
-    model.generation_config.eos_token_id = _one_or_list(ends)
+    if model.can_generate():  # a classifier cannot
+        ends = [model.generation_config.eos_token_id, tokenizer.eos_token_id, end_of_turn(tokenizer)]
+        model.generation_config.eos_token_id = _one_or_list(ends)
     _cast(model, stored_dtype(base))
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     _cast(model, "float32")

@@ -19,6 +19,7 @@ from components.models.load import (
     load_tokenizer,
     native_dtype,
     quantization_label,
+    set_padding,
     skeleton,
     stored_quantization,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "quantization_label",
     "require_name",
     "resolve",
+    "set_padding",
     "skeleton",
     "stored_quantization",
     "unpinned",

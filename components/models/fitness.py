@@ -18,6 +18,7 @@ from components.files import read_json
 from components.models import quantization
 from components.models.code import AUTO_CLASS, refusal
 
+CLASSIFIER = "ForSequenceClassification"
 EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
 """Last parts of the names of input and output embeddings."""
 
@@ -36,8 +37,8 @@ def problems(folder: Path, params: Params) -> list[str]:
     if architecture and not is_native(architecture):
         if not (params.model.trust_remote_code and AUTO_CLASS in (config.get("auto_map") or {})):
             sentences.append(f"model: {refusal(architecture, config)}")
-    elif architecture and not _continues_text(architecture):
-        sentences.append(f"model: {architecture} does not continue text; take the model that its head was put on")
+    elif architecture and (problem := _unfit_for(params.method.task_type, architecture, config)):
+        sentences.append(f"model: {problem}")
     if config.get("is_encoder_decoder"):
         sentences.append(f"model: {architecture} reads with an encoder; take a model that only continues text")
     if not any(folder.glob("*.safetensors")):
@@ -64,10 +65,28 @@ def is_native(architecture: str) -> bool:
     )
 
 
+def _unfit_for(task_type: str, architecture: str, config: dict[str, Any]) -> str | None:
+    """Return why a class of transformers cannot be trained for a task, or None."""
+    if task_type == "causal_lm":
+        if _continues_text(architecture):
+            return None
+        classifier = "; to train it on classes, give --task_type seq_cls" * architecture.endswith(CLASSIFIER)
+        return f"{architecture} does not continue text; take the model that its head was put on{classifier}"
+    tables = {"seq_cls": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES", "embedding": "MODEL_MAPPING_NAMES"}
+    if f'("{config.get("model_type")}", "' in _table(tables[task_type]):
+        return None
+    return f"transformers has no model for {task_type} of the type {config.get('model_type')}; take another model"
+
+
+def _table(name: str) -> str:
+    """Return a table of transformers' Auto classes, as its source file has it."""
+    tables = (_transformers_models() / "auto/modeling_auto.py").read_text(encoding="utf-8")
+    return tables.partition(f"{name} = ")[2].partition("\n)")[0]
+
+
 def _continues_text(architecture: str) -> bool:
     """Return whether a class of transformers writes text, by its table of causal models or by its name."""
-    tables = (_transformers_models() / "auto/modeling_auto.py").read_text(encoding="utf-8")
-    causal = tables.partition("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES = ")[2].partition("\n)")[0]
+    causal = _table("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES")
     return f'"{architecture}"' in causal or architecture.endswith(("ForCausalLM", "ForConditionalGeneration"))
 
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.classes import HEAD, Classes
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError, MartletError
 from components.files import read_json
 from components.models import code
 from components.models.code import AUTO_CLASS
 from components.models.quantization import keep_precision, label, method_of, options
+from components.tokens import pad_token_id
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +51,8 @@ def load_model(
     quantization: Quantization | None = None,
     external: Sequence[Path] = (),
     spread: bool = False,
+    classes: Classes | None = None,
+    headless: bool = False,
 ) -> "PreTrainedModel":
     """Load a model onto the best device there is, strictly: every tensor of the files has its place, and every place
     its tensor.
@@ -59,6 +63,8 @@ def load_model(
             quantized weights is loaded as gradients can pass through it.
         external: the user's plugin files.
         spread: the model may lie on all accelerators of the machine, as accelerate divides it; for inference.
+        classes: put a classifier's head on the model, with values from torch's generator unless the folder has one.
+        headless: leave out the head that writes text: the model returns hidden states.
 
     Raises:
         ConfigError: no config.json, an architecture that transformers does not have, an unknown attention, or a
@@ -66,7 +72,7 @@ def load_model(
         MartletError: no safetensors weights, or weights that do not fit the architecture tensor by tensor.
     """
     _wait_for_preload()
-    model_class = _model_class(folder)
+    model_class = _task_class(folder, classes is not None, headless)
     if not any(folder.glob("*.safetensors")):
         raise MartletError(f"{folder}: no weights in safetensors format, and pickled weights are never loaded")
     import torch
@@ -90,16 +96,22 @@ def load_model(
                 trust_remote_code=model_class.__name__ == AUTO_CLASS and code.is_allowed(folder),
                 output_loading_info=True,
                 **quantized,
+                **(classes.config() if classes else {}),
             )
     except (ImportError, ValueError, AssertionError) as error:
         raise ConfigError(f"{folder}: {_first_line(error)}") from error
     except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise MartletError(f"{folder}: the weights cannot be loaded: {_first_line(error)}") from error
-    _check_fit(folder, report)
+    _check_fit(folder, _without_heads(report) if classes or headless else report)
     if not stored:
         _check_values(folder, model)
     keep_precision(model)
     return model
+
+
+def set_padding(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Name the token that a classifier leaves out when it looks for the last token of a text."""
+    model.config.get_text_config().pad_token_id = pad_token_id(tokenizer)
 
 
 def skeleton(folder: Path, torch_dtype: str | None = None, attn_impl: str | None = None) -> "PreTrainedModel":
@@ -227,6 +239,39 @@ def _model_class(folder: Path) -> Any:
     if model_class is None:
         raise ConfigError(f"{folder}: {code.refusal(name, config)}")
     return model_class
+
+
+def _task_class(folder: Path, classifies: bool, headless: bool) -> Any:
+    """Return the class of a folder's architecture for a task, by default the one that its config.json names.
+
+    Raises:
+        ConfigError: transformers has none.
+    """
+    if not classifies and not headless:
+        return _model_class(folder)
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    model_type = _config(folder).get("model_type")
+    names: dict[str, Any] = (
+        modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+        if classifies
+        else modeling_auto.MODEL_MAPPING_NAMES
+    )
+    name = names.get(str(model_type))
+    if not isinstance(name, str):
+        what = "classifier" if classifies else "model without a head"
+        raise ConfigError(f"model: transformers has no {what} of the model type {model_type}; take another model")
+    return getattr(transformers, name)
+
+
+def _without_heads(report: dict[str, Any]) -> dict[str, Any]:
+    """Return transformers' loading report without the head that a classifier's base lacks, and the base's own, which
+    another task leaves out."""
+    heads = {"missing_keys": (f"{HEAD}.",), "unexpected_keys": ("lm_head.", "embed_out.")}
+    return report | {
+        kind: [name for name in report[kind] if not str(name).startswith(names)] for kind, names in heads.items()
+    }
 
 
 def _check_fit(folder: Path, report: dict[str, Any]) -> None:

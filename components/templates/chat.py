@@ -150,6 +150,14 @@ class ChatTemplate:
             return self._plain_text.text(row["text"])
         return self._plain_text.conversation(row["messages"], learn_all=True)
 
+    def text_as_is(self, text: str) -> Sample:
+        """Return a sample of a text as the tokenizer encodes it, without the template; nothing is learned.
+
+        Raises:
+            Refused: the text is empty or holds a special token.
+        """
+        return self._plain_text.whole(text)
+
     def _conversation(self, row: Row, messages: list[Message]) -> Conversation:
         """Return the messages with the system prompt, and the template bound to the row's tools and variables.
 

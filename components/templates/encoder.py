@@ -13,7 +13,7 @@ from components.templates.chat import ChatTemplate
 from components.templates.fitting import Fit, Limit, SampleTokens, TruncationStrategy, fit
 from components.templates.refused import Refused
 from components.templates.sample import Sample
-from components.templates.shapes import check_settings, samples_of
+from components.templates.shapes import check_settings, label_of, samples_of, texts_of
 from components.templates.spans import Span, canonical, joined, token_spans
 from components.tokens import IGNORED, ShapeName, TokenRows, to_batch
 
@@ -48,8 +48,8 @@ class Encoder:
         chat: the template and its tokenizer.
         shape: a key of `components.tokens.SHAPES`.
         max_length: the most tokens of a sequence, or None for any number.
-        truncation_strategy: what becomes of longer sequences; `preference`, `label` and `prompt` know `delete` and
-            `left`, which shortens the prompt.
+        truncation_strategy: what becomes of longer sequences; shapes other than
+            `sft` and `text` know `delete` and `left`, which shortens the prompt.
         fast: fastokens may be used.
         weighted: sft rows have `loss_scale` even where all weights are 0 and 1.
 
@@ -179,6 +179,10 @@ class Encoder:
                 columns = {name: column for name, column in columns.items() if name != "loss_scale"}
         if self.shape == "label":
             beside["label"] = [rows[n]["label"] for n in owners]
+        elif self.shape == "classification":
+            beside["target"] = [orjson.dumps(label_of(rows[n])).decode() for n in owners]
+        elif self.shape == "pair":
+            beside["score"] = [orjson.dumps(texts_of(rows[n]).score).decode() for n in owners]
         elif self.shape == "prompt":
             prompts = (self.chat.prompts.with_system(rows[n]["prompt"]) for n in owners)
             beside["prompt"] = [orjson.dumps(prompt).decode() for prompt in prompts]

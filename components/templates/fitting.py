@@ -10,7 +10,7 @@ import numpy as np
 from components.templates.refused import Refused
 from components.templates.shapes import ANSWERS
 from components.templates.spans import Span
-from components.tokens import IGNORED, Ragged
+from components.tokens import IGNORED, SHAPES, Ragged
 
 TruncationStrategy = Literal["delete", "left", "right", "split"]
 
@@ -64,8 +64,10 @@ class Fit:
 
 def fit(shape: str, tokens: SampleTokens, limit: Limit) -> Fit:
     """Return the columns of a shape; rows of which nothing is left go to `tokens.refused`."""
-    if shape == "prompt":
-        return _prompts(tokens, limit)
+    if shape in ("prompt", "classification"):
+        return _prompts(tokens, limit, SHAPES[shape][0])
+    if shape == "pair":
+        return _texts(tokens, limit)
     return _answers(tokens, ANSWERS[shape], limit) if shape in ANSWERS else _sequences(tokens, limit)
 
 
@@ -187,8 +189,8 @@ def _prompt_kept(prompt: int, longest: int, limit: Limit) -> int:
     return kept
 
 
-def _prompts(tokens: SampleTokens, limit: Limit) -> Fit:
-    """Return `prompt_ids`."""
+def _prompts(tokens: SampleTokens, limit: Limit, name: str) -> Fit:
+    """Return the column `name` of whole samples, of which nothing is learned."""
     prompts: list[np.ndarray] = []
     result = Fit({}, [])
     for i, row in enumerate(tokens.owners.tolist()):
@@ -204,8 +206,39 @@ def _prompts(tokens: SampleTokens, limit: Limit) -> Fit:
             prompts.append(ids[-length:])
             result.owners.append(row)
             result.counts["truncated"] += len(ids) > length
-    result.columns = {"prompt_ids": _concatenated(prompts)}
+    result.columns = {name: _concatenated(prompts)}
     return result
+
+
+def _texts(tokens: SampleTokens, limit: Limit) -> Fit:
+    """Return the columns of the shape `pair`: of each row the samples are anchor, positive, and any number of
+    negatives."""
+    lists: dict[str, list[np.ndarray]] = {name: [] for name in SHAPES["pair"]}
+    result = Fit({}, [])
+    by_row: dict[int, list[np.ndarray]] = {}
+    for i, row in enumerate(tokens.owners.tolist()):
+        by_row.setdefault(row, []).append(tokens.sample(i)[0])
+    for row, texts in by_row.items():
+        longest = max(map(len, texts))
+        too_long = limit.max_length is not None and longest > limit.max_length
+        if row not in tokens.refused and too_long and limit.strategy == "delete":
+            tokens.refused[row] = limit.refusal(longest)
+        if row in tokens.refused:
+            continue
+        anchor, positive, *negatives = [_cut(ids, limit) for ids in texts]
+        values = (anchor, positive, np.concatenate([np.zeros(0, np.int32), *negatives]), [*map(len, negatives)])
+        for column, value in zip(lists.values(), values, strict=True):
+            column.append(np.asarray(value, np.int32))
+        result.owners.append(row)
+        result.counts["truncated"] += too_long
+    result.columns = {name: _concatenated(arrays) for name, arrays in lists.items()}
+    return result
+
+
+def _cut(ids: np.ndarray, limit: Limit) -> np.ndarray:
+    """Return what is kept of a text: its beginning (`right`) or its end (`left`)."""
+    length = limit.max_length or len(ids)
+    return ids[:length] if limit.strategy == "right" else ids[-length:]
 
 
 def _concatenated(arrays: list[np.ndarray]) -> Ragged:

@@ -49,6 +49,29 @@ class PlainText:
         whole = begin + text + end
         return Sample({"text": text}, whole, [(len(begin), len(whole))], [1.0], ("text", "1"))
 
+    def whole(self, text: str) -> Sample:
+        """Return a sample of a text as the tokenizer encodes it, with the special tokens that the tokenizer adds;
+        nothing is learned.
+
+        Raises:
+            Refused: as `text`.
+        """
+        refuse_control_tokens(self.special, [{"role": "text", "content": text}])
+        if not text.strip():
+            raise Refused("the text is empty")
+        before, after = self.added
+        return Sample({"text": text, "as_is": True}, before + text + after, [], [], ("text", "0"))
+
+    @cached_property
+    def added(self) -> tuple[str, str]:
+        """The special tokens that the tokenizer adds before and behind a text."""
+        plain = self.tokenizer.encode("x", add_special_tokens=False)
+        ids = self.tokenizer.encode("x")
+        start = next(i for i in range(len(ids)) if ids[i : i + len(plain)] == plain)
+        parts = ids[:start], ids[start + len(plain) :]
+        before, after = ("".join(map(str, self.tokenizer.convert_ids_to_tokens(part))) for part in parts)
+        return before, after
+
     def conversation(self, messages: Sequence[Message], learn_all: bool) -> Sample:
         """Return a sample of a question and its answer, of which the answer and the end of text are learned.
 

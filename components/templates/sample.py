@@ -16,7 +16,7 @@ class Sample(NamedTuple):
     Attributes:
         row: the arguments with which `apply_chat_template` gives the text: `messages`, and where there are some
             `tools`, `chat_template_kwargs`, `chat_template` and `add_generation_prompt`. For a text without a template:
-            `text`, and `open` if no end of text stands behind.
+            `text`, and `open` if no end of text stands behind, or `as_is` for what the tokenizer makes of the text.
         text: the rendering.
         spans: what is learned, in order. A token crossing two adjacent spans is assigned to the span containing its
             first byte.
@@ -36,6 +36,8 @@ class Sample(NamedTuple):
         """Return the ids of the row by `apply_chat_template`, or by the tokenizer for a text without a template."""
         if "text" in self.row:
             ids: list[int] = tokenizer.encode(self.row["text"])
+            if self.row.get("as_is"):
+                return ids
             eos = tokenizer.eos_token_id
             if self.row.get("open"):
                 return ids[:-1] if ids[-1:] == [eos] else ids

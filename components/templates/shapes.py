@@ -1,7 +1,9 @@
 """The samples of a row in each shape of `components.tokens`."""
 
+from typing import Any, NamedTuple
+
 from components.errors import ConfigError
-from components.rows import Row, unread_answer
+from components.rows import Message, Row, unread_answer
 from components.templates.chat import ChatTemplate
 from components.templates.refused import Refused
 from components.templates.sample import Sample
@@ -22,23 +24,26 @@ BUILT_IN = (
     "docs/plugins/dpo.py"
 )
 BETTER_ONES = """; to learn the better answers alone, give --columns '{"chosen": "completion", "rejected": "_"}'"""
+AS_CLASS = "its label is a class, which --task_type seq_cls learns"
 SHAPE_NOUNS = {
     "sft": (("messages", "text"), "sft", BUILT_IN),
     "text": (("messages", "text"), "pre-training", BUILT_IN),
     "preference": (("chosen",), "a preference method", "its rows have prompt, chosen and rejected"),
     "label": (("completion",), "a method on judged answers", "its rows have prompt, completion and label"),
     "prompt": (("prompt",), "a method on prompts", "its rows have a prompt and no answer"),
+    "classification": (("prompt", "completion"), "a classifier", "its rows have a label beside a text or messages"),
+    "pair": (("messages", "chosen", "completion", "prompt"), "an embedding", "its rows have an anchor and a positive"),
 }
 """Shape to the columns that it is made of, who learns from it, and what to do with other rows."""
 
 
 def check_settings(chat: ChatTemplate, shape: str, truncation_strategy: str) -> None:
     """Raise ConfigError if the shape cannot be made with the template's loss scale, or cut as the strategy says."""
-    if shape in ("sft", "text"):
+    if shape in ("sft", "text") or (shape == "pair" and truncation_strategy == "right"):
         return
     if truncation_strategy in ("right", "split"):
         raise ConfigError(
-            f"truncation_strategy: {truncation_strategy} would cut answers that are compared or judged as a whole; "
+            f"truncation_strategy: {truncation_strategy} would cut what is compared or judged as a whole; "
             "choose delete, or left, which shortens prompts"
         )
     if shape in ANSWERS and chat.loss_scale.base == "all":
@@ -64,17 +69,75 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
         return [chat.text(row)]
     if shape == "prompt":
         return [chat.prompt(row)]
+    if shape == "classification":
+        label_of(row)
+        return [chat.prompt({**row, "prompt": row["prompt"] + row.get("completion", [])})]
+    if shape == "pair":
+        texts = texts_of(row)
+        return [chat.text_as_is(text) for text in (texts.anchor, texts.positive, *texts.negatives)]
     samples = [chat.answer(row, name) for name in ANSWERS[shape]]
     if any(weight not in (0.0, 1.0) for sample in samples for weight in sample.weights):
         raise Refused("a weight of loss_scale is neither 0 nor 1, and answers are compared as a whole")
     return samples
 
 
+class Texts(NamedTuple):
+    """The texts of a row for embeddings, and how alike anchor and positive are, or None where the row does not say."""
+
+    anchor: str
+    positive: str
+    negatives: list[str]
+    score: float | None
+
+
+def texts_of(row: Row) -> Texts:
+    """Return the texts of a row: of a pair its own, of a conversation a question and its answer, of a preference also
+    the rejected one, of a judged answer its label as a score.
+
+    Raises:
+        Refused: there is no second text, or a side is more than one turn.
+    """
+    if "messages" in row:
+        *question, answer = row["messages"]
+        return Texts(_text(question), _text([answer]), [], None)
+    anchor, extra = _text(row["prompt"]), row.get("extra", {})
+    if "chosen" in row:
+        return Texts(anchor, _text(row["chosen"]), [_text(row["rejected"])], None)
+    if "completion" in row:
+        return Texts(anchor, _text(row["completion"]), [], float(row["label"]))
+    if not isinstance(extra.get("positive"), str):
+        raise Refused("no text belongs to the prompt: a row for embeddings has an anchor and a positive")
+    return Texts(anchor, extra["positive"], extra.get("negative", []), extra.get("score"))
+
+
+def _text(messages: list[Message]) -> str:
+    if len([m for m in messages if m["role"] != "system"]) != 1:
+        raise Refused("a side of a pair is one text, and this is a conversation")
+    return "\n".join(message["content"] for message in messages)
+
+
+def label_of(row: Row) -> Any:
+    """Return the label of a row: a number, a name, or a list of these.
+
+    Raises:
+        Refused: the row has none, or a label of another type.
+    """
+    label = row["label"] if "label" in row else row.get("extra", {}).get("label")
+    parts = label if isinstance(label, list) else [label]
+    if label is None:
+        raise Refused("no label says which class the text is of")
+    if not all(isinstance(part, bool | int | float | str) for part in parts):
+        raise Refused("the label is neither a number nor a name nor a list of these", repr(label)[:80])
+    return label
+
+
 def _advice(row: Row, kind: str, shape: str) -> str:
     """Return what to do with a row that is not learned for its kind; "" where there is nothing to say about the row."""
     if shape not in ("sft", "text"):
         return ""
-    return unread_answer(row) if kind == "prompt" else BUILT_IN + BETTER_ONES * (kind == "chosen")
+    if kind != "prompt":
+        return BUILT_IN + BETTER_ONES * (kind == "chosen")
+    return AS_CLASS if "label" in row.get("extra", {}) else unread_answer(row)
 
 
 def _kind(row: Row) -> str:

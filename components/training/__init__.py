@@ -15,8 +15,7 @@ from components.training.checkpoints import check_start, choose_start, held, tid
 from components.training.datasets import Packs, tokens_hash
 from components.training.estimate import MAX_CHECKED_PARAMETERS, steps
 from components.training.intact import is_checkpoint
-from components.training.job import Job, settled
-from components.training.losses import LOSSES
+from components.training.job import Job, loss_of, settled
 from components.training.methods import METHODS
 from components.training.metrics import METRICS
 from components.training.optimizers import OPTIMIZERS
@@ -31,7 +30,6 @@ from components.training.stream import Chunk, State, Stream
 
 __all__ = [
     "CALLBACKS",
-    "LOSSES",
     "MAX_CHECKED_PARAMETERS",
     "METHODS",
     "METRICS",
@@ -50,6 +48,7 @@ __all__ = [
     "held",
     "is_checkpoint",
     "live_page",
+    "loss_of",
     "pack",
     "preload",
     "seconds_of",

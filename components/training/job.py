@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 from components.config import Params
 from components.config.groups.train import Train
 from components.errors import ConfigError
+from components.plugins import Kind
+from components.tokens import pad_token_id
 from components.training import ranks
 from components.training.best import Measure, measure
+from components.training.losses import LOSSES
+from components.training.pair_losses import PAIR_LOSSES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -92,9 +96,15 @@ class Job:
 
     @property
     def pad_token_id(self) -> int:
-        """The token to pad with; any will do, since padding is masked."""
-        tokenizer: Any = self.tokenizer
-        return next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
+        """The token to pad with."""
+        return pad_token_id(self.tokenizer)
+
+
+def loss_of(params: Params) -> tuple[Kind[Any], str]:
+    """Return the kind and the name of the loss that a run learns by."""
+    if params.method.name == "embedding":
+        return PAIR_LOSSES, params.train.loss_type or "infonce"
+    return LOSSES, params.train.loss_type or "cross_entropy"
 
 
 def settled(params: Params, default_learning_rate: float) -> Params:

@@ -20,7 +20,7 @@ def check_saved(trained: Any, loaded: Any, rows: Sequence[Any], tolerance: float
     for row in rows:
         ids = torch.tensor(row)[None].long().to(trained.device)
         with torch.no_grad():
-            a, b = (m.eval()(input_ids=ids, use_cache=False).logits.float() for m in (trained, loaded))
+            a, b = (m.eval()(input_ids=ids, use_cache=False)[0].float() for m in (trained, loaded))
         difference = float((a - b).abs().max() / a.abs().max())
         if not difference <= tolerance:
             raise MartletError(

@@ -44,8 +44,8 @@ def total(values: Sequence[float]) -> list[float]:
     return sums.tolist()
 
 
-def gathered(values: list[str]) -> list[str]:
-    """Return the texts of all processes, in the order of their ranks."""
+def gathered(values: list[Any]) -> list[Any]:
+    """Return the values of all processes, in the order of their ranks."""
     if world_size() == 1:
         return values
     import torch.distributed as dist

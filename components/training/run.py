@@ -64,7 +64,7 @@ def train(job: Job) -> Outcome:
     from components.training.low_rank import one_operation
 
     with stopping(job.stop), one_operation(job.model):
-        trainer: Any = METHODS.load(job.params.method.method, job.external).trainer(job)
+        trainer: Any = METHODS.load(job.params.method.name, job.external).trainer(job)
         _settle_threads(job, trainer)
         began = time.monotonic()
         trainer.train(resume_from_checkpoint=str(job.start) if job.start else None)
@@ -144,7 +144,7 @@ def _settle_threads(job: Job, trainer: Any) -> None:
 
 def _learns_tokens(job: Job) -> bool:
     """Return whether the method learns from single rows of tokens, as sft and pt do."""
-    return METHODS.load(job.params.method.method, job.external).SHAPE in ("sft", "text")
+    return METHODS.load(job.params.method.name, job.external).SHAPE in ("sft", "text")
 
 
 def _batch(trainer: Any, items: list[Any]) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def seconds_of(job: Job) -> float | None:
 
     if not _learns_tokens(job):
         return None
-    trainer: Any = METHODS.load(job.params.method.method, job.external).trainer(job)
+    trainer: Any = METHODS.load(job.params.method.name, job.external).trainer(job)
     _settle_threads(job, trainer)
     rows, size = job.rows, job.train.per_device_train_batch_size
     order = np.random.default_rng(0).permutation(len(rows))[: size * (1 + TIMED_PASSES)]

@@ -11,6 +11,8 @@ from components.files import read_json, write_json
 
 ENOUGH_SECONDS = 0.5
 """A pass that takes longer gains from every thread, and is not worth measuring."""
+ENOUGH_OPERATIONS = 1e11
+"""Floating-point operations of a pass that takes one thread longer than that."""
 GAIN = 1.1
 """How much faster several threads must be: they wait for each other, and more so beside other processes."""
 CLEAR_GAIN = 1.3
@@ -36,6 +38,8 @@ def settle_threads(model: Any, tokens: int, forward_and_backward: Callable[[], o
     import torch
 
     cores = torch.get_num_threads()
+    if 4 * model.num_parameters() * tokens > ENOUGH_OPERATIONS:
+        return cores
     file = cache.root() / "threads.json"
     work = f"{cores} cores, {model.num_parameters()} parameters, {1 << (tokens - 1).bit_length()} tokens, {model.dtype}"
     choices: dict[str, int] = {}

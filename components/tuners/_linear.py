@@ -5,6 +5,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from components.classes import HEAD
 from components.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,17 +18,17 @@ OTHERS_MODULES = ("torch.", "transformers.models.")
 
 
 def all_linear(model: "PreTrainedModel") -> set[str]:
-    """Return the full names of the linear layers but the output head; of a model that also sees or hears, those of the
-    part that reads and writes text."""
+    """Return the full names of the linear layers but the output head, or a classifier's; of a model that also sees or
+    hears, those of the part that reads and writes text."""
     from torch import nn
 
-    head = model.get_output_embeddings()
+    heads = (model.get_output_embeddings(), getattr(model, HEAD, None))
     text = _text_part(model)
     inside = {id(module) for module in text.modules()}
     linear = {
         name
         for name, module in model.named_modules()
-        if id(module) in inside and module is not head and not isinstance(module, nn.Embedding) and is_linear(module)
+        if id(module) in inside and module not in heads and not isinstance(module, nn.Embedding) and is_linear(module)
     }
     return can_learn(model, linear)
 
@@ -64,8 +65,8 @@ def _reached(model: "PreTrainedModel", layers: set[str]) -> set[str]:
     try:
         with torch.random.fork_rng(), torch.enable_grad():
             ids = torch.arange(2, 2 + PROBE_TOKENS, device=model.device)[None]
-            logits: Any = model.eval()(input_ids=ids, use_cache=False).logits
-            gradients: Any = torch.autograd.grad(logits.float().square().sum(), list(zeros.values()), allow_unused=True)
+            output: Any = model.eval()(input_ids=ids, use_cache=False)[0]  # logits, or hidden states without a head
+            gradients: Any = torch.autograd.grad(output.float().square().sum(), list(zeros.values()), allow_unused=True)
     except Exception as error:  # it would not train either
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"model: {type(model).__name__} cannot read token ids alone: {why}") from error

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.classes import HEAD
 from components.config import Params
 from components.errors import ConfigError, MartletError
 from components.tuners._files import read_weights, require_files
@@ -43,7 +44,7 @@ def with_adapter(
     """
     layers, saved = targets(model, params), params.tuner.modules_to_save
     names = short_names(model, layers)
-    described = config(target_modules=names, modules_to_save=saved or None, task_type="CAUSAL_LM", **options)  # type: ignore[call-arg]
+    described = config(target_modules=names, modules_to_save=saved or None, task_type=_task(model), **options)  # type: ignore[call-arg]
     try:
         return wrapped(model, described, layers, seed)
     except (ValueError, TypeError, NotImplementedError) as error:
@@ -70,9 +71,9 @@ def save(model: "PeftModel", folder: Path, base: str | None = None) -> None:
     """Write adapter_config.json and adapter_model.safetensors; `base` is the name of the base model to record."""
     config: Any = model.peft_config["default"]
     config.base_model_name_or_path = base or config.base_model_name_or_path
-    for name in ("target_modules", "feedforward_modules"):
+    for name in ("target_modules", "feedforward_modules", "modules_to_save"):
         if getattr(config, name, None):
-            setattr(config, name, sorted(getattr(config, name)))  # a set has no fixed order
+            setattr(config, name, sorted(set(getattr(config, name))))  # a set has no fixed order
     # By default peft asks the hub whether the vocabulary was resized.
     model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
@@ -132,6 +133,13 @@ def saves_tied(model: "PreTrainedModel", saved: list[str]) -> bool:
     return bool(getattr(model.config, "tie_word_embeddings", False)) and any(
         module in shared and name.rpartition(".")[2] in saved for name, module in model.named_modules()
     )
+
+
+def _task(model: "PreTrainedModel") -> str:
+    """Return peft's name for what a model returns: classes, text, or hidden states."""
+    if hasattr(model, HEAD):
+        return "SEQ_CLS"
+    return "CAUSAL_LM" if model.can_generate() else "FEATURE_EXTRACTION"
 
 
 def _adapted(model: "PreTrainedModel", config: "PeftConfig") -> "PeftModel":

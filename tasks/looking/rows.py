@@ -53,11 +53,14 @@ def rows(params: Params, workspace: Path) -> "Generator[tuple[Any, Iterator[Look
             # Rows are shown as they come, so that fastokens, whose ids may turn out wrong later, is not for them.
             return templates.Encoder(chat, shape, *settings, fast=False, weighted=True)
 
-        yield chat.tokenizer, _looked(paths, encoder)
+        shape = template.shape(paths)
+        yield chat.tokenizer, _looked(paths, encoder, shape if shape in ("classification", "pair") else None)
 
 
-def _looked(paths: Paths, encoder: Callable[[ShapeName], templates.Encoder]) -> Iterator[Looked]:
-    """Yield the rows of the raw file with their samples."""
+def _looked(
+    paths: Paths, encoder: Callable[[ShapeName], templates.Encoder], shape: ShapeName | None
+) -> Iterator[Looked]:
+    """Yield the rows of the raw file with their samples of a shape, by default of that which a row's columns have."""
     for batch in read_batches(paths.raw / "train.parquet", batch_size=256):
         source, number = batch.column("source").to_pylist(), batch.column("row").to_pylist()
         refused: dict[int, str] = {}
@@ -67,11 +70,11 @@ def _looked(paths: Paths, encoder: Callable[[ShapeName], templates.Encoder]) -> 
             if isinstance(row, str):
                 refused[n] = row
             else:
-                by_shape[_shape_of(row)][n] = row
+                by_shape[shape or _shape_of(row)][n] = row
         samples: dict[int, list[Sample]] = defaultdict(list)
-        for shape, rows_of_shape in by_shape.items():
+        for name, rows_of_shape in by_shape.items():
             indices = list(rows_of_shape)
-            tokens = encoder(shape)(
+            tokens = encoder(name)(
                 list(rows_of_shape.values()), [source[n] for n in indices], [number[n] for n in indices]
             )
             refused |= {indices[n]: str(refusal) for n, refusal in tokens.refused.items()}
@@ -102,9 +105,12 @@ def _shape_of(row: Row) -> ShapeName:
 def samples_of(row: TokenRow) -> list[Sample]:
     """Return the sequences of a token row, each answer of a preference with the prompt before."""
     if "input_ids" in row:
-        labels = row["labels"].tolist()
+        labels = row["labels"].tolist() if "labels" in row else [IGNORED] * len(row["input_ids"])  # of a class
         weights = row["loss_scale"].tolist() if "loss_scale" in row else [float(label != IGNORED) for label in labels]
         return [Sample("", row["input_ids"].tolist(), labels, weights)]
+    if "anchor_ids" in row:
+        texts = {name: row[f"{name}_ids"].tolist() for name in ("anchor", "positive", "negative")}
+        return [Sample(name, ids, [IGNORED] * len(ids), [0.0] * len(ids)) for name, ids in texts.items() if ids]
     prompt = row["prompt_ids"].tolist()
     samples: list[Sample] = []
     for name in ("chosen", "rejected", "completion"):

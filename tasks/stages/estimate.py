@@ -72,7 +72,7 @@ def estimate(params: Params, paths: Paths, rows: Rows) -> Estimate | None:
     """Return what training on `rows` with the settled `params` needs, or None for a model or a tuner that cannot be
     made without values, and for methods of other rows than sft's and pt's: such a training is begun without an
     estimate."""
-    if training.METHODS.load(params.method.method, plugin_files(params, paths.workspace)).SHAPE not in ESTIMATED:
+    if training.METHODS.load(params.method.name, plugin_files(params, paths.workspace)).SHAPE not in ESTIMATED:
         return None
     try:
         need, batch = _need(params, paths, rows)

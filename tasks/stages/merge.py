@@ -16,16 +16,23 @@ from typing import Any
 from components import export, models, tuners
 from components.config import Params
 from components.config.groups.merge import Merge
+from components.config.groups.method import NOT_JUDGED, TASKS
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.files import MANIFEST, read_json, replacing_folder, write_json, write_text
-from tasks.loading import ADAPTER, load
+from tasks.loading import ADAPTER, is_embedding, load
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
-    """Write models/merged from models/adapter, the base of data/model.json and a few rows of data/tokens."""
+    """Write models/merged from models/adapter, the base of data/model.json and a few rows of data/tokens.
+
+    Raises:
+        ConfigError: the stages that follow cannot judge what was trained.
+    """
+    if params.method.task_type in TASKS:
+        raise ConfigError(NOT_JUDGED)
     arguments, identity = read_json(paths.adapter / "args.json"), read_json(paths.model)
     rows = export.token_rows(paths.tokens / "train.arrow")
     files, base = plugin_files(params, paths.workspace), models.folder(identity, paths.workspace)
@@ -65,6 +72,8 @@ def merge_into(
     )
     export.save_merged(model, base, tokenizer, folder, merge.max_shard_size)
     models.copy_companions(base, folder, tokenizer)
+    if is_embedding(adapter):
+        export.save_pooling(model, folder, read_json(adapter / "args.json")["template"]["max_length"])
     stored = export.logits(model, rows)
     del adapted, model
     read_back = export.logits(models.load_model(folder, "float32"), rows)

@@ -43,7 +43,7 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     stages["train"]["parameters"] = {
         name: new for name, (_, new) in changed if name.partition(".")[0] in FAMILIES or name in of_answers
     }
-    stages["template"]["shape"] = training.METHODS.load(params.method.method, files).SHAPE
+    stages["template"]["shape"] = training.METHODS.load(params.method.name, files).SHAPE
     return stages
 
 
@@ -101,7 +101,7 @@ def _own_parts(kind: Kind[Any]) -> dict[str, set[str]]:
 
 def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
     """Return by stage the methods that it uses: each kind, and the method's name."""
-    method = (training.METHODS, params.method.method)
+    method = (training.METHODS, params.method.name)
     loading: list[tuple[Kind[Any], str]] = [(tuners.TUNERS, params.tuner.tuner_type)]
     if params.quantization.quant_method:
         loading.append((models.QUANTIZATIONS, params.quantization.quant_method))
@@ -111,7 +111,7 @@ def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
             method,
             *loading,
             (training.OPTIMIZERS, params.train.optimizer),
-            (training.LOSSES, params.train.loss_type),
+            training.loss_of(params),
             *((training.METRICS, name) for name in params.train.eval_metric if params.train.predict_with_generate),
             *((training.CALLBACKS, name) for name in params.train.callbacks),
         ],

@@ -35,8 +35,8 @@ def problems(params: Params) -> list[str]:
     """Return what the parameters ask for that a stream cannot do, and what to do instead, a sentence each."""
     data_params, train, sentences = params.data, params.train, []
     datasets, shares = len(data_params.dataset), len(data_params.interleave_prob)
-    if params.method.method not in STREAMED_METHODS:
-        sentences.append(f"method: {params.method.method} needs its rows in a file; leave --streaming out")
+    if params.method.name not in STREAMED_METHODS:
+        sentences.append(f"method: {params.method.name} needs its rows in a file; leave --streaming out")
     if params.distributed.nproc_per_node > 1:
         sentences.append("nproc_per_node: a stream feeds one process; leave it at 1")
     if train.max_steps <= 0:

@@ -56,7 +56,7 @@ def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
         settings.system,
         loss_scale,
         settings.enable_thinking,
-        settings.use_chat_template and shape(paths) != "text",
+        settings.use_chat_template and shape(paths) not in ("text", "pair"),
         settings.response_suffix,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import cache, hardware, models, training, tuners
+from components.classes import HEAD, Classes, classes_of
 from components.config import FAMILIES, SAVED_GROUPS, Params, difference
 from components.errors import ConfigError, without_credentials
 from components.files import MANIFEST, read_json, replacing_folder, sha256, write_json
@@ -133,8 +134,10 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
     """
     files = plugin_files(params, paths.workspace)
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
-    params = training.settled(params, method.LEARNING_RATE)
+    params, classes = _with_classes(training.settled(params, method.LEARNING_RATE), paths)
     arguments = {"model": read_json(paths.model), **{name: getattr(params, name).model_dump() for name in SAVED_GROUPS}}
+    if classes:
+        arguments["classes"] = classes._asdict()
     methods = read_json(paths.methods)["train"]
     if feed:
         arguments["stream"] = feed.about["arguments"]
@@ -153,6 +156,21 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
         made_of["weights_from"] = sha256(weights / MANIFEST)
     checkpoints = paths.checkpoints or paths.workspace / ".checkpoints" / training.fingerprint(made_of)
     return Setup(params, paths, arguments, made_of, checkpoints, feed)
+
+
+def _with_classes(params: Params, paths: Paths) -> tuple[Params, Classes | None]:
+    """Return the parameters with a classifier's head among the layers that are saved with an adapter, and the classes
+    of the training rows; None for the methods that learn no classes.
+
+    Raises:
+        ConfigError: the labels of the rows do not go together.
+    """
+    if params.method.name != "seq_cls":
+        return params, None
+    tuner = params.tuner
+    saved = [*tuner.modules_to_save, *[HEAD] * (tuner.tuner_type != "full" and HEAD not in tuner.modules_to_save)]
+    params = params.model_copy(update={"tuner": tuner.model_copy(update={"modules_to_save": saved})})
+    return params, classes_of(TokenRows(paths.tokens / "train.arrow").targets(), params.classification)
 
 
 def work(setup: Setup, start: Path | None) -> Result:
@@ -245,7 +263,16 @@ def _base_model(setup: Setup) -> Any:
     """Load the base as it is trained on, quantized or not."""
     params, files = setup.params, plugin_files(setup.params, setup.paths.workspace)
     base, quantization = models.folder(setup.arguments["model"], setup.paths.workspace), params.quantization
-    model = models.load_model(base, params.train.torch_dtype, params.train.attn_impl, quantization, files)
+    classes = Classes(**setup.arguments["classes"]) if "classes" in setup.arguments else None
+    if classes:
+        import torch
+
+        torch.manual_seed(params.train.seed)  # the first values of a classifier's head are random
+    precision, attention = params.train.torch_dtype, params.train.attn_impl
+    headless = params.method.name == "embedding"
+    model = models.load_model(base, precision, attention, quantization, files, classes=classes, headless=headless)
+    if classes:
+        models.set_padding(model, models.load_tokenizer(base))
     return models.prepared(model, quantization, files)
 
 
@@ -262,10 +289,10 @@ def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
     else:
         val = paths.tokens / "val.arrow"
         rows = TokenRows(paths.tokens / "train.arrow")
-        shape = training.METHODS.load(params.method.method, plugin_files(params, paths.workspace)).SHAPE
+        shape = training.METHODS.load(params.method.name, plugin_files(params, paths.workspace)).SHAPE
         if rows.shape != shape:
             raise ConfigError(
-                f"method: {params.method.method} learns from {shape} tokens, and these are {rows.shape}; run the stage "
+                f"method: {params.method.name} learns from {shape} tokens, and these are {rows.shape}; run the stage "
                 "template again"
             )
         if params.train.packing:

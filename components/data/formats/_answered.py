@@ -23,9 +23,16 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     Raises:
         ValueError: as the format, and when nothing in it is an answer.
     """
-    row = _format(columns).read(raw, columns)
+    row = conversation(raw, columns)
     if "messages" not in row:
         raise ValueError(f"'{columns[0]}' asks, but holds no answer to judge")
+    return row
+
+
+def conversation(raw: dict[str, Any], columns: Columns) -> rows.Row:
+    """The row's conversation, in `messages`, or in `prompt` where nothing in it is an answer, and its media; raises as
+    the format."""
+    row = _format(columns).read(raw, columns)
     return {name: value for name, value in row.items() if name != "extra"}
 
 

@@ -58,8 +58,8 @@ COLUMNS = {
         """not read are mesages, convrsations; rename with --columns '{"mesages": "messages", "convrsations": """,
     ),
     "a label beside a text": (
-        {"text": "t", "label": 1, "idx": 3},
-        r"""'label' beside the plain text 'text' would not be learned: .* --columns '{"text": "query", "label": """,
+        {"text": "t", "sentiment": 1, "idx": 3},
+        r"""'sentiment' beside the plain text 'text' would not be .* --columns '{"text": "query", "sentiment": """,
     ),
     "a summary beside a text": ({"text": "t", "summary": "s"}, "'summary' beside the plain text 'text'"),
     "many keys": ({f"k{i}": 1 for i in range(50)}, "k18, k19, …; accepted"),
@@ -257,9 +257,7 @@ JUDGED = {
         "'rejected_response' holds media of its own",
     ),
     "a label as a word": (chat(Q, A) | {"label": "good"}, "'label' must be true or false.* not a text .'good'"),
-    "a label as a class": (chat(Q, A) | {"label": 3}, "'label' must be true or false.* not a number .3"),
-    "labels": (chat(Q, A) | {"label": [1, 0]}, "'label' must be true or false.* not a list"),
-    "a label for a prompt": (chat(Q) | {"label": 1}, "'messages' asks, but holds no answer to judge"),
+    "a judgement of a prompt": (chat(Q) | {"kto_tag": 1}, "'messages' asks, but holds no answer to judge"),
 }
 
 GROUPS = {"columns": COLUMNS, "messages": MESSAGES, "parts": PARTS, "tools": TOOLS, "judged": JUDGED}

@@ -130,7 +130,7 @@ def test_a_chat_says_the_same_in_every_dialect(chat: list[dict[str, Any]], diale
 
 def test_every_format_is_found_and_says_what_it_accepts():
     assert {*formats()} == {
-        *("messages", "alpaca", "query-response", "prompt-completion", "prompt", "text"),
+        *("messages", "alpaca", "query-response", "prompt-completion", "prompt", "text", "classification", "pairs"),
         *("preference", "rejected-response", "unpaired"),
     }
     assert len({module.ACCEPTS for module in formats().values()}) == len(formats())

@@ -38,6 +38,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "preference": PREFERENCE,
     "label": LABEL,
     "prompt": PROMPT,
+    "classification": {"prompt": [Q1], "extra": {"label": "blue"}},
+    "pair": {"prompt": [Q1], "extra": {"positive": "The sky.", "negative": ["A tree.", "Rain."], "score": 0.5}},
 }
 
 
@@ -68,7 +70,7 @@ def learned(tok: Any, row: TokenRow, name: str) -> str:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_batch_has_the_schema_of_its_shape_and_the_places_of_its_rows(shape: Any) -> None:
-    other = {"text": " "} if shape in ("sft", "text") else {"messages": [Q1, A1]}
+    other = {"text": " "} if shape in ("sft", "text", "pair") else {"messages": [Q1, A1]}
     batch = encoded(shape, [other, ROWS[shape]])
     assert batch.tokens.schema.equals(schema(shape), check_metadata=True)
     assert (batch.owners, list(batch.refused)) == ([1], [0])
@@ -79,8 +81,8 @@ def test_a_batch_has_the_schema_of_its_shape_and_the_places_of_its_rows(shape: A
     assert rows.lengths[0] == sum(map(len, every))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("shape", ["sft", "text", "preference", "label", "prompt"])
+@pytest.mark.parametrize("kind", ["sft", "text", "preference", "label", "prompt"])
 def test_a_row_of_another_kind_is_refused_by_its_name(shape: Any, kind: str) -> None:
     if kind == shape or {kind, shape} == {"sft", "text"}:
         assert not encoded(shape, [ROWS[kind]]).refused
@@ -90,6 +92,35 @@ def test_a_row_of_another_kind_is_refused_by_its_name(shape: Any, kind: str) -> 
         "label": "an unpaired preference", "prompt": "a prompt without an answer",
     }[kind]  # fmt: skip
     assert refusal(shape, ROWS[kind]).reason.startswith(f"{noun} is not learned by ")
+
+
+def test_a_classifier_reads_prompts_and_judged_answers_with_their_labels() -> None:
+    tok = tokenizer(CHATML)
+    row = only("classification", ROWS["classification"], tok)
+    assert row["target"] == "blue"
+    assert row["input_ids"] == tok.apply_chat_template([Q1], return_dict=False, add_generation_prompt=True)
+    row = only("classification", LABEL, tok)
+    assert row["target"] is False
+    assert A1["content"] in tok.decode(row["input_ids"])
+    assert refusal("classification", PROMPT).reason == "no label says which class the text is of"
+    assert refusal("classification", ROWS["sft"]).reason.startswith("a conversation is not learned by a classifier")
+
+
+def test_an_embedding_reads_texts_as_the_tokenizer_encodes_them() -> None:
+    tok = tokenizer(CHATML)
+    row = only("pair", ROWS["pair"], tok)
+    assert (row["anchor_ids"], row["positive_ids"]) == (tok.encode(Q1["content"]), tok.encode("The sky."))
+    assert row["negative_ids"] == tok.encode("A tree.") + tok.encode("Rain.")
+    assert row["negative_lengths"] == [len(tok.encode("A tree.")), len(tok.encode("Rain."))]
+    assert row["score"] == 0.5
+    single = {**PREFERENCE, "prompt": [Q1]}
+    row = only("pair", single, tok)
+    assert tok.decode(row["negative_ids"]) == A1["content"]
+    assert only("pair", {**LABEL, "prompt": [Q1]}, tok)["score"] == 0.0
+    assert only("pair", ROWS["sft"], tok)["score"] is None
+    assert refusal("pair", PREFERENCE).reason == "a side of a pair is one text, and this is a conversation"
+    row = only("pair", ROWS["pair"], tok, 2, "right")
+    assert row["anchor_ids"] == tok.encode(Q1["content"])[:2]
 
 
 def test_text_is_learned_whole_whatever_the_template() -> None:
@@ -318,4 +349,4 @@ def test_a_token_file_of_every_shape(shape: Any, tmp_path: Path) -> None:
     tokens = TokenRows(out / "train.arrow")
     assert (tokens.shape, tokens.origin(1)) == (shape, "my.jsonl, row 3")
     assert report["learnable_tokens"]["train"] == tokens.learned().sum()
-    assert (report["learnable_tokens"]["train"] > 0) == (shape != "prompt")
+    assert (report["learnable_tokens"]["train"] > 0) == (shape not in ("prompt", "classification", "pair"))

@@ -19,7 +19,7 @@ from components.config import Params, read_mapping, resolve
 from components.config.groups.quantization import Quantization
 from components.errors import MartletError
 from components.models import load_model, prepared, stored_quantization
-from components.tokens import IGNORED, Ragged, TokenRows, schema, to_batch, tokens_writer
+from components.tokens import BESIDE, IGNORED, Ragged, TokenRows, schema, to_batch, tokens_writer
 from components.training import Job, Outcome, Packs, choose_start, held, preload, settled, train
 from components.tuners import TUNERS
 
@@ -41,15 +41,31 @@ def some_rows(count: int, seed: int = 0) -> list[Row]:
     return rows
 
 
+def labelled_rows(count: int, seed: int = 0) -> list[Row]:
+    """Texts of two classes."""
+    return [{"input_ids": row["input_ids"], "target": n % 2} for n, row in enumerate(some_rows(count, seed))]
+
+
+def paired_rows(count: int, seed: int = 0) -> list[Row]:
+    """Anchors, each with a text that belongs to it and one that does not."""
+    texts = [row["input_ids"] for row in some_rows(3 * count, seed)]
+    names = ("anchor_ids", "positive_ids", "negative_ids")
+    return [
+        dict(zip(names, three, strict=True)) | {"negative_lengths": [len(three[2])], "score": None}
+        for three in zip(texts[::3], texts[1::3], texts[2::3], strict=True)
+    ]
+
+
 def batch(rows: list[Row], shape: str = "sft", first: int = 1):
     """Rows as one batch of a token file, numbered from `first`."""
     columns = {
         name: Ragged(np.concatenate([row[name] for row in rows]), np.cumsum([0, *(len(row[name]) for row in rows)]))
         for name in rows[0]
-        if name != "source"
+        if name != "source" and name not in BESIDE.get(shape, ())
     }
+    beside = {name: [json.dumps(row[name]) for row in rows] for name in BESIDE.get(shape, ())}
     sources = [row.get("source", "a.jsonl") for row in rows]
-    return to_batch(shape, columns, sources, range(first, first + len(rows)))
+    return to_batch(shape, columns, sources, range(first, first + len(rows)), beside)
 
 
 def write_tokens(folder: Path, train: list[Row], val: list[Row] | None = None, shape: str = "sft") -> Path:

@@ -14,7 +14,7 @@ from components.files import sha256, write_json
 from components.tokens import TokenRows
 from tasks.stages import fetch, methods, template, train, validate
 from tasks.stages.paths import Paths
-from tests.components.training.runs import some_rows, write_tokens
+from tests.components.training.runs import labelled_rows, paired_rows, some_rows, write_tokens
 
 WATCH = """\
 import json, pathlib
@@ -43,6 +43,7 @@ LOHA, LOKR, ADAPTER, REFT = ({"tuner_type": name} for name in ("loha", "lokr", "
 ADALORA = {"tuner_type": "adalora", "adalora_init_r": 4, "adalora_target_r": 2, "num_train_epochs": 2}
 LLAMAPRO = {"tuner_type": "llamapro", "llamapro_num_new_blocks": 2, "llamapro_num_groups": 2}
 BEST = {"load_best_model_at_end": True, "save_steps": 1}
+CLASSES, VECTORS = {"task_type": "seq_cls"}, {"task_type": "embedding"}
 PACKS = {"packing": True, "packing_length": 40}
 TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "tuner_type": ("dora", {}),
@@ -141,6 +142,11 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "galore_target_modules": (["q_proj"], GALORE),
     "lisa_activated_layers": (2, LISA),
     "lisa_step_interval": (2, LISA),
+    "num_labels": (3, CLASSES),
+    "problem_type": ("regression", CLASSES),
+    "infonce_temperature": (1.0, VECTORS),
+    "infonce_use_batch": (False, VECTORS),
+    "contrastive_margin": (1.5, {**VECTORS, "loss_type": "contrastive"}),
     "quant_method": ("bnb", {}),
     "quant_bits": (8, BNB),
     "bnb_4bit_quant_type": ("fp4", BNB),
@@ -177,6 +183,13 @@ def trained(base: Path, folder: Path, settings: dict[str, Any]) -> tuple[Any, ..
     return weights, checkpoints, curve, (folder / "arguments.json").read_text()
 
 
+def write_rows(folder: Path, context: dict[str, Any]) -> None:
+    """Write tokens of the shape that the parameters learn from."""
+    by_task = {"seq_cls": (labelled_rows, "classification"), "embedding": (paired_rows, "pair")}
+    rows, shape = by_task.get(context.get("task_type", ""), (some_rows, "sft"))
+    write_tokens(Paths(folder, folder).tokens, rows(16), rows(4, seed=1), shape)
+
+
 @pytest.fixture(scope="module")
 def before(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the stage leaves without the parameter, once for each set of other parameters."""
@@ -185,7 +198,7 @@ def before(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     def leave(context: dict[str, Any]) -> tuple[Any, ...]:
         if (key := json.dumps(context)) not in kept:
             folder = tmp_path_factory.mktemp("before")
-            write_tokens(Paths(folder, folder).tokens, some_rows(16), some_rows(4, seed=1))
+            write_rows(folder, context)
             kept[key] = trained(tiny_model, folder, context)
         return kept[key]
 
@@ -199,12 +212,12 @@ def test_a_parameter_of_the_training_changes_the_training(
     value, context = TRAIN[name]
     if context == HQQ:
         pytest.importorskip("hqq", reason="needs the extra hqq: uv pip install hqq termcolor")
-    write_tokens(Paths(tmp_path, tmp_path).tokens, some_rows(16), some_rows(4, seed=1))
+    write_rows(tmp_path, context)
     assert trained(tiny_model, tmp_path, {**context, name: value}) != before(context)
 
 
 def test_the_same_parameters_leave_the_same(before: Any, tiny_model: Path, tmp_path: Path) -> None:
-    write_tokens(Paths(tmp_path, tmp_path).tokens, some_rows(16), some_rows(4, seed=1))
+    write_rows(tmp_path, {})
     assert trained(tiny_model, tmp_path, {}) == before({})
 
 
@@ -232,6 +245,7 @@ DATA: dict[str, tuple[Any, dict[str, Any]]] = {
     "loss_scale": ("last_round", {"dataset": ["turns.jsonl"]}),
     "use_chat_template": (False, {}),
     "method": ("pt", {"dataset": ["other.jsonl"]}),
+    "task_type": ("embedding", {"dataset": ["other.jsonl"]}),
 }
 
 
@@ -260,8 +274,8 @@ def prepared(base: Path, folder: Path, settings: dict[str, Any]) -> Any:
     return raw, tokens
 
 
-def _row(row: Any) -> dict[str, list[int]]:
-    return {name: values.tolist() for name, values in row.items()}
+def _row(row: Any) -> dict[str, Any]:
+    return {name: values.tolist() if hasattr(values, "tolist") else values for name, values in row.items()}
 
 
 @pytest.mark.parametrize("name", DATA)

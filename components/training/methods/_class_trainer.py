@@ -1,0 +1,79 @@
+"""Texts and their classes: the loss of each text, and how many are told rightly."""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from components.classes import Classes
+from components.tokens import IGNORED, TokenRow
+from components.training import ranks
+from components.training.collators import Padded
+from components.training.job import Job, transformers_model
+from components.training.methods._row_trainer import RowTrainer
+
+SINGLE, SEVERAL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+
+
+class ClassTrainer(RowTrainer):
+    """A loss for each text, or for each class of each text where a text may have several."""
+
+    def __init__(self, job: Job) -> None:
+        self.classes = Classes.of(transformers_model(job.model).config)
+        super().__init__(job, ClassBatch(job.pad_token_id, self.classes))
+        self.counts = torch.zeros(2 + 2 * len(self.classes.names), dtype=torch.float64)
+        """What `_counts` returns, of all batches since the last evaluation."""
+
+    def summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
+        """Return the sum of the losses of a batch: cross entropy, binary cross entropy or squared error, as
+        transformers' `ForSequenceClassificationLoss` chooses them, and the model's outputs."""
+        inputs = dict(inputs)
+        labels = inputs.pop("labels")
+        outputs = model(**inputs, use_cache=False)
+        logits, kind = outputs["logits"].float(), self.classes.problem_type
+        if not model.training:
+            self.counts += _counts(logits.detach().cpu(), labels.cpu(), kind)
+        if kind == SINGLE:
+            return functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"), outputs
+        known = labels != IGNORED
+        loss = functional.mse_loss if kind == REGRESSION else functional.binary_cross_entropy_with_logits
+        return loss(logits[known], labels[known], reduction="sum"), outputs
+
+    def figures(self, rows: list[TokenRow]) -> dict[str, float]:  # noqa: ARG002
+        """Return `eval_acc`, the share of texts all of whose classes are told rightly, and `eval_f1`, its mean over
+        classes; of a regression `eval_mae`, the mean absolute error."""
+        right, texts, *of_classes = ranks.total(self.counts.tolist())
+        self.counts.zero_()
+        if self.classes.problem_type == REGRESSION:
+            return {"eval_mae": right / texts}
+        pairs = zip(of_classes[::2], of_classes[1::2], strict=True)
+        scores = [2 * hits / told_and_true for hits, told_and_true in pairs if told_and_true]
+        return {"eval_acc": right / texts, "eval_f1": sum(scores) / max(len(scores), 1)}
+
+
+def _counts(logits: torch.Tensor, labels: torch.Tensor, kind: str) -> torch.Tensor:
+    """Return how many texts are told rightly, or the sum of the absolute errors of a regression; how many texts there
+    are; and for each class how many of its texts are told rightly, and how many are told to be of it or are of it, one
+    that is both counting twice."""
+    if kind == REGRESSION:
+        return torch.tensor([(logits - labels).abs().sum(), len(labels), 0, 0])
+    told, true = (logits > 0).long(), labels.long()
+    if kind == SINGLE:
+        told, true = (functional.one_hot(number, logits.shape[1]) for number in (logits.argmax(-1), labels))
+    of_classes = torch.stack([(told * true).sum(0), told.sum(0) + true.sum(0)], 1)
+    return torch.cat([torch.tensor([(told == true).all(1).sum(), len(labels)]), of_classes.flatten()])
+
+
+class ClassBatch:
+    """The tensors of texts and their classes: `input_ids` and `attention_mask` [texts, longest], and `labels`, a number
+    for each text, or [texts, classes] in float32. A row without a class is not learned."""
+
+    def __init__(self, pad_token_id: int, classes: Classes) -> None:
+        self.padded, self.classes = Padded(pad_token_id), classes
+
+    def __call__(self, rows: list[TokenRow]) -> dict[str, torch.Tensor]:
+        size = len(self.classes.names)
+        nothing = IGNORED if self.classes.problem_type == SINGLE else [float(IGNORED)] * size
+        targets = [self.classes.target(row["target"]) if "target" in row else nothing for row in rows]
+        ids = [{"input_ids": row["input_ids"]} for row in rows]
+        return {**self.padded(ids), "labels": torch.tensor(targets)}

@@ -1,0 +1,92 @@
+"""Texts that belong together: the loss of each row of texts, and how well the vectors find the right text."""
+
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from components.tokens import TokenRow
+from components.training import ranks
+from components.training.collators import Padded
+from components.training.job import Job, loss_of
+from components.training.methods._row_trainer import RowTrainer
+from components.training.pair_losses import Pairs
+
+
+class PairTrainer(RowTrainer):
+    """A loss for each row of an anchor, the text that belongs to it, and texts that do not."""
+
+    def __init__(self, job: Job) -> None:
+        kind, name = loss_of(job.params)
+        self.method: Any = kind.load(name, job.external)
+        self.evaluated: list[list[Any]] = []
+        """Of each row since the last evaluation: the vectors of anchor and positive, and the score."""
+        super().__init__(job, TextBatch(job.pad_token_id))
+
+    def summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
+        """Return the sum of the losses of a batch, and the model's outputs."""
+        inputs = dict(inputs)
+        scores, owners = inputs.pop("labels"), inputs.pop("owners")
+        outputs = model(**inputs, use_cache=False)
+        vectors, rows = pooled(outputs["last_hidden_state"], inputs["attention_mask"]), len(scores)
+        pairs = Pairs(vectors[:rows], vectors[rows : 2 * rows], vectors[2 * rows :], owners, scores)
+        if not model.training:
+            parts = zip(pairs.anchors.tolist(), pairs.positives.tolist(), scores.tolist(), strict=True)
+            self.evaluated += map(list, parts)
+        return self.method.loss(pairs, self.job.params), outputs
+
+    def figures(self, rows: list[TokenRow]) -> dict[str, float]:  # noqa: ARG002
+        """Return `eval_recall_at_1`, the share of anchors that are nearer to their own text than to any other positive
+        of the validation rows; where rows have scores, `eval_spearman`, the rank correlation of similarity and
+        score."""
+        evaluated, self.evaluated = ranks.gathered(self.evaluated), []
+        anchors, positives, scores = (torch.tensor(column) for column in zip(*evaluated, strict=True))
+        if bool((scores == 1).all()):
+            similarities = anchors @ positives.T
+            own = similarities.diagonal()[:, None]
+            return {"eval_recall_at_1": float((similarities <= own).all(1).double().mean())}
+        return {"eval_spearman": _rank_correlation((anchors * positives).sum(-1), scores)}
+
+
+def pooled(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Return the hidden state of the last token of each text, made to length 1, in float32 [texts, width]."""
+    last = attention_mask.cumsum(1).argmax(1)
+    return functional.normalize(hidden[torch.arange(len(hidden), device=hidden.device), last].float(), dim=-1)
+
+
+def _rank_correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Return Spearman's correlation; equal values share their mean rank. 0 where all values are equal."""
+    ranks_of_both = torch.stack([_mean_ranks(a), _mean_ranks(b)])
+    return float(torch.corrcoef(ranks_of_both)[0, 1].nan_to_num())
+
+
+def _mean_ranks(values: torch.Tensor) -> torch.Tensor:
+    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
+    return (counts.cumsum(0) - (counts - 1) / 2)[inverse].double()
+
+
+class TextBatch:
+    """The tensors of rows of texts: `input_ids` and `attention_mask` [texts, longest] of all anchors, then all
+    positives, then all negatives; `labels`, the score of each row; `owners`, the row of each negative."""
+
+    def __init__(self, pad_token_id: int) -> None:
+        self.padded = Padded(pad_token_id)
+
+    def __call__(self, rows: list[TokenRow]) -> dict[str, torch.Tensor]:
+        negatives = [_negatives(row) for row in rows]
+        firsts = [row[name] for name in ("anchor_ids", "positive_ids") for row in rows]
+        texts = [*firsts, *(ids for of_row in negatives for ids in of_row)]
+        scores = [1.0 if row["score"] is None else float(row["score"]) for row in rows]
+        owners = [number for number, of_row in enumerate(negatives) for _ in of_row]
+        return {
+            **self.padded([{"input_ids": ids} for ids in texts]),
+            "labels": torch.tensor(scores),
+            "owners": torch.tensor(owners, dtype=torch.long),
+        }
+
+
+def _negatives(row: TokenRow) -> list[Any]:
+    """Return the ids of each negative of a row, which lie one after the other."""
+    ends = accumulate(row["negative_lengths"], initial=0)
+    return [row["negative_ids"][start:end] for start, end in pairwise(ends)]

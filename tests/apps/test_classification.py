@@ -1,0 +1,149 @@
+"""`martlet sft --task_type seq_cls`: from labelled texts to a classifier that transformers loads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from components.files import read_json
+from tests.apps.test_plugins import SHORT, write_rows
+from tests.commands import martlet
+
+WORDS = {
+    "fruit": ["apple", "pear", "plum", "cherry"],
+    "metal": ["iron", "zinc", "gold", "lead"],
+    "tree": ["oak", "elm", "ash", "fir"],
+}
+
+
+def texts(label: Any) -> list[dict[str, Any]]:
+    return [
+        {"text": f"{word} {count}", "label": label(name, count)}
+        for name, words in WORDS.items()
+        for word in words
+        for count in range(1, 9)
+    ]
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "logs/train/progress.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A folder with labelled texts, and with `run`, in which a classifier was trained on them."""
+    folder = tmp_path_factory.mktemp("classes")
+    write_rows(folder / "texts.jsonl", texts(lambda name, _: name))
+    train(folder, tiny_model, "run", "--lora_dropout", 0, "--gradient_accumulation_steps", 2)
+    return folder
+
+
+def train(folder: Path, base: Path, run: str, *words: object, code: int = 0) -> str:
+    return martlet(
+        folder, "sft", "--task_type", "seq_cls", "--model", base, "--dataset", "texts.jsonl", "--learning_rate", 1e-2,
+        "--num_train_epochs", 5, "--split_dataset_ratio", 0.125, "--eval_strategy", "epoch",
+        *SHORT, *words, "--output_dir", run, code=code,
+    )  # fmt: skip
+
+
+def test_a_classifier_learns_evaluates_and_tells_classes_as_transformers_does(workspace: Path) -> None:
+    report = lines(workspace / "run")
+    last = [line for line in report if "eval_acc" in line][-1]
+    assert last["eval_acc"] >= 0.9
+    assert last["eval_f1"] >= 0.85
+    said = martlet(workspace, "infer", "--adapters", "run", text="zinc 3\nelm 5\n")
+    assert [line.split()[0] for line in said.splitlines()] == ["metal", "tree"]
+    martlet(workspace, "infer", "--adapters", "run", "--val_dataset", "texts.jsonl", "--result_path", "told.jsonl")
+    told = [json.loads(line) for line in (workspace / "told.jsonl").read_text().splitlines()]
+    assert sum(row["response"] == row["labels"] for row in told) >= 0.9 * len(told)
+
+    martlet(workspace, "export", "--adapters", "run", "--merge_lora", "true", "--output_dir", "merged")
+    model = AutoModelForSequenceClassification.from_pretrained(workspace / "merged").eval()
+    tokenizer = AutoTokenizer.from_pretrained(workspace / "merged")
+    assert model.config.id2label == {0: "fruit", 1: "metal", 2: "tree"}
+    chats = [tokenizer.apply_chat_template(row["messages"], tokenize=False, add_generation_prompt=True) for row in told]
+    batch = tokenizer(chats[:6], return_tensors="pt", padding=True)
+    with torch.no_grad():
+        shares = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)
+    for row, share in zip(told, shares.tolist(), strict=False):
+        assert row["probabilities"] == pytest.approx(
+            dict(zip(("fruit", "metal", "tree"), share, strict=True)), abs=1e-4
+        )
+    assert martlet(workspace, "infer", "--model", "merged", text="zinc 3\n").split()[0] == "metal"
+    error = martlet(workspace, "deploy", "--model", "merged", code=2)
+    assert "is a classifier" in error
+
+
+def test_batch_and_accumulation_change_no_loss_and_a_run_goes_on_to_the_same_weights(
+    workspace: Path, tiny_model: Path
+) -> None:
+    whole = [line["loss"] for line in lines(workspace / "run") if "loss" in line]
+    words = ["--lora_dropout", 0, "--per_device_train_batch_size", 8, "--max_steps", 12, "--save_steps", 5]
+    train(workspace, tiny_model, "other", *words)
+    other = [line["loss"] for line in lines(workspace / "other") if "loss" in line]
+    assert whole[:2] == pytest.approx(other[:2], abs=1e-4)
+    weights = (workspace / "other/models/adapter/adapter_model.safetensors").read_bytes()
+    train(workspace, tiny_model, "other", *words, "--resume_from_checkpoint", "other/checkpoint-5")
+    assert (workspace / "other/models/adapter/adapter_model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("label", "words", "figure"),
+    [
+        (lambda name, count: [name] * (count > 1) + ["many"] * (count > 4), (), "eval_f1"),
+        (lambda _, count: count + 0.5, (), "eval_mae"),
+        (lambda _, count: count, ("--problem_type", "regression"), "eval_mae"),
+        (lambda _, count: count % 2, ("--num_labels", 3, "--tuner_type", "full"), "eval_acc"),
+    ],
+    ids=["several classes", "decimal numbers", "whole numbers as values", "all weights"],
+)
+def test_other_labels(tiny_model: Path, tmp_path: Path, label: Any, words: tuple[object, ...], figure: str) -> None:
+    write_rows(tmp_path / "texts.jsonl", texts(label))
+    train(tmp_path, tiny_model, "run", *words, "--learning_rate", 3e-3)
+    report = lines(tmp_path / "run")
+    losses = [line["loss"] for line in report if "loss" in line]
+    assert losses[-1] < losses[0]
+    assert any(figure in line for line in report)
+    said = martlet(tmp_path, "infer", "--adapters", "run", text="zinc 3\n")
+    assert said.strip()
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "message"),
+    [
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "x"}], (), "every training row is of one class"),
+        ([{"text": "a", "label": 0}, {"text": "b", "label": 4}], ("--num_labels", 3), "a row has 4"),
+        ([{"text": "a", "label": ["x"]}, {"text": "b", "label": "y"}], (), "the others one class"),
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--num_labels", 3), "leave it out"),
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--packing", "true"), "leave --packing out"),
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--loss_type", "dft"), "no effect"),
+    ],
+)
+def test_labels_that_do_not_go_together_are_named(
+    tiny_model: Path, tmp_path: Path, rows: list[dict[str, Any]], words: tuple[object, ...], message: str
+) -> None:
+    write_rows(tmp_path / "texts.jsonl", rows)
+    error = martlet(
+        tmp_path, "sft", "--task_type", "seq_cls", "--model", tiny_model, "--dataset", "texts.jsonl", *SHORT, *words,
+        code=2,
+    )  # fmt: skip
+    assert message in error
+
+
+def test_rows_without_a_label_that_can_be_learned_are_refused_with_the_reason(tiny_model: Path, tmp_path: Path) -> None:
+    write_rows(
+        tmp_path / "texts.jsonl", [{"query": "a", "response": "b"}, {"text": "a", "label": {"x": 1}}, {"query": "c"}]
+    )
+    error = train(tmp_path, tiny_model, "run", "--split_dataset_ratio", 0, "--eval_strategy", "no", code=3)
+    for reason in ("a conversation is not learned by a classifier", "neither a number nor a name", "no label says"):
+        assert reason in error
+
+
+def test_labels_are_nothing_without_the_task(tiny_model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "texts.jsonl", texts(lambda name, _: name))
+    error = martlet(tmp_path, "sft", "--model", tiny_model, "--dataset", "texts.jsonl", *SHORT, code=3)
+    assert "--task_type seq_cls" in error
+    assert read_json(tiny_model / "config.json")["architectures"] == ["Qwen3ForCausalLM"]

@@ -87,7 +87,7 @@ def _tuner_on_base(folder: Path, params: Params, files: list[Path]) -> list[str]
         sentences = _on_quantized(str(models.quantization_label(folder, params.quantization)), params, files)
         if params.quantize.variants:
             sentences.append(f"quantize.variants: the weights of {folder} are quantized already, by {method}; set []")
-    return sentences or _misfits(folder, params, files)
+    return sentences or _misfits(folder, params, files) or _quantized_in_full(folder, params)
 
 
 def _misfits(folder: Path, params: Params, files: list[Path]) -> list[str]:
@@ -105,6 +105,20 @@ def _misfits(folder: Path, params: Params, files: list[Path]) -> list[str]:
         check = tuners.require_layers
     try:
         check(models.skeleton(folder), params)
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def _quantized_in_full(folder: Path, params: Params) -> list[str]:
+    """Return a sentence if `modules_to_save` names a layer whose weights are quantized. The model is only made, without
+    weights, where a name may be such a layer's."""
+    names = {name.rpartition(".")[2] for name in params.tuner.modules_to_save} - {*fitness.EMBEDDINGS, "norm"}
+    is_quantized = models.stored_quantization(folder) or params.quantization.quant_method
+    if not (names and is_quantized) or params.model.trust_remote_code:
+        return []
+    try:
+        tuners.require_plain(models.skeleton(folder), params)
     except ConfigError as error:
         return [str(error)]
     return []
@@ -203,10 +217,10 @@ def _on_quantized(method: str, params: Params, files: list[Path]) -> list[str]:
     """Return a sentence for each setting that does not go with a base that is quantized by `method`."""
     tuner, first_values = params.tuner.tuner_type, params.lora.init_weights
     sentences = tuners.quantized_problems(tuner, method, files)
-    if tuner in ("lora", "dora") and first_values not in ("true", "gaussian"):
+    if tuner in ("lora", "dora") and first_values not in ("true", "gaussian", "eva"):
         sentences.append(
             f"init_weights: {first_values} needs weights that are not quantized, and these are by {method}; "
-            "use true or gaussian"
+            "use true, gaussian or eva"
         )
     return sentences
 

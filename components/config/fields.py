@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Group(BaseModel):
@@ -31,6 +31,12 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _each_once(names: list[str]) -> list[str]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"names {', '.join(twice)} more than once; each is used once")
+    return names
+
+
 def _from_json(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -42,6 +48,9 @@ def _from_json(value: Any) -> Any:
 
 Names = Annotated[list[str], BeforeValidator(_as_list)]
 """A list of strings; a single string is a list of one."""
+
+Methods = Annotated[Names, AfterValidator(_each_once)]
+"""A list of names of methods, each of which is named once."""
 
 Mapping = Annotated[dict[str, Any], BeforeValidator(_from_json)]
 """A mapping; on the command line it is written as JSON."""

@@ -175,6 +175,8 @@ def _problem(details: ErrorDetails, settings: Mapping[str, Setting]) -> str:
     match details["type"]:
         case "literal_error":
             allowed = [word.strip("' ") for word in context["expected"].replace(" or ", ", ").split(",")]
+            if reply := value_answer(name, str(value)):
+                return f"{where}: {LEAVES[name].group}.{name} {value!r}: {reply}"
             reason = f"must be one of {', '.join(allowed)}, not {value!r}{did_you_mean(str(value), allowed)}"
             if reply := value_answer(name, str(value)):
                 reason = f"{value!r}: {reply}"

@@ -1,6 +1,6 @@
 """Model cards: base, tuner, training, data and results of a merged model. Equal runs give equal cards."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Table = Mapping[str, Any]
@@ -51,7 +51,15 @@ DATA = ("rows", "samples", "learnable_tokens", "system", "max_length", "template
 METRICS = ("steps", "epochs", "tokens", "first_loss", "loss", "eval_loss", "best_eval_loss")
 
 
-def model_card(identity: Table, arguments: Table, data: Table, data_sha256: str, metrics: Table, proof: Table) -> str:
+def model_card(
+    identity: Table,
+    arguments: Table,
+    data: Table,
+    data_sha256: str,
+    metrics: Table,
+    proof: Table,
+    tuner_groups: Sequence[str] = (),
+) -> str:
     """Return a model card in Hugging Face's format.
 
     Args:
@@ -61,13 +69,14 @@ def model_card(identity: Table, arguments: Table, data: Table, data_sha256: str,
         data_sha256: hash of the training's token file.
         metrics: the report of the training, or an empty table.
         proof: the differences of the merged model's logits; `merged` is None where the adapter stays one.
+        tuner_groups: the groups of parameters in `arguments` that the tuner reads, beside `tuner`.
     """
     # `base_model` names a model of the Hugging Face hub; a base from elsewhere leaves the field out.
     base_field = f"\nbase_model: {identity['model']}" if identity["source"] == "huggingface" else ""
     name = str(identity["model"]).rstrip("/").rpartition("/")[2]
     sections = {
         "Base": identity,
-        "Tuner": {**arguments["tuner"], **arguments.get("lora", {})},
+        "Tuner": {key: value for group in ("tuner", *tuner_groups) for key, value in arguments.get(group, {}).items()},
         "Training": arguments["train"],
         "Classes": {"names": arguments.get("classes", {}).get("names")},
         "Data": {"sha256": data_sha256, **{key: data[key] for key in DATA}},

@@ -22,6 +22,9 @@ CLASSIFIER = "ForSequenceClassification"
 EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
 """Last parts of the names of input and output embeddings."""
 
+POSITIONS = ("wpe", "positions_embed", "position_embedding", "position_embeddings", "embed_positions")
+"""Last parts of the names of tables with a row for each position."""
+
 
 def problems(folder: Path, params: Params) -> list[str]:
     """Return what cannot end well with the base in `folder`, a sentence each, with what to do instead."""
@@ -47,6 +50,7 @@ def problems(folder: Path, params: Params) -> list[str]:
         sentences += quantization.problems(stored, params.quantization) + quantization.untrainable(stored)
     if params.quantization.quant_method == "hqq":
         sentences += _indivisible(folder, params.quantization.hqq_group_size)
+    sentences += _positions(folder, config, params.template.max_length)
     return sentences + _embeddings(folder, config, params) + _tokens(folder, config)
 
 
@@ -113,6 +117,23 @@ def _is_tied(folder: Path, config: dict[str, Any]) -> bool:
     if tied is not None:
         return bool(tied)
     return not any(name.split(".")[-2:-1] in (["lm_head"], ["embed_out"]) for name in _tensors(folder))
+
+
+def _positions(folder: Path, config: dict[str, Any], length: int) -> list[str]:
+    """Return a sentence if rows of `length` tokens are longer than a model's table of positions; those that are
+    computed, as rotary ones are, have no end."""
+    text = config.get("text_config") or config
+    count = text.get("n_positions") or text.get("max_position_embeddings")
+    if not isinstance(count, int) or length <= count:
+        return []
+    tables = {
+        (about.get("shape") or [0])[0]
+        for name, about in _headers(folder)
+        if name.removesuffix(".weight").rpartition(".")[2] in POSITIONS
+    }
+    if "n_positions" not in text and not tables & {count, count + 2}:  # OPT keeps two rows for padding
+        return []
+    return [f"max_length: the model has {count} positions, and rows may have {length} tokens; add --max_length {count}"]
 
 
 def lacks_tensors_of(folder: Path, names: Collection[str]) -> bool:

@@ -12,7 +12,7 @@ complete or absent, and a run that was killed ends with the weights it would hav
 
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import check_start, choose_start, held, tidy
-from components.training.datasets import Packs, tokens_hash
+from components.training.datasets import Packs, sample_rows, tokens_hash
 from components.training.estimate import MAX_CHECKED_PARAMETERS, steps
 from components.training.intact import is_checkpoint
 from components.training.job import Job, loss_of, settled
@@ -51,6 +51,7 @@ __all__ = [
     "loss_of",
     "pack",
     "preload",
+    "sample_rows",
     "seconds_of",
     "settled",
     "steps",

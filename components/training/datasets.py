@@ -17,6 +17,22 @@ def tokens_hash(folder: "Path") -> str:
     return sha256_of([sha256(file) for file in sorted(folder.glob("*.arrow"))])
 
 
+def sample_rows(rows: Any, count: int) -> list[dict[str, Any]]:
+    """Return `input_ids` and `labels` of at most `count` rows (of a `TokenRows`, `Packs` or `Stream`), spread over a
+    table; of shapes without such labels, every token is taken for learned."""
+    import numpy as np
+
+    if samples := getattr(rows, "samples", None):
+        return [{name: row[name] for name in ("input_ids", "labels")} for row in samples[:count]]
+    table: TokenRows = rows.rows if isinstance(rows, Packs) else rows
+    sample = []
+    for number in np.unique(np.linspace(0, len(table) - 1, count).astype(int)).tolist():
+        ids, labels = table.ids(number), table[number].get("labels")
+        is_per_token = labels is not None and np.shape(labels) == ids.shape
+        sample.append({"input_ids": ids, "labels": labels if is_per_token else ids})
+    return sample
+
+
 class Packs:
     """A map-style dataset of packs: lists of rows that together have at most `length` tokens.
 

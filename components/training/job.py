@@ -50,6 +50,7 @@ class Job:
         made_of: all that decides the weights, by name; each checkpoint is sealed with it.
         start: the checkpoint to go on from, or None.
         external: the user's plugin files.
+        initialise: sets the tuner's first values by a sample of the rows, where it has such.
         tuner_step: is called with the model, the number of each optimizer step and how many there are.
         penalty: returns what of the model is added to the loss of each step.
         peak_flops: operations per second that the accelerator can do in the model's precision, or None.
@@ -69,6 +70,7 @@ class Job:
     made_of: dict[str, Any] = field(default_factory=dict)
     start: Path | None = None
     external: list[Path] = field(default_factory=list)
+    initialise: Callable[[Any, list[dict[str, Any]]], None] | None = None
     tuner_step: Callable[[Any, int, int], None] | None = None
     penalty: Callable[[Any], Any] | None = None
     peak_flops: float | None = None

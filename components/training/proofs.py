@@ -10,8 +10,8 @@ def check_saved(trained: Any, loaded: Any, rows: Sequence[Any], tolerance: float
     """Check that what was saved answers as what was trained, on a few rows of token ids; both then evaluate.
 
     Raises:
-        MartletError: some logit differs by more than `tolerance` times the largest logit; by more than 3e-2 where one
-            of the two is in half precision.
+        MartletError: the trained model's logits are no numbers; or some logit differs by more than `tolerance` times
+            the largest logit, by more than 3e-2 where one of the two is in half precision.
     """
     import torch
 
@@ -21,6 +21,11 @@ def check_saved(trained: Any, loaded: Any, rows: Sequence[Any], tolerance: float
         ids = torch.tensor(row)[None].long().to(trained.device)
         with torch.no_grad():
             a, b = (m.eval()(input_ids=ids, use_cache=False)[0].float() for m in (trained, loaded))
+        if not torch.isfinite(a).all():
+            raise MartletError(
+                "the trained model answers with NaN or infinity, though its weights are numbers; lower "
+                "--learning_rate or --weight_decay"
+            )
         difference = float((a - b).abs().max() / a.abs().max())
         if not difference <= tolerance:
             raise MartletError(

@@ -7,7 +7,7 @@ from typing import Any
 from components.errors import ConfigError, InterruptedRunError
 from components.training import checkpoints as store
 from components.training import ranks
-from components.training.datasets import Packs
+from components.training.datasets import Packs, sample_rows
 from components.training.estimate import steps
 from components.training.job import Job
 from components.training.methods import METHODS
@@ -16,6 +16,8 @@ from components.training.signals import stopping
 from components.training.stream import Stream
 from components.training.threads import is_measurable, settle_threads
 
+SAMPLE_ROWS = 32
+"""Rows that a tuner takes its first values from."""
 TIMED_PASSES = 4
 """Passes that are timed to tell how long a run will take."""
 
@@ -59,6 +61,12 @@ def train(job: Job) -> Outcome:
     parameters, trainable = _sizes(job)
     if isinstance(job.rows, Stream):
         _follow_stream(job, job.rows)
+    if job.initialise:
+        if job.start:
+            job.restore(job.model, job.start)
+        else:
+            job.initialise(job.model, sample_rows(job.rows, SAMPLE_ROWS))
+        parameters, trainable = _sizes(job)
     if job.train.packing:
         job.report({"message": job.rows.packed if isinstance(job.rows, Stream) else str(job.rows)})
     from components.training.low_rank import one_operation

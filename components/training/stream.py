@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 POSITION_FILE = "stream.json"
 State = dict[str, Any]
 """Plain JSON that says where a chunk begins."""
-PROBE_ROWS = 4
-"""Rows that are kept aside, for checks of the model."""
+SAMPLE_ROWS = 32
+"""Rows that are kept aside, for first values of a tuner and checks of the model."""
 
 
 class Chunk(NamedTuple):
@@ -57,7 +57,7 @@ class Stream:
     Attributes:
         epoch: the current pass over the data, from 0.
         packed: what the user must know to choose the batch, since a step takes packs and not rows.
-        samples: the first rows, to check the model on.
+        samples: the first rows, for first values of a tuner and to check the model on.
     """
 
     weighted = True
@@ -97,7 +97,7 @@ class Stream:
         chunk = next(self._chunks)
         table = TokenRows(chunk.rows)
         rows = [table[i] for i in range(len(table))]
-        self.samples = self.samples or rows[:PROBE_ROWS]
+        self.samples = self.samples or rows[:SAMPLE_ROWS]
         members = self._members_of(table, chunk.number)
         self._recent.append(_Taken(self._end, chunk.state, table, members))
         self._end += len(members)

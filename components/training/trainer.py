@@ -58,6 +58,9 @@ class JobTrainer:
             optimizer = OPTIMIZERS.load(name, self.job.external).build(model or self.job.model, self.job.params)
             if not isinstance(optimizer, torch.optim.Optimizer):
                 raise ConfigError(f"optimizer: {name}: `build(model, params)` returns an Optimizer, not {optimizer!r}")
+            weights = {id(weight) for weight in self.job.model.parameters()}
+            if not any(id(weight) in weights for group in optimizer.param_groups for weight in group["params"]):
+                raise ConfigError(f"optimizer: {name}: the Optimizer that `build` returns holds no weight of the model")
             trainer.optimizer = optimizer
         return trainer.optimizer
 

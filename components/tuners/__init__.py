@@ -20,7 +20,7 @@ from components.plugins import Kind
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TUNERS", "Tuner", "load", "quantized_problems", "require_layers", "tuner_of"]
+__all__ = ["TUNERS", "Tuner", "load", "quantized_problems", "require_layers", "require_plain", "tuner_of"]
 
 
 class Tuner(Protocol):
@@ -34,6 +34,10 @@ class Tuner(Protocol):
 
     Where a step is more than the optimizer's, `step(model, number, steps)` is called after each, while the gradients
     are there, and what `penalty(model)` returns is added to the loss of each.
+
+    Where its first values, or even its shapes, depend on the data, `initialise(model, rows)` is called once, when a run
+    begins, with a sample of its rows: mappings of `input_ids` and `labels`, arrays of equal lengths. A run that goes on
+    from a checkpoint calls `restore` instead, before any other step, which then sets the shapes too.
 
     Where its parameters do not fit every model, `require_fit(model, params)` raises ConfigError for what does not fit;
     the model may be one without weights, so that a run is refused before it begins.
@@ -96,6 +100,22 @@ def require_layers(model: "PreTrainedModel", params: Params) -> None:
     from components.tuners import _peft
 
     _peft.targets(model, params)
+
+
+def require_plain(model: "PreTrainedModel", params: Params) -> None:
+    """Check that `modules_to_save` names no layer that a quantization of the `model`'s weights changes: a layer that is
+    trained in full keeps its numbers.
+
+    Raises:
+        ConfigError: a layer is linear, and not the output head; or a name matches no layer.
+    """
+    from components.tuners._layers import quantized_layers
+
+    if layers := quantized_layers(model, params):
+        raise ConfigError(
+            f"modules_to_save: {layers[0]} is quantized, so it cannot be trained in full; name it in --target_modules, "
+            "or leave --quant_method out"
+        )
 
 
 def tuner_of(folder: Path, external: Sequence[Path] = ()) -> Tuner:

@@ -53,6 +53,21 @@ def saved_layers(model: "PreTrainedModel", params: Params) -> set[str]:
     return {full for name in params.tuner.modules_to_save for full in matching(names, name, "modules_to_save")}
 
 
+def quantized_layers(model: "PreTrainedModel", params: Params) -> list[str]:
+    """Return the linear layers but the output head in the modules that `modules_to_save` means, in order.
+
+    Raises:
+        ConfigError: a name matches no module.
+    """
+    head = model.get_output_embeddings()
+    return sorted(
+        f"{name}.{part}".removesuffix(".")
+        for name in saved_layers(model, params)
+        for part, module in model.get_submodule(name).named_modules()
+        if is_linear(module) and module is not head
+    )
+
+
 def matching(names: list[str], target: str, parameter: str) -> set[str]:
     layers = {name for name in names if name == target or name.endswith(f".{target}")}
     if not layers:

@@ -148,6 +148,7 @@ def _adapted(model: "PreTrainedModel", config: "PeftConfig") -> "PeftModel":
     with warnings.catch_warnings(), _names_kept(model):
         warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute of transformers that gets a new name
         warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft sets that itself for GPT-2's Conv1D
+        warnings.filterwarnings("ignore", "lora with eva")  # which advises to leave the adapter without values
         return get_peft_model(model, config)  # type: ignore[arg-type,return-value]
 
 

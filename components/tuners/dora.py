@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 from components.config import Params
 from components.tuners import lora
-from components.tuners._peft import load, merge, restore, save
+from components.tuners._eva import initialise, restore
+from components.tuners._peft import load, merge, save
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-__all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
+__all__ = ["LEARNING_RATE", "initialise", "load", "merge", "restore", "save", "wrap"]
 
 LEARNING_RATE = 1e-4
 UNFIT_BASES = ("gptq", "awq", "aqlm", "eetq", "bnb-int8")

@@ -46,7 +46,12 @@ def run(params: Params, paths: Paths) -> Result:
         sha256 = manifest["files"]["train.arrow"]["sha256"]
         write_json(folder / "merge.json", {**proof, "base": identity})
         shutil.copy2(paths.adapter / "args.json", folder)  # says how the model wants to be asked
-        write_text(folder / "README.md", export.model_card(identity, arguments, data, sha256, metrics, proof))
+        parts = read_json(paths.methods)["merge"]["files"]
+        groups = [name.removeprefix("parameters ") for name in parts if name.startswith("parameters ")]
+        if not params.quantization.quant_method:
+            groups = [group for group in groups if group != "quantization"]
+        card = export.model_card(identity, arguments, data, sha256, metrics, proof, groups)
+        write_text(folder / "README.md", card)
     return {"max_abs_difference": proof["read_back"]["max_abs_difference"]}
 
 

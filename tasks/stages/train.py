@@ -196,7 +196,8 @@ def _work(setup: Setup, start: Path | None) -> Result:
         write_json(folder / "args.json", setup.arguments)
         if outcome.parameters <= training.MAX_CHECKED_PARAMETERS:
             method = tuners.TUNERS.load(params.tuner.tuner_type, job.external)
-            training.check_saved(job.model, method.load(_base_model(setup), folder), _probes(rows))
+            probes = [row["input_ids"] for row in training.sample_rows(rows, CHECKED_ROWS)]
+            training.check_saved(job.model, method.load(_base_model(setup), folder), probes)
     if not paths.checkpoints:
         training.tidy(setup.checkpoints, outcome.history, job.measure)
     summary = training.write_reports(outcome, paths.reports)
@@ -236,6 +237,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         checkpoints=setup.checkpoints,
         save=save,
         restore=method.restore,
+        initialise=None if setup.weights_from else getattr(method, "initialise", None),
         tuner_step=getattr(method, "step", None),
         penalty=getattr(method, "penalty", None),
         arguments=setup.arguments,
@@ -298,14 +300,6 @@ def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
         if params.train.packing:
             rows = training.Packs(rows, params.train.packing_length, params.train.packing_strategy)
     return rows, TokenRows(val) if val and val.is_file() else None
-
-
-def _probes(rows: Any) -> list[Any]:
-    """Return the token ids of the first rows."""
-    if isinstance(rows, training.Stream):
-        return [row["input_ids"] for row in rows.samples[:CHECKED_ROWS]]
-    table = rows.rows if isinstance(rows, training.Packs) else rows
-    return [table.ids(i) for i in range(min(CHECKED_ROWS, len(table)))]
 
 
 if __name__ == "__main__":

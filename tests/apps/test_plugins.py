@@ -155,9 +155,16 @@ def test_a_callback_that_ends_the_training_leaves_a_checkpoint(short: list[objec
             2,
             "loss_type: mine: no gradient flows from `losses` to the",
         ),
+        ("loss_type", LOSS.format("None"), 2, "a tensor ["),
         ("loss_type", LOSS.format("logits[targets]"), 1, "mine.py:2: IndexError: index"),
         ("optimizer", "def build(model, params):\n    return params.nosuch", 1, "mine.py:2: AttributeError: 'Params'"),
         ("optimizer", "def build(model, params): return 5", 2, "`build(model, params)` returns an Optimizer, not 5"),
+        (
+            "optimizer",
+            "import torch\ndef build(model, params): return torch.optim.SGD([torch.ones(1, requires_grad=True)])",
+            2,
+            "optimizer: mine: the Optimizer that `build` returns holds no weight of the model",
+        ),
         ("tuner_type", NOTHING, 2, "tuner_type: mine leaves no weight of the model that learns"),
         (
             "tuner_type",

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.tiny_models import tiny
 from components.config import Params, read_flags, resolve
 from components.files import read_json, write_json
 from components.models import fitness
@@ -97,6 +98,20 @@ def test_a_group_that_does_not_divide_the_weights_of_a_layer_is_named(base: Path
     assert fitness.problems(base, resolve(read_flags({"quant_method": "hqq"}))) == []
 
 
+def test_rows_longer_than_a_table_of_positions_are_refused(tmp_path: Path) -> None:
+    def said(model_type: str, length: int) -> list[str]:
+        tiny(model_type).save_pretrained(tmp_path / model_type)
+        return fitness.problems(tmp_path / model_type, resolve(read_flags({"max_length": length})))
+
+    for model_type in ("gpt2", "opt", "gpt_neo"):
+        config = tiny(model_type).config
+        count = config.max_position_embeddings
+        assert said(model_type, count) == []
+        [sentence] = said(model_type, count + 1)
+        assert f"{count} positions, and rows may have {count + 1} tokens; add --max_length {count}" in sentence
+    assert said("llama", 10**6) == said("gpt_neox", 10**6) == []  # whose positions are computed
+
+
 def test_what_does_not_go_with_weights_that_are_quantized_is_told(base: Path, tmp_path: Path) -> None:
     def said(stored: dict[str, Any], **flags: Any) -> str:
         edit(base / "config.json", lambda config: config.update(quantization_config=stored))
@@ -170,6 +185,12 @@ def test_a_layer_that_the_model_does_not_have_is_named(base: Path, tmp_path: Pat
         ({"tuner_type": "adapter", "modules_to_save": ["nrom"]}, "did you mean 'norm'"),
         ({"tuner_type": "lora", "lora_rank": 7, "init_weights": "orthogonal"}, "needs an even --lora_rank, not 7"),
         ({"tuner_type": "dora", "quant_method": "bnb", "init_weights": "olora"}, "olora needs weights that are not"),
+        (
+            {"quant_method": "bnb", "modules_to_save": ["q_proj"]},
+            "layers.0.self_attn.q_proj is quantized, so it",
+        ),
+        ({"quant_method": "bnb", "modules_to_save": ["mlp", "norm"]}, "layers.0.mlp.down_proj is quantized"),
+        ({"tuner_type": "boft", "quant_method": "bnb"}, "boft needs weights that are not quantized"),
         ({"tuner_type": "loha", "quant_method": "bnb"}, "loha needs weights that are not quantized"),
         ({"tuner_type": "dora", "quant_method": "bnb", "quant_bits": 8}, "dora does not train on weights quantized by"),
     ],

@@ -1,5 +1,7 @@
 """Parameters of LoHa and LoKr. Read by the stage `train`."""
 
+from pydantic import field_validator
+
 from components.config.fields import Group, field
 
 
@@ -10,3 +12,10 @@ class Lycoris(Group):
     lycoris_alpha: float = field(8, "scaling: the update is multiplied by alpha / rank", gt=0)
     lycoris_dropout: float = field(0.0, "share of a layer's rank that a training step leaves out", ge=0.0, lt=1.0)
     lokr_factor: int = field(-1, "size of LoKr's smaller factor; -1 is the most even division", ge=-1)
+
+    @field_validator("lokr_factor")
+    @classmethod
+    def _refuse_zero(cls, factor: int) -> int:
+        if factor == 0:
+            raise ValueError("must be -1, or the size of a factor: 1 or more")
+        return factor

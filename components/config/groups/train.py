@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from components.config.fields import Group, Mapping, Names, field
+from components.config.fields import Group, Mapping, Methods, field
 from components.config.schedules import Schedule, kwargs_problem
 
 
@@ -40,7 +40,7 @@ class Train(Group):
         "optimizer: adamw, adamw_8bit, adafactor, lion, muon, sgd, loraplus, galore, or a plugin's name",
         "optim",
     )
-    callbacks: Names = field([], "callbacks between steps: lisa, or names of plugins")
+    callbacks: Methods = field([], "callbacks between steps: lisa, or names of plugins")
     learning_rate: float | None = field(None, "peak learning rate; by default the tuner's, 1e-4 for lora", gt=0)
     lr_scheduler_type: Schedule = field("cosine", "schedule of the learning rate, as in transformers")
     lr_scheduler_kwargs: Mapping = field(
@@ -76,7 +76,7 @@ class Train(Group):
     eval_delay: float = field(0.0, "steps (epochs with eval_strategy epoch) before the first evaluation", ge=0)
     eval_on_start: bool = field(False, "evaluate before the first step too")
     predict_with_generate: bool = field(False, "answer the prompts of the validation rows in every evaluation")
-    eval_metric: Names = field(
+    eval_metric: Methods = field(
         ["nlg"], "what is counted of these answers: nlg (ROUGE, BLEU), acc (equal to the row's), or plugins' names"
     )
     save_strategy: Literal["steps", "epoch", "no"] = field(

@@ -76,7 +76,10 @@ def problems(stored: dict[str, Any] | None, params: Quantization, external: Sequ
         return []
     sentences = []
     if (bits := QUANTIZATIONS.constant(name, "BITS", None, external)) and params.quant_bits not in bits:
-        sentences.append(f"quant_bits: {name} has {' or '.join(map(str, bits))} bits, not {params.quant_bits}")
+        sentences.append(
+            f"quant_bits: {name} has {' or '.join(map(str, bits))} bits, not {params.quant_bits}; add --quant_bits "
+            f"{bits[-1]}"
+        )
     return sentences + requirements(name, external).missing(f"quant_method: {name}")
 
 

@@ -74,10 +74,11 @@ class TokenTrainer(RowTrainer):
             ConfigError: the loss is not one number for each token, or has no gradient.
         """
         name, losses = self.loss_name, self.method.losses(logits, targets, self.job.params)
-        if losses.shape != targets.shape:
+        if getattr(losses, "shape", None) != targets.shape:
+            wrong = list(losses.shape) if hasattr(losses, "shape") else repr(losses)
             raise ConfigError(
                 f"loss_type: {name}: `losses` returns a loss for each token, a tensor {list(targets.shape)}, not "
-                f"{list(losses.shape)}"
+                f"{wrong}"
             )
         if torch.is_grad_enabled() and not losses.requires_grad:
             raise ConfigError(f"loss_type: {name}: no gradient flows from `losses` to the logits")

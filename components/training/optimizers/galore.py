@@ -28,7 +28,7 @@ def build(model: Any, params: Params) -> "GaloreAdamW":
     if not targets:
         raise ConfigError(
             f"galore_target_modules: no trainable matrix of the model is in {', '.join(galore.galore_target_modules)}; "
-            "GaLore is for --tuner_type full"
+            "name linear layers that learn"
         )
     projection = {
         "rank": galore.galore_rank,
@@ -51,11 +51,13 @@ def build(model: Any, params: Params) -> "GaloreAdamW":
 
 def _matrices(model: Any, names: list[str]) -> set[int]:
     """Return the ids of the trainable weights of the linear layers that `names` mean."""
+    from transformers.pytorch_utils import Conv1D
+
     head = model.get_output_embeddings()
     return {
         id(module.weight)
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
+        if isinstance(module, torch.nn.Linear | Conv1D)
         and module is not head
         and module.weight.requires_grad
         and any(target in ("all-linear", name) or name.endswith(f".{target}") for target in names)

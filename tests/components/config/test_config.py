@@ -187,6 +187,15 @@ def test_all_problems_are_reported_together_with_line_and_nearest_name(tmp_path:
         ("train:\n  num_train_epochs: [1]\n", "should be a valid number"),
         ("data:\n  dataset: 3\n", "should be a valid list"),
         ("data:\n  columns: 'not json'\n", "is not JSON"),
+        ("train:\n  callbacks: [lisa, lisa]\n", "train.callbacks names lisa more than once"),
+        ("train:\n  eval_metric: [nlg, acc, nlg]\n", "train.eval_metric names nlg more than once"),
+        ("quantize:\n  variants: [a, a]\n", "quantize.variants names a more than once"),
+        (
+            "freezing:\n  freeze_parameters_regex: ''\n",
+            "regex string should have at least 1 character",
+        ),
+        ("lycoris:\n  lokr_factor: 0\n", "lycoris.lokr_factor must be -1, or the size of a factor"),
+        ("lora:\n  init_weights: loftq\n", "lora.init_weights 'loftq': peft computes it on a GPU alone"),
     ],
 )
 def test_bad_yaml_is_one_clear_message(text: str, expected: str, tmp_path: Path) -> None:

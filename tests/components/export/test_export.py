@@ -173,6 +173,11 @@ def test_the_card_names_a_base_only_where_the_hub_knows_it() -> None:
     assert "# base, fine-tuned" in card
     assert "| system | a \\| b c |" in card
     assert "modules_to_save" not in card
+    assert "lora_rank" not in card
+    adapted = {**trained, "vera": {"vera_rank": 16}}
+    vera = model_card(local, adapted, data, "d" * 64, {}, {"merged": None}, ["vera"])
+    assert "| vera_rank | 16 |" in vera
+    assert "lora_rank" not in vera
     assert "\nbase_model: Qwen/Qwen3-0.6B\n" in model_card(
         hub, trained, data, "d" * 64, {"loss": 0.5}, {"merged": None}
     )

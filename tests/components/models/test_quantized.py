@@ -110,7 +110,8 @@ def test_what_cannot_be_loaded_is_a_sentence(tiny_model: Path, tmp_path: Path) -
     def said(stored: dict[str, Any] | None = None, external: tuple[Path, ...] = (), **params: Any) -> str:
         return "\n".join(quantization.problems(stored, Quantization(**params), external))
 
-    assert said(quant_method="bnb", quant_bits=3) == "quant_bits: bnb has 4 or 8 bits, not 3"
+    assert said(quant_method="bnb", quant_bits=3) == "quant_bits: bnb has 4 or 8 bits, not 3; add --quant_bits 8"
+    assert "quanto has 8 bits, not 4; add --quant_bits 8" in said(quant_method="quanto")
     assert "eetq runs on an accelerator, and this machine has none" in said(quant_method="eetq", quant_bits=8)
     assert "a base quantized by eetq runs on an accelerator" in said({"quant_method": "eetq"})
     assert "quantized already, by gptq; leave --quant_method out" in said({"quant_method": "gptq"}, quant_method="bnb")

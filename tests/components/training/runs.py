@@ -132,6 +132,7 @@ def learn(
         val_rows=TokenRows(val) if val.is_file() else None, checkpoints=folder / "checkpoints", save=save,
         restore=tuner.restore, arguments=arguments, report=report, made_of={"run": run}, external=list(external),
         tuner_step=getattr(tuner, "step", None), penalty=getattr(tuner, "penalty", None),
+        initialise=getattr(tuner, "initialise", None),
     )  # fmt: skip
     outcome = go_on(job)
     (folder / "final").mkdir(exist_ok=True)

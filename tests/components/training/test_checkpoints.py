@@ -74,6 +74,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "packs": {"packing": True, "packing_length": 40, "per_device_train_batch_size": 1},
     "groups": {"group_by_length": True},
     "noise": {"neftune_noise_alpha": 5.0},
+    "eva": {"init_weights": "eva"},  # whose ranks are the checkpoint's
 }
 
 

@@ -10,6 +10,7 @@ from transformers import Qwen3ForCausalLM
 from components.config import Params
 from components.errors import ConfigError, MartletError
 from components.tuners import TUNERS
+from tests.components.training.runs import some_rows
 
 IDS = torch.arange(2, 20)[None]
 OWN = {
@@ -72,6 +73,47 @@ def test_first_values_change_nothing_and_come_back(tiny_model: Path, tmp_path: P
         loaded = method.load(Qwen3ForCausalLM.from_pretrained(tiny_model), tmp_path)
         assert torch.equal(loaded(IDS).logits, logits)
         assert torch.allclose(method.merge(loaded)(IDS).logits, logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lora", "dora"])
+def test_eva_takes_first_values_and_ranks_from_rows_of_the_run(tiny_model: Path, tmp_path: Path, name: str):
+    method, base = TUNERS.load(name), Qwen3ForCausalLM.from_pretrained(tiny_model)
+    params = Params.model_validate({"lora": {"lora_rank": 4, "init_weights": "eva", "lora_dropout": 0}})
+    rows = [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in some_rows(32)]
+    model = method.wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), params, 1).eval()
+    layers = sum(isinstance(module, BaseTunerLayer) for module in model.modules())
+    method.initialise(model, rows)
+    matrices = {n: weight for n, weight in model.named_parameters() if "lora_A" in n}
+    ranks = [len(weight) for weight in matrices.values()]
+    assert sum(ranks) == 4 * layers
+    assert len(set(ranks)) > 1
+    for weight in matrices.values():  # directions of what a layer reads
+        assert torch.allclose(weight @ weight.T, torch.eye(len(weight)), atol=1e-3)
+    with torch.no_grad():
+        assert torch.allclose(model(IDS).logits, base(IDS).logits, atol=1e-5)
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight += 0.01
+        logits = model(IDS).logits
+        method.save(model, tmp_path)
+        loaded = method.load(Qwen3ForCausalLM.from_pretrained(tiny_model), tmp_path)
+        assert torch.equal(loaded(IDS).logits, logits)
+        again = method.wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), params, 2).eval()
+        method.restore(again, tmp_path)
+        assert torch.equal(again(IDS).logits, logits)
+        method.restore(again, tmp_path)  # as the best checkpoint at the end
+        assert torch.equal(again(IDS).logits, logits)
+        assert torch.allclose(method.merge(loaded)(IDS).logits, logits, atol=1e-4)
+
+
+def test_eva_refuses_what_it_cannot_take_directions_from(tiny_model: Path):
+    method, params = TUNERS.load("lora"), Params.model_validate({"lora": {"init_weights": "eva"}})
+    model = method.wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), params, 1)
+    with pytest.raises(ConfigError, match="eva reads 32 learned tokens at a time, and its sample of 1 rows has fewer"):
+        method.initialise(model, some_rows(1))
+    with pytest.raises(ConfigError, match=r"eva needs 80 inputs for --lora_rank 20, and model\.layers.* has 64; lower"):
+        wide = Params.model_validate({"lora": {"init_weights": "eva", "lora_rank": 20}})
+        method.wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), wide, 1)
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

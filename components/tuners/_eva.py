@@ -63,7 +63,13 @@ def initialise(model: "PeftModel", rows: Sequence[Mapping[str, Any]]) -> None:
         )
     try:
         initialize_lora_eva_weights(
-            model, _Passes(batches), forward_fn=_read, gather_distributed_inputs=False, show_progress_bar=False
+            model,
+            _Passes(batches),
+            forward_fn=_read,
+            prepare_model_inputs_fn=_learned,
+            prepare_layer_inputs_fn=_inputs,
+            gather_distributed_inputs=False,
+            show_progress_bar=False,
         )
     except (ValueError, IndexError) as error:
         raise ConfigError(f"init_weights: eva does not fit the model: {error}; use another --init_weights") from error
@@ -110,6 +116,18 @@ def _batches(rows: Sequence[Mapping[str, Any]], tokens: int) -> Iterator[Batch]:
                 "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
             }
             batch = []
+
+
+def _learned(batch: Batch, config: Any) -> "torch.Tensor":  # noqa: ARG001
+    """Return which of a batch's tokens are learned [rows * length]."""
+    return batch["labels"].flatten() >= 0
+
+
+def _inputs(states: Any, learned: "torch.Tensor", name: str) -> "torch.Tensor":  # noqa: ARG001
+    """Return what a layer reads at the learned tokens [tokens, width]; all that it reads where it does not read every
+    token, as an expert."""
+    states = (states[0] if isinstance(states, tuple) else states).flatten(0, -2)
+    return states[learned] if len(states) == len(learned) else states
 
 
 def _read(model: "PeftModel", batch: Batch) -> None:

@@ -67,6 +67,10 @@ TRAINING = (
               "with --optimizer adafactor or sgd"),
     Condition("adam_epsilon", lambda params: params.train.optimizer not in ("adafactor", "lion", "sgd"),
               "with --optimizer adafactor, lion or sgd"),
+    Condition("galore_queue_size galore_cos_threshold galore_gamma_proj galore_proj_quant",
+              lambda params: params.galore.galore_quantization, "without --galore_quantization true"),
+    Condition("galore_proj_bits galore_proj_group_size", lambda params: params.galore.galore_proj_quant,
+              "without --galore_proj_quant true"),
     Condition("label_smoothing_factor", lambda params: params.train.loss_type != "dft", "with --loss_type dft"),
     Condition("label_smoothing_factor loss_scale response_suffix", _is_task("causal_lm"), "with --task_type seq_cls or "
               "embedding"),

@@ -17,3 +17,14 @@ class Galore(Group):
     galore_proj_type: Literal["std", "reverse_std", "right", "left"] = field(
         "std", "side of a matrix that is projected: the shorter (std), the longer (reverse_std), right or left"
     )
+    galore_quantization: bool = field(
+        False, "Q-GaLore: the gap of a matrix grows while its projection hardly changes (arXiv 2407.08296)"
+    )
+    galore_queue_size: int = field(5, "new projections that are compared with the ones before them", gt=0)
+    galore_cos_threshold: float = field(
+        0.4, "the gap grows where the mean cosine of their first directions is at least this", ge=0, le=1
+    )
+    galore_gamma_proj: float = field(2, "factor by which the gap grows", ge=1)
+    galore_proj_quant: bool = field(False, "keep projections quantized, a byte for each number")
+    galore_proj_bits: int = field(4, "bits of a number of a quantized projection", ge=1, le=8)
+    galore_proj_group_size: int = field(256, "numbers of a projection that share a scale", gt=0)

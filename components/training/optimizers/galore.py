@@ -1,5 +1,8 @@
 """GaLore (Zhao et al. 2024, arXiv 2403.03507): AdamW whose moments live in a low-rank projection of the gradients.
 
+Q-GaLore (Zhang et al. 2024, arXiv 2407.08296) makes a projection anew the more seldom the less it changes, and keeps it
+in a few bits.
+
 Written here because the package galore-torch keeps an object in the optimizer's state, which a checkpoint without
 pickles cannot hold.
 """
@@ -35,6 +38,12 @@ def build(model: Any, params: Params) -> "GaloreAdamW":
         "gap": galore.galore_update_proj_gap,
         "scale": galore.galore_scale,
         "side": galore.galore_proj_type,
+        "lazy": (galore.galore_queue_size, galore.galore_cos_threshold, galore.galore_gamma_proj)
+        if galore.galore_quantization
+        else None,
+        "quantized": (galore.galore_proj_bits, galore.galore_proj_group_size)
+        if galore.galore_quantization and galore.galore_proj_quant
+        else None,
     }
     groups: list[dict[str, Any]] = []
     for group in decay_groups(model, train.weight_decay):
@@ -85,9 +94,11 @@ class GaloreAdamW(Optimizer):
         assert gradient is not None
         step = state["step"] = state.get("step", 0) + 1
         if group["rank"]:
-            if (step - 1) % group["gap"] == 0:
-                state["projection"] = _projection(gradient, group["rank"], _is_left(gradient, group["side"]))
-            gradient = _down(gradient, state["projection"], _is_left(weight, group["side"]))
+            left = _is_left(weight, group["side"])
+            if step >= state.get("due", 1):
+                _renew(state, gradient, group, left)
+            projection = _stored(state, weight, group["rank"], left)
+            gradient = _down(gradient, projection, left)
         if "exp_avg" not in state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         beta1, beta2 = group["betas"]
@@ -96,7 +107,7 @@ class GaloreAdamW(Optimizer):
         variance.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         update = (mean / (1 - beta1**step)) / ((variance / (1 - beta2**step)).sqrt_().add_(group["eps"]))
         if group["rank"]:
-            update = group["scale"] * _up(update, state["projection"], _is_left(weight, group["side"]))
+            update = group["scale"] * _up(update, projection, left)
         weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * update)
 
 
@@ -104,6 +115,48 @@ def _is_left(matrix: torch.Tensor, side: str) -> bool:
     """Return whether the rows of a matrix are projected rather than its columns."""
     rows, columns = matrix.shape
     return {"left": True, "right": False, "std": rows < columns, "reverse_std": rows >= columns}[side]
+
+
+def _renew(state: dict[str, Any], gradient: torch.Tensor, group: dict[str, Any], left: bool) -> None:
+    """Make the projection of a matrix anew, and set the step at which the next one is `due`."""
+    projection = _projection(gradient, group["rank"], left)
+    gap = state.get("gap", group["gap"])
+    if group["lazy"]:
+        first, (size, threshold, factor) = projection[:, 0] if left else projection[0], group["lazy"]
+        if "first" in state:  # a singular vector has no sign of its own
+            similarity = torch.cosine_similarity(first, state["first"], 0).abs()[None]
+            state["similarities"] = torch.cat([state.get("similarities", similarity[:0]), similarity])[-size:]
+            if len(state["similarities"]) == size and state["similarities"].mean() >= threshold:
+                gap = int(gap * factor)
+        state["first"] = first.clone()
+    state["gap"], state["due"] = gap, state["step"] + gap
+    if group["quantized"]:
+        state["projection"], state["scales"], state["lowest"] = _quantized(projection, *group["quantized"])
+    else:
+        state["projection"] = projection
+
+
+def _stored(state: dict[str, Any], weight: torch.Tensor, rank: int, left: bool) -> torch.Tensor:
+    """Return the projection of a weight, of numbers again where it is kept in bits."""
+    if "scales" not in state:
+        return state["projection"]
+    state["projection"] = state["projection"].to(torch.uint8)  # a checkpoint that was loaded has made it floats
+    numbers = (state["projection"] * state["scales"] + state["lowest"]).flatten()
+    rows, columns = weight.shape
+    kept = min(rank, rows, columns)
+    shape = (rows, kept) if left else (kept, columns)
+    return numbers[: shape[0] * shape[1]].view(shape)
+
+
+def _quantized(matrix: torch.Tensor, bits: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the codes [groups, size] of a matrix, a byte each, and the scale and the lowest number of each group
+    [groups, 1]."""
+    flat = matrix.flatten()
+    groups = torch.nn.functional.pad(flat, (0, -len(flat) % size)).view(-1, size)
+    lowest, highest = groups.aminmax(dim=1, keepdim=True)
+    scales = ((highest - lowest) / (2**bits - 1)).clamp(min=torch.finfo(matrix.dtype).tiny)
+    codes = ((groups - lowest) / scales).round().clamp(0, 2**bits - 1)
+    return codes.to(torch.uint8), scales, lowest
 
 
 def _projection(gradient: torch.Tensor, rank: int, left: bool) -> torch.Tensor:

@@ -74,6 +74,16 @@ WAYS: dict[str, dict[str, Any]] = {
     "packs": {"packing": True, "packing_length": 40, "per_device_train_batch_size": 1},
     "groups": {"group_by_length": True},
     "noise": {"neftune_noise_alpha": 5.0},
+    "q-galore": {
+        "tuner_type": "full",
+        "optimizer": "galore",
+        "galore_rank": 4,
+        "galore_update_proj_gap": 1,
+        "galore_quantization": True,
+        "galore_queue_size": 2,
+        "galore_cos_threshold": 0.1,
+        "galore_proj_quant": True,
+    },
     "eva": {"init_weights": "eva"},  # whose ranks are the checkpoint's
 }
 

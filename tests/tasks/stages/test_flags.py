@@ -29,6 +29,10 @@ def callback(job):
     return Watch()
 """
 GALORE = {"optimizer": "galore", "tuner_type": "full", "galore_rank": 4, "galore_update_proj_gap": 1}
+QGALORE = {
+    **GALORE, "galore_quantization": True, "galore_proj_quant": True, "galore_queue_size": 1, "galore_cos_threshold": 0,
+    "galore_gamma_proj": 8,
+}  # fmt: skip
 LISA = {"callbacks": ["lisa"], "tuner_type": "full", "lisa_activated_layers": 1, "num_train_epochs": 2}
 FULL = {"tuner_type": "full"}
 BNB = {"quant_method": "bnb"}
@@ -140,6 +144,13 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "galore_scale": (0.1, GALORE),
     "galore_proj_type": ("right", GALORE),
     "galore_target_modules": (["q_proj"], GALORE),
+    "galore_quantization": (True, {**QGALORE, "galore_quantization": False}),
+    "galore_queue_size": (9, QGALORE),
+    "galore_cos_threshold": (1, QGALORE),
+    "galore_gamma_proj": (1, QGALORE),
+    "galore_proj_quant": (True, {**QGALORE, "galore_proj_quant": False}),
+    "galore_proj_bits": (2, QGALORE),
+    "galore_proj_group_size": (16, QGALORE),
     "lisa_activated_layers": (2, LISA),
     "lisa_step_interval": (2, LISA),
     "num_labels": (3, CLASSES),

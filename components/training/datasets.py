@@ -23,7 +23,7 @@ def sample_rows(rows: Any, count: int) -> list[dict[str, Any]]:
     import numpy as np
 
     if samples := getattr(rows, "samples", None):
-        return [{name: row[name] for name in ("input_ids", "labels")} for row in samples[:count]]
+        return [{"input_ids": (ids := row["input_ids"]), "labels": row.get("labels", ids)} for row in samples[:count]]
     table: TokenRows = rows.rows if isinstance(rows, Packs) else rows
     sample = []
     for number in np.unique(np.linspace(0, len(table) - 1, count).astype(int)).tolist():

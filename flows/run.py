@@ -83,8 +83,8 @@ def wait_for_all(futures: Iterable[PrefectFuture[Any]]) -> None:
 
 @contextmanager
 def tracked(params: Params, paths: Paths, steps: list[Step]) -> Generator[None]:
-    """Log the run to MLflow from a sidecar process, unless no stage has work or `report_to` is none."""
-    if params.tracking.report_to == "none" or not any(step.changed for step in steps):
+    """Log the run to MLflow from a sidecar process, unless no stage has work or `report_to` does not name it."""
+    if "mlflow" not in params.tracking.report_to or not any(step.changed for step in steps):
         yield
         return
     begin(paths.root, params.model_dump(mode="json"))

@@ -315,7 +315,7 @@ class _Following:
     for its import."""
 
     def __init__(self, params: Params, paths: Paths, screen: Screen) -> None:
-        self.paths, self.screen, self.waiting = paths, screen, params.tracking.report_to == "mlflow"
+        self.paths, self.screen, self.waiting = paths, screen, "mlflow" in params.tracking.report_to
 
     def __call__(self, entry: dict[str, Any]) -> None:
         self.screen.progress(entry)

@@ -58,7 +58,8 @@ def problems(params: Params, root: Path = Path(), typed: Iterable[str] = ()) -> 
         sentences += _base(params.model.model, params, root) or (
             _tuner_on_base(folder, params, plugin_files(params, root)) if folder.is_dir() and not unknown else []
         )
-    if params.tracking.report_to == "mlflow":
+    sentences += training.missing_packages(params)
+    if "mlflow" in params.tracking.report_to:
         try:
             tracking_uri(root)
         except ConfigError as error:

@@ -27,7 +27,8 @@ def field(default: Any, help: str, *aliases: str, **constraints: Any) -> Any:
     return Field(default, description=help, json_schema_extra=extra, **constraints)
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """Return a string as a list of one; anything else as it is."""
     return [value] if isinstance(value, str) else value
 
 
@@ -46,7 +47,7 @@ def _from_json(value: Any) -> Any:
     return value
 
 
-Names = Annotated[list[str], BeforeValidator(_as_list)]
+Names = Annotated[list[str], BeforeValidator(as_list)]
 """A list of strings; a single string is a list of one."""
 
 Methods = Annotated[Names, AfterValidator(_each_once)]

@@ -16,7 +16,8 @@ from components.errors import did_you_mean
 _METAVARS = {list: "X", bool: "true|false", int: "N", float: "F", dict: "JSON"}
 
 LONGEST_METAVAR = 50
-"""Characters of the values of a flag that stand behind its name in the help; more of them stand in the text."""
+"""Characters of the values of a flag that stand behind its name in the help; more of them stand in the text, as do
+those of a flag that takes several."""
 
 
 def is_taken(leaf: Leaf, names: Iterable[str]) -> bool:
@@ -37,7 +38,7 @@ def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
 def _add_flag(section: argparse._ArgumentGroup, leaf: Leaf) -> None:
     default = "" if leaf.default in (None, [], {}) else f" [{_as_text(leaf.default)}]"
     choices = "|".join(leaf.choices)
-    listed = f": {', '.join(leaf.choices)}" if len(choices) > LONGEST_METAVAR else ""
+    listed = f": {', '.join(leaf.choices)}" if choices and (leaf.kind is list or len(choices) > LONGEST_METAVAR) else ""
     many: dict[str, Any] = {list: {"nargs": "+"}, bool: {"nargs": "?", "const": "true"}}.get(leaf.kind, {})
     section.add_argument(
         *(f"--{name}" for name in (leaf.name, *leaf.aliases)),

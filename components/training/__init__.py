@@ -27,6 +27,7 @@ from components.training.report import write_reports
 from components.training.resuming import check_weights, fingerprint
 from components.training.run import Outcome, seconds_of, train
 from components.training.stream import Chunk, State, Stream
+from components.training.trackers import missing_packages
 
 __all__ = [
     "CALLBACKS",
@@ -49,6 +50,7 @@ __all__ = [
     "is_checkpoint",
     "live_page",
     "loss_of",
+    "missing_packages",
     "pack",
     "preload",
     "sample_rows",

@@ -4,6 +4,7 @@ from typing import Any
 
 from components.errors import ConfigError
 from components.training.job import Job
+from components.training.trackers import callbacks_of
 
 PASSED = (
     "num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size", "learning_rate",
@@ -52,6 +53,7 @@ def training_arguments(job: Job) -> dict[str, Any]:
         "remove_unused_columns": False,
         "label_names": ["labels"],
         "include_num_input_tokens_seen": "non_padding",
-        "report_to": "none",
+        "report_to": callbacks_of(job.params),
+        "run_name": job.checkpoints.name,
         "disable_tqdm": True,
     }

@@ -43,6 +43,7 @@ class Job:
         rows: the dataset that is trained on (`TokenRows`, `Packs` or `Stream`).
         val_rows: the rows of the evaluations, or None.
         checkpoints: the folder of the checkpoints.
+        logs: the folder of what trackers beside MLflow write.
         save: writes the trained weights into a folder, in the tuner's format.
         restore: reads such a folder back into the model.
         arguments: what args.json of each checkpoint says.
@@ -67,6 +68,7 @@ class Job:
     restore: Callable[[Any, Path], None]
     arguments: dict[str, Any]
     report: Report
+    logs: Path = Path("logs")
     made_of: dict[str, Any] = field(default_factory=dict)
     start: Path | None = None
     external: list[Path] = field(default_factory=list)

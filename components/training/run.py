@@ -15,6 +15,7 @@ from components.training.preload import preload
 from components.training.signals import stopping
 from components.training.stream import Stream
 from components.training.threads import is_measurable, settle_threads
+from components.training.trackers import tracked
 
 SAMPLE_ROWS = 32
 """Rows that a tuner takes its first values from."""
@@ -71,7 +72,7 @@ def train(job: Job) -> Outcome:
         job.report({"message": job.rows.packed if isinstance(job.rows, Stream) else str(job.rows)})
     from components.training.low_rank import one_operation
 
-    with stopping(job.stop), one_operation(job.model):
+    with stopping(job.stop), one_operation(job.model), tracked(job):
         trainer: Any = METHODS.load(job.params.method.name, job.external).trainer(job)
         _settle_threads(job, trainer)
         began = time.monotonic()

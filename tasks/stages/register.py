@@ -49,8 +49,8 @@ def run(params: Params, paths: Paths) -> Result:
 
 
 def _recording(params: Params, paths: Paths) -> Any:
-    """Return a context of the MLflow run that the versions belong to; None as its value without tracking."""
-    if params.tracking.report_to == "none":
+    """Return a context of the MLflow run that the versions belong to; None as its value without MLflow."""
+    if "mlflow" not in params.tracking.report_to:
         return nullcontext()
     return tracking.recording(paths.root, paths.workspace, params.model_dump(mode="json"))
 

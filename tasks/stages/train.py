@@ -29,7 +29,18 @@ CODE = (
 WITHOUT_INFLUENCE = {
     *(
         f"components/training/{name}.py"
-        for name in ("divergence", "estimate", "intact", "page", "preload", "proofs", "report", "resuming", "signals")
+        for name in (
+            "divergence",
+            "estimate",
+            "intact",
+            "page",
+            "preload",
+            "proofs",
+            "report",
+            "resuming",
+            "signals",
+            "trackers",
+        )
     ),
     *(f"components/models/{name}.py" for name in ("catalogue", "companions", "fitness")),
 }
@@ -242,6 +253,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         penalty=getattr(method, "penalty", None),
         arguments=setup.arguments,
         report=progress(paths, "train"),
+        logs=paths.root / "logs" if paths.checkpoints else paths.workspace / "logs" / setup.checkpoints.name,
         made_of=setup.made_of,
         start=start,
         external=files,

@@ -1,18 +1,32 @@
-"""Parameters of MLflow, which records runs, and the address of its store."""
+"""Parameters of the trackers that record runs, and the address of MLflow's store."""
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from components.config.fields import Group, field
+from pydantic import BeforeValidator, field_validator
+
+from components.config.fields import Group, as_list, field
 from components.errors import ConfigError
+
+Tracker = Literal["mlflow", "tensorboard", "wandb", "swanlab", "none"]
 
 
 class Tracking(Group):
-    """MLflow, in mlruns/ or at the address MLFLOW_TRACKING_URI."""
+    """MLflow, in mlruns/ or at the address MLFLOW_TRACKING_URI, and other trackers of a training."""
 
-    report_to: Literal["mlflow", "none"] = field("mlflow", "where runs are logged, beside their own files")
-    experiment_name: str = field("martlet", "MLflow experiment")
+    report_to: Annotated[list[Tracker], BeforeValidator(as_list)] = field(
+        ["mlflow"], "where runs are logged, beside their own files"
+    )
+    experiment_name: str = field("martlet", "MLflow's experiment, the project in wandb and swanlab")
+
+    @field_validator("report_to")
+    @classmethod
+    def _as_set(cls, names: list[Tracker]) -> list[Tracker]:
+        names = list(dict.fromkeys(names)) or ["none"]
+        if "none" in names and len(names) > 1:
+            raise ValueError(f"is none, or names trackers, not both: {' '.join(names)}")
+        return names
 
 
 def tracking_uri(workspace: Path) -> str:

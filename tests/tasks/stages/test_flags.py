@@ -22,7 +22,7 @@ from transformers import TrainerCallback
 
 class Watch(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
-        values = {k: v for k, v in args.to_dict().items() if k not in ("output_dir", "logging_dir")}
+        values = {k: v for k, v in args.to_dict().items() if k not in ("output_dir", "logging_dir", "run_name")}
         pathlib.Path("arguments.json").write_text(json.dumps(values, default=str, sort_keys=True))
 
 def callback(job):

@@ -196,6 +196,8 @@ class Progress(TrainerCallback):
         # All processes stop after the same step, whichever of them got the signal first.
         stops, saves = ranks.total([self.job.stop.is_set(), self._takes_request()])
         control.should_save |= bool(stops or saves)
+        if saves:
+            self._report({"message": f"checkpoint asked for: written after step {state.global_step}"})
         if stops:
             self.interrupted = control.should_training_stop = True
 

@@ -224,7 +224,8 @@ def test_auto_goes_on_with_the_newest_run_and_weights_alone_begin_a_new_one(
     auto, run = ["--resume_from_checkpoint", "auto"], tmp_path / "out/v3-first"
     run.mkdir(parents=True)
     (run / "save").touch()  # asks for a checkpoint
-    martlet(tmp_path, *words, *auto, "--output_dir", run)  # with none to go on from
+    printed = martlet(tmp_path, *words, *auto, "--output_dir", run)  # with none to go on from
+    assert "checkpoint asked for: written after step 1" in printed
     assert sorted(path.name for path in run.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-4"]
     assert not (run / "save").exists()
     first, adapter = losses(run), run / "checkpoint-4/adapter_model.safetensors"

@@ -8,8 +8,9 @@ from components.errors import ConfigError, InterruptedRunError
 from components.training import checkpoints as store
 from components.training import ranks
 from components.training.datasets import Packs, sample_rows
+from components.training.documents import NAME as DOCUMENTS
 from components.training.estimate import steps
-from components.training.job import Job
+from components.training.job import Job, transformers_model
 from components.training.methods import METHODS
 from components.training.preload import preload
 from components.training.signals import stopping
@@ -74,6 +75,8 @@ def train(job: Job) -> Outcome:
 
     with stopping(job.stop), one_operation(job.model), tracked(job):
         trainer: Any = METHODS.load(job.params.method.name, job.external).trainer(job)
+        if ranks.is_writer():
+            job.report({"message": _about(job, str(trainer.args.device.type), parameters, trainable)})
         _settle_threads(job, trainer)
         began = time.monotonic()
         trainer.train(resume_from_checkpoint=str(job.start) if job.start else None)
@@ -125,6 +128,21 @@ def _sizes(job: Job) -> tuple[int, int]:
         trainable, every = model.get_nb_trainable_parameters()
         return every, trainable
     return model.num_parameters(), model.num_parameters(only_trainable=True)
+
+
+def _about(job: Job, device: str, parameters: int, trainable: int) -> str:
+    """Return what is trained, and where, in one line."""
+    model = transformers_model(job.model)
+    quantization = getattr(model, "quantization_method", None)
+    by = f", quantized by {getattr(quantization, 'value', quantization)}" if quantization else ""
+    devices = device if ranks.world_size() == 1 else f"{ranks.world_size()} × {device}"
+    attention = model.config._attn_implementation
+    attention = "sdpa attention in each document" if attention == DOCUMENTS else f"{attention} attention"
+    return (
+        f"model: {str(model.dtype).removeprefix('torch.')}{by} on {devices}, {attention}; "
+        f"{job.params.tuner.tuner_type}: {trainable:,} of {parameters:,} parameters learn "
+        f"({100 * trainable / parameters:.3g} %)"
+    )
 
 
 def _follow_stream(job: Job, stream: Stream) -> None:

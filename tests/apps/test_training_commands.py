@@ -226,6 +226,14 @@ def test_auto_goes_on_with_the_newest_run_and_weights_alone_begin_a_new_one(
     (run / "save").touch()  # asks for a checkpoint
     printed = martlet(tmp_path, *words, *auto, "--output_dir", run)  # with none to go on from
     assert "checkpoint asked for: written after step 1" in printed
+    about = re.search(
+        r"\nmodel: float32 on cpu, sdpa .*; lora: ([\d,]+) of ([\d,]+) parameters learn \(([\d.]+) %\)\n", printed
+    )
+    assert about
+    learned, every = (int(count.replace(",", "")) for count in about.groups()[:2])
+    report = read_json(run / "reports/train.json")
+    assert (learned, every) == (report["trainable_parameters"], report["parameters"])
+    assert float(about[3]) == pytest.approx(100 * learned / every, rel=0.01)
     assert sorted(path.name for path in run.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-4"]
     assert not (run / "save").exists()
     first, adapter = losses(run), run / "checkpoint-4/adapter_model.safetensors"

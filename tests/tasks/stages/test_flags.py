@@ -187,7 +187,7 @@ def trained(base: Path, folder: Path, settings: dict[str, Any]) -> tuple[Any, ..
     curve = [
         {k: v for k, v in line.items() if k not in VOLATILE}
         for line in lines
-        if "settings" not in line and not line.get("message", "").startswith(("memory:", "disk:"))
+        if "settings" not in line and not line.get("message", "").startswith(("memory:", "disk:", "model:"))
     ]
     checkpoints = sorted(p.parent.name for p in folder.glob(".checkpoints/*/checkpoint-*/manifest.json"))
     weights = [sha256(file) for file in sorted(paths.adapter.glob("*.safetensors"))]

@@ -55,6 +55,7 @@ def test_two_processes_have_the_losses_of_one(tiny_model: Path, tmp_path: Path) 
     one = run(tmp_path / "one", tiny_model)
     two = run(tmp_path / "two", tiny_model, nproc_per_node=2)
     assert len(figures(one, "loss")) == STEPS
+    assert sum(str(line.get("message", "")).startswith("model: float32 on 2 × cpu, ") for line in two) == 1
     assert figures(two, "loss") == pytest.approx(figures(one, "loss"), abs=1e-5)
     assert figures(two, "eval_loss") == pytest.approx(figures(one, "eval_loss"), abs=1e-5)
     assert figures(two, "grad_norm") == pytest.approx(figures(one, "grad_norm"), abs=1e-4)

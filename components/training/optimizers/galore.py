@@ -93,11 +93,9 @@ class GaloreAdamW(Optimizer):
         state, gradient = self.state[weight], weight.grad
         assert gradient is not None
         step = state["step"] = state.get("step", 0) + 1
-        if group["rank"]:
-            left = _is_left(weight, group["side"])
-            if step >= state.get("due", 1):
-                _renew(state, gradient, group, left)
-            projection = _stored(state, weight, group["rank"], left)
+        left = bool(group["rank"]) and _is_left(weight, group["side"])
+        projection = _projection_of(state, gradient, group, left) if group["rank"] else None
+        if projection is not None:
             gradient = _down(gradient, projection, left)
         if "exp_avg" not in state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
@@ -106,7 +104,7 @@ class GaloreAdamW(Optimizer):
         mean.lerp_(gradient, 1 - beta1)
         variance.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         update = (mean / (1 - beta1**step)) / ((variance / (1 - beta2**step)).sqrt_().add_(group["eps"]))
-        if group["rank"]:
+        if projection is not None:
             update = group["scale"] * _up(update, projection, left)
         weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * update)
 
@@ -115,6 +113,20 @@ def _is_left(matrix: torch.Tensor, side: str) -> bool:
     """Return whether the rows of a matrix are projected rather than its columns."""
     rows, columns = matrix.shape
     return {"left": True, "right": False, "std": rows < columns, "reverse_std": rows >= columns}[side]
+
+
+def _projection_of(state: dict[str, Any], gradient: torch.Tensor, group: dict[str, Any], left: bool) -> torch.Tensor:
+    """Return the projection of a matrix at this step, made anew where that is due."""
+    if state["step"] >= state.get("due", 1):
+        _renew(state, gradient, group, left)
+    if "scales" not in state:
+        return state["projection"]
+    state["projection"] = state["projection"].to(torch.uint8)  # a checkpoint that was loaded has made it floats
+    numbers = (state["projection"] * state["scales"] + state["lowest"]).flatten()
+    rows, columns = gradient.shape
+    kept = min(group["rank"], rows, columns)
+    shape = (rows, kept) if left else (kept, columns)
+    return numbers[: shape[0] * shape[1]].view(shape)
 
 
 def _renew(state: dict[str, Any], gradient: torch.Tensor, group: dict[str, Any], left: bool) -> None:
@@ -134,18 +146,6 @@ def _renew(state: dict[str, Any], gradient: torch.Tensor, group: dict[str, Any],
         state["projection"], state["scales"], state["lowest"] = _quantized(projection, *group["quantized"])
     else:
         state["projection"] = projection
-
-
-def _stored(state: dict[str, Any], weight: torch.Tensor, rank: int, left: bool) -> torch.Tensor:
-    """Return the projection of a weight, of numbers again where it is kept in bits."""
-    if "scales" not in state:
-        return state["projection"]
-    state["projection"] = state["projection"].to(torch.uint8)  # a checkpoint that was loaded has made it floats
-    numbers = (state["projection"] * state["scales"] + state["lowest"]).flatten()
-    rows, columns = weight.shape
-    kept = min(rank, rows, columns)
-    shape = (rows, kept) if left else (kept, columns)
-    return numbers[: shape[0] * shape[1]].view(shape)
 
 
 def _quantized(matrix: torch.Tensor, bits: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -156,7 +156,7 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
             f"--{'packing' if train.packing else 'padding_free'} out"
         )
     if params.method.task_type != "causal_lm":
-        sentences += _unfit_for_task(params)
+        sentences += _unfit_for_task(params, files)
     if problem := _unknown_measure(params, files):
         sentences.append(problem)
     if train.torch_dtype == "float16" and not _is_accelerated():
@@ -172,7 +172,7 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
     return sentences
 
 
-def _unfit_for_task(params: Params) -> list[str]:
+def _unfit_for_task(params: Params, files: list[Path]) -> list[str]:
     """Return a sentence for each setting that only a training on text has."""
     task, train = params.method.task_type, params.train
     sentences = [
@@ -180,6 +180,8 @@ def _unfit_for_task(params: Params) -> list[str]:
         for name in ("packing", "padding_free")
         if getattr(train, name)
     ]
+    if tuners.TUNERS.constant(tuner := params.tuner.tuner_type, "TEXT_ONLY", False, files):
+        sentences.append(f"tuner_type: {tuner} trains models that write text; use lora for --task_type {task}")
     if params.method.method != "sft":
         sentences.append(f"method: --task_type {task} is a method of its own; use `martlet sft`, without --method")
     if task == "embedding" and params.distributed.nproc_per_node > 1:

@@ -30,6 +30,7 @@ class Tuner(Protocol):
     - `QUANTIZED_BASE = False`: it cannot train on quantized weights;
     - `UNFIT_BASES = ("gptq",)`: it cannot train on weights quantized by these methods (bnb-int8 is bnb with 8 bits);
     - `TARGETS = False`: it does not read `target_modules`;
+    - `TEXT_ONLY = True`: it does not train a model that returns classes or vectors;
     - `EXCLUDES = ("packing",)`: parameters that may not be set with it.
 
     Where a step is more than the optimizer's, `step(model, number, steps)` is called after each, while the gradients

@@ -15,6 +15,7 @@ __all__ = ["LEARNING_RATE", "load", "merge", "restore", "save", "wrap"]
 LEARNING_RATE = 1e-2
 MERGES = False
 TARGETS = False
+TEXT_ONLY = True
 EXCLUDES = ("packing", "padding_free", "gradient_checkpointing", "modules_to_save")
 
 

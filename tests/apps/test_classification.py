@@ -120,6 +120,8 @@ def test_other_labels(tiny_model: Path, tmp_path: Path, label: Any, words: tuple
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--num_labels", 3), "leave it out"),
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--packing", "true"), "leave --packing out"),
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--loss_type", "dft"), "no effect"),
+        ([{"text": "a", "label": "x"}], ("--tuner_type", "prefix_tuning"), "use lora for --task_type seq_cls"),
+        ([{"text": "a", "label": "x"}], ("--task_type", "reranker"), "a label of 0 or 1 for query and document"),
     ],
 )
 def test_labels_that_do_not_go_together_are_named(

@@ -60,12 +60,13 @@ def here(name: str, rows: int, length: int) -> Case:
 
     from components.files import read_json
     from tasks.stages import estimate, train
+    from tasks.stages.setup import set_up
 
     with TemporaryDirectory() as folder:
         params = _params(name, rows)
         train.run(params, _prepared(Path(folder, "small"), params, 2 * rows, 16, width=64, layers=2))  # imports all
         paths = _prepared(Path(folder, "large"), params, 2 * rows, length, width=640, layers=10)
-        setup = train.set_up(params, paths)
+        setup = set_up(params, paths)
         began = time.perf_counter()
         need = estimate.estimate(setup.params, paths, estimate.rows_of(setup.params, paths, streamed=False))
         assert need

@@ -178,8 +178,6 @@ def _problem(details: ErrorDetails, settings: Mapping[str, Setting]) -> str:
             if reply := value_answer(name, str(value)):
                 return f"{where}: {LEAVES[name].group}.{name} {value!r}: {reply}"
             reason = f"must be one of {', '.join(allowed)}, not {value!r}{did_you_mean(str(value), allowed)}"
-            if reply := value_answer(name, str(value)):
-                reason = f"{value!r}: {reply}"
         case "value_error":
             reason = str(context["error"])
         case _:

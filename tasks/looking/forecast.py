@@ -10,6 +10,7 @@ from tasks.looking.folder import folder, report_kept
 from tasks.looking.preview import Preview, preview
 from tasks.stages import estimate, fetch, reuse, train
 from tasks.stages.runner import Result
+from tasks.stages.setup import set_up
 
 
 class Forecast(NamedTuple):
@@ -35,7 +36,7 @@ def forecast(params: Params, output: Path, workspace: Path) -> Forecast:
             checked = reuse.run("validate", params, paths)
         results = (fetched, checked, reuse.run("template", params, paths))
         look = preview(params, paths)
-        setup = train.set_up(params, replace(paths, checkpoints=output))
+        setup = set_up(params, replace(paths, checkpoints=output))
         rows = estimate.rows_of(setup.params, setup.paths, streamed=False)
         lines = estimate.require(setup.params, setup.paths, rows)
         with estimate.advised(setup.params, setup.paths, streamed=False):

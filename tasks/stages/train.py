@@ -2,85 +2,25 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import cache, hardware, models, training, tuners
-from components.classes import HEAD, Classes, classes_of
-from components.config import FAMILIES, SAVED_GROUPS, Params, difference
+from components import hardware, models, training, tuners
+from components.classes import Classes
+from components.config import Params, difference
 from components.errors import ConfigError, without_credentials
-from components.files import MANIFEST, read_json, replacing_folder, sha256, write_json
+from components.files import replacing_folder, write_json
 from components.tokens import TokenRows
 from components.training import ranks
 from tasks.stages import estimate, workers
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
+from tasks.stages.setup import Setup, set_up
 
 if TYPE_CHECKING:
     from tasks.stages.stream import Feed
 
 CHECKED_ROWS = 4
-CODE = (
-    "components/tokens.py", "components/models/*.py", "components/models/quantization/_*.py", "components/tuners/_*.py",
-    "components/training/*.py", "components/training/*/_*.py",
-)  # fmt: skip
-"""Files that decide the weights, beside those of the methods in use."""
-WITHOUT_INFLUENCE = {
-    *(
-        f"components/training/{name}.py"
-        for name in (
-            "divergence",
-            "estimate",
-            "intact",
-            "page",
-            "preload",
-            "proofs",
-            "report",
-            "resuming",
-            "signals",
-            "trackers",
-        )
-    ),
-    *(f"components/models/{name}.py" for name in ("catalogue", "companions", "fitness")),
-}
-"""Of these, the files that do not: a run whose report is drawn otherwise goes on from its last checkpoint."""
-IN_METHODS = (*FAMILIES, "plugins")
-"""Groups of which data/methods.json says what differs from the defaults."""
-LIBRARIES = ("torch", "transformers", "peft", "accelerate")
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What the parameters come to before a model is loaded.
-
-    Attributes:
-        params: those of `train` settled.
-        arguments: what args.json of adapters and checkpoints says.
-        made_of: all that decides the weights, by name.
-    """
-
-    params: Params
-    paths: Paths
-    arguments: dict[str, Any]
-    made_of: dict[str, Any]
-    checkpoints: Path
-    feed: "Feed | None" = None
-
-    @property
-    def resume_from(self) -> Path | None:
-        """The checkpoint that the user names, to go on from."""
-        return None if self.params.run.resume_only_model else _named(self.params, self.paths)
-
-    @property
-    def weights_from(self) -> Path | None:
-        """The checkpoint that the user names, to begin a new run with its weights."""
-        return _named(self.params, self.paths) if self.params.run.resume_only_model else None
-
-
-def _named(params: Params, paths: Paths) -> Path | None:
-    name = params.run.resume_from_checkpoint
-    return paths.workspace / name if name else None
 
 
 def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
@@ -135,53 +75,6 @@ def check_start(params: Params, paths: Paths, feed: "Feed | None" = None) -> boo
     setup = set_up(params, paths, feed)
     rows = {name: getattr(params, name).model_dump() for name in ("data", "validation")}
     return training.check_start(setup.checkpoints, setup.made_of, setup.arguments, setup.resume_from, rows)
-
-
-def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
-    """Settle the parameters, and say what the weights will be made of.
-
-    Raises:
-        ConfigError: there is no such tuner or method, or the weights to begin with are of another base or tuner.
-    """
-    files = plugin_files(params, paths.workspace)
-    method = tuners.TUNERS.load(params.tuner.tuner_type, files)
-    params, classes = _with_classes(training.settled(params, method.LEARNING_RATE), paths)
-    arguments = {"model": read_json(paths.model), **{name: getattr(params, name).model_dump() for name in SAVED_GROUPS}}
-    if classes:
-        arguments["classes"] = classes._asdict()
-    methods = read_json(paths.methods)["train"]
-    if feed:
-        arguments["stream"] = feed.about["arguments"]
-    made_of = {
-        **{name: values for name, values in arguments.items() if name not in IN_METHODS},
-        "parameters": methods["parameters"],
-        "methods": methods["files"],
-        "data": feed.about["made_of"] if feed else {"tokens": training.tokens_hash(paths.tokens)},
-        "code": {file: sha for file, sha in cache.code_files(*CODE).items() if file not in WITHOUT_INFLUENCE},
-        "libraries": cache.versions(*LIBRARIES),
-    }
-    if params.run.resume_only_model and (weights := _named(params, paths)):
-        others = {"quantization", params.train.optimizer, *params.train.callbacks}
-        groups = {name.removeprefix("parameters ") for name in methods["files"] if name.startswith("parameters ")}
-        training.check_weights(weights, arguments, ["tuner", *sorted(groups - others)])
-        made_of["weights_from"] = sha256(weights / MANIFEST)
-    checkpoints = paths.checkpoints or paths.workspace / ".checkpoints" / training.fingerprint(made_of)
-    return Setup(params, paths, arguments, made_of, checkpoints, feed)
-
-
-def _with_classes(params: Params, paths: Paths) -> tuple[Params, Classes | None]:
-    """Return the parameters with a classifier's head among the layers that are saved with an adapter, and the classes
-    of the training rows; None for the methods that learn no classes.
-
-    Raises:
-        ConfigError: the labels of the rows do not go together.
-    """
-    if params.method.name != "seq_cls":
-        return params, None
-    tuner = params.tuner
-    saved = [*tuner.modules_to_save, *[HEAD] * (tuner.tuner_type != "full" and HEAD not in tuner.modules_to_save)]
-    params = params.model_copy(update={"tuner": tuner.model_copy(update={"modules_to_save": saved})})
-    return params, classes_of(TokenRows(paths.tokens / "train.arrow").targets(), params.classification)
 
 
 def work(setup: Setup, start: Path | None) -> Result:

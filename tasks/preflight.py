@@ -4,6 +4,7 @@ other, and a base that cannot be trained so."""
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 from components import data, models, training, tuners
 from components.config import LEAVES, Params
@@ -163,6 +164,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         sentences.append("torch_dtype: float16 needs an accelerator; on a CPU use float32 or bfloat16")
     if train.use_liger_kernel:
         sentences += _without_liger()
+    if train.torch_compile:
+        sentences += _without_compiler(params)
     if train.attn_impl == "flash_attention_2" and find_spec("flash_attn") is None:
         sentences.append("attn_impl: flash_attention_2 needs the package flash_attn, which is not installed; use sdpa")
     try:
@@ -203,6 +206,20 @@ def _unknown_measure(params: Params, files: list[Path]) -> str | None:
     more = "" if method in FIGURES else ", and more with --predict_with_generate true"
     known = ", ".join(("eval_loss", "eval_loss_DATASET", *figures))
     return f"metric_for_best_model: evaluations have no {name}, but {known}{more}"
+
+
+def _without_compiler(params: Params) -> list[str]:
+    """Return a sentence if torch.compile cannot compile a training here."""
+    sentences = [
+        f"torch_compile: compiled batches are padded; leave --{name} out"
+        for name in ("packing", "padding_free")
+        if getattr(params.train, name)
+    ]
+    if params.quantization.quant_method:
+        sentences.append("torch_compile: quantized layers are not compiled; leave it out")
+    if not _is_accelerated() and not any(map(which, ("c++", "g++", "clang++"))):
+        sentences.append("torch_compile: on a CPU it needs a C++ compiler (g++), and there is none here; leave it out")
+    return sentences
 
 
 def _without_liger() -> list[str]:

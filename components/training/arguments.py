@@ -43,6 +43,7 @@ def training_arguments(job: Job) -> dict[str, Any]:
         if train.gradient_checkpointing is None
         else train.gradient_checkpointing,
         "use_liger_kernel": train.use_liger_kernel,
+        "torch_compile": train.torch_compile,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "eval_strategy": train.eval_strategy if job.val_rows is not None else "no",

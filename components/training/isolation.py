@@ -26,7 +26,7 @@ def collator(job: Job) -> Isolated | Padded:
     """
     train = job.train
     required = train.packing or train.padding_free
-    if not required and train.padding_free is False:
+    if not required and (train.padding_free is False or train.torch_compile):
         return Padded(job.pad_token_id)
     problem, alone = _joined(job)
     if problem and required:

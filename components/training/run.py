@@ -1,6 +1,7 @@
 """One training run, from wherever it stands to its end."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +74,8 @@ def train(job: Job) -> Outcome:
         job.report({"message": job.rows.packed if isinstance(job.rows, Stream) else str(job.rows)})
     from components.training.low_rank import one_operation
 
-    with stopping(job.stop), one_operation(job.model), tracked(job):
+    lora = nullcontext() if job.train.torch_compile else one_operation(job.model)  # which no graph has room for
+    with stopping(job.stop), lora, tracked(job):
         trainer: Any = METHODS.load(job.params.method.name, job.external).trainer(job)
         if ranks.is_writer():
             job.report({"message": _about(job, str(trainer.args.device.type), parameters, trainable)})

@@ -68,6 +68,7 @@ class Train(Group):
     use_liger_kernel: bool = field(
         False, "Liger's fused kernels, which need an NVIDIA GPU and the package liger-kernel"
     )
+    torch_compile: bool = field(False, "compile the model with torch.compile; batches are then padded")
     logging_steps: int = field(5, "steps between two lines of progress", gt=0)
     eval_strategy: Literal["steps", "epoch", "no"] = field(
         "steps", "when validation rows are evaluated: every eval_steps, after each epoch, or never"

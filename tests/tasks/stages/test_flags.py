@@ -132,6 +132,7 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "eval_metric": (["acc"], {"predict_with_generate": True}),
     "max_new_tokens": (2, {"predict_with_generate": True}),
     "gradient_checkpointing": (True, {}),
+    "torch_compile": (True, {}),
     "logging_steps": (1, {}),
     "eval_steps": (1, {}),
     "save_steps": (1, {}),
@@ -167,6 +168,8 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "hqq_group_size": (32, HQQ),
 }
 """Another value of each parameter, and the parameters with which it matters."""
+COMPILED = ("torch_compile",)
+"""Parameters that compile the model, which takes a minute."""
 VOLATILE = ("tokens_per_second", "eta", "time", "memory")
 SMALL = {
     "num_train_epochs": 1, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "save_steps": 2,
@@ -216,7 +219,9 @@ def before(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return leave
 
 
-@pytest.mark.parametrize("name", TRAIN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in COMPILED else name for name in TRAIN]
+)
 def test_a_parameter_of_the_training_changes_the_training(
     name: str, before: Any, tiny_model: Path, tmp_path: Path
 ) -> None:

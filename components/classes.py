@@ -95,9 +95,11 @@ def classes_of(labels: Iterable[Label], settings: Classification) -> Classes:
             raise ConfigError(f"num_labels: a regression estimates one number, not {settings.num_labels}")
         return Classes(["value"], problem_type)
     single = [one for label in labels for one in (label if isinstance(label, list) else [label])]
+    if not single:
+        raise ConfigError("label: no training row has a class; every list is empty")
     names = {name_of(one) for one in single}
     if all(isinstance(one, int | float) and not isinstance(one, bool) for one in single):
-        return Classes(_numbered(names, settings.num_labels), problem_type)
+        return Classes(_numbered(names, settings.num_labels, len(labels)), problem_type)
     if settings.num_labels not in (None, len(names)):
         raise ConfigError(
             f"num_labels: the training rows have {len(names)} classes ({shown(sorted(names))}), not "
@@ -121,17 +123,22 @@ def _problem_type(labels: list[Label]) -> ProblemType:
     return "regression" if fractions else "single_label_classification"
 
 
-def _numbered(names: set[str], count: int | None) -> list[str]:
+def _numbered(names: set[str], count: int | None, rows: int) -> list[str]:
     """Return the classes of numbers.
 
     Raises:
-        ConfigError: a number is not that of a class.
+        ConfigError: a number is not that of a class, or would make more classes than there are rows.
     """
     wrong = sorted(name for name in names if not name.isdigit() or (count and int(name) >= count))
     if wrong:
         to = f"to {count - 1}, as --num_labels {count} says" if count else "up"
         raise ConfigError(f"label: classes are numbered from 0 {to}, and a row has {wrong[0]}")
-    return _two_or_more([str(number) for number in range(count or max(map(int, names)) + 1)])
+    largest = max(map(int, names))
+    if count is None and largest > max(rows, 2):
+        raise ConfigError(
+            f"label: a row has {largest}, and {rows} rows cannot show so many classes; give --num_labels, or names"
+        )
+    return _two_or_more([str(number) for number in range(count or largest + 1)])
 
 
 def _two_or_more(names: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from components import cache, training, tuners
 from components.classes import HEAD, Classes, classes_of
 from components.config import FAMILIES, SAVED_GROUPS, Params
+from components.errors import ConfigError
 from components.files import MANIFEST, read_json, sha256
 from components.tokens import TokenRows
 from tasks.stages.paths import Paths, plugin_files
@@ -103,11 +104,24 @@ def _with_classes(params: Params, paths: Paths) -> tuple[Params, Classes | None]
     of the training rows; None for the methods that learn no classes.
 
     Raises:
-        ConfigError: the labels of the rows do not go together.
+        ConfigError: the labels of the rows do not go together, or a validation row has one that no training row has.
     """
     if params.method.name != "seq_cls":
         return params, None
     tuner = params.tuner
     saved = [*tuner.modules_to_save, *[HEAD] * (tuner.tuner_type != "full" and HEAD not in tuner.modules_to_save)]
     params = params.model_copy(update={"tuner": tuner.model_copy(update={"modules_to_save": saved})})
-    return params, classes_of(TokenRows(paths.tokens / "train.arrow").targets(), params.classification)
+    files = [file for file in (paths.tokens / "train.arrow", paths.tokens / "val.arrow") if file.is_file()]
+    classes = classes_of(TokenRows(files[0]).targets(), params.classification)
+    for rows in map(TokenRows, files):
+        _require_targets(rows, classes)
+    return params, classes
+
+
+def _require_targets(rows: TokenRows, classes: Classes) -> None:
+    """Raise ConfigError if the label of a row is no class, or of another type; the message names the row."""
+    for number, label in enumerate(rows.targets()):
+        try:
+            classes.target(label)
+        except ValueError as error:
+            raise ConfigError(f"label: {rows.origin(number)}: {error}") from error

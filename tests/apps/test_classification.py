@@ -116,6 +116,10 @@ def test_other_labels(tiny_model: Path, tmp_path: Path, label: Any, words: tuple
     [
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "x"}], (), "every training row is of one class"),
         ([{"text": "a", "label": 0}, {"text": "b", "label": 4}], ("--num_labels", 3), "a row has 4"),
+        ([{"text": "a", "label": 0}, {"text": "b", "label": 10**9}], (), "cannot show so many classes"),
+        ([{"text": "a", "label": -1}, {"text": "b", "label": 1}], (), "a row has -1"),
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--problem_type", "regression"), "is no number"),
+        ([{"text": "a", "label": []}, {"text": "b", "label": []}], (), "no training row has a class"),
         ([{"text": "a", "label": ["x"]}, {"text": "b", "label": "y"}], (), "the others one class"),
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--num_labels", 3), "leave it out"),
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--packing", "true"), "leave --packing out"),

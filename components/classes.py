@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from components.config.groups.classification import Classification, ProblemType
 from components.errors import ConfigError
+from components.tokens import IGNORED
 
 HEAD = "score"
 """Name of the layer that decides the class of a text, in transformers' classifiers of decoders."""
@@ -53,6 +54,8 @@ class Classes(NamedTuple):
         if self.problem_type == "regression":
             if not isinstance(label, int | float):
                 raise ValueError(f"the label {label!r} is no number, and this is a regression")
+            if label == IGNORED:
+                raise ValueError(f"the label {label!r} means no label to PyTorch; shift or scale the labels")
             return [float(label)]
         if (self.problem_type == "multi_label_classification") != isinstance(label, list):
             raise ValueError(f"the label {label!r} is {'no' if not isinstance(label, list) else 'a'} list")
@@ -119,7 +122,7 @@ def _problem_type(labels: list[Label]) -> ProblemType:
         raise ConfigError(f"label: {lists} of {len(labels)} rows have a list of classes, the others one class")
     if lists:
         return "multi_label_classification"
-    fractions = any(isinstance(label, float) and not label.is_integer() for label in labels)
+    fractions = any(isinstance(label, float) for label in labels)
     return "regression" if fractions else "single_label_classification"
 
 
@@ -133,6 +136,8 @@ def _numbered(names: set[str], count: int | None, rows: int) -> list[str]:
     if wrong:
         to = f"to {count - 1}, as --num_labels {count} says" if count else "up"
         raise ConfigError(f"label: classes are numbered from 0 {to}, and a row has {wrong[0]}")
+    if count is None:
+        _two_or_more(sorted(names))
     largest = max(map(int, names))
     if count is None and largest > max(rows, 2):
         raise ConfigError(

@@ -216,9 +216,20 @@ class TokenRows:
 
     def targets(self) -> list[Any]:
         """Return the label of each row of the shape `classification`."""
+        return self._values("target")
+
+    def scores(self) -> list[float | None]:
+        """Return how alike the texts of each row of the shape `pair` are, None where the row does not say."""
+        return self._values("score")
+
+    def negatives(self) -> int:
+        """Return how many negatives all rows of the shape `pair` have together."""
+        return sum(len(chunk.flatten()) for chunk in self._lists["negative_lengths"].chunks)
+
+    def _values(self, name: str) -> list[Any]:
         import orjson
 
-        return [orjson.loads(value) for value in self._table["target"].to_pylist()]
+        return [orjson.loads(value) for value in self._table[name].to_pylist()]
 
     def origin(self, index: int) -> str:
         """Return where a row comes from, for people: `my.jsonl, row 12`."""

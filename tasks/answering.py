@@ -103,9 +103,15 @@ def result_file(params: Params) -> Path:
     return result
 
 
-def questions(params: Params) -> list[Row]:
+def _of_text(row: Row) -> list[dict[str, str]]:
+    """Return a plain text as a message, or nothing: what a classifier or an embedding reads."""
+    return [{"role": "user", "content": row["text"]}] if "text" in row else []
+
+
+def questions(params: Params, texts: bool = False) -> list[Row]:
     """Return the rows of `--val_dataset`, in order: `messages`, with the system prompt where a row has none, `label`
     (None without one), and where the row has them `tools`, `chat_template_kwargs` and the `completion` that was judged.
+    With `texts` a plain text is a message as well.
 
     Raises:
         DataGateError: a row is in no known format, has media, or has no messages.
@@ -122,7 +128,7 @@ def questions(params: Params) -> list[Row]:
             row = data.read_row(raw)
         except ValueError as error:
             raise DataGateError(f"{data.row_location(source, number)}: {error}") from error
-        messages = row.get("messages") or row.get("prompt")
+        messages = row.get("messages") or row.get("prompt") or (_of_text(row) if texts else [])
         if media := {"images", "videos", "audios"} & row.keys():
             raise DataGateError(
                 f"{data.row_location(source, number)}: its {min(media)} would not be shown to the model"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from components import models
 from components.classes import Classes
 from components.config import Params
 from components.errors import ConfigError
@@ -27,8 +28,15 @@ Encoder = Callable[[Row], dict[str, Any]]
 
 
 def encoder_of(target: Target) -> Encoder | None:
-    """Return a model that writes no text, in this process, or None for one that does; raises as `loading.load`."""
+    """Return a model that writes no text, in this process, or None for one that does.
+
+    Raises:
+        ConfigError: a system prompt for an embedding; or as `loading.load`.
+        MartletError: as `loading.load`.
+    """
     task = _task(target)
+    if task == "embedding" and target.params.template.system:
+        raise ConfigError("--system has no effect with an embedding, which takes texts as they are; leave it out")
     return {"seq_cls": _classifier, "embedding": _embedder}[task](target) if task else None
 
 
@@ -67,6 +75,8 @@ def _classifier(target: Target) -> Encoder:
         """Return the `response`, which is the name of a class, a list of such names or a number, and the
         `probabilities` of all classes, the likeliest first."""
         ids = ids_of(_messages(row), row.get("tools"), row.get("chat_template_kwargs") or {}, True)
+        if problem := _too_long(len(ids), target):
+            return {"response": None, "error": problem}
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0].float()
         if kind == "regression":
@@ -88,11 +98,19 @@ def _embedder(target: Target) -> Encoder:
     def embed(row: Row) -> dict[str, Any]:
         """Return the `embedding`, a vector of length 1."""
         ids: Any = tokenizer("\n".join(message["content"] for message in _messages(row)), return_tensors="pt")
+        if problem := _too_long(ids["input_ids"].shape[1], target):
+            return {"embedding": None, "error": problem}
         with torch.no_grad():
             hidden = model(input_ids=ids["input_ids"].to(model.device), use_cache=False)[0]
         return {"embedding": torch.nn.functional.normalize(hidden[0, -1].float(), dim=-1).tolist()}
 
     return embed
+
+
+def _too_long(length: int, target: Target) -> str | None:
+    """Return why a model cannot read a text of `length` tokens, or None."""
+    limit = models.context_length(target.model)
+    return f"the text has {length} tokens, and the model reads {limit}" if limit and length > limit else None
 
 
 def _messages(row: Row) -> list[dict[str, Any]]:
@@ -103,8 +121,8 @@ def encode_files(encoder: Encoder, params: Params, on_progress: Callable[[int], 
     """Write what a model returns for the rows of `--val_dataset` into `--result_path`; return the number of rows, and
     the file.
 
-    A line has `messages`, `labels` (the row's own, or null) and the model's own keys; `on_progress` gets the number of
-    rows so far.
+    A line has `messages`, `labels` (the row's own, or null) and the model's own keys, or an `error`; `on_progress` gets
+    the number of rows so far.
     """
     import orjson
 
@@ -117,5 +135,5 @@ def encode_files(encoder: Encoder, params: Params, on_progress: Callable[[int], 
 
 
 def _answers(encoder: Encoder, params: Params) -> Iterator[dict[str, Any]]:
-    for row in questions(params):
+    for row in questions(params, texts=True):
         yield {"messages": _messages(row), "labels": row.get("label"), **encoder(row)}

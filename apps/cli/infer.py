@@ -65,6 +65,9 @@ def _encode(encoder: "Encoder", params: Params) -> None:
     before = [{"role": "system", "content": system}] if system else []
     for line in filter(None, map(str.strip, sys.stdin)):
         answer = encoder({"messages": [*before, {"role": "user", "content": line}]})
+        if "error" in answer:
+            _note(answer["error"])
+            continue
         shares = ", ".join(f"{name} {share:.3f}" for name, share in answer.get("probabilities", {}).items())
         print(answer.get("response", answer.get("embedding")), f"({shares})" if shares else "", flush=True)
 

@@ -122,7 +122,7 @@ def label_of(row: Row) -> Any:
     Raises:
         Refused: the row has none, or a label of another type.
     """
-    label = row["label"] if "label" in row else row.get("extra", {}).get("label")
+    label = int(row["label"]) if "label" in row else row.get("extra", {}).get("label")
     parts = label if isinstance(label, list) else [label]
     if label is None:
         raise Refused("no label says which class the text is of")

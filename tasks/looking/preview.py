@@ -51,6 +51,6 @@ def preview(params: Params, paths: Paths) -> Preview:
 def _classes(rows: TokenRows) -> dict[str, int]:
     """Return how many rows there are of each class, the most frequent first; {} where labels are decimal numbers."""
     labels = [one for label in rows.targets() for one in (label if isinstance(label, list) else [label])]
-    if any(isinstance(one, float) and not one.is_integer() for one in labels):
+    if any(isinstance(one, float) for one in labels):
         return {}
     return dict(Counter(map(name_of, labels)).most_common())

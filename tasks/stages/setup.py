@@ -93,7 +93,8 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
     if params.run.resume_only_model and (weights := _named(params, paths)):
         others = {"quantization", params.train.optimizer, *params.train.callbacks}
         groups = {name.removeprefix("parameters ") for name in methods["files"] if name.startswith("parameters ")}
-        training.check_weights(weights, arguments, ["tuner", *sorted(groups - others)])
+        own = ["tuner", *["classes"] * (classes is not None), *sorted(groups - others)]
+        training.check_weights(weights, arguments, own)
         made_of["weights_from"] = sha256(weights / MANIFEST)
     checkpoints = paths.checkpoints or paths.workspace / ".checkpoints" / training.fingerprint(made_of)
     return Setup(params, paths, arguments, made_of, checkpoints, feed)

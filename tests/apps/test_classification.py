@@ -119,6 +119,8 @@ def test_other_labels(tiny_model: Path, tmp_path: Path, label: Any, words: tuple
         ([{"text": "a", "label": 0}, {"text": "b", "label": 10**9}], (), "cannot show so many classes"),
         ([{"text": "a", "label": -1}, {"text": "b", "label": 1}], (), "a row has -1"),
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--problem_type", "regression"), "is no number"),
+        ([{"text": "a", "label": 1}, {"text": "b", "label": 1}], (), "every training row is of one class (1)"),
+        ([{"text": "a", "label": -100.0}, {"text": "b", "label": 1.0}], (), "means no label to PyTorch"),
         ([{"text": "a", "label": []}, {"text": "b", "label": []}], (), "no training row has a class"),
         ([{"text": "a", "label": ["x"]}, {"text": "b", "label": "y"}], (), "the others one class"),
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], ("--num_labels", 3), "leave it out"),
@@ -137,6 +139,16 @@ def test_labels_that_do_not_go_together_are_named(
         code=2,
     )  # fmt: skip
     assert message in error
+
+
+def test_answers_are_classified_with_their_questions(tiny_model: Path, tmp_path: Path) -> None:
+    """Labels of 0 and 1 beside an answer are judgements, which a classifier reads as the classes 0 and 1."""
+    chat = [{"role": "user", "content": "zinc?"}, {"role": "assistant", "content": "a metal"}]
+    rows = [{"messages": [*chat[:1], {**chat[1], "content": f"{n}"}], "label": n % 3} for n in range(24)]
+    write_rows(tmp_path / "texts.jsonl", rows)
+    said = train(tmp_path, tiny_model, "run", "--max_steps", 1, "--split_dataset_ratio", 0, "--eval_strategy", "no")
+    [line] = [line for line in said.splitlines() if line.startswith("classes: ")]
+    assert sorted(line.removeprefix("classes: ").split(", ")) == ["0 8", "1 8", "2 8"]
 
 
 def test_rows_without_a_label_that_can_be_learned_are_refused_with_the_reason(tiny_model: Path, tmp_path: Path) -> None:

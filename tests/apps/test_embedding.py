@@ -99,6 +99,8 @@ def test_rows_of_other_kinds(tiny_model: Path, tmp_path: Path, row: Row, words: 
 def test_a_score_for_infonce_and_a_row_without_a_second_text_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "pairs.jsonl", [{"sentence1": a, "sentence2": b, "score": 0.5} for a in "abc" for b in "def"])
     assert "use cosine_similarity" in train(tmp_path, tiny_model, code=2)
+    write_rows(tmp_path / "pairs.jsonl", [{"anchor": a, "positive": f"the {a}"} for a in THINGS])
+    assert "a batch has one row" in train(tmp_path, tiny_model, "--per_device_train_batch_size", 1, code=2)
     write_rows(tmp_path / "pairs.jsonl", [{"query": a} for a in THINGS])
     assert "an anchor and a positive" in train(tmp_path, tiny_model, code=3)
     assert "--system has no effect" in train(tmp_path, tiny_model, "--system", "Hi", code=2)

@@ -1,6 +1,7 @@
 """A system message first if any, then user and assistant in turn, tools where they were called, an answer last."""
 
 from collections.abc import Iterator
+from re import fullmatch
 
 from components.data.checks import Batch, Context, Failure
 from components.rows import Row
@@ -8,9 +9,12 @@ from components.rows import Row
 ASKED = r"u(?:ct+)*"
 ANSWERED = r"(?:ct+)*[ac]"
 HISTORY = rf"(?:{ASKED}a)*"
+LABELLED = "labelled"
+"""The rule of a prompt with a class, which may end with an answer."""
 RULES = {
     "messages": rf"^s?{HISTORY}{ASKED}[ac]$",
     "prompt": rf"^s?{HISTORY}{ASKED}$",
+    LABELLED: rf"^s?(?:{HISTORY}{ASKED}|{HISTORY}{ASKED}[ac])$",
     **dict.fromkeys(("chosen", "rejected", "completion"), rf"^(?:(?:ct+)*au)*{ANSWERED}$"),
 }
 """The roles that a column may have, in the letters of `Batch.roles`."""
@@ -25,6 +29,12 @@ def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     for name, letters in batch.roles.items():
         wrong = (~letters.str.contains(RULES[name])).fill_null(False).arg_true().to_list()
         for i in wrong:
+            if (
+                name == "prompt"
+                and "label" in batch.rows[i].get("extra", {})
+                and fullmatch(RULES[LABELLED], letters[i])
+            ):
+                continue
             if i not in reported:
                 reported.add(i)
                 yield Failure(i, _problem(name, letters[i], batch.rows[i]))

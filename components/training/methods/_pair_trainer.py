@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from components.errors import ConfigError
 from components.tokens import TokenRow
 from components.training import ranks
 from components.training.collators import Padded
@@ -19,10 +20,17 @@ class PairTrainer(RowTrainer):
 
     def __init__(self, job: Job) -> None:
         kind, name = loss_of(job.params)
+        if name == "infonce":
+            _require_contrast(job)
         self.method: Any = kind.load(name, job.external)
         self.evaluated: list[list[Any]] = []
         """Of each row since the last evaluation: the vectors of anchor and positive, and the score."""
         super().__init__(job, TextBatch(job.pad_token_id))
+
+    @property
+    def rows_per_evaluation(self) -> int:
+        """Rows in a forward pass of an evaluation, which are compared with each other: as many as in training."""
+        return max(self.job.train.per_device_eval_batch_size, self.job.train.per_device_train_batch_size)
 
     def summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
         """Return the sum of the losses of a batch, and the model's outputs."""
@@ -47,6 +55,21 @@ class PairTrainer(RowTrainer):
             own = similarities.diagonal()[:, None]
             return {"eval_recall_at_1": float((similarities <= own).all(1).double().mean())}
         return {"eval_spearman": _rank_correlation((anchors * positives).sum(-1), scores)}
+
+
+def _require_contrast(job: Job) -> None:
+    """Raise ConfigError if InfoNCE cannot learn from the rows: they have scores, or nothing to compare a text with."""
+    for rows in filter(None, (job.rows, job.val_rows)):
+        if any(score not in (None, 1) for score in rows.scores()):
+            raise ConfigError(
+                "loss_type: infonce takes every pair as alike, and rows have a score or a label; use cosine_similarity"
+            )
+    rows_compared = min(len(job.rows), job.train.per_device_train_batch_size)
+    if (rows_compared == 1 or not job.params.embedding.infonce_use_batch) and not job.rows.negatives():
+        raise ConfigError(
+            "loss_type: infonce compares a text with others, and there are none: the rows have no negatives, and a "
+            "batch has one row; add --per_device_train_batch_size 16"
+        )
 
 
 def pooled(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

@@ -48,6 +48,11 @@ class RowTrainer(JobTrainer, Trainer):
         """Return how many losses `summed_loss` adds up."""
         return int((inputs["labels"] != IGNORED).sum())
 
+    @property
+    def rows_per_evaluation(self) -> int:
+        """Rows in a forward pass of an evaluation."""
+        return self.job.train.per_device_eval_batch_size
+
     def figures(self, rows: list[TokenRow]) -> dict[str, float]:  # noqa: ARG002
         """Return figures of an evaluation beside the loss, `rows` being this process's share."""
         return {}
@@ -111,7 +116,7 @@ class RowTrainer(JobTrainer, Trainer):
 
     def _evaluated(self, rows: list[TokenRow]) -> tuple[float, int]:
         """Return the sum of the losses of `rows`, and how many losses that are."""
-        loss, count, size = 0.0, 0, self.job.train.per_device_eval_batch_size
+        loss, count, size = 0.0, 0, self.rows_per_evaluation
         for start in range(0, len(rows), size):
             inputs = self._prepare_inputs(self.data_collator(rows[start : start + size]))
             count += self.learned(inputs)

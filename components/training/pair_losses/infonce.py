@@ -3,24 +3,15 @@
 from typing import Any
 
 from components.config import Params
-from components.errors import ConfigError
 from components.training.pair_losses import Pairs
 
 
 def loss(pairs: Pairs, params: Params) -> Any:
     """Return the sum of the cross entropies of finding the positive among all positives and negatives of the batch, or
-    with `infonce_use_batch` false among those of its own row.
-
-    Raises:
-        ConfigError: the rows have scores, which this loss does not read.
-    """
+    with `infonce_use_batch` false among those of its own row; scores are not read."""
     import torch
     from torch.nn import functional
 
-    if not bool((pairs.scores == 1).all()):
-        raise ConfigError(
-            "loss_type: infonce takes every pair as alike, and rows have a score or label; use cosine_similarity"
-        )
     settings, rows = params.embedding, torch.arange(len(pairs.anchors), device=pairs.anchors.device)
     texts = torch.cat([pairs.positives, pairs.negatives])
     similarities = pairs.anchors @ texts.T / settings.infonce_temperature

@@ -100,7 +100,7 @@ def test_a_classifier_reads_prompts_and_judged_answers_with_their_labels() -> No
     assert row["target"] == "blue"
     assert row["input_ids"] == tok.apply_chat_template([Q1], return_dict=False, add_generation_prompt=True)
     row = only("classification", LABEL, tok)
-    assert row["target"] is False
+    assert row["target"] == 0
     assert A1["content"] in tok.decode(row["input_ids"])
     assert refusal("classification", PROMPT).reason == "no label says which class the text is of"
     assert refusal("classification", ROWS["sft"]).reason.startswith("a conversation is not learned by a classifier")

@@ -11,6 +11,11 @@ from components.config.groups.classification import Classification, ProblemType
 from components.errors import ConfigError
 from components.tokens import IGNORED
 
+SINGLE: ProblemType = "single_label_classification"
+SEVERAL: ProblemType = "multi_label_classification"
+REGRESSION: ProblemType = "regression"
+CLASSIFIER = "ForSequenceClassification"
+"""End of the names of transformers' classifiers."""
 HEAD = "score"
 """Name of the layer that decides the class of a text, in transformers' classifiers of decoders."""
 Label = bool | int | float | str | list[Any]
@@ -30,9 +35,9 @@ class Classes(NamedTuple):
     @classmethod
     def of(cls, config: Any) -> "Classes":
         """Return the classes in a transformers configuration."""
-        alone: ProblemType = "regression" if config.num_labels == 1 else "single_label_classification"
+        by_count = REGRESSION if config.num_labels == 1 else SINGLE
         names = [config.id2label[number] for number in range(config.num_labels)]
-        return cls(names, config.problem_type or alone)
+        return cls(names, config.problem_type or by_count)
 
     def config(self) -> dict[str, Any]:
         """Return the settings of a transformers configuration."""
@@ -51,13 +56,13 @@ class Classes(NamedTuple):
         Raises:
             ValueError: the label is of another type, or is no class; says which are.
         """
-        if self.problem_type == "regression":
+        if self.problem_type == REGRESSION:
             if not isinstance(label, int | float):
                 raise ValueError(f"the label {label!r} is no number, and this is a regression")
             if label == IGNORED:
                 raise ValueError(f"the label {label!r} means no label to PyTorch; shift or scale the labels")
             return [float(label)]
-        if (self.problem_type == "multi_label_classification") != isinstance(label, list):
+        if (self.problem_type == SEVERAL) != isinstance(label, list):
             raise ValueError(f"the label {label!r} is {'no' if not isinstance(label, list) else 'a'} list")
         numbers = [self._number(name) for name in (label if isinstance(label, list) else [label])]
         if not isinstance(label, list):
@@ -93,7 +98,7 @@ def classes_of(labels: Iterable[Label], settings: Classification) -> Classes:
     """
     labels = list(labels)
     problem_type = settings.problem_type or _problem_type(labels)
-    if problem_type == "regression":
+    if problem_type == REGRESSION:
         if settings.num_labels not in (None, 1):
             raise ConfigError(f"num_labels: a regression estimates one number, not {settings.num_labels}")
         return Classes(["value"], problem_type)
@@ -121,9 +126,8 @@ def _problem_type(labels: list[Label]) -> ProblemType:
     if 0 < lists < len(labels):
         raise ConfigError(f"label: {lists} of {len(labels)} rows have a list of classes, the others one class")
     if lists:
-        return "multi_label_classification"
-    fractions = any(isinstance(label, float) for label in labels)
-    return "regression" if fractions else "single_label_classification"
+        return SEVERAL
+    return REGRESSION if any(isinstance(label, float) for label in labels) else SINGLE
 
 
 def _numbered(names: set[str], count: int | None, rows: int) -> list[str]:
@@ -138,12 +142,13 @@ def _numbered(names: set[str], count: int | None, rows: int) -> list[str]:
         raise ConfigError(f"label: classes are numbered from 0 {to}, and a row has {wrong[0]}")
     if count is None:
         _two_or_more(sorted(names))
-    largest = max(map(int, names))
-    if count is None and largest > max(rows, 2):
-        raise ConfigError(
-            f"label: a row has {largest}, and {rows} rows cannot show so many classes; give --num_labels, or names"
-        )
-    return _two_or_more([str(number) for number in range(count or largest + 1)])
+        largest = max(map(int, names))
+        if largest > rows:
+            raise ConfigError(
+                f"label: a row has {largest}, and {rows} rows cannot show so many classes; give --num_labels, or names"
+            )
+        count = largest + 1
+    return _two_or_more([str(number) for number in range(count)])
 
 
 def _two_or_more(names: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components import models
-from components.classes import Classes
+from components.classes import CLASSIFIER, REGRESSION, SEVERAL, Classes
 from components.config import Params
 from components.errors import ConfigError
 from components.files import read_json, replacing
@@ -19,9 +19,6 @@ from tasks.loading import classes_of, is_embedding, load
 from tasks.prompts import prompts
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
-
-CLASSIFIER = "ForSequenceClassification"
-"""End of the names of transformers' classifiers."""
 
 Encoder = Callable[[Row], dict[str, Any]]
 """From a row of `answering.questions` to what the model returns for its messages."""
@@ -79,9 +76,9 @@ def _classifier(target: Target) -> Encoder:
             return {"response": None, "error": problem}
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0].float()
-        if kind == "regression":
+        if kind == REGRESSION:
             return {"response": logits.item()}
-        several = kind == "multi_label_classification"
+        several = kind == SEVERAL
         shares = (logits.sigmoid() if several else logits.softmax(-1)).tolist()
         probabilities = dict(sorted(zip(names, shares, strict=True), key=lambda pair: -pair[1]))
         likely = [name for name, share in probabilities.items() if share > 0.5]

@@ -177,13 +177,13 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
 
 def _unfit_for_task(params: Params, files: list[Path]) -> list[str]:
     """Return a sentence for each setting that only a training on text has."""
-    task, train = params.method.task_type, params.train
+    task, train, tuner = params.method.task_type, params.train, params.tuner.tuner_type
     sentences = [
         f"{name}: --task_type {task} learns from whole rows, one on a line; leave --{name} out"
         for name in ("packing", "padding_free")
         if getattr(train, name)
     ]
-    if tuners.TUNERS.constant(tuner := params.tuner.tuner_type, "TEXT_ONLY", False, files):
+    if tuners.TUNERS.constant(tuner, "TEXT_ONLY", False, files):
         sentences.append(f"tuner_type: {tuner} trains models that write text; use lora for --task_type {task}")
     if params.method.method != "sft":
         sentences.append(f"method: --task_type {task} is a method of its own; use `martlet sft`, without --method")
@@ -204,8 +204,8 @@ def _unknown_measure(params: Params, files: list[Path]) -> str | None:
     if name in figures or name.startswith("eval_loss"):
         return None
     more = "" if method in FIGURES else ", and more with --predict_with_generate true"
-    known = ", ".join(("eval_loss", "eval_loss_DATASET", *figures))
-    return f"metric_for_best_model: evaluations have no {name}, but {known}{more}"
+    others = ", ".join(("eval_loss", "eval_loss_DATASET", *figures))
+    return f"metric_for_best_model: evaluations have no {name}, but {others}{more}"
 
 
 def _without_compiler(params: Params) -> list[str]:

@@ -8,7 +8,7 @@ Table = Mapping[str, Any]
 HEAD = """\
 ---
 library_name: transformers
-pipeline_tag: {tag}{base_field}
+pipeline_tag: text-generation{base_field}
 tags:
 - martlet
 ---
@@ -21,26 +21,12 @@ MERGED = """\
 Made from `{model}` with Martlet, and merged into plain weights: transformers and the engines load this folder as it
 is, without an adapter and without remote code.
 
-{code}"""
-CODE = """\
 ```python
-from transformers import {model_class}, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
-model = {model_class}.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained(".")
 ```"""
-SENTENCES = """\
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer(".")
-```"""
-TASKS = {
-    "causal_lm": ("text-generation", CODE.format(model_class="AutoModelForCausalLM")),
-    "seq_cls": ("text-classification", CODE.format(model_class="AutoModelForSequenceClassification")),
-    "embedding": ("sentence-similarity", SENTENCES),
-}
-"""Task to the hub's name for it, and the code that loads the model."""
 NOT_MERGED = """\
 Made from `{model}` with Martlet: the base, and in the folder `adapter` what was trained, which cannot be merged into
 weights. Martlet applies it when it loads this folder; anything else loads the base alone."""
@@ -78,16 +64,14 @@ def model_card(
         "Base": identity,
         "Tuner": {key: value for group in ("tuner", *tuner_groups) for key, value in arguments.get(group, {}).items()},
         "Training": arguments["train"],
-        "Classes": {"names": arguments.get("classes", {}).get("names")},
         "Data": {"sha256": data_sha256, **{key: data[key] for key in DATA}},
         "Results": {key: metrics.get(key) for key in METRICS},
         "Merging, in logits": proof,
     }
-    tag, code = TASKS[arguments.get("method", {}).get("task_type", "causal_lm")]
-    how = (MERGED if proof["merged"] else NOT_MERGED).format(model=identity["model"], code=code)
+    how = (MERGED if proof["merged"] else NOT_MERGED).format(model=identity["model"])
     if identity.get("trust_remote_code"):
         how = f"{OWN_CODE}\n\n{how.replace(' and without remote code', '')}"
-    head = HEAD.format(tag=tag, base_field=base_field, name=name, how=how)
+    head = HEAD.format(base_field=base_field, name=name, how=how)
     return "\n".join([head, *(_section(title, table) for title, table in sections.items())])
 
 

@@ -13,12 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from components.classes import CLASSIFIER
 from components.config import Params
 from components.files import read_json
 from components.models import quantization
 from components.models.code import AUTO_CLASS, refusal
 
-CLASSIFIER = "ForSequenceClassification"
 EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
 """Last parts of the names of input and output embeddings."""
 

@@ -42,9 +42,7 @@ class PlainText:
         Raises:
             Refused: the text is empty, or holds a special token.
         """
-        refuse_control_tokens(self.special, [{"role": "text", "content": text}])
-        if not text.strip():
-            raise Refused("the text is empty")
+        self._require_text(text)
         begin, end = self.around
         whole = begin + text + end
         return Sample({"text": text}, whole, [(len(begin), len(whole))], [1.0], ("text", "1"))
@@ -56,11 +54,14 @@ class PlainText:
         Raises:
             Refused: as `text`.
         """
+        self._require_text(text)
+        before, after = self.added
+        return Sample({"text": text, "as_is": True}, before + text + after, [], [], ("text", "0"))
+
+    def _require_text(self, text: str) -> None:
         refuse_control_tokens(self.special, [{"role": "text", "content": text}])
         if not text.strip():
             raise Refused("the text is empty")
-        before, after = self.added
-        return Sample({"text": text, "as_is": True}, before + text + after, [], [], ("text", "0"))
 
     @cached_property
     def added(self) -> tuple[str, str]:

@@ -45,14 +45,16 @@ def _learning(model: "PreTrainedModel", params: Params) -> set[str]:
     """
     freezing, weights = params.freezing, dict(model.named_parameters())
     frozen = _selection(model, freezing.freeze_parameters, freezing.freeze_parameters_regex, "freeze_parameters")
-    kept = _selection(model, freezing.trainable_parameters, freezing.trainable_parameters_regex, "trainable_parameters")
+    exempt = _selection(
+        model, freezing.trainable_parameters, freezing.trainable_parameters_regex, "trainable_parameters"
+    )
     room = freezing.freeze_parameters_ratio * sum(weight.numel() for weight in weights.values())
     for name, weight in weights.items():
         room -= weight.numel()
         if room < 0:
             break
         frozen.add(name)
-    learning = weights.keys() - (frozen - kept)
+    learning = weights.keys() - (frozen - exempt)
     if not learning:
         raise ConfigError("freeze_parameters: no weight is left to learn; name some with --trainable_parameters")
     return learning

@@ -1,6 +1,7 @@
 """`martlet sft --task_type seq_cls`: from labelled texts to a classifier that transformers loads."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from components.files import read_json
+from components.files import read_json, write_json
 from tests.apps.test_plugins import SHORT, write_rows
 from tests.commands import martlet
 
@@ -34,10 +35,14 @@ def lines(run: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """A folder with labelled texts, and with `run`, in which a classifier was trained on them."""
+    """A folder with labelled texts, a base whose configuration names no padding, and with `run`, in which a classifier
+    was trained on them."""
     folder = tmp_path_factory.mktemp("classes")
+    shutil.copytree(tiny_model, folder / "base")
+    config = read_json(folder / "base/config.json")
+    write_json(folder / "base/config.json", {**config, "pad_token_id": None})
     write_rows(folder / "texts.jsonl", texts(lambda name, _: name))
-    train(folder, tiny_model, "run", "--lora_dropout", 0, "--gradient_accumulation_steps", 2)
+    train(folder, folder / "base", "run", "--lora_dropout", 0, "--gradient_accumulation_steps", 2)
     return folder
 
 
@@ -56,19 +61,21 @@ def test_a_classifier_learns_evaluates_and_tells_classes_as_transformers_does(wo
     assert last["eval_f1"] >= 0.85
     said = martlet(workspace, "infer", "--adapters", "run", text="zinc 3\nelm 5\n")
     assert [line.split()[0] for line in said.splitlines()] == ["metal", "tree"]
-    martlet(workspace, "infer", "--adapters", "run", "--val_dataset", "texts.jsonl", "--result_path", "told.jsonl")
-    told = [json.loads(line) for line in (workspace / "told.jsonl").read_text().splitlines()]
-    assert sum(row["response"] == row["labels"] for row in told) >= 0.9 * len(told)
+    martlet(workspace, "infer", "--adapters", "run", "--val_dataset", "texts.jsonl", "--result_path", "answers.jsonl")
+    answers = [json.loads(line) for line in (workspace / "answers.jsonl").read_text().splitlines()]
+    assert sum(row["response"] == row["labels"] for row in answers) >= 0.9 * len(answers)
 
     martlet(workspace, "export", "--adapters", "run", "--merge_lora", "true", "--output_dir", "merged")
     model = AutoModelForSequenceClassification.from_pretrained(workspace / "merged").eval()
     tokenizer = AutoTokenizer.from_pretrained(workspace / "merged")
     assert model.config.id2label == {0: "fruit", 1: "metal", 2: "tree"}
-    chats = [tokenizer.apply_chat_template(row["messages"], tokenize=False, add_generation_prompt=True) for row in told]
+    chats = [
+        tokenizer.apply_chat_template(row["messages"], tokenize=False, add_generation_prompt=True) for row in answers
+    ]
     batch = tokenizer(chats[:6], return_tensors="pt", padding=True)
     with torch.no_grad():
         shares = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)
-    for row, share in zip(told, shares.tolist(), strict=False):
+    for row, share in zip(answers, shares.tolist(), strict=False):
         assert row["probabilities"] == pytest.approx(
             dict(zip(("fruit", "metal", "tree"), share, strict=True)), abs=1e-4
         )
@@ -77,16 +84,35 @@ def test_a_classifier_learns_evaluates_and_tells_classes_as_transformers_does(wo
     assert "is a classifier" in error
 
 
-def test_batch_and_accumulation_change_no_loss_and_a_run_goes_on_to_the_same_weights(
-    workspace: Path, tiny_model: Path
-) -> None:
+def test_a_text_beyond_the_models_positions_is_refused_and_the_others_are_answered(workspace: Path) -> None:
+    write_rows(workspace / "long.jsonl", [{"text": "zinc " * 2000}, {"text": "elm 5"}])
+    martlet(
+        workspace, "infer", "--adapters", "run", "--val_dataset", "long.jsonl", "--result_path", "long-answers.jsonl"
+    )
+    long, short = [json.loads(line) for line in (workspace / "long-answers.jsonl").read_text().splitlines()]
+    assert "the model reads 1024" in long["error"]
+    assert short["response"] == "tree"
+
+
+def test_weights_of_other_classes_begin_no_run(workspace: Path) -> None:
+    write_rows(workspace / "others.jsonl", [{"text": f"{n} x", "label": "abc"[n % 3]} for n in range(12)])
+    checkpoint = next((workspace / "run").glob("checkpoint-*"))
+    error = train(
+        workspace, workspace / "base", "new", "--dataset", "others.jsonl", "--resume_from_checkpoint", checkpoint,
+        "--resume_only_model", "true", code=2,
+    )  # fmt: skip
+    assert "names was fruit metal tree" in error
+
+
+def test_batch_and_accumulation_change_no_loss_and_a_run_goes_on_to_the_same_weights(workspace: Path) -> None:
+    base = workspace / "base"
     whole = [line["loss"] for line in lines(workspace / "run") if "loss" in line]
     words = ["--lora_dropout", 0, "--per_device_train_batch_size", 8, "--max_steps", 12, "--save_steps", 5]
-    train(workspace, tiny_model, "other", *words)
+    train(workspace, base, "other", *words)
     other = [line["loss"] for line in lines(workspace / "other") if "loss" in line]
     assert whole[:2] == pytest.approx(other[:2], abs=1e-4)
     weights = (workspace / "other/models/adapter/adapter_model.safetensors").read_bytes()
-    train(workspace, tiny_model, "other", *words, "--resume_from_checkpoint", "other/checkpoint-5")
+    train(workspace, base, "other", *words, "--resume_from_checkpoint", "other/checkpoint-5")
     assert (workspace / "other/models/adapter/adapter_model.safetensors").read_bytes() == weights
 
 

@@ -100,7 +100,14 @@ def test_a_score_for_infonce_and_a_row_without_a_second_text_are_refused(tiny_mo
     write_rows(tmp_path / "pairs.jsonl", [{"sentence1": a, "sentence2": b, "score": 0.5} for a in "abc" for b in "def"])
     assert "use cosine_similarity" in train(tmp_path, tiny_model, code=2)
     write_rows(tmp_path / "pairs.jsonl", [{"anchor": a, "positive": f"the {a}"} for a in THINGS])
-    assert "a batch has one row" in train(tmp_path, tiny_model, "--per_device_train_batch_size", 1, code=2)
+    assert "a batch of one row has none either" in train(
+        tmp_path, tiny_model, "--per_device_train_batch_size", 1, code=2
+    )
+    assert "leave --infonce_use_batch false out" in train(tmp_path, tiny_model, "--infonce_use_batch", "false", code=2)
+    train(
+        tmp_path, tiny_model, "--max_steps", 1, "--infonce_temperature", 10
+    )  # alone, a row has nothing to compare with
+    assert next(line["eval_loss"] for line in lines(tmp_path / "run") if "eval_loss" in line) > 0.1
     write_rows(tmp_path / "pairs.jsonl", [{"query": a} for a in THINGS])
     assert "an anchor and a positive" in train(tmp_path, tiny_model, code=3)
     assert "--system has no effect" in train(tmp_path, tiny_model, "--system", "Hi", code=2)

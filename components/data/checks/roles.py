@@ -9,12 +9,11 @@ from components.rows import Row
 ASKED = r"u(?:ct+)*"
 ANSWERED = r"(?:ct+)*[ac]"
 HISTORY = rf"(?:{ASKED}a)*"
-LABELLED = "labelled"
-"""The rule of a prompt with a class, which may end with an answer."""
+LABELLED = rf"^s?{HISTORY}{ASKED}[ac]?$"
+"""The roles of a prompt whose label is a class: it may end with an answer."""
 RULES = {
     "messages": rf"^s?{HISTORY}{ASKED}[ac]$",
     "prompt": rf"^s?{HISTORY}{ASKED}$",
-    LABELLED: rf"^s?(?:{HISTORY}{ASKED}|{HISTORY}{ASKED}[ac])$",
     **dict.fromkeys(("chosen", "rejected", "completion"), rf"^(?:(?:ct+)*au)*{ANSWERED}$"),
 }
 """The roles that a column may have, in the letters of `Batch.roles`."""
@@ -29,13 +28,8 @@ def check_rows(batch: Batch, _: Context) -> Iterator[Failure]:
     for name, letters in batch.roles.items():
         wrong = (~letters.str.contains(RULES[name])).fill_null(False).arg_true().to_list()
         for i in wrong:
-            if (
-                name == "prompt"
-                and "label" in batch.rows[i].get("extra", {})
-                and fullmatch(RULES[LABELLED], letters[i])
-            ):
-                continue
-            if i not in reported:
+            is_labelled = name == "prompt" and "label" in batch.rows[i].get("extra", {})
+            if i not in reported and not (is_labelled and fullmatch(LABELLED, letters[i])):
                 reported.add(i)
                 yield Failure(i, _problem(name, letters[i], batch.rows[i]))
 

@@ -1,18 +1,16 @@
-"""Texts and their classes: the loss of each text, and how many are told rightly."""
+"""Texts and their classes: the loss of each text, and how many predictions are right."""
 
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from components.classes import Classes
+from components.classes import REGRESSION, SINGLE, Classes
 from components.tokens import IGNORED, TokenRow
 from components.training import ranks
 from components.training.collators import Padded
 from components.training.job import Job, transformers_model
 from components.training.methods._row_trainer import RowTrainer
-
-SINGLE, SEVERAL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 
 
 class ClassTrainer(RowTrainer):
@@ -35,33 +33,32 @@ class ClassTrainer(RowTrainer):
             self.counts += _counts(logits.detach().cpu(), labels.cpu(), kind)
         if kind == SINGLE:
             return functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"), outputs
-        known = labels != IGNORED
+        has_label = labels != IGNORED
         loss = functional.mse_loss if kind == REGRESSION else functional.binary_cross_entropy_with_logits
-        return loss(logits[known], labels[known], reduction="sum"), outputs
+        return loss(logits[has_label], labels[has_label], reduction="sum"), outputs
 
     def figures(self, rows: list[TokenRow]) -> dict[str, float]:  # noqa: ARG002
-        """Return `eval_acc`, the share of texts all of whose classes are told rightly, and `eval_f1`, its mean over
+        """Return `eval_acc`, the share of texts with the right classes, and `eval_f1`, the mean of F1 over the
         classes; of a regression `eval_mae`, the mean absolute error."""
         right, texts, *of_classes = ranks.total(self.counts.tolist())
         self.counts.zero_()
         if self.classes.problem_type == REGRESSION:
             return {"eval_mae": right / texts}
         pairs = zip(of_classes[::2], of_classes[1::2], strict=True)
-        scores = [2 * hits / told_and_true for hits, told_and_true in pairs if told_and_true]
+        scores = [2 * hits / size for hits, size in pairs if size]
         return {"eval_acc": right / texts, "eval_f1": sum(scores) / max(len(scores), 1)}
 
 
 def _counts(logits: torch.Tensor, labels: torch.Tensor, kind: str) -> torch.Tensor:
-    """Return how many texts are told rightly, or the sum of the absolute errors of a regression; how many texts there
-    are; and for each class how many of its texts are told rightly, and how many are told to be of it or are of it, one
-    that is both counting twice."""
+    """Return the number of right texts, or of a regression the sum of the absolute errors; the number of texts; and for
+    each class its true positives, then its predictions and its texts together: F1 is twice the one by the other."""
     if kind == REGRESSION:
         return torch.tensor([(logits - labels).abs().sum(), len(labels), 0, 0])
-    told, true = (logits > 0).long(), labels.long()
+    predictions, truth = (logits > 0).long(), labels.long()
     if kind == SINGLE:
-        told, true = (functional.one_hot(number, logits.shape[1]) for number in (logits.argmax(-1), labels))
-    of_classes = torch.stack([(told * true).sum(0), told.sum(0) + true.sum(0)], 1)
-    return torch.cat([torch.tensor([(told == true).all(1).sum(), len(labels)]), of_classes.flatten()])
+        predictions, truth = (functional.one_hot(n, logits.shape[1]) for n in (logits.argmax(-1), labels))
+    of_classes = torch.stack([(predictions * truth).sum(0), predictions.sum(0) + truth.sum(0)], 1)
+    return torch.cat([torch.tensor([(predictions == truth).all(1).sum(), len(labels)]), of_classes.flatten()])
 
 
 class ClassBatch:

@@ -54,7 +54,12 @@ class PairTrainer(RowTrainer):
             similarities = anchors @ positives.T
             own = similarities.diagonal()[:, None]
             return {"eval_recall_at_1": float((similarities <= own).all(1).double().mean())}
-        return {"eval_spearman": _rank_correlation((anchors * positives).sum(-1), scores)}
+        if len(scores.unique()) == 1:  # nothing to rank
+            return {"eval_spearman": 0.0}
+        from scipy.stats import spearmanr
+
+        correlation: Any = spearmanr((anchors * positives).sum(-1), scores)
+        return {"eval_spearman": float(correlation.statistic)}
 
 
 def _require_contrast(job: Job) -> None:
@@ -64,29 +69,19 @@ def _require_contrast(job: Job) -> None:
             raise ConfigError(
                 "loss_type: infonce takes every pair as alike, and rows have a score or a label; use cosine_similarity"
             )
-    rows_compared = min(len(job.rows), job.train.per_device_train_batch_size)
-    if (rows_compared == 1 or not job.params.embedding.infonce_use_batch) and not job.rows.negatives():
-        raise ConfigError(
-            "loss_type: infonce compares a text with others, and there are none: the rows have no negatives, and a "
-            "batch has one row; add --per_device_train_batch_size 16"
-        )
+    if job.rows.negatives():
+        return
+    start = "loss_type: infonce compares a text with others, and the rows have no negatives; "
+    if not job.params.embedding.infonce_use_batch:
+        raise ConfigError(f"{start}leave --infonce_use_batch false out")
+    if min(len(job.rows), job.train.per_device_train_batch_size) == 1:
+        raise ConfigError(f"{start}a batch of one row has none either; add --per_device_train_batch_size 16")
 
 
 def pooled(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """Return the hidden state of the last token of each text, made to length 1, in float32 [texts, width]."""
     last = attention_mask.cumsum(1).argmax(1)
     return functional.normalize(hidden[torch.arange(len(hidden), device=hidden.device), last].float(), dim=-1)
-
-
-def _rank_correlation(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Return Spearman's correlation; equal values share their mean rank. 0 where all values are equal."""
-    ranks_of_both = torch.stack([_mean_ranks(a), _mean_ranks(b)])
-    return float(torch.corrcoef(ranks_of_both)[0, 1].nan_to_num())
-
-
-def _mean_ranks(values: torch.Tensor) -> torch.Tensor:
-    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
-    return (counts.cumsum(0) - (counts - 1) / 2)[inverse].double()
 
 
 class TextBatch:

@@ -124,8 +124,8 @@ def _projection_of(state: dict[str, Any], gradient: torch.Tensor, group: dict[st
     state["projection"] = state["projection"].to(torch.uint8)  # a checkpoint that was loaded has made it floats
     numbers = (state["projection"] * state["scales"] + state["lowest"]).flatten()
     rows, columns = gradient.shape
-    kept = min(group["rank"], rows, columns)
-    shape = (rows, kept) if left else (kept, columns)
+    rank = min(group["rank"], rows, columns)
+    shape = (rows, rank) if left else (rank, columns)
     return numbers[: shape[0] * shape[1]].view(shape)
 
 

@@ -16,6 +16,5 @@ def loss(pairs: Pairs, params: Params) -> Any:
     nearest = others.min() if len(others) > 1 else alike.mean() if len(alike) else apart.min()
     hard_alike, hard_others = alike[alike > nearest], others[others < farthest]
     lack = (params.embedding.contrastive_margin - hard_others).relu()
-    return (
-        hard_alike.square().sum() + lack.square().sum() + 0 * apart.sum()
-    )  # a batch without hard pairs learns nothing
+    nothing = 0 * apart.sum()  # a batch without hard pairs learns nothing, and has a gradient of zeros
+    return hard_alike.square().sum() + lack.square().sum() + nothing

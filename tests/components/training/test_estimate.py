@@ -41,11 +41,11 @@ def test_an_outline_learns_and_keeps_what_the_model_does(tuner: str, tiny_model:
     assert learned[0] == pytest.approx(learned[1], rel=0.01)
     need = memory(outline, params, Batch(2, 64, 128))
     assert need.whole
-    kept = SavedTensors(real.train())
+    saved = SavedTensors(real.train())
     ids = torch.zeros(2, 64, dtype=torch.long)
-    with kept:
+    with saved:
         real(input_ids=ids, use_cache=False)
-    assert need.activations == pytest.approx(kept.bytes(recomputes=False) + 2 * 128 * 320 * 4, rel=0.3)
+    assert need.activations == pytest.approx(saved.bytes(recomputes=False) + 2 * 128 * 320 * 4, rel=0.3)
 
 
 def test_parts_follow_the_settings(tiny_model: Path) -> None:

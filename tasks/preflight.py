@@ -156,6 +156,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
             "neftune_noise_alpha: the noise depends on the length of a row, so rows cannot share a line; leave "
             f"--{'packing' if train.packing else 'padding_free'} out"
         )
+    if tuners.makes_up_for_quantization(tuner, params.lora.init_weights):
+        sentences += _without_rounding(params)
     if params.method.task_type != "causal_lm":
         sentences += _unfit_for_task(params, files)
     if problem := _unknown_measure(params, files):
@@ -173,6 +175,18 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
     except ConfigError as error:
         sentences.append(str(error))
     return sentences
+
+
+def _without_rounding(params: Params) -> list[str]:
+    """Return a sentence if no quantization takes something from the weights that LoftQ can make up for."""
+    if not params.quantization.quant_method:
+        return [
+            "init_weights: loftq makes up for what a plain model loses when it is quantized while it is loaded; add "
+            "--quant_method bnb, or use another --init_weights"
+        ]
+    if params.quantization.quant_bits == 8:
+        return ["init_weights: loftq makes up for 4 bits and fewer; add --quant_bits 4, or use another --init_weights"]
+    return []
 
 
 def _unfit_for_task(params: Params, files: list[Path]) -> list[str]:
@@ -237,7 +251,7 @@ def _on_quantized(method: str, params: Params, files: list[Path]) -> list[str]:
     """Return a sentence for each setting that does not go with a base that is quantized by `method`."""
     tuner, first_values = params.tuner.tuner_type, params.lora.init_weights
     sentences = tuners.quantized_problems(tuner, method, files)
-    if tuner in ("lora", "dora") and first_values not in ("true", "gaussian", "eva"):
+    if tuner in ("lora", "dora") and first_values not in ("true", "gaussian", "eva", "loftq"):
         sentences.append(
             f"init_weights: {first_values} needs weights that are not quantized, and these are by {method}; "
             "use true, gaussian or eva"

@@ -147,6 +147,19 @@ def test_settings_that_exclude_each_other_are_told_together() -> None:
     assert preflight.conflicts(Params()) == []
 
 
+def test_loftq_without_a_quantization_that_takes_something_is_refused(base: Path, tmp_path: Path) -> None:
+    def said(**flags: Any) -> list[str]:
+        flags = {"model": str(base), "init_weights": "loftq", **flags}
+        return preflight.problems(resolve(read_flags(flags)), tmp_path, ["init_weights"])
+
+    assert said(quant_method="bnb") == said(quant_method="bnb", tuner_type="dora") == []
+    assert "add --quant_method bnb, or use another --init_weights" in said()[0]
+    assert "makes up for 4 bits and fewer; add --quant_bits 4" in said(quant_method="bnb", quant_bits=8)[0]
+    edit(base / "config.json", lambda config: config.update(quantization_config={"quant_method": "fp8"}))
+    [sentence] = said()
+    assert "makes up for what a plain model loses when it is quantized while it is loaded" in sentence
+
+
 @pytest.mark.parametrize("tuner", ["lora", "dora", "ia3", "vera", "loha", "lokr", "boft", "oft", "fourierft"])
 def test_a_layer_that_the_model_does_not_have_is_named(base: Path, tmp_path: Path, tuner: str) -> None:
     def told(**flags: Any) -> list[str]:

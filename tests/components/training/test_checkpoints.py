@@ -85,6 +85,7 @@ WAYS: dict[str, dict[str, Any]] = {
         "galore_proj_quant": True,
     },
     "eva": {"init_weights": "eva"},  # whose ranks are the checkpoint's
+    "loftq": {"init_weights": "loftq", "quant_method": "bnb"},
 }
 
 

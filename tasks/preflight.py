@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import which
 
 from components import data, models, training, tuners
+from components.classes import HEAD
 from components.config import LEAVES, Params
 from components.config.groups.freezing import Freezing
 from components.config.groups.tracking import tracking_uri
@@ -106,7 +107,7 @@ def _misfits(folder: Path, params: Params, files: list[Path]) -> list[str]:
             return []
         check = tuners.require_layers
     try:
-        check(models.skeleton(folder), params)
+        check(models.skeleton(folder, task_type=params.method.task_type), params)
     except ConfigError as error:
         return [str(error)]
     return []
@@ -115,12 +116,12 @@ def _misfits(folder: Path, params: Params, files: list[Path]) -> list[str]:
 def _quantized_in_full(folder: Path, params: Params) -> list[str]:
     """Return a sentence if `modules_to_save` names a layer whose weights are quantized. The model is only made, without
     weights, where a name may be such a layer's."""
-    names = {name.rpartition(".")[2] for name in params.tuner.modules_to_save} - {*fitness.EMBEDDINGS, "norm"}
+    names = {name.rpartition(".")[2] for name in params.tuner.modules_to_save} - {*fitness.EMBEDDINGS, "norm", HEAD}
     is_quantized = models.stored_quantization(folder) or params.quantization.quant_method
     if not (names and is_quantized) or params.model.trust_remote_code:
         return []
     try:
-        tuners.require_plain(models.skeleton(folder), params)
+        tuners.require_plain(models.skeleton(folder, task_type=params.method.task_type), params)
     except ConfigError as error:
         return [str(error)]
     return []

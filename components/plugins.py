@@ -72,6 +72,10 @@ class Kind(Generic[Method]):
             raise ConfigError(f"{module.__file__}: not a {self.name}: {', '.join(misfits)}")
         return module  # type: ignore[return-value]
 
+    def has(self, name: str, external: Sequence[Path] = ()) -> bool:
+        """Return whether there is a method of this name; a user's file is imported if it has the name."""
+        return name.replace("-", "_") in (known.replace("-", "_") for known in self.names(_named(name, external)))
+
     def file(self, name: str, external: Sequence[Path] = ()) -> Path:
         """Return the source file of a method, which is imported only where a user's file has the name of one of ours.
 
@@ -79,10 +83,9 @@ class Kind(Generic[Method]):
             ConfigError: there is no such method.
         """
         stem = name.replace("-", "_")
-        files = [file for file in external if file.stem.replace("-", "_") == stem]
         ours = _folder(self.package) / f"{stem}.py"
         is_ours = stem.isidentifier() and not stem.startswith("_") and ours.is_file()
-        for file in files:
+        for file in _named(name, external):
             if not is_ours or not self._missing(_from_file(file)):  # a file of another kind may share a name of ours
                 return file
         if name in self._offered():
@@ -144,15 +147,24 @@ def _folder(package: str) -> Path:
     return Path(str(importlib.import_module(package).__file__)).parent
 
 
-@cache
+def _named(name: str, external: Sequence[Path]) -> list[Path]:
+    """Return the user's files that have the name of a method."""
+    return [file for file in external if file.stem.replace("-", "_") == name.replace("-", "_")]
+
+
 def _from_file(file: Path) -> ModuleType:
-    """Import a user's file once.
+    """Import a user's file once, and again after an edit.
 
     Raises:
         ConfigError: it is not there, or raises; the message names the line.
     """
     if not file.is_file():
         raise ConfigError(f"external_plugins: {file}: no such file")
+    return _imported(file, file.read_bytes())
+
+
+@cache
+def _imported(file: Path, _source: bytes) -> ModuleType:
     name = f"{MODULE_PREFIX}{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:

@@ -119,7 +119,8 @@ def questions(params: Params, texts: bool = False) -> list[Row]:
     from components import data
 
     settings = params.data.model_copy(update={"dataset_shuffle": False, "split_dataset_ratio": 0.0})
-    sources = data.resolve(params.data.val_dataset, Path.cwd(), params.data.use_hf, {}, Path(".martlet/fetch.json"))
+    memo, plugins = Path(".martlet/fetch.json"), plugin_files(params, Path.cwd())
+    sources = data.resolve(params.data.val_dataset, Path.cwd(), params.data.use_hf, {}, memo, plugins=plugins)
     collection = data.collect_rows(sources, [], settings, Path(tempfile.gettempdir()))
     system = params.template.system
     rows: list[Row] = []

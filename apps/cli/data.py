@@ -26,7 +26,9 @@ from components.config import Params, read_flags, read_yaml, resolve
 from components.errors import ConfigError
 from tasks import preflight
 
-PARAMETERS = ("data", "validation", "model", "template", "train.per_device_train_batch_size", "run.dataset_num_proc")
+PARAMETERS = (
+    "data", "validation", "model", "template", "plugins", "train.per_device_train_batch_size", "run.dataset_num_proc",
+)  # fmt: skip
 DEFAULT_ROWS = 3
 """Rows that `show` prints without --rows."""
 

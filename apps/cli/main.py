@@ -75,7 +75,7 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         from components.plugins import fault
 
         if not (message := system_problem(error) or fault(error)):

@@ -108,8 +108,11 @@ def _split(words: list[str], parser: argparse.ArgumentParser) -> tuple[list[str]
     """Return the words for argparse, and the settings among `words`: `key=value` where no flag waits for its value.
 
     Among the further values of a flag that takes several, only names of parameters are settings, and never files; after
-    a flag of the data also near misses of such names, and names that are known elsewhere.
+    a flag of the data also near misses of such names, and names that are known elsewhere. A recipe comes first among
+    the words for argparse, which would else take `recipe.yaml` behind `--report_to none` for another tracker.
     """
+    takes_recipe = any(action.dest == "recipe" for action in parser._actions)  # as `_options`
+    recipes: list[str] = []
     rest: list[str] = []
     settings: list[str] = []
     needed, more, data = 0, False, False  # values that the last flag needs; whether it takes more; and is of the data
@@ -122,11 +125,14 @@ def _split(words: list[str], parser: argparse.ArgumentParser) -> tuple[list[str]
             data = action is not None and action.dest in LEAVES and LEAVES[action.dest].group == "data"
         elif needed:
             needed = 0
+        elif takes_recipe and word.endswith((".yaml", ".yml")):
+            recipes.append(word)
+            continue
         elif key and not _is_there(word) and (not more or _may_be_parameter(key[1].replace("-", "_"), data)):
             settings.append(word)
             continue
         rest.append(word)
-    return rest, settings
+    return [*recipes, *rest], settings
 
 
 def _is_there(word: str) -> bool:

@@ -44,7 +44,7 @@ def dumps(value: Any) -> bytes:
     """
     import orjson
 
-    return orjson.dumps(value, default=_plain)
+    return orjson.dumps(value, default=plain)
 
 
 def _has_float(value: Any) -> bool:
@@ -77,7 +77,8 @@ def _fraction(digits: str) -> float | Decimal:
     return rounded if Decimal(repr(rounded)) == number else number
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value that JSON has no type for as a text, a Decimal as the number that it is."""
     import orjson
 
     if isinstance(value, Decimal) and value.is_finite():

@@ -1,16 +1,17 @@
 """Loading a source: its rows, renamed, converted and with their placeholders filled, go into the row store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.data import Data
 from components.data import catalogue
+from components.data.datasets import rows_of
 from components.data.exact_json import dumps, exact
 from components.data.hub_files import HubFiles, locate_files
 from components.data.placeholders import filler
-from components.data.readers import read
+from components.data.readers import Faults, NumberedRow, read
 from components.data.row_store import RowStore
 from components.data.sources import Source, row_location
 from components.errors import ConfigError, DataGateError, did_you_mean
@@ -40,9 +41,8 @@ class LoadedSource(NamedTuple):
         """Return the source's entry in a manifest."""
         source = self.source
         names = {"spec": source.spec, "name": source.name, "hub": source.hub, "subsets": list(source.subsets)}
-        version = {"asked": source.revision, "revision": source.version} if source.hub else {"sha256": source.version}
         counts = {"rows": self.size + self.left_out, "left_out": self.left_out}
-        return names | version | {"licence": self.licence} | counts
+        return names | source.provenance() | {"licence": self.licence} | counts
 
 
 class RowPreparer:
@@ -113,7 +113,7 @@ class Loader:
         """Append the rows of a source to the store.
 
         Raises:
-            ConfigError: a placeholder without a value, an unknown hub id.
+            ConfigError: a placeholder without a value, an unknown hub id, a plugin that returns no rows.
             DataGateError: a malformed file, a row that is not as the built-in dataset's are, or no row at all.
             MartletError: a hub that does not answer.
         """
@@ -123,7 +123,7 @@ class Loader:
         for path, name, entry in files:
             # Where there are several files, a row's place is its own file.
             self.store.begin(source.spec if len(files) == 1 else name)
-            for number, row, text in read(path, name):
+            for number, row, text in rows_in(source, path, name):
                 raw = self.prepare(name, number, row, text, entry)
                 if raw is None:
                     left_out += 1
@@ -134,6 +134,18 @@ class Loader:
             reason = f"its converter left out all {left_out} rows" if left_out else "it needs at least one row"
             raise DataGateError(f"{source.name}: the dataset is empty; {reason}")
         return LoadedSource(source, start, size, left_out, licence)
+
+
+def rows_in(
+    source: Source, path: Path, name: str, on_fault: Callable[[int, str], None] | None = None
+) -> Iterator[NumberedRow]:
+    """Yield the numbered rows of a file of a source, or those that its plugin makes.
+
+    The arguments, and what is raised, are those of `components.data.readers.read`.
+    """
+    if source.plugin:
+        return rows_of(source.plugin, source.subsets, Faults(name, on_fault))
+    return read(path, name, on_fault)
 
 
 Part = tuple[Sequence[tuple[Path, str]], "Entry | None"]

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from components.data import catalogue
+from components.data.datasets import DATASETS, require_subsets
 from components.data.readers import kind_of, suffixes
 from components.data.sources import Source, Spec, hub_key, parse, split_spec
 from components.data.subsets import files_of_rows, front_matter, select
@@ -37,6 +38,7 @@ class _Lookup:
     recorded: Mapping[str, str]
     memo: Path | None
     custom: Sequence[Path]
+    plugins: Sequence[Path]
 
     def path(self, name: str) -> Path:
         return self.workspace / Path(name).expanduser()
@@ -49,22 +51,26 @@ def resolve(
     recorded: Mapping[str, str],
     memo: Path | None,
     custom: Sequence[Path] = (),
+    plugins: Sequence[Path] = (),
 ) -> list[Source]:
     """Return the source of each spec, with its version.
 
-    A local path has priority over a hub's id, and a path of that very name over one with a subset or a `#`.
+    A local path has priority over a plugin, a plugin over a built-in dataset and a hub's id, and a path of that very
+    name over one with a subset or a `#`.
 
     Args:
         recorded: commits of hub ids (`modelscope:owner/name`) that were looked up before. As in a lock file, an id
             keeps its commit, so that equal parameters give equal rows.
         memo: file that keeps the hashes of large files; with None nothing is hashed, and versions are empty.
-        custom: `dataset_info.json` files, whose datasets are looked up first.
+        custom: `dataset_info.json` files, whose datasets are looked up before the built-in ones.
+        plugins: the user's Python files. One that has the name of a dataset is imported.
 
     Raises:
         ConfigError: a file that is missing, of an unknown kind, or a link out of its folder; a folder without rows; a
-            row count of zero; or neither a path nor a hub id.
+            row count of zero; a plugin that cannot be imported, or has no such subset; or neither a path, a plugin nor
+            a hub id.
     """
-    lookup = _Lookup(workspace, use_hf, recorded, memo, custom)
+    lookup = _Lookup(workspace, use_hf, recorded, memo, custom, plugins)
     sources: list[Source] = []
     for spec in specs:
         try:
@@ -85,15 +91,43 @@ def _resolve(spec: str, lookup: _Lookup) -> Source:
         if parsed.revision:
             raise ConfigError(f"dataset '{spec}': '{parsed.name}' is a local path and has no revision")
         return _local(Source(spec, parsed.name, rows, None, None, subsets=parsed.subsets), parsed.name, lookup)
+    if parsed and not parsed.hub and DATASETS.has(parsed.name, lookup.plugins):
+        return _of_plugin(spec, parsed, lookup)
     entry = catalogue.find(parsed.name, lookup.custom) if parsed else None
     if parsed and entry:
         return _built_in(spec, parsed, entry, lookup)
     if not (parsed and parsed.hub) and _looks_like_a_path(name, lookup):
         raise ConfigError(f"dataset '{name}': no such file{_nearest(lookup.path(name))}")
     if not parsed or not HUB_ID.fullmatch(parsed.name):
-        close = did_you_mean(parsed.name, catalogue.names()) if parsed else ""
-        raise ConfigError(f"dataset '{spec}': neither a file that exists nor a hub id (owner/name#500){close}")
+        raise ConfigError(
+            f"dataset '{spec}': neither a file that exists nor a hub id (owner/name#500) nor a dataset of "
+            f"--external_plugins{_advice(parsed, lookup) if parsed and not parsed.hub else ''}"
+        )
     return _on_hub(spec, parsed, parsed.name, lookup)
+
+
+def _advice(parsed: Spec, lookup: _Lookup) -> str:
+    """Return what may be meant by a name that nothing has.
+
+    Raises:
+        ConfigError: a plugin has the name, and makes no rows.
+    """
+    if file := next((file for file in lookup.plugins if file.stem == parsed.name), None):
+        DATASETS.load(file.stem, lookup.plugins)
+    if lookup.path(f"{parsed.name}.py").is_file():
+        return f"; if {parsed.name}.py makes the rows, add --external_plugins {parsed.name}.py"
+    return did_you_mean(parsed.name, [*catalogue.names(), *DATASETS.names(lookup.plugins)])
+
+
+def _of_plugin(spec: str, parsed: Spec, lookup: _Lookup) -> Source:
+    """Return the source whose rows a plugin makes; its version is the hash of the plugin's file."""
+    if parsed.revision:
+        raise ConfigError(f"dataset '{spec}': '{parsed.name}' is a plugin and has no revision")
+    plugin, file = DATASETS.load(parsed.name, lookup.plugins), DATASETS.file(parsed.name, lookup.plugins)
+    require_subsets(spec, plugin, parsed.subsets, file)
+    return Source(
+        spec, parsed.name, parsed.rows, None, sha256(file), ((file, parsed.name),), parsed.subsets, plugin=plugin
+    )
 
 
 def _is_local(name: str, lookup: _Lookup) -> bool:
@@ -141,9 +175,13 @@ def _local(source: Source, name: str, lookup: _Lookup) -> Source:
                 f"dataset '{name}': is no regular file (a pipe, a device); write the rows to a file first"
             )
         files = {name: path} if path.is_file() else _matches(name, lookup.workspace)
-        for known_as in files:
+        for known_as, file in files.items():
             if not kind_of(known_as):
-                raise ConfigError(f"dataset '{known_as}': not a kind of file that is read ({', '.join(suffixes())})")
+                code = f"; if it makes the rows, write --external_plugins {known_as} --dataset {file.stem}"
+                raise ConfigError(
+                    f"dataset '{known_as}': not a kind of file that is read ({', '.join(suffixes())})"
+                    f"{code if file.suffix == '.py' else ''}"
+                )
     hashes = [_file_sha256(file, lookup.memo) for file in files.values()]
     version = hashes[0] if path.is_file() else sha256_of(list(zip(files, hashes, strict=True)))
     return replace(source, version=version, files=tuple((file, known_as) for known_as, file in files.items()))

@@ -10,6 +10,7 @@ from components.errors import ConfigError, did_you_mean
 from components.files import MANIFEST, read_json, sha256, sha256_of
 
 if TYPE_CHECKING:
+    from components.data.datasets import DatasetMethod
     from components.data.entry import Entry
 
 HUBS = {"hf": "huggingface", "huggingface": "huggingface", "ms": "modelscope", "modelscope": "modelscope"}
@@ -32,9 +33,10 @@ class Source:
 
     Attributes:
         version: the sha256 of local files, or the commit of a hub's repository; None for a hub id not looked up yet.
-        files: local files with the names that people know them by, empty for a hub id.
+        files: local files with the names that people know them by, empty for a hub id; of a plugin, its own file.
         revision: the branch, tag or commit in the spec.
         parts: the catalogue's entries that read the rows of each subset.
+        plugin: the module that makes the rows, or None where `files` hold them.
     """
 
     spec: str
@@ -46,6 +48,14 @@ class Source:
     subsets: tuple[str, ...] = ()
     revision: str | None = None
     parts: "tuple[Entry, ...]" = ()
+    plugin: "DatasetMethod | None" = None
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where the rows are from, for a manifest: their hub's commit, their files' hash, or the plugin's file
+        and its hash."""
+        if self.hub:
+            return {"asked": self.revision, "revision": self.version}
+        return ({"plugin": self.files[0][0].name} if self.plugin else {}) | {"sha256": self.version}
 
 
 def parse(spec: str) -> Spec | None:

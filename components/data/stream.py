@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.config.groups.data import Data
 from components.data.collect import check_shares
 from components.data.hub_files import HubFiles
-from components.data.load import Raw, RowPreparer, declared_licence, on_hub
+from components.data.load import Raw, RowPreparer, declared_licence, on_hub, rows_in
 from components.data.mixing import BLOCK_DRAWS, draws_of
-from components.data.readers import read
 from components.data.sources import Source
 from components.errors import DataGateError
 
@@ -178,6 +177,7 @@ class SourceReader:
             "spec": source.spec, "name": source.name, "hub": source.hub, "subsets": list(source.subsets),
             "asked": source.revision, "revision": self.source.version if source.hub else None, "licence": licence,
             "files": sum(len(part.names) for part, _ in self.parts),
+            **(source.provenance() if source.plugin else {}),
         }  # fmt: skip
         self.go_to(Cursor())
 
@@ -208,7 +208,7 @@ class SourceReader:
             for path, file_name, entry in self._files(file):
                 source = self.source.spec if single else file_name
                 count = row
-                for count, line in enumerate(islice(_lines(path, file_name), row, None), row + 1):
+                for count, line in enumerate(islice(_lines(self.source, path, file_name), row, None), row + 1):
                     number, raw, text, fault = line
                     json = b"" if fault else self.prepare(name, number, raw, text, entry)
                     if json is None:
@@ -235,10 +235,10 @@ class SourceReader:
             start = max(0, start - len(part.names))
 
 
-def _lines(path: Path, name: str) -> Iterator[tuple[int, Raw, bytes | None, str]]:
+def _lines(source: Source, path: Path, name: str) -> Iterator[tuple[int, Raw, bytes | None, str]]:
     """Yield the rows of a file, malformed ones in their place: number, row, the row's text, and the fault."""
     faults: list[tuple[int, str]] = []
-    for number, row, text in read(path, name, lambda number, reason: faults.append((number, reason))):
+    for number, row, text in rows_in(source, path, name, lambda number, reason: faults.append((number, reason))):
         yield from ((number, {}, None, reason) for number, reason in faults)
         faults.clear()
         yield number, row, text, ""

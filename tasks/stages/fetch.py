@@ -12,7 +12,7 @@ from components.config import Params
 from components.errors import ConfigError
 from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256, write_json
 from tasks.stages import methods
-from tasks.stages.paths import Paths
+from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main
 
 
@@ -85,7 +85,8 @@ def _sources(params: Params, paths: Paths) -> list[list[data.Source]]:
     commits = data.recorded_commits(paths.raw, paths.questions)
     specs = (params.data.dataset, params.data.val_dataset, params.data.eval_dataset)
     use_hf, custom = params.data.use_hf, custom_files(params, paths)
-    return [data.resolve(s, paths.workspace, use_hf, commits, _memo(paths), custom) for s in specs]
+    plugins = plugin_files(params, paths.workspace)
+    return [data.resolve(s, paths.workspace, use_hf, commits, _memo(paths), custom, plugins) for s in specs]
 
 
 def custom_files(params: Params, paths: Paths) -> list[Path]:

@@ -23,7 +23,7 @@ from components.errors import ERRORS, MartletError
 from components.files import MANIFEST, read_json, write_json
 from components.tokens import ShapeName
 from tasks.stages import fetch, methods, runner, template
-from tasks.stages.paths import Paths
+from tasks.stages.paths import Paths, plugin_files
 
 STAGE = "stream"
 SOURCES = "data/stream"
@@ -113,7 +113,8 @@ class Feed:
             self.process.join()
             raise MartletError(
                 f"stream: the process that reads and tokenises the data has died (exit code {self.process.exitcode}"
-                f"{'; it may have been killed for its memory' if self.process.exitcode == -9 else ''})"
+                f"{'; it may have been killed for its memory' if self.process.exitcode == -9 else ''}); run again to "
+                "go on from the last checkpoint"
             ) from None
         if kind == "failed":
             code, words, self.report = message
@@ -181,7 +182,8 @@ def _tokens(
     write_json(place.model, fetch.identity(params, place))
     write_json(place.methods, methods.used(params, place.workspace))
     custom = fetch.custom_files(params, place)
-    sources = data.resolve(params.data.dataset, place.workspace, params.data.use_hf, commits, None, custom)
+    plugins, use_hf = plugin_files(params, place.workspace), params.data.use_hf
+    sources = data.resolve(params.data.dataset, place.workspace, use_hf, commits, None, custom, plugins)
     stream = data.RowStream(sources, params.data, scratch)
     write_json(place.root / SOURCES / MANIFEST, {"sources": stream.described})
     model = models.folder(read_json(place.model), place.workspace)

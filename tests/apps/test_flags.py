@@ -61,7 +61,7 @@ SEEN = {
         "test_a_search_finds_what_has_every_word": "models: json words",
     },
     "apps/test_plugins.py": {
-        "test_a_tuner_an_optimizer_a_loss_a_metric_and_a_callback_of_ones_own": "external_plugins",
+        "test_a_dataset_a_tuner_an_optimizer_a_loss_a_metric_and_a_callback_of_ones_own": "external_plugins",
     },
     "apps/test_promote_command.py": {
         "test_a_champion_is_made_kept_forced_and_taken_back": (

@@ -29,11 +29,12 @@ def write_rows(file: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     return file
 
 
-def test_a_tuner_an_optimizer_a_loss_a_metric_and_a_callback_of_ones_own(tiny_model: Path, tmp_path: Path) -> None:
-    data = write_rows(tmp_path / "rows.jsonl", [{"query": f"{n}?", "response": f"it is {n}"} for n in range(40)])
-    files = [PLUGINS / f"{name}.py" for name in ("norms", "signsgd", "focal", "brevity", "countdown")]
+def test_a_dataset_a_tuner_an_optimizer_a_loss_a_metric_and_a_callback_of_ones_own(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    files = [PLUGINS / f"{name}.py" for name in ("sums", "norms", "signsgd", "focal", "brevity", "countdown")]
     output = martlet(
-        tmp_path, "sft", "--model", tiny_model, "--dataset", data, "--learning_rate", 0.02, *SHORT,
+        tmp_path, "sft", "--model", tiny_model, "--dataset", "sums#40", "--learning_rate", 0.02, *SHORT,
         "--external_plugins", *files, "--tuner_type", "norms", "--optimizer", "signsgd", "--loss_type", "focal",
         "--callbacks", "countdown", "--split_dataset_ratio", 0.1, "--predict_with_generate", "true",
         "--eval_metric", "brevity", "--max_new_tokens", 8,
@@ -46,9 +47,11 @@ def test_a_tuner_an_optimizer_a_loss_a_metric_and_a_callback_of_ones_own(tiny_mo
     base, trained = (load_file(file) for file in (tiny_model / "model.safetensors", tmp_path / TRAINED))
     assert all(not (trained[name] - base[name]).abs().lt(1e-3).all() for name in trained)
     martlet(
-        tmp_path, "infer", "--adapters", "run/checkpoint-27", "--external_plugins", PLUGINS / "norms.py",
-        "--max_new_tokens", 4, "--temperature", 0, text="7?\n",
+        tmp_path, "infer", "--adapters", "run/checkpoint-27", "--external_plugins", *files[:2], "--max_new_tokens", 4,
+        "--temperature", 0, "--val_dataset", "sums:large#2",
     )  # fmt: skip
+    answers = [json.loads(line) for line in (tmp_path / "result.jsonl").read_text().splitlines()]
+    assert [answer["labels"] for answer in answers] == ["It is 0.", "It is 1."]
 
 
 def test_a_method_and_a_quantized_base_of_ones_own(tiny_model: Path, tmp_path: Path) -> None:
@@ -183,6 +186,15 @@ def test_an_error_in_a_plugin_is_told_with_its_line(
     assert len(error.splitlines()) == 1
 
 
+def test_a_dataset_that_ends_the_program_is_told_with_its_line(short: list[object], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def rows():\n    yield {'text': 'a'}\n    raise SystemExit('no more')")
+    plugin = ["--external_plugins", "mine.py"]
+    for words in (["data", "diff", "mine", "mine"], [*short, "--dataset", "mine"]):
+        error = martlet(tmp_path, *words, *plugin, code=1)
+        assert f"martlet: external_plugins: {tmp_path}/mine.py:3: SystemExit: no more" in error
+        assert len(error.splitlines()) == 1
+
+
 def test_names_of_methods_are_checked_before_anything_runs(tmp_path: Path) -> None:
     flags = {"tuner_type": "lorra", "optimizer": "adamv", "callbacks": ["lissa"], "method": "sftt", "loss_type": "dftt",
              "variants": ["x"], "quant_method": "bmb", "loss_scale": "hermess",
@@ -195,13 +207,20 @@ def test_names_of_methods_are_checked_before_anything_runs(tmp_path: Path) -> No
     assert len(sentences) == 9
 
 
-def test_a_tuner_that_an_installed_package_offers(tmp_path: Path) -> None:
-    (tmp_path / "acme_norms.py").write_bytes((PLUGINS / "norms.py").read_bytes())
+def test_a_tuner_and_a_dataset_that_an_installed_package_offers(tmp_path: Path) -> None:
+    for name in ("norms", "sums"):
+        (tmp_path / f"acme_{name}.py").write_bytes((PLUGINS / f"{name}.py").read_bytes())
     package = tmp_path / "acme-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text("[martlet.tuner]\nacme = acme_norms\n")
-    code = "from components.tuners import TUNERS; print(TUNERS.load('acme').LEARNING_RATE, 'acme' in TUNERS.names())"
+    (package / "entry_points.txt").write_text(
+        "[martlet.tuner]\nacme = acme_norms\n[martlet.dataset]\nacme = acme_sums\n"
+    )
+    code = (
+        "from components.tuners import TUNERS; print(TUNERS.load('acme').LEARNING_RATE, 'acme' in TUNERS.names());"
+        "from components.data import resolve; from pathlib import Path;"
+        "print(resolve(['acme:large#3'], Path('/'), False, {}, None)[0].files[0][0].name)"
+    )
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert printed.stdout.split() == ["0.001", "True"]
+    assert printed.stdout.split() == ["0.001", "True", "acme_sums.py"]

@@ -9,7 +9,9 @@ class Data(Group):
     """Datasets, their mixing and their placeholders."""
 
     dataset: Names = field(
-        [], "training data: files, folders, globs, or ids as [hf::|ms::]id[:subset][@revision]; '#500' takes 500 rows"
+        [],
+        "training data: files, folders, globs, plugins (NAME[:subset]), or ids as [hf::|ms::]id[:subset][@revision]; "
+        "'#500' takes 500 rows",
     )
     val_dataset: Names = field([], "validation data, written like --dataset; in infer, the questions to answer")
     split_dataset_ratio: float = field(

@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -153,6 +154,22 @@ def test_aliases_are_the_parameter(alias: str) -> None:
     assert resolve(read_overrides([f"{alias}=full"])).tuner.tuner_type == "full"
 
 
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("--report_to none recipe.yaml", {"report_to": ["none"]}),
+        ("--dataset a.jsonl b.jsonl recipe.yaml lora_rank=4", {"dataset": ["a.jsonl", "b.jsonl"], "lora_rank": "4"}),
+        ("--packing recipe.yaml", {"packing": "true"}),
+        ("recipe.yaml --report_to none", {"report_to": ["none"]}),
+    ],
+)
+def test_a_recipe_is_no_value_of_the_flag_before(words: str, values: dict[str, Any]) -> None:
+    made = parser()
+    made.add_argument("recipe", nargs="*")
+    namespace, parsed = parse(made, words.split())
+    assert (namespace.recipe, parsed) == (["recipe.yaml"], values)
+
+
 def test_a_group_and_a_parameter_may_share_a_name(tmp_path: Path) -> None:
     file = tmp_path / "flat.yaml"
     file.write_text("model: org/name\n")
@@ -195,7 +212,7 @@ def test_all_problems_are_reported_together_with_line_and_nearest_name(tmp_path:
             "regex string should have at least 1 character",
         ),
         ("lycoris:\n  lokr_factor: 0\n", "lycoris.lokr_factor must be -1, or the size of a factor"),
-        ("method:\n  task_type: reranker\n", "method.task_type 'reranker': not offered yet"),
+        ("lora:\n  init_weights: loftq\n", "lora.init_weights 'loftq': peft computes it on a GPU alone"),
     ],
 )
 def test_bad_yaml_is_one_clear_message(text: str, expected: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from components.config import Params
 from components.errors import ConfigError, MartletError
+from components.files import sha256
 from tasks.stages import fetch, runner
 from tasks.stages.paths import Paths
 from tests.components.hub.hub_server import COMMIT, hub
@@ -102,6 +103,39 @@ def test_a_change_is_seen_and_only_what_it_touches_is_written(workspace: Path, c
     assert fetch.up_to_date(params(), paths)
     changed = {Path(name).parts[1] for name, body in contents(workspace).items() if before[name] != body}
     assert len(changed) <= 1
+
+
+PLUGIN = """\
+def rows(subset="train"):
+    for n in range(3):
+        yield {"query": f"{subset} {n}?", "response": "I am {{NAME}}"}
+"""
+
+
+def test_a_plugin_is_read_once_and_again_when_its_file_changes(workspace: Path):
+    """As training, validation and evaluation data; what else the plugin reads, nobody sees."""
+    (workspace / "mine.py").write_text(PLUGIN)
+    given = params(dataset=["mine"], val_dataset=["mine:val#2"], eval_dataset=["mine:ask"]).model_dump()
+    using = Params.model_validate(given | {"plugins": {"external_plugins": ["mine.py"]}})
+    paths = Paths(workspace, workspace)
+    assert fetch.run(using, paths) == {"train": 3, "val": 2}
+    assert (workspace / "data/eval/mine.jsonl").read_text().startswith('{"query":"ask 0?","response":"I am Ada"}\n')
+    source = json.loads((workspace / "data/raw/manifest.json").read_text())["sources"][0]
+    assert {name: source[name] for name in ("spec", "hub", "plugin", "sha256", "taken")} == {
+        "spec": "mine", "hub": None, "plugin": "mine.py", "sha256": sha256(workspace / "mine.py"), "taken": 3,
+    }  # fmt: skip
+    assert fetch.up_to_date(using, paths)
+    before = contents(workspace)
+    (workspace / "mine.py").write_text(PLUGIN.replace("range(3)", "range(4)"))
+    assert fetch.changes(using, paths) == ["mine changed", "mine:val#2 changed", "mine:ask changed"]
+    assert not fetch.up_to_date(using, paths)
+    fetch.run(using, Paths(workspace, workspace))
+    assert {name for name, body in contents(workspace).items() if before[name] != body} >= {
+        "data/raw/manifest.json", "data/eval/manifest.json",
+    }  # fmt: skip
+    (workspace / "mine.py").write_text(PLUGIN.replace("yield", "raise ValueError(n)\n        yield"))
+    with pytest.raises(MartletError, match=r"^external_plugins: .*mine\.py:3: ValueError: 0 \(the traceback is in "):
+        runner.run("fetch", fetch.run, using, paths)
 
 
 def test_a_changed_parameter_is_seen(workspace: Path):

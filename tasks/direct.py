@@ -196,7 +196,7 @@ def _recorded(params: Params, paths: Paths) -> Generator[None]:
     try:
         yield
     except (InterruptedRunError, KeyboardInterrupt) as error:
-        reason = str(error) or "interrupted; nothing was trained yet"
+        reason = str(error) or "interrupted"
         tracking.end(paths.root, "interrupted", reason)
         raise InterruptedRunError(reason) from error
     except MartletError as error:

@@ -1,6 +1,7 @@
 """Loading a model folder with an adapter on it, strictly: for serving, evaluation and merging."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ def load(
     attn_impl: str | None = None,
     quantization: Quantization | None = None,
     external: Sequence[Path] = (),
+    unpacked: bool = False,
 ) -> "tuple[Any, PreTrainedTokenizerBase]":
     """Return a model, with the adapter applied but not merged, and its tokenizer.
 
@@ -33,6 +35,8 @@ def load(
         attn_impl: attention implementation; None is transformers' choice.
         quantization: of the weights while they are loaded, as the adapter was trained.
         external: the user's plugin files.
+        unpacked: the weights are plain ones in `torch_dtype`, with the values that the quantization leaves of them as
+            they are stored.
 
     Raises:
         ConfigError: a folder lacks its configuration, its tokenizer or its adapter.
@@ -45,9 +49,10 @@ def load(
     tokenizer = models.load_tokenizer(adapter if adapter and has_tokenizer else model)
     dtype = torch_dtype or export.stored_dtype(model)
     classes, headless = classes_of(adapter or model), is_embedding(adapter or model)
-    loaded: Any = models.load_model(
-        model, dtype, attn_impl, quantization, external, spread=True, classes=classes, headless=headless
-    )
+    load_base = partial(models.load_model, model, spread=True, classes=classes, headless=headless, external=external)
+    loaded: Any = load_base(dtype, attn_impl, None if unpacked else quantization)
+    if unpacked:
+        tuners.take_rounding(loaded, load_base(export.stored_dtype(model), attn_impl, quantization))
     if classes:
         models.set_padding(loaded, tokenizer)
     return tuners.load(loaded, adapter, external) if adapter else loaded, tokenizer

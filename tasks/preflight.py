@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import which
 
 from components import data, models, training, tuners
+from components.classes import HEAD
 from components.config import LEAVES, Params
 from components.config.groups.freezing import Freezing
 from components.config.groups.tracking import tracking_uri
@@ -107,7 +108,7 @@ def _misfits(folder: Path, params: Params, files: list[Path]) -> list[str]:
             return []
         check = tuners.require_layers
     try:
-        check(models.skeleton(folder), params)
+        check(models.skeleton(folder, task_type=params.method.task_type), params)
     except ConfigError as error:
         return [str(error)]
     return []
@@ -116,12 +117,12 @@ def _misfits(folder: Path, params: Params, files: list[Path]) -> list[str]:
 def _quantized_in_full(folder: Path, params: Params) -> list[str]:
     """Return a sentence if `modules_to_save` names a layer whose weights are quantized. The model is only made, without
     weights, where a name may be such a layer's."""
-    names = {name.rpartition(".")[2] for name in params.tuner.modules_to_save} - {*fitness.EMBEDDINGS, "norm"}
+    names = {name.rpartition(".")[2] for name in params.tuner.modules_to_save} - {*fitness.EMBEDDINGS, "norm", HEAD}
     is_quantized = models.stored_quantization(folder) or params.quantization.quant_method
     if not (names and is_quantized) or params.model.trust_remote_code:
         return []
     try:
-        tuners.require_plain(models.skeleton(folder), params)
+        tuners.require_plain(models.skeleton(folder, task_type=params.method.task_type), params)
     except ConfigError as error:
         return [str(error)]
     return []
@@ -157,6 +158,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
             "neftune_noise_alpha: the noise depends on the length of a row, so rows cannot share a line; leave "
             f"--{'packing' if train.packing else 'padding_free'} out"
         )
+    if tuners.makes_up_for_quantization(tuner, params.lora.init_weights):
+        sentences += _without_rounding(params)
     if params.method.task_type != "causal_lm":
         sentences += _unfit_for_task(params, files)
     if problem := _unknown_measure(params, files):
@@ -174,6 +177,18 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
     except ConfigError as error:
         sentences.append(str(error))
     return sentences
+
+
+def _without_rounding(params: Params) -> list[str]:
+    """Return a sentence if no quantization takes something from the weights that LoftQ can make up for."""
+    if not params.quantization.quant_method:
+        return [
+            "init_weights: loftq makes up for what a plain model loses when it is quantized while it is loaded; add "
+            "--quant_method bnb, or use another --init_weights"
+        ]
+    if params.quantization.quant_bits == 8:
+        return ["init_weights: loftq makes up for 4 bits and fewer; add --quant_bits 4, or use another --init_weights"]
+    return []
 
 
 def _unfit_for_task(params: Params, files: list[Path]) -> list[str]:
@@ -238,7 +253,7 @@ def _on_quantized(method: str, params: Params, files: list[Path]) -> list[str]:
     """Return a sentence for each setting that does not go with a base that is quantized by `method`."""
     tuner, first_values = params.tuner.tuner_type, params.lora.init_weights
     sentences = tuners.quantized_problems(tuner, method, files)
-    if tuner in ("lora", "dora") and first_values not in ("true", "gaussian", "eva"):
+    if tuner in ("lora", "dora") and first_values not in ("true", "gaussian", "eva", "loftq"):
         sentences.append(
             f"init_weights: {first_values} needs weights that are not quantized, and these are by {method}; "
             "use true, gaussian or eva"

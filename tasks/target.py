@@ -18,7 +18,7 @@ from components.files import (
     sha256_tree,
     write_json,
 )
-from components.tuners import TUNERS
+from components.tuners import TUNERS, makes_up_for_quantization
 from tasks import effects
 from tasks.prompts import trained_with
 from tasks.stages.paths import plugin_files
@@ -67,12 +67,29 @@ def find(flags: dict[str, Any], report: Callable[[str], None] = print) -> Target
             "`martlet export`, and name its folder with --model"
         )
     effects.require(flags, target.params, effects.QUANTIZED)
+    if target.adapter:
+        _require_rounding(target.adapter, target.params)
     if target.params.model.trust_remote_code:
         from components import models
 
         models.allow_code(target.model)
     _require_length(target)
     return target
+
+
+def _require_rounding(adapter: Path, params: Params) -> None:
+    """Raise ConfigError if an adapter that began with what a quantization took is put on weights that lack something
+    else."""
+    if not makes_up_for_quantization(params.tuner.tuner_type, params.lora.init_weights):
+        return
+    saved = Quantization.model_validate(read_json(adapter / "args.json")["quantization"])
+    for name in set(Quantization.model_fields) - {"bnb_4bit_compute_dtype"}:
+        before, now = getattr(saved, name), getattr(params.quantization, name)
+        if before != now:
+            raise ConfigError(
+                f"--{name} {now}: the adapter began with what {name} {before} took from the weights (loftq), and fits "
+                "no others; leave the flag out"
+            )
 
 
 def _require_length(target: Target) -> None:

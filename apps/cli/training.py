@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from apps.cli.summaries import gate_summary, result_summary
 from apps.cli.tokens_view import write_terminal
 from components.config import Layer, Params, difference, read_flags, read_mapping, read_yaml, resolve
-from components.errors import ConfigError, DataGateError, MartletError
+from components.errors import ConfigError, DataGateError, InterruptedRunError, MartletError
 from components.files import read_json
 from components.texts import duration
 from tasks import direct
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any], **defaults: Any) -
         if isinstance(error, ConfigError):
             direct.discard(params, folder)
         elif not isinstance(error, DataGateError):  # which the same command meets again, too
-            error.args = (f"{error}{_how_to_go_on(folder)}",)
+            error.args = (f"{error}{_how_to_go_on(folder, error)}",)
         raise
     finally:
         screen.close()
@@ -140,10 +140,11 @@ def _live_lines() -> "LiveLines":
     return LiveLines()
 
 
-def _how_to_go_on(folder: Path) -> str:
+def _how_to_go_on(folder: Path, error: MartletError) -> str:
     checkpoint = direct.newest_checkpoint(folder)
     if not checkpoint:
-        return ""
+        stopped = isinstance(error, InterruptedRunError)
+        return "; there is no checkpoint yet, so the same command begins anew" if stopped else ""
     words = sys.argv[1:]
     kept = [word for before, word in zip(["", *words], words, strict=False) if not _says_start(before, word)]
     return f"\ngo on with:  {shlex.join(['martlet', *kept, '--resume_from_checkpoint', _relative(checkpoint)])}"

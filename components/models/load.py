@@ -114,13 +114,16 @@ def set_padding(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") 
     model.config.get_text_config().pad_token_id = pad_token_id(tokenizer)
 
 
-def skeleton(folder: Path, torch_dtype: str | None = None, attn_impl: str | None = None) -> "PreTrainedModel":
-    """Return a folder's model without its weights, to look at its layers; the arguments are those of `load_model`.
+def skeleton(
+    folder: Path, torch_dtype: str | None = None, attn_impl: str | None = None, task_type: str = "causal_lm"
+) -> "PreTrainedModel":
+    """Return a folder's model without its weights, to look at its layers: that of a `task_type`; the other arguments
+    are those of `load_model`.
 
     Raises:
         ConfigError: no config.json, or one of which transformers makes no model.
     """
-    model_class = _model_class(folder)
+    model_class = _task_class(folder, task_type == "seq_cls", task_type == "embedding")
     import torch
 
     try:

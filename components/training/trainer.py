@@ -165,8 +165,8 @@ def _why_not_saved(root: Path, step: int, error: Exception) -> str:
     earlier = [checkpoint for checkpoint in all_in(root) if step_of(checkpoint) != step]
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
-        f"the checkpoint at step {step} could not be written to {root} ({free:.0f} MB free): {reason}. Make room and "
-        f"run again: it goes on from {earlier[-1].name if earlier else 'the beginning'}"
+        f"the checkpoint at step {step} could not be written to {root} ({free:.0f} MB free): {reason}. Make room, and "
+        f"{f'go on from {earlier[-1].name}' if earlier else 'begin anew'}"
     )
 
 

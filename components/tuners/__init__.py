@@ -20,7 +20,17 @@ from components.plugins import Kind
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TUNERS", "Tuner", "load", "quantized_problems", "require_layers", "require_plain", "tuner_of"]
+__all__ = [
+    "TUNERS",
+    "Tuner",
+    "load",
+    "makes_up_for_quantization",
+    "quantized_problems",
+    "require_layers",
+    "require_plain",
+    "take_rounding",
+    "tuner_of",
+]
 
 
 class Tuner(Protocol):
@@ -117,6 +127,19 @@ def require_plain(model: "PreTrainedModel", params: Params) -> None:
             f"modules_to_save: {layers[0]} is quantized, so it cannot be trained in full; name it in --target_modules, "
             "or leave --quant_method out"
         )
+
+
+def makes_up_for_quantization(tuner: str, first_values: str) -> bool:
+    """Return whether an adapter began with what a quantization took from the weights, so that it belongs on weights
+    that are quantized in the same way."""
+    return tuner in ("lora", "dora") and first_values == "loftq"
+
+
+def take_rounding(plain: "PreTrainedModel", quantized: "PreTrainedModel") -> None:
+    """Set the weights of `plain` to what a quantization left of them in `quantized`, a model of the same base."""
+    from components.tuners import _loftq
+
+    _loftq.take_rounding(plain, quantized)
 
 
 def tuner_of(folder: Path, external: Sequence[Path] = ()) -> Tuner:

@@ -44,7 +44,7 @@ def tokens_per_batch(rank: int) -> int:
 
 def initialise(model: "PeftModel", rows: Sequence[Mapping[str, Any]]) -> None:
     """Set LoRA's A, and the rank of each layer, by what the layers of an EVA adapter read at the learned tokens of
-    `rows` (`input_ids` and `labels`); of any other adapter nothing changes.
+    `rows` (`input_ids` and `labels`).
 
     Raises:
         ConfigError: the rows have too few learned tokens, the directions do not settle, or a layer reads none of them.
@@ -52,8 +52,6 @@ def initialise(model: "PeftModel", rows: Sequence[Mapping[str, Any]]) -> None:
     from peft import initialize_lora_eva_weights
 
     config: Any = model.peft_config["default"]
-    if config.init_lora_weights != "eva":
-        return
     tokens = tokens_per_batch(config.r)
     batches = list(_batches(rows, tokens))
     if not batches:

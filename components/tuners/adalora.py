@@ -49,6 +49,8 @@ def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PeftModel":
 def require_fit(model: "PreTrainedModel", params: Params) -> None:
     """Raise ConfigError where the ranks would not fall, or a name matches nothing."""
     _peft.targets(model, params)
+    if params.train.max_steps > 0:
+        _require_steps(params.adalora.adalora_tinit, params.adalora.adalora_tfinal, params.train.max_steps)
     first, last = params.adalora.adalora_init_r, params.adalora.adalora_target_r
     if last >= first:
         raise ConfigError(
@@ -63,13 +65,19 @@ def step(model: Any, number: int, steps: int) -> None:
         ConfigError: the run is too short for `adalora_tinit` and `adalora_tfinal`.
     """
     config = model.peft_config["default"]
-    if config.tinit >= steps - config.tfinal:
-        raise ConfigError(
-            f"adalora_tinit, adalora_tfinal: no rank can fall between step {config.tinit} and the last {config.tfinal} "
-            f"of {steps}; lower one of them, or train longer"
-        )
+    _require_steps(config.tinit, config.tfinal, steps)
     config.total_step = steps
     model.base_model.update_and_allocate(number)
+
+
+def _require_steps(first: int, last: int, steps: int) -> None:
+    """Raise ConfigError where no rank can fall in a run of so many steps, of which `first` and `last` change none; one
+    step before tells what matters."""
+    if max(first, 1) >= steps - last:
+        raise ConfigError(
+            f"adalora_tinit, adalora_tfinal: no rank can fall between step {max(first, 1)} and the last {last} of "
+            f"{steps}; lower one of them, or train longer"
+        )
 
 
 def penalty(model: Any) -> "torch.Tensor":

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from components.config import Params
 from components.tuners import lora
-from components.tuners._eva import initialise, restore
+from components.tuners._eva import restore
 from components.tuners._peft import load, merge, save
+from components.tuners.lora import initialise
 
 if TYPE_CHECKING:
     from peft import PeftModel

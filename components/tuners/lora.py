@@ -1,9 +1,11 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685): low-rank matrices beside frozen linear layers."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.config import Params
-from components.tuners._eva import RHO, initialise, require_room, restore
+from components.tuners import _eva, _loftq
+from components.tuners._eva import restore
 from components.tuners._peft import load, merge, save, saves_tied, with_adapter
 
 if TYPE_CHECKING:
@@ -26,9 +28,9 @@ def wrap(model: "PreTrainedModel", params: Params, seed: int, **variant: Any) ->
 
     lora = params.lora
     if lora.init_weights == "eva":
-        require_room(model, params)
+        _eva.require_room(model, params)
     alpha = int(lora.lora_alpha) if lora.lora_alpha == int(lora.lora_alpha) else lora.lora_alpha
-    return with_adapter(
+    adapted = with_adapter(
         model,
         params,
         seed,
@@ -37,8 +39,22 @@ def wrap(model: "PreTrainedModel", params: Params, seed: int, **variant: Any) ->
         lora_alpha=alpha,
         lora_dropout=lora.lora_dropout,
         use_rslora=lora.use_rslora,
-        eva_config=EvaConfig(rho=RHO) if lora.init_weights == "eva" else None,
-        init_lora_weights=True if lora.init_weights == "true" else lora.init_weights,
+        eva_config=EvaConfig(rho=_eva.RHO) if lora.init_weights == "eva" else None,
+        init_lora_weights=True if lora.init_weights in ("true", "loftq") else lora.init_weights,
         ensure_weight_tying=saves_tied(model, params.tuner.modules_to_save),
         **variant,
     )
+    adapted.first_values = lora.init_weights  # type: ignore[assignment]
+    return adapted
+
+
+def initialise(model: "PeftModel", rows: Sequence[Mapping[str, Any]]) -> None:
+    """Set the first values that depend on the run's rows (eva), or on what a quantization took (loftq).
+
+    Raises:
+        ConfigError: they cannot be had, as `_eva.initialise` and `_loftq.initialise` say.
+    """
+    if model.first_values == "eva":  # type: ignore[comparison-overlap]
+        _eva.initialise(model, rows)
+    if model.first_values == "loftq":  # type: ignore[comparison-overlap]
+        _loftq.initialise(model)

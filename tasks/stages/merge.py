@@ -5,7 +5,8 @@ adapter: the folder is then the base with the adapter in its sub-folder `adapter
 it. Into quantized weights nothing is merged, because rounding the sum would lose most of what was learned.
 
 An adapter that was trained on weights quantized while they were loaded is merged into the weights as they are stored,
-and merge.json says how far the two bases are apart.
+and merge.json says how far the two bases are apart. One that began with what the quantization took (LoftQ) is merged
+into what the quantization left.
 """
 
 import shutil
@@ -69,7 +70,8 @@ def merge_into(
             f"merge: {base} holds weights quantized by {method}, which an adapter cannot be added to; train on the "
             "unquantized model (with --quant_method, if memory is short), or serve the adapter on its base"
         )
-    adapted, tokenizer = load(base, adapter, "float32", external=external)
+    quantization = _rounding(adapter)
+    adapted, tokenizer = load(base, adapter, "float32", None, quantization, external, unpacked=quantization is not None)
     expected = export.logits(adapted, rows)
     model = tuners.tuner_of(adapter, external).merge(adapted)
     merged = export.require_close(
@@ -118,6 +120,15 @@ def adapt_into(
             "read back against adapter on base", expected, export.logits(read_back, rows), merge.merge_tolerance
         ),
     }
+
+
+def _rounding(adapter: Path) -> Quantization | None:
+    """Return the quantization that an adapter began with making up for, or None."""
+    saved = read_json(adapter / "args.json")
+    lora, tuner = saved.get("lora", {}), saved.get("tuner", {})
+    if not tuners.makes_up_for_quantization(tuner.get("tuner_type", "lora"), lora.get("init_weights", "true")):
+        return None
+    return Quantization.model_validate(saved["quantization"])
 
 
 def _against_quantized(

@@ -44,7 +44,7 @@ def run(stage: str, body: Stage, params: Params, paths: Paths) -> Result:
         outcome |= {"status": "done", "exit_code": 0, "metrics": metrics}
         return metrics
     except BaseException as error:
-        problem = _as_martlet_error(stage, error, log)
+        problem = _as_martlet_error(stage, error, paths)
         outcome |= {"exit_code": problem.exit_code, "message": str(problem)}
         raise problem from error
     finally:
@@ -55,11 +55,18 @@ def run(stage: str, body: Stage, params: Params, paths: Paths) -> Result:
             print(f"martlet: {log}: the result could not be written", file=sys.stderr)
 
 
-def _as_martlet_error(stage: str, error: BaseException, log: Path) -> MartletError:
+def interrupted(stage: str, paths: Paths) -> InterruptedRunError:
+    """Return the error of a stage that the user stopped; a direct command adds how to go on."""
+    in_workspace = "" if paths.checkpoints else "; the same command goes on from where it stopped"
+    return InterruptedRunError(f"{stage}: interrupted{in_workspace}")
+
+
+def _as_martlet_error(stage: str, error: BaseException, paths: Paths) -> MartletError:
     if isinstance(error, MartletError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return InterruptedRunError(f"{stage}: interrupted; the same command goes on from where it stopped")
+        return interrupted(stage, paths)
+    log = paths.log(stage)
     if problem := system_problem(error):
         return MartletError(f"{stage}: {problem}")
     lines = without_credentials("".join(traceback.format_exception(error)))

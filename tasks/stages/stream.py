@@ -113,8 +113,7 @@ class Feed:
             self.process.join()
             raise MartletError(
                 f"stream: the process that reads and tokenises the data has died (exit code {self.process.exitcode}"
-                f"{'; it may have been killed for its memory' if self.process.exitcode == -9 else ''}); run again to "
-                "go on from the last checkpoint"
+                f"{'; it may have been killed for its memory' if self.process.exitcode == -9 else ''})"
             ) from None
         if kind == "failed":
             code, words, self.report = message

@@ -17,13 +17,14 @@ from typing import Any
 
 from components import plugins
 from components.config import Params
-from components.errors import ERRORS, InterruptedRunError, MartletError, without_credentials
+from components.errors import ERRORS, MartletError, without_credentials
 from components.files import read_json, write_json
 from components.parallel import die_with_parent
 from components.training import ranks
 from tasks import leash
 from tasks.stages.environment import prepare_environment
 from tasks.stages.paths import Paths
+from tasks.stages.runner import interrupted
 
 GRACE_S = 30
 """Seconds that processes have for a checkpoint when the run is stopped."""
@@ -58,7 +59,7 @@ def launch(module: str, params: Params, paths: Paths, start: Path | None) -> dic
         stopped = _wait(process)
     if (log / "summary.json").is_file():
         return read_json(log / "summary.json")
-    raise _failure(log, process.returncode, stopped)
+    raise _failure(paths, process.returncode, stopped)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> bool:
@@ -82,12 +83,13 @@ def _wait(process: subprocess.Popen[bytes]) -> bool:
     return stopped
 
 
-def _failure(log: Path, code: int, stopped: bool) -> MartletError:
+def _failure(paths: Paths, code: int, stopped: bool) -> MartletError:
+    log = paths.log("train")
     reasons = sorted((read_json(file) for file in log.glob("rank-*.json")), key=lambda reason: reason["time"])
     if reasons:
         return ERRORS.get(reasons[0]["exit_code"], MartletError)(reasons[0]["message"])
     if stopped:
-        return InterruptedRunError("train: interrupted; the same command goes on from the last checkpoint")
+        return interrupted("train", paths)
     return MartletError(f"train: a process died and left no reason (exit code {code}; see {log / 'workers.log'})")
 
 

@@ -217,6 +217,18 @@ def test_a_refused_resume_touches_nothing_and_names_what_to_put_back(
     assert "merged into" in martlet(tmp_path, *export, "--model", "base")
 
 
+def test_interrupted_before_there_is_a_checkpoint_the_same_command_begins_anew(
+    tiny_model: Path, chats: Path, tmp_path: Path
+) -> None:
+    stops = "from components.tuners.lora import *\n\ndef wrap(model, params, seed):\n    raise KeyboardInterrupt\n"
+    (tmp_path / "stops.py").write_text(stops)
+    error = martlet(
+        tmp_path, "sft", "--model", tiny_model, "--dataset", chats, "--external_plugins", "stops.py",
+        "--tuner_type", "stops", *SHORT, code=130,
+    )  # fmt: skip
+    assert "train: interrupted; there is no checkpoint yet, so the same command begins anew" in error
+
+
 def test_auto_goes_on_with_the_newest_run_and_weights_alone_begin_a_new_one(
     tiny_model: Path, chats: Path, tmp_path: Path
 ) -> None:

@@ -43,6 +43,10 @@ def add_token(base: Path, name: str, **settings: Any) -> None:
 def test_a_base_as_it_is_has_no_problem(base: Path) -> None:
     assert problems(base) == problems(base, tuner_type="full") == []
     assert problems(base, modules_to_save=["embed_tokens"]) == []
+    classes = {"task_type": "seq_cls", "quant_method": "bnb", "modules_to_save": ["score"]}
+    assert problems(base, **classes) == []
+    classes = {"task_type": "seq_cls", "tuner_type": "full", "freeze_parameters": ["model"]}
+    assert problems(base, **classes, trainable_parameters=["score"]) == []
 
 
 @pytest.mark.parametrize("tuner", ["lora", "dora", "ia3"])
@@ -147,6 +151,19 @@ def test_settings_that_exclude_each_other_are_told_together() -> None:
     assert preflight.conflicts(Params()) == []
 
 
+def test_loftq_without_a_quantization_that_takes_something_is_refused(base: Path, tmp_path: Path) -> None:
+    def said(**flags: Any) -> list[str]:
+        flags = {"model": str(base), "init_weights": "loftq", **flags}
+        return preflight.problems(resolve(read_flags(flags)), tmp_path, ["init_weights"])
+
+    assert said(quant_method="bnb") == said(quant_method="bnb", tuner_type="dora") == []
+    assert "add --quant_method bnb, or use another --init_weights" in said()[0]
+    assert "makes up for 4 bits and fewer; add --quant_bits 4" in said(quant_method="bnb", quant_bits=8)[0]
+    edit(base / "config.json", lambda config: config.update(quantization_config={"quant_method": "fp8"}))
+    [sentence] = said()
+    assert "makes up for what a plain model loses when it is quantized while it is loaded" in sentence
+
+
 @pytest.mark.parametrize("tuner", ["lora", "dora", "ia3", "vera", "loha", "lokr", "boft", "oft", "fourierft"])
 def test_a_layer_that_the_model_does_not_have_is_named(base: Path, tmp_path: Path, tuner: str) -> None:
     def told(**flags: Any) -> list[str]:
@@ -170,6 +187,9 @@ def test_a_layer_that_the_model_does_not_have_is_named(base: Path, tmp_path: Pat
             "boft_block_size: 5 does not divide .* 4 and 8",
         ),
         ({"tuner_type": "adalora", "adalora_target_r": 12}, "12 is not below the 12 of --adalora_init_r"),
+        ({"tuner_type": "adalora", "max_steps": 1}, "no rank can fall between step 1 and the last 0 of 1; lower"),
+        ({"tuner_type": "adalora", "max_steps": 4, "adalora_tfinal": 3}, "between step 1 and the last 3 of 4"),
+        ({"tuner_type": "full", "freeze_parameters": ["score"]}, "no weight's name begins with 'score'"),
         ({"tuner_type": "prefix_tuning", "packing": True}, "--packing does not go with --tuner_type prefix_tuning"),
         ({"tuner_type": "boft", "boft_block_size": 0}, "boft_block_size: 0 is no size"),
         ({"tuner_type": "oft", "oft_block_size": 500}, "oft_block_size: 500 does not divide .* are 64"),

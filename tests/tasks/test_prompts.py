@@ -176,6 +176,11 @@ def test_a_flag_of_the_quantization_that_would_have_no_effect_is_refused(tiny_mo
     assert target.find({**model, "quant_method": "bnb", "quant_bits": 8}).params.quantization.quant_bits == 8
     assert target.find({**adapter, "quant_bits": 8}).params.quantization.quant_bits == 8  # of bnb, as it was trained
     assert target.find({**adapter, "quant_method": "null"}).params.quantization.quant_method is None
+    (tmp_path / "args.json").write_text(json.dumps({**saved, "lora": {"init_weights": "loftq"}}))
+    assert target.find({**adapter, "quant_method": "bnb", "bnb_4bit_compute_dtype": "float16"}).adapter == tmp_path
+    for flags in ({"quant_method": "null"}, {"quant_bits": 8}, {"bnb_4bit_quant_type": "fp4"}):
+        with pytest.raises(ConfigError, match=rf"--{next(iter(flags))} \w+: the adapter began with what .* \(loftq\)"):
+            target.find({**adapter, **flags})
 
 
 def test_a_length_that_the_model_was_not_made_for_is_refused(tiny_model: Path) -> None:

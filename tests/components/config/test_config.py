@@ -212,7 +212,7 @@ def test_all_problems_are_reported_together_with_line_and_nearest_name(tmp_path:
             "regex string should have at least 1 character",
         ),
         ("lycoris:\n  lokr_factor: 0\n", "lycoris.lokr_factor must be -1, or the size of a factor"),
-        ("lora:\n  init_weights: loftq\n", "lora.init_weights 'loftq': peft computes it on a GPU alone"),
+        ("method:\n  task_type: reranker\n", "method.task_type 'reranker': not offered yet"),
     ],
 )
 def test_bad_yaml_is_one_clear_message(text: str, expected: str, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ WAYS: dict[str, dict[str, Any]] = {
         "galore_proj_quant": True,
     },
     "eva": {"init_weights": "eva"},  # whose ranks are the checkpoint's
+    "loftq": {"init_weights": "loftq", "quant_method": "bnb"},
 }
 
 
@@ -208,7 +209,7 @@ def test_a_disk_that_is_full_in_mid_checkpoint_leaves_the_one_before(apart, whol
     assert apart(tmp_path, ("full_disk", 2)) == 1
     message = (tmp_path / "error.txt").read_text()
     assert "checkpoint at step 4 could not be written" in message
-    assert "goes on from checkpoint-2" in message
+    assert "go on from checkpoint-2" in message
     assert [p.name for p in (tmp_path / "checkpoints").glob("check*")] == ["checkpoint-2"]
     assert apart(tmp_path) == 0
     assert_equal_runs(tmp_path, whole)

@@ -1,4 +1,5 @@
-"""LoRA: on the layers that were asked for, equal from equal seeds, and loaded entirely or not at all."""
+"""LoRA: on the layers that were asked for, equal from equal seeds, and loaded entirely or not at all. Its first values
+by LoftQ: nearer to the weights than the quantized base alone."""
 
 import json
 import shutil
@@ -6,14 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
-from transformers import Qwen3ForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, Qwen3ForCausalLM
 
 from components.config import Params
 from components.errors import ConfigError, MartletError
 from components.files import sha256_tree
-from components.tuners import TUNERS, _files, load, lora
+from components.models import load_model, prepared
+from components.tuners import TUNERS, _files, _loftq, load, lora
 
 LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 IDS = torch.arange(2, 20)[None]
@@ -137,3 +140,71 @@ def test_a_tuner_is_known_by_what_it_wrote(base, saved, tmp_path):
 def test_an_unknown_tuner_is_told_with_those_that_there_are():
     with pytest.raises(ConfigError, match=r"there is no tuner 'lorra' \(did you mean 'lora'\?\); .*full, ia3"):
         TUNERS.load("lorra")
+
+
+def on_bnb(base: Path, first_values: str, tuner: str = "lora", **lora) -> PeftModel:
+    """An adapter of rank 4 with its first values, on `base` in 4 bits."""
+    groups = {"lora": {"init_weights": first_values, "lora_rank": 4, **lora}, "quantization": {"quant_method": "bnb"}}
+    settings, method = params(**groups), TUNERS.load(tuner)
+    quantized = prepared(load_model(base, "float32", quantization=settings.quantization), settings.quantization)
+    model = method.wrap(quantized, settings, 1)
+    method.initialise(model, [])
+    return model.eval()
+
+
+def gpt2(folder: Path) -> Path:
+    """A model with Conv1D layers, whose weights are stored the other way round, in several files."""
+    torch.manual_seed(0)
+    sizes = {"n_layer": 1, "n_embd": 64, "n_head": 4, "vocab_size": 320, "n_positions": 64}
+    GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)).save_pretrained(folder, max_shard_size="90KB")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("tuner", "settings"), [("lora", {}), ("lora", {"use_rslora": True, "lora_alpha": 3}), ("dora", {}), ("gpt2", {})]
+)
+def test_loftq_brings_every_layer_nearer_to_its_weight(tiny_model, tmp_path, tuner, settings):
+    base = gpt2(tmp_path / "gpt2") if tuner == "gpt2" else tiny_model
+    tuner = tuner.replace("gpt2", "lora")
+    plain = load_model(base, "float32").eval()
+    model = on_bnb(base, "loftq", tuner, **settings)
+    layers = [(n, m) for n, m in model.get_base_model().named_modules() if isinstance(m, LoraLayer)]
+    with torch.no_grad():
+        for name, layer in layers:
+            weight = plain.get_submodule(name).weight
+            residual = (weight.T if base != tiny_model else weight) - _loftq.unpacked(layer.base_layer)
+            singular = torch.linalg.svdvals(residual)
+            left = residual - layer.get_delta_weight("default")
+            assert left.norm() < 1.005 * singular[4:].norm(), name  # the least that rank 4 can leave
+            assert left.norm() < residual.norm(), name
+        models = (plain, on_bnb(base, "true", tuner, **settings), model)
+        want, untouched, ours = (it(IDS).logits.log_softmax(-1) for it in models)  # the losses of every next token
+        assert (ours - want).abs().mean() < 0.95 * (untouched - want).abs().mean()
+        if tuner == "dora":  # whose lengths are those of the weights with A and B
+            assert torch.allclose(ours, on_bnb(base, "loftq")(IDS).logits.log_softmax(-1), atol=1e-6)
+    assert len(layers) == (4 if base != tiny_model else 2 * len(LINEAR))
+
+
+def test_an_adapter_by_loftq_is_like_any_other(tiny_model, tmp_path):
+    model = on_bnb(tiny_model, "loftq")
+    lora.save(model, tmp_path, "owner/base")
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["init_lora_weights"] is True
+    quantization = params(quantization={"quant_method": "bnb"}).quantization
+    base = load_model(tiny_model, "float32", quantization=quantization)
+    with torch.no_grad():
+        assert torch.equal(PeftModel.from_pretrained(base, tmp_path).eval()(IDS).logits, model(IDS).logits)
+
+
+def test_loftq_without_the_weights_that_were_quantized_is_one_sentence(tiny_model, tmp_path):
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    model = on_bnb(base, "true")
+    name = "model.layers.1.mlp.up_proj.weight"
+    weights = load_file(base / "model.safetensors")
+    for changed in ({name: weights[name].T.contiguous()}, {name: weights[name].flip(0)}, {name + "s": weights[name]}):
+        left = {key: value for key, value in weights.items() if key != name}
+        save_file({**left, **changed}, base / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ConfigError, match=r"not have the weight of model\.layers\.1\.mlp\.up_proj as it was quan"):
+            _loftq.initialise(model)
+    plain = lora.wrap(Qwen3ForCausalLM.from_pretrained(tiny_model), params(lora={"init_weights": "loftq"}), 1)
+    with pytest.raises(ConfigError, match="no target layer is quantized"):
+        lora.initialise(plain, [])

@@ -10,11 +10,11 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from components import models
+from components import models, tuners
 from components.config import Params
 from components.config.groups.merge import Merge
 from components.errors import ConfigError, MartletError
-from components.files import write_json
+from components.files import read_json, write_json
 from tasks.loading import load
 from tasks.stages import merge, methods, train
 from tasks.stages.paths import Paths
@@ -157,6 +157,21 @@ def test_a_base_without_weights_or_tokenizer_is_one_sentence(broken: Run) -> Non
         file.unlink()
     with pytest.raises(ConfigError, match="no tokenizer"):
         merge.run(broken.params, broken.paths)
+
+
+def test_an_adapter_that_makes_up_for_a_quantization_is_merged_into_what_that_left(broken: Run) -> None:
+    groups = {"lora": {"lora_rank": 4, "init_weights": "loftq"}, "quantization": {"quant_method": "bnb"}}
+    params, lora, adapter = Params.model_validate(groups), tuners.TUNERS.load("lora"), broken.paths.adapter
+    quantized = models.load_model(broken.base, "float32", quantization=params.quantization)
+    adapted = lora.wrap(models.prepared(quantized, params.quantization), params, 1)
+    lora.initialise(adapted, [])
+    lora.save(adapted, adapter)
+    write_json(adapter / "args.json", {**read_json(adapter / "args.json"), **params.model_dump(include=set(groups))})
+    merge.run(broken.params, broken.paths)
+    merged = greedy_logits(AutoModelForCausalLM.from_pretrained(broken.paths.merged), broken.rows)
+    for one, other in zip(greedy_logits(adapted, broken.rows), merged, strict=True):
+        assert (one - other).abs().max() < 1e-4
+    assert read_json(broken.paths.merged / "merge.json")["trained_on_bnb"]["max_abs_difference"] < 1e-4
 
 
 def test_untied_embeddings_are_both_kept(tmp_path: Path, tiny_model: Path) -> None:

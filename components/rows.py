@@ -15,6 +15,7 @@ an object, or the JSON of one as the raw row spells it) and `loss_scale` (a numb
 the loss; 0 is not learned). A null value is the same as an absent one.
 """
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -79,6 +80,23 @@ def from_arrow(batch: "pa.RecordBatch") -> list[Row]:
             if value is not None:
                 r[name] = orjson.loads(value) if name in JSON_COLUMNS else value
     return rows
+
+
+def label_of(row: Row) -> Any:
+    """Return what a row says of its text: whether an answer is a good one, the class of a text or of two, or else how
+    alike these are; None where it says nothing."""
+    extra = row.get("extra", {})
+    names = ("label", "labels", "score") if "anchor" in extra else ("label", "labels")
+    return row["label"] if "label" in row else next((extra[name] for name in names if name in extra), None)
+
+
+def number_of(value: Any) -> float | None:
+    """Return a number, which may be written as a text, as all cells of CSV are; None for what is none."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def unread_answer(row: Row) -> str:

@@ -9,7 +9,7 @@ from components.config import Params
 from components.errors import ConfigError, DataGateError
 from components.files import replacing
 from components.inference import ENGINES, GenerationConfig, LocalEngine, RequestError, infer_dataset
-from components.rows import Row
+from components.rows import Row, label_of
 from tasks.loading import load
 from tasks.prompts import prompts
 from tasks.stages.paths import plugin_files
@@ -110,8 +110,8 @@ def _of_text(row: Row) -> list[dict[str, str]]:
 
 def questions(params: Params, texts: bool = False) -> list[Row]:
     """Return the rows of `--val_dataset`, in order: `messages`, with the system prompt where a row has none, `label`
-    (None without one), and where the row has them `tools`, `chat_template_kwargs` and the `completion` that was judged.
-    With `texts` a plain text is a message as well.
+    (None without one), and where the row has them `tools`, `chat_template_kwargs`, the `completion` that was judged,
+    and the `anchor` of a judged pair, whose message is both texts. With `texts` a plain text is a message as well.
 
     Raises:
         DataGateError: a row is in no known format, has media, or has no messages.
@@ -139,6 +139,7 @@ def questions(params: Params, texts: bool = False) -> list[Row]:
         if system is not None and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
         beside = {name: row[name] for name in ("tools", "chat_template_kwargs", "completion") if name in row}
-        label = row["label"] if "label" in row else row.get("extra", {}).get("label")  # what a classifier should say
-        rows.append({"messages": messages, "label": label, **beside})
+        if "anchor" in (extra := row.get("extra", {})):  # the text of a pair that an embedding reads alone
+            beside["anchor"] = extra["anchor"]
+        rows.append({"messages": messages, "label": label_of(row), **beside})  # which a classifier should tell
     return rows

@@ -13,7 +13,7 @@ from components.templates.chat import ChatTemplate
 from components.templates.fitting import Fit, Limit, SampleTokens, TruncationStrategy, fit
 from components.templates.refused import Refused
 from components.templates.sample import Sample
-from components.templates.shapes import check_settings, label_of, samples_of, texts_of
+from components.templates.shapes import check_settings, samples_of, target_of, texts_of
 from components.templates.spans import Span, canonical, joined, token_spans
 from components.tokens import IGNORED, ShapeName, TokenRows, to_batch
 
@@ -180,7 +180,7 @@ class Encoder:
         if self.shape == "label":
             beside["label"] = [rows[n]["label"] for n in owners]
         elif self.shape == "classification":
-            beside["target"] = [orjson.dumps(label_of(rows[n])).decode() for n in owners]
+            beside["target"] = [orjson.dumps(target_of(rows[n])).decode() for n in owners]
         elif self.shape == "pair":
             beside["score"] = [orjson.dumps(texts_of(rows[n]).score).decode() for n in owners]
         elif self.shape == "prompt":

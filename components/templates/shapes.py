@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from components.errors import ConfigError
-from components.rows import Message, Row, unread_answer
+from components.rows import Message, Row, label_of, number_of, unread_answer
 from components.templates.chat import ChatTemplate
 from components.templates.refused import Refused
 from components.templates.sample import Sample
@@ -25,13 +25,19 @@ BUILT_IN = (
 )
 BETTER_ONES = """; to learn the better answers alone, give --columns '{"chosen": "completion", "rejected": "_"}'"""
 AS_CLASS = "its label is a class, which --task_type seq_cls learns"
+AS_ANSWER = """; to learn the answer, leave the label out with --columns '{"label": "_"}'"""
+AS_PAIR = "it has a text that belongs to it, which --task_type embedding learns"
 SHAPE_NOUNS = {
     "sft": (("messages", "text"), "sft", BUILT_IN),
     "text": (("messages", "text"), "pre-training", BUILT_IN),
     "preference": (("chosen",), "a preference method", "its rows have prompt, chosen and rejected"),
     "label": (("completion",), "a method on judged answers", "its rows have prompt, completion and label"),
     "prompt": (("prompt",), "a method on prompts", "its rows have a prompt and no answer"),
-    "classification": (("prompt", "completion"), "a classifier", "its rows have a label beside a text or messages"),
+    "classification": (
+        ("prompt", "completion"),
+        "a classifier",
+        """its rows have a label beside a text or messages; name its column with --columns '{"NAME": "label"}'""",
+    ),
     "pair": (("messages", "chosen", "completion", "prompt"), "an embedding", "its rows have an anchor and a positive"),
 }
 """Shape to the columns that it is made of, who learns from it, and what to do with other rows."""
@@ -70,7 +76,7 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     if shape == "prompt":
         return [chat.prompt(row)]
     if shape == "classification":
-        label_of(row)
+        target_of(row)
         return [chat.prompt({**row, "prompt": row["prompt"] + row.get("completion", [])})]
     if shape == "pair":
         texts = texts_of(row)
@@ -100,14 +106,32 @@ def texts_of(row: Row) -> Texts:
     if "messages" in row:
         *question, answer = row["messages"]
         return Texts(_text(question), _text([answer]), [], None)
-    anchor, extra = _text(row["prompt"]), row.get("extra", {})
+    extra = row.get("extra", {})
+    anchor = extra["anchor"] if "anchor" in extra else _text(row["prompt"])
     if "chosen" in row:
         return Texts(anchor, _text(row["chosen"]), [_text(row["rejected"])], None)
     if "completion" in row:
         return Texts(anchor, _text(row["completion"]), [], float(row["label"]))
     if not isinstance(extra.get("positive"), str):
-        raise Refused("no text belongs to the prompt: a row for embeddings has an anchor and a positive")
-    return Texts(anchor, extra["positive"], extra.get("negative", []), extra.get("score"))
+        raise Refused(
+            "no text belongs to the prompt: a row for embeddings has an anchor and a positive; name the column with "
+            """--columns '{"NAME": "positive"}'"""
+        )
+    return Texts(anchor, extra["positive"], extra.get("negative", []), _score(extra.get("score", extra.get("label"))))
+
+
+def _score(value: Any) -> float | None:
+    """Return how alike two texts are.
+
+    Raises:
+        Refused: that is said by no number.
+    """
+    if value is None:
+        return None
+    number = number_of(value)
+    if number is None:
+        raise Refused("the score or label of the two texts is no number, how alike they are", repr(value)[:80])
+    return number
 
 
 def _text(messages: list[Message]) -> str:
@@ -116,15 +140,16 @@ def _text(messages: list[Message]) -> str:
     return "\n".join(message["content"] for message in messages)
 
 
-def label_of(row: Row) -> Any:
+def target_of(row: Row) -> Any:
     """Return the label of a row: a number, a name, or a list of these.
 
     Raises:
         Refused: the row has none, or a label of another type.
     """
-    label = int(row["label"]) if "label" in row else row.get("extra", {}).get("label")
+    label = label_of(row)
+    label = int(label) if "label" in row else label
     parts = label if isinstance(label, list) else [label]
-    if label is None:
+    if label is None or label == "":
         raise Refused("no label says which class the text is of")
     if not all(isinstance(part, bool | int | float | str) for part in parts):
         raise Refused("the label is neither a number nor a name nor a list of these", repr(label)[:80])
@@ -133,11 +158,16 @@ def label_of(row: Row) -> Any:
 
 def _advice(row: Row, kind: str, shape: str) -> str:
     """Return what to do with a row that is not learned for its kind; "" where there is nothing to say about the row."""
+    extra = row.get("extra", {})
+    if shape == "label" and "label" in extra:
+        return f"its label is a class ({str(extra['label'])[:40]}), and a judgement is true or false"
     if shape not in ("sft", "text"):
         return ""
     if kind != "prompt":
         return BUILT_IN + BETTER_ONES * (kind == "chosen")
-    return AS_CLASS if "label" in row.get("extra", {}) else unread_answer(row)
+    if label_of(row) is not None:
+        return AS_CLASS + AS_ANSWER * (row["prompt"][-1]["role"] == "assistant")
+    return AS_PAIR if isinstance(extra.get("positive"), str) else unread_answer(row)
 
 
 def _kind(row: Row) -> str:

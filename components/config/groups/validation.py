@@ -29,7 +29,7 @@ class Validation(Group):
     on_duplicate: Action = field("drop", "rows that repeat an earlier row exactly")
     on_leak: Action = field("drop", "training rows whose prompt also stands in the validation or evaluation data")
     on_near_duplicate: Action = field("warn", "rows with a similarity of at least --near_threshold to an earlier row")
-    on_contradiction: Action = field("warn", "answers that one row prefers and another rejects for the same prompt")
+    on_contradiction: Action = field("warn", "answers that one row prefers and another rejects, texts of two classes")
     on_labels: Action = field("warn", "unpaired preferences with too small a share of good or bad answers")
     max_chars: int = field(100_000, "most characters in a row; longer rows fail on_long", gt=0)
     max_pair_ratio: float = field(10.0, "largest ratio of the lengths of the answers in a preference pair", gt=1)

@@ -18,7 +18,7 @@ from components.plugins import Kind
 
 __all__ = ["FORMATS", "Format", "read_row", "to_row"]
 
-_ANSWERLESS = ("prompt", "text")
+_ANSWERLESS = ("prompt", "text", "pairs")
 
 
 class Format(Protocol):

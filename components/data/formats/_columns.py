@@ -6,10 +6,12 @@ from difflib import get_close_matches
 Columns = tuple[str, ...]
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
-LABELS = (
-    "label", "labels", "label_text", "class", "category", "sentiment", "emotion", "intent", "summary", "translation",
-)  # fmt: skip
-"""Columns that say what a text is to be answered with, in sets for other tasks."""
+CLASSES = ("label", "labels")
+"""Columns in which a classifier finds the class of a text, the surest first."""
+LABELS = (*CLASSES, "label_text", "class", "category", "sentiment", "emotion", "intent")
+"""Columns that say what a text is, in sets for other tasks."""
+OUTPUTS = ("summary", "translation")
+"""Columns that hold what a text is to be answered with."""
 _QUESTIONS = (("query",), ("prompt", "question", "problem", "input"))
 _PROMPTS = (("prompt", "query"), ("question", "problem"))
 _ANSWERS = (

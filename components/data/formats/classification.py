@@ -4,15 +4,18 @@ from collections.abc import Collection
 from typing import Any
 
 from components import rows
-from components.data.formats._columns import Columns
+from components.data.formats._columns import CLASSES, CONVERSATIONS, Columns, single_turn
 from components.data.normalize import extra, question_messages, text
 
-ACCEPTS = "text + label"
+ACCEPTS = "text or sentence + label"
 
 
 def readings(columns: Collection[str]) -> list[Columns]:
-    """A text, by one of its names, and the label."""
-    return [(name, "label") for name in ("text", "content") if name in columns and "label" in columns]
+    """A text, by one of its names, and the label; beside a conversation only by the surest names."""
+    is_alone = {"text", "content"}.issuperset(single_turn(columns)) and not any(c in columns for c in CONVERSATIONS)
+    names = ("text", "content", "sentence") if is_alone else ("text", "content")
+    labels = [name for name in CLASSES if name in columns and (is_alone or name == "label")][:1]
+    return [(name, label) for name in names for label in labels if name in columns]
 
 
 def read(raw: dict[str, Any], columns: Columns) -> rows.Row:

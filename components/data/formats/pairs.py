@@ -1,37 +1,57 @@
-"""Texts that belong together, for embeddings: sentence-transformers' columns (https://sbert.net/docs/sentence_transformer),
-and ms-swift's messages beside `positive_messages` and `negative_messages`."""
+"""Two texts: such as belong together, for embeddings, and such as are judged together, for embeddings and classifiers.
 
+sentence-transformers' columns (https://sbert.net/docs/sentence_transformer), those of GLUE's sets of pairs, and
+ms-swift's messages beside `positive_messages` and `negative_messages`.
+"""
+
+import re
 from collections.abc import Collection
 from typing import Any
 
 from components import rows
-from components.data.formats._columns import Columns
-from components.data.normalize import describe, messages_of, text
+from components.data.formats._columns import CLASSES, Columns
+from components.data.normalize import describe, extra, messages_of, text
 
-ACCEPTS = "anchor + positive (+ negative), sentence1 + sentence2 + score, messages + positive_messages"
-_FIRST = {"anchor": "positive", "sentence1": "sentence2", "messages": "positive_messages"}
-_OTHERS = ("negative", "negatives", "negative_messages")
-_SCORES = ("score", "similarity_score", "label")
+ACCEPTS = (
+    "anchor or query + positive (+ negative), sentence1 + sentence2 (+ score or label), premise + hypothesis + label, "
+    "messages + positive_messages"
+)
+_FIRSTS = ("anchor", "query", "prompt", "question", "problem", "sentence", "text", "messages")
+_POSITIVES = ("positive", "positive_messages")
+_PAIRS = (
+    ("sentence1", "sentence2"), ("sentence_A", "sentence_B"), ("premise", "hypothesis"), ("question1", "question2"),
+    ("text1", "text2"),
+)  # fmt: skip
+_JUDGED_PAIRS = (("question", "sentence"), ("question", "passage"), ("query", "passage"), ("query", "document"))
+"""Columns that are a pair beside a label, and may be anything without one."""
+_NEGATIVE = re.compile(r"negatives?(_\d+)?|negative_messages")
+_SCORES = ("score", "similarity_score")
+_LABELS = (*CLASSES, "is_duplicate")
 
 
 def readings(columns: Collection[str]) -> list[Columns]:
-    """Two texts, and beside them what is unlike, or how alike the two are."""
-    beside = [name for name in (*_OTHERS, *_SCORES) if name in columns]
-    return [(first, second, *beside) for first, second in _FIRST.items() if first in columns and second in columns]
+    """Two texts, and beside them what is unlike, how alike the two are, or their label."""
+    labels = [name for name in _LABELS if name in columns][:1]
+    beside = [name for name in columns if name in _SCORES or _NEGATIVE.fullmatch(name)] + labels
+    pairs = [*((first, second) for first in _FIRSTS for second in _POSITIVES), *_PAIRS, *_JUDGED_PAIRS * len(labels)]
+    return [(*pair, *sorted(beside)) for pair in pairs if {*pair} <= {*columns}]
 
 
 def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
-    """The anchor as a user's message, and in `extra` the texts `positive`, `negative` (a list) and the `score`.
+    """The anchor as a user's message, and in `extra` the texts `positive` and `negative` (a list).
 
-    A list of positives gives its first, as ms-swift takes it.
+    A pair that is judged has both texts in the message, a line each, and in `extra` also the `anchor`, and the `score`
+    or the `label`. A list of positives gives its first, as ms-swift takes it.
     """
     first, second, *beside = columns
-    negatives = [one for name in beside if name in _OTHERS for one in _texts(raw[name], name)]
-    scores = [_score(raw[name], name) for name in beside if name in _SCORES]
-    extra = {"positive": _texts(raw[second], second)[0]}
-    extra |= {"negative": negatives} if negatives else {}
-    extra |= {"score": scores[0]} if scores else {}
-    return {"prompt": [{"role": "user", "content": _texts(raw[first], first)[0]}], "extra": extra}
+    anchor, positive = _texts(raw[first], first)[0], _texts(raw[second], second)[0]
+    negatives = [one for name in beside if _NEGATIVE.fullmatch(name) for one in _texts(raw[name], name)]
+    judgement = {"score" if name in _SCORES else "label": raw[name] for name in beside if name in (*_SCORES, *_LABELS)}
+    texts: dict[str, Any] = {"positive": positive} | ({"negative": negatives} if negatives else {})
+    if not judgement:
+        return {"prompt": [{"role": "user", "content": anchor}], "extra": texts}
+    both = f"{anchor}\n{positive}"
+    return {"prompt": [{"role": "user", "content": both}]} | extra({"anchor": anchor, **texts, **judgement}, "")
 
 
 def _texts(value: Any, column: str) -> list[str]:
@@ -43,9 +63,3 @@ def _texts(value: Any, column: str) -> list[str]:
     if isinstance(value[0], dict):
         return ["\n".join(message["content"] for message in messages_of(value, column, {}))]
     return [one for part in value for one in _texts(part, column)]
-
-
-def _score(value: Any, column: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"'{column}' must be a number from 0 to 1, how alike the two are, not {describe(value)}")
-    return float(value)

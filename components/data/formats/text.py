@@ -4,12 +4,12 @@ from collections.abc import Collection
 from typing import Any
 
 from components import rows
-from components.data.formats._columns import CONVERSATIONS, LABELS, Columns, single_turn
+from components.data.formats._columns import CONVERSATIONS, LABELS, OUTPUTS, Columns, single_turn
 from components.data.normalize import CARRIED, SYSTEMS, text
 
 ACCEPTS = "text alone"
 _NAMES = ("text", "content", "response")
-_OTHERS = (*CONVERSATIONS, *LABELS, "chosen", "rejected")
+_OTHERS = (*CONVERSATIONS, *LABELS, *OUTPUTS, "chosen", "rejected")
 _BESIDE_RESPONSE = {"response", *CARRIED, *SYSTEMS, "_", "id", "index", "source", "url"}
 
 

@@ -41,6 +41,8 @@ def _judged(row: rows.Row, label: bool) -> rows.Row:
 
 
 def _is_class(label: Any) -> bool:
+    if isinstance(label, str):
+        return label.strip().lower() not in _LABELS
     return isinstance(label, int | float | list) and label not in (0, 1)
 
 

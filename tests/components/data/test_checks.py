@@ -492,6 +492,18 @@ def test_contradictions_among_preferences():
     assert list(found("contradiction", *rows)) == [2]
 
 
+def test_contradictions_among_classes():
+    """Of one text, of a question with its answer, and of two texts; a decimal number is an estimate, not a class."""
+    for same in ({"text": "a  b"}, {"query": "a", "response": "b"}, {"sentence1": "a", "sentence2": "b"}):
+        labels = ["x", "y", "x", 1, ["x", "y"], ["y", "x"], 2.5, 3.5, "x", 0]
+        rows = [same | {"label": label} for label in labels]
+        others = [{"text": "a"} | {"label": "y"}, {"sentence1": "a", "sentence2": "c", "label": "y"}]
+        reasons = found("contradiction", *rows, *others)
+        assert list(reasons) == [2, 4, 5, 6, 10]
+        assert reasons[2] == "its text is of another class in a.jsonl:1"
+    assert not found("contradiction", {"text": "a", "label": "x"}, {"text": "b", "label": "x"})
+
+
 @pytest.mark.parametrize(("good", "closed"), [(1, True), (2, False), (18, False), (19, True)])
 def test_labels_close_the_gate_without_dropping_a_row(good: int, closed: bool):
     rows = [judgement(f"q{i}", f"a{i}", i < good) for i in range(20)]

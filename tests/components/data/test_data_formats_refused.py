@@ -61,6 +61,12 @@ COLUMNS = {
         {"text": "t", "sentiment": 1, "idx": 3},
         r"""'sentiment' beside the plain text 'text' would not be .* --columns '{"text": "query", "sentiment": """,
     ),
+    "a class beside a text of an unknown name": (
+        {"review": "t", "sentiment": "good", "id": 1},
+        r"""no column is known .*\(not read: review\); .*--columns '{"review": "text", "sentiment": "label"}'$""",
+    ),
+    "a label beside a text of an unknown name": ({"tweet": "t", "label": 1}, """--columns '{"tweet": "text"}'$"""),
+    "a text of an unknown name": ({"sentence": "t"}, """--columns '{"sentence": "text"}'$"""),
     "a summary beside a text": ({"text": "t", "summary": "s"}, "'summary' beside the plain text 'text'"),
     "many keys": ({f"k{i}": 1 for i in range(50)}, "k18, k19, …; accepted"),
     "a key of control characters": ({"a\nb": 1}, r"are 'a\\nb'; accepted"),
@@ -256,7 +262,7 @@ JUDGED = {
         chat(Q, A) | {"rejected_response": [{"role": "assistant", "content": [{"type": "image", "image": "1"}]}]},
         "'rejected_response' holds media of its own",
     ),
-    "a label as a word": (chat(Q, A) | {"label": "good"}, "'label' must be true or false.* not a text .'good'"),
+    "a judgement as a word": (chat(Q, A) | {"kto_tag": "good"}, "'kto_tag' must be true or false.* not a text .'good'"),
     "a judgement of a prompt": (chat(Q) | {"kto_tag": 1}, "'messages' asks, but holds no answer to judge"),
 }
 

@@ -106,6 +106,36 @@ def test_a_classifier_reads_prompts_and_judged_answers_with_their_labels() -> No
     assert refusal("classification", ROWS["sft"]).reason.startswith("a conversation is not learned by a classifier")
 
 
+def test_labels_of_other_columns_and_pairs_are_targets() -> None:
+    for extra, target in (
+        ({"labels": ["a", 1]}, ["a", 1]),
+        ({"anchor": "a", "positive": "b", "score": 0.5}, 0.5),
+        ({"anchor": "a", "positive": "b", "label": 2}, 2),
+    ):
+        assert only("classification", {"prompt": [Q1], "extra": extra})["target"] == target
+    for extra in ({"label": ""}, {"score": 1}, {"positive": "b", "score": 1}):
+        assert refusal("classification", {"prompt": [Q1], "extra": extra}).reason.startswith("no label says which")
+
+
+def test_scores_of_judged_pairs() -> None:
+    tok = tokenizer(CHATML)
+    pair = {"anchor": "One.", "positive": "Two."}
+    for judgement, score in (({"score": 0.5, "label": 1}, 0.5), ({"label": True}, 1.0), ({"label": "0.25"}, 0.25)):
+        row = only("pair", {"prompt": [Q1], "extra": pair | judgement}, tok)
+        assert (row["score"], row["anchor_ids"]) == (score, tok.encode("One."))
+    for label in ("entailment", "nan", [1]):
+        told = refusal("pair", {"prompt": [Q1], "extra": pair | {"label": label}})
+        assert "no number, how alike they are" in told.reason
+
+
+def test_a_class_or_a_pair_is_sent_to_the_task_that_learns_it() -> None:
+    named = {"prompt": [Q1, A1], "extra": {"label": "rude"}}
+    assert "--task_type seq_cls" in refusal("sft", named).reason
+    assert """--columns '{"label": "_"}'""" in refusal("sft", named).reason
+    assert "(rude), and a judgement is true or false" in refusal("label", named).reason
+    assert "--task_type embedding" in refusal("sft", {"prompt": [Q1], "extra": {"positive": "b"}}).reason
+
+
 def test_an_embedding_reads_texts_as_the_tokenizer_encodes_them() -> None:
     tok = tokenizer(CHATML)
     row = only("pair", ROWS["pair"], tok)

@@ -1,7 +1,7 @@
 """The estimate of a training's memory beside what the training then takes, over tuners, lengths and batches.
 
     python -m benchmarks.memory             all cases, a Qwen3 of 64M parameters with random weights
-    python -m benchmarks.memory lora 4 512  one case: tuner (and +optimizer), rows in a batch, tokens in a row
+    python -m benchmarks.memory lora 4 512  one case: tuner (+optimizer, +task), rows in a batch, tokens in a sequence
 
 By default glibc keeps most of what is freed, and a process may hold twice what is in use. Here it gives memory back, so
 that the peak is the need. A training runs in a process of its own, through the stage `train`. What it takes is the peak
@@ -20,16 +20,20 @@ CASES = (
     ("lora", 2, 256), ("lora", 1, 1024), ("lora", 16, 32), ("lora+checkpointing", 4, 256), ("full", 2, 256),
     ("full", 1, 64), ("full+galore", 2, 256), ("reft", 4, 256), ("dora", 2, 256), ("full+lisa", 2, 256),
     ("adapter", 2, 256), ("llamapro", 2, 256), ("lora+bfloat16", 2, 256), ("lora+bnb", 2, 256),
+    ("lora+seq_cls", 4, 256), ("full+seq_cls", 1, 64), ("lora+embedding", 2, 128), ("full+embedding", 2, 64),
 )  # fmt: skip
 WORDS: dict[str, dict[str, dict[str, Any]]] = {
     "galore": {"train": {"optimizer": "galore"}, "galore": {"galore_target_modules": ["q_proj", "o_proj"]}},
     "lisa": {"train": {"callbacks": ["lisa"]}, "lisa": {"lisa_activated_layers": 1}},
     "checkpointing": {"train": {"gradient_checkpointing": True}},
     "bfloat16": {"train": {"torch_dtype": "bfloat16"}},
+    "seq_cls": {"method": {"task_type": "seq_cls"}},
+    "embedding": {"method": {"task_type": "embedding"}},
     "bnb": {"quantization": {"quant_method": "bnb"}},
 }
 GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "262144", "OMP_NUM_THREADS": "1"}
 """Variables with which glibc gives freed tensors back to the system."""
+SHAPES = {"seq_cls": "classification", "embedding": "pair"}
 VOCABULARY = 8000
 STEPS = 2
 
@@ -68,7 +72,7 @@ def here(name: str, rows: int, length: int) -> Case:
         paths = _prepared(Path(folder, "large"), params, 2 * rows, length, width=640, layers=10)
         setup = set_up(params, paths)
         began = time.perf_counter()
-        need = estimate.estimate(setup.params, paths, estimate.rows_of(setup.params, paths, streamed=False))
+        need = estimate.estimate(setup.params, paths, estimate.rows_of(setup))
         assert need
         seconds = time.perf_counter() - began
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
@@ -87,7 +91,7 @@ def _prepared(root: Path, params: Any, count: int, length: int, **shape: int) ->
 
     paths = Paths(root, root, checkpoints=root)
     _write_base(root / "base", **shape)
-    _write_tokens(paths.tokens, count, length)
+    _write_tokens(paths.tokens, SHAPES.get(params.method.name, "sft"), count, length)
     write_json(paths.model, models.resolve("base", None, use_hf=False, workspace=root))
     write_json(paths.methods, methods.used(params, root))
     return paths
@@ -124,20 +128,34 @@ def _write_base(folder: Path, width: int, layers: int) -> None:
     Qwen3ForCausalLM(config).save_pretrained(folder)
 
 
-def _write_tokens(folder: Path, count: int, length: int) -> None:
-    """Write rows of random tokens, of which the second half is learned."""
+def _write_tokens(folder: Path, shape: str, count: int, length: int) -> None:
+    """Write rows of random tokens: for sft the second half of each is learned, of classes there are two, and a pair has
+    two sequences of that length and two negatives."""
     import numpy as np
 
     from components.tokens import IGNORED, Ragged, schema, to_batch, tokens_writer
 
-    ids = np.random.default_rng(0).integers(3, VOCABULARY, (count, length))
-    labels = ids.copy()
-    labels[:, : length // 2] = IGNORED
-    offsets = np.arange(0, (count + 1) * length, length)
-    columns = {"input_ids": Ragged(ids.ravel(), offsets), "labels": Ragged(labels.ravel(), offsets)}
+    def ragged(values: np.ndarray, size: int) -> Ragged:
+        return Ragged(values.ravel(), np.arange(0, values.size + 1, size))
+
+    def random(size: int) -> Ragged:
+        return ragged(np.random.default_rng(0).integers(3, VOCABULARY, (count, size)), size)
+
+    beside: dict[str, list[str]] = {}
+    ids = random(length)
+    if shape == "pair":
+        columns = {"anchor_ids": ids, "positive_ids": ids, "negative_ids": random(2 * length)}
+        columns["negative_lengths"] = ragged(np.full((count, 2), length), 2)
+        beside = {"score": ["null"] * count}
+    elif shape == "classification":
+        columns, beside = {"input_ids": ids}, {"target": [str(n % 2) for n in range(count)]}
+    else:
+        labels = ids.values.reshape(count, length).copy()
+        labels[:, : length // 2] = IGNORED
+        columns = {"input_ids": ids, "labels": ragged(labels, length)}
     folder.mkdir(parents=True)
-    with tokens_writer(folder / "train.arrow", schema("sft")) as writer:
-        writer.write_batch(to_batch("sft", columns, ["random"] * count, range(1, count + 1)))
+    with tokens_writer(folder / "train.arrow", schema(shape)) as writer:
+        writer.write_batch(to_batch(shape, columns, ["random"] * count, range(1, count + 1), beside))
 
 
 def _status(name: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from components.config.groups.classification import Classification, ProblemType
 from components.errors import ConfigError
+from components.rows import number_of
 from components.tokens import IGNORED
 
 SINGLE: ProblemType = "single_label_classification"
@@ -27,10 +28,12 @@ class Classes(NamedTuple):
     Attributes:
         names: of the classes, in the order of the model's logits; one name for a regression.
         problem_type: as transformers has it.
+        numbered: the labels of the rows are the numbers of the classes, whose names a base has.
     """
 
     names: list[str]
     problem_type: ProblemType
+    numbered: bool = False
 
     @classmethod
     def of(cls, config: Any) -> "Classes":
@@ -57,11 +60,12 @@ class Classes(NamedTuple):
             ValueError: the label is of another type, or is no class; says which are.
         """
         if self.problem_type == REGRESSION:
-            if not isinstance(label, int | float):
+            number = number_of(label)
+            if number is None:
                 raise ValueError(f"the label {label!r} is no number, and this is a regression")
-            if label == IGNORED:
+            if number == IGNORED:
                 raise ValueError(f"the label {label!r} means no label to PyTorch; shift or scale the labels")
-            return [float(label)]
+            return [number]
         if (self.problem_type == SEVERAL) != isinstance(label, list):
             raise ValueError(f"the label {label!r} is {'no' if not isinstance(label, list) else 'a'} list")
         numbers = [self._number(name) for name in (label if isinstance(label, list) else [label])]
@@ -71,16 +75,26 @@ class Classes(NamedTuple):
 
     def _number(self, label: Any) -> int:
         name = name_of(label)
+        if self.numbered and _is_number_of(label, len(self.names)):
+            return label
         if name not in self.names:
             raise ValueError(f"the label {label!r} is none of the classes {shown(self.names)}")
         return self.names.index(name)
 
+    def described(self) -> str:
+        """Return what a classifier tells, for people."""
+        if self.problem_type == REGRESSION:
+            return "a number"
+        kind = "several of " if self.problem_type == SEVERAL else ""
+        return f"{kind}{len(self.names):,} classes ({shown(self.names)})"
+
 
 def name_of(label: Any) -> str:
-    """Return the name of a class: `true` and `false` as JSON has them, and a whole number without its point."""
+    """Return the name of a class without white space around it: `true` and `false` as JSON has them, and a whole number
+    without its point."""
     if isinstance(label, bool):
         return str(label).lower()
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
 
 
 def shown(names: list[str]) -> str:
@@ -88,26 +102,70 @@ def shown(names: list[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def classes_of(labels: Iterable[Label], settings: Classification) -> Classes:
-    """Return the classes of training rows with these labels. Numbers are classes from 0 up to the largest, or up to
-    `num_labels`; names are classes in the order of the alphabet.
+def classes_of(labels: Iterable[Label], settings: Classification, base: Classes | None = None) -> Classes:
+    """Return the classes of training rows with these labels: those of a `base` that tells them already, in its order,
+    or else new ones.
 
     Raises:
-        ConfigError: the labels are not all of one kind, there are fewer than two classes, or another number of classes
-            than `num_labels`.
+        ConfigError: the labels are not all of one kind, there are fewer than two classes, another number of classes
+            than `num_labels`, or others than the base tells.
     """
     labels = list(labels)
     problem_type = settings.problem_type or _problem_type(labels)
+    single = [one for label in labels for one in (label if isinstance(label, list) else [label])]
+    if base and not settings.ignore_mismatched_sizes and (known := _known(single, problem_type, settings, base)):
+        return known
+    new = _new_classes(single, problem_type, settings, len(labels))
+    if not base:
+        return new
+    if not settings.ignore_mismatched_sizes:
+        raise ConfigError(
+            f"model: its head tells {base.described()}, and the rows have {new.described()}; label the rows as the "
+            "head does, or begin with a new head: --ignore_mismatched_sizes true"
+        )
+    is_as_large = len(new.names) == len(base.names)
+    return (_known(single, problem_type, settings, base) if is_as_large else None) or new
+
+
+def _known(single: list[Any], problem_type: ProblemType, settings: Classification, base: Classes) -> Classes | None:
+    """Return the classes of a base if all labels are names of classes there, or all are their numbers; or None."""
+    if base.problem_type != problem_type or settings.num_labels not in (None, len(base.names)):
+        return None
+    if problem_type == REGRESSION or {name_of(one) for one in single} <= {*base.names}:
+        return base
+    return base._replace(numbered=True) if all(_is_number_of(one, len(base.names)) for one in single) else None
+
+
+def _is_number_of(label: Any, count: int) -> bool:
+    """Return whether a label is the number of one of `count` classes."""
+    return isinstance(label, int) and not isinstance(label, bool) and 0 <= label < count
+
+
+def _new_classes(single: list[Any], problem_type: ProblemType, settings: Classification, rows: int) -> Classes:
+    """Return the classes of training rows. Numbers are classes from 0 up to the largest, or up to `num_labels`; names
+    are classes in the order of the alphabet.
+
+    Args:
+        single: the labels, and each of those that are lists.
+        rows: how many rows there are.
+
+    Raises:
+        ConfigError: as `classes_of`.
+    """
     if problem_type == REGRESSION:
         if settings.num_labels not in (None, 1):
             raise ConfigError(f"num_labels: a regression estimates one number, not {settings.num_labels}")
         return Classes(["value"], problem_type)
-    single = [one for label in labels for one in (label if isinstance(label, list) else [label])]
     if not single:
         raise ConfigError("label: no training row has a class; every list is empty")
     names = {name_of(one) for one in single}
     if all(isinstance(one, int | float) and not isinstance(one, bool) for one in single):
-        return Classes(_numbered(names, settings.num_labels, len(labels)), problem_type)
+        return Classes(_numbered(names, settings.num_labels, rows), problem_type)
+    if not settings.problem_type and all(number_of(name) is not None for name in names) and "." in "".join(names):
+        raise ConfigError(
+            f"label: every label is a decimal number in a text, such as '{min(names)}'; estimate them with "
+            f"--problem_type {REGRESSION}, or take them for names with --problem_type {SINGLE}"
+        )
     if settings.num_labels not in (None, len(names)):
         raise ConfigError(
             f"num_labels: the training rows have {len(names)} classes ({shown(sorted(names))}), not "
@@ -139,7 +197,10 @@ def _numbered(names: set[str], count: int | None, rows: int) -> list[str]:
     wrong = sorted(name for name in names if not name.isdigit() or (count and int(name) >= count))
     if wrong:
         to = f"to {count - 1}, as --num_labels {count} says" if count else "up"
-        raise ConfigError(f"label: classes are numbered from 0 {to}, and a row has {wrong[0]}")
+        raise ConfigError(
+            f"label: classes are numbered from 0 {to}, and a row has {wrong[0]}; leave such rows out, or write the "
+            "labels as texts, which are names"
+        )
     if count is None:
         _two_or_more(sorted(names))
         largest = max(map(int, names))

@@ -56,6 +56,11 @@ TokenRow = dict[str, Any]
 """One row of a token file: each list column as an array [length], and the shape's other columns as Python values."""
 
 
+def has_labels(shape: str) -> bool:
+    """Return whether tokens of a shape are learned, rather than what is said of a whole text."""
+    return any(name.endswith("labels") for name in SHAPES[shape])
+
+
 class Ragged(NamedTuple):
     """Lists of different lengths in one array: list `i` is `values[offsets[i]:offsets[i + 1]]`."""
 
@@ -213,6 +218,22 @@ class TokenRows:
             if name.endswith("labels"):
                 counts += np.concatenate([_learned(chunk) for chunk in self._lists[name].chunks])
         return counts
+
+    def sequences(self) -> "tuple[np.ndarray, np.ndarray]":
+        """Return how many sequences each row is to a model, and the tokens of the longest of them [rows]: a pair is its
+        texts, a row of another shape is taken for one sequence."""
+        import numpy as np
+
+        if self.shape != "pair":
+            return np.ones(len(self), np.int64), np.asarray(self.lengths)
+        anchors, positives, negatives = (
+            np.concatenate([chunk.value_lengths().to_numpy() for chunk in self._lists[name].chunks])
+            for name in ("anchor_ids", "positive_ids", "negative_lengths")
+        )
+        longest = np.maximum(anchors, positives)
+        lengths = np.concatenate([chunk.flatten().to_numpy() for chunk in self._lists["negative_lengths"].chunks])
+        np.maximum.at(longest, np.repeat(np.arange(len(self)), negatives), lengths)
+        return 2 + negatives, longest
 
     def targets(self) -> list[Any]:
         """Return the label of each row of the shape `classification`."""

@@ -75,7 +75,7 @@ TRAINING = (
     Condition("label_smoothing_factor loss_scale response_suffix", _is_task("causal_lm"), "with --task_type seq_cls or "
               "embedding"),
     Condition("loss_type", lambda params: params.method.task_type != "seq_cls", "with --task_type seq_cls"),
-    Condition("num_labels problem_type", _is_task("seq_cls"), "without --task_type seq_cls"),
+    Condition("num_labels problem_type ignore_mismatched_sizes", _is_task("seq_cls"), "without --task_type seq_cls"),
     Condition("infonce_temperature infonce_use_batch contrastive_margin", _is_task("embedding"),
               "without --task_type embedding"),
     Condition("system enable_thinking use_chat_template", lambda params: params.method.task_type != "embedding",

@@ -66,7 +66,7 @@ def _classifier(target: Target) -> Encoder:
     import torch
 
     model, tokenizer = _loaded(target)
-    (names, kind), ids_of = Classes.of(model.config), prompts(target.params.template)(tokenizer)
+    (names, kind, _), ids_of = Classes.of(model.config), prompts(target.params.template)(tokenizer)
 
     def classify(row: Row) -> dict[str, Any]:
         """Return the `response`, which is the name of a class, a list of such names or a number, and the
@@ -93,8 +93,9 @@ def _embedder(target: Target) -> Encoder:
     model, tokenizer = _loaded(target)
 
     def embed(row: Row) -> dict[str, Any]:
-        """Return the `embedding`, a vector of length 1."""
-        ids: Any = tokenizer("\n".join(message["content"] for message in _messages(row)), return_tensors="pt")
+        """Return the `embedding`, a vector of length 1, of a text; of a judged pair that of the first."""
+        text = row.get("anchor") or "\n".join(message["content"] for message in _messages(row))
+        ids: Any = tokenizer(text, return_tensors="pt")
         if problem := _too_long(ids["input_ids"].shape[1], target):
             return {"embedding": None, "error": problem}
         with torch.no_grad():

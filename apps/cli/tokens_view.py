@@ -80,27 +80,35 @@ def _decoded(tokenizer: "PreTrainedTokenizerBase", ids: list[int]) -> str:
 
 
 def _heading(row: "Looked", sample: "Sample", number: int) -> str:
-    learned = sum(label != IGNORED for label in sample.labels)
+    learned = f"{sum(label != IGNORED for label in sample.labels)} learned"
+    told = learned if sample.target is None else sample.target
     which = f" {sample.name}" if sample.name else f", sample {number} of {len(row.samples)}" * (len(row.samples) > 1)
-    return f"{row.source}:{row.row}{which}: {len(sample.input_ids)} tokens, {learned} learned"
+    return f"{row.source}:{row.row}{which}: {len(sample.input_ids)} tokens" + (f", {told}" if told else "")
+
+
+def _colour(weight: float) -> str:
+    return "dim" if not weight else "green" if weight == 1 else "yellow"
 
 
 def write_terminal(tokenizer: "PreTrainedTokenizerBase", rows: "Iterable[Looked]") -> None:
-    """Print rows: learned tokens in green, or in yellow if their weight is not 1; every second token is underlined."""
+    """Print rows: learned tokens in green, or in yellow if their weight is not 1, and what is told of a sequence whose
+    tokens are not learned; every second token is underlined."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
+    has_learned = False
     for row in rows:
         if row.refused:
             console.print(Text(f"{row.source}:{row.row}: refused: {row.refused}\n", "red"), soft_wrap=True)
         for number, sample in enumerate(row.samples, 1):
             console.print(Text(_heading(row, sample, number), "bold"))
+            has_learned |= sample.target is None
             text, before = Text(), 0.0
             for n, piece in enumerate(pieces(tokenizer, sample)):
                 if not console.is_terminal and bool(piece.weight) != bool(before):
                     text.append("⟦" if piece.weight else "⟧")
-                colour = "dim" if not piece.weight else "green" if piece.weight == 1 else "yellow"
+                colour = _colour(piece.weight) if sample.target is None else "default"
                 text.append(piece.text, f"{colour} underline" if n % 2 else colour)
                 before = piece.weight
             text.append("⟧" if before and not console.is_terminal else "")
@@ -108,6 +116,8 @@ def write_terminal(tokenizer: "PreTrainedTokenizerBase", rows: "Iterable[Looked]
             if weights := sorted({w for w in sample.weights if w not in (0.0, 1.0)}):
                 console.print(Text(f"amber: weight {', '.join(f'{w:g}' for w in weights)}", "yellow"))
             console.print()
+    if not has_learned:
+        return
     legend = "green: learned; dim: not learned; every second token is underlined"
     console.print(Text(legend if console.is_terminal else "⟦ ⟧: learned", "dim"))
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tasks.looking.preview import Preview
 
 
+USES = {"causal_lm": "talk to it", "seq_cls": "classify texts", "embedding": "embed texts"}
+"""What a trained model is for, by its task."""
 START = re.compile(r"(--)?resume_(from_checkpoint|only_model)(=|$)")
 """Flags and words of the command line that say what a run starts from."""
 
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any], **defaults: Any) -
     print(f"run folder: {folder}")
     for name, (_, value) in difference(params).items():
         print(f"  {name} = {value}")
-    screen = _Screen()
+    screen = _Screen(params.method.task_type)
     try:
         direct.train(params, folder, screen, following)
     except MartletError as error:
@@ -70,7 +72,7 @@ def _dry_run(params: Params) -> None:
     outlook = forecast(params, Path(params.run.output_dir).resolve(), Path.cwd())
     rows, clean, tokens = map(result_summary, outlook.results)
     print(f"data: {rows}; after the gate: {clean}\ntokens: {tokens}")
-    _Screen().preview(outlook.look)
+    _Screen(params.method.task_type).preview(outlook.look)
     print("\n".join(outlook.lines))
     if outlook.seconds is not None:
         print(f"time: about {duration(outlook.seconds)} of training, from {TIMED_PASSES} passes")
@@ -80,7 +82,8 @@ def _dry_run(params: Params) -> None:
 class _Screen:
     """Prints what a run does, a line for each thing; on a terminal the steps move lines at its foot instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, task_type: str) -> None:
+        self.task_type = task_type
         self.live: LiveLines | None = _live_lines() if sys.stdout.isatty() else None
 
     def close(self) -> None:
@@ -104,8 +107,8 @@ class _Screen:
         low, middle, high = np.percentile(look.lengths, (0, 50, 100), method="nearest").tolist()
         learned = "" if look.learned is None else f"; {look.learned:.0%} are learned"
         print(f"lengths: {low:,} to {high:,} tokens a row, half of them up to {middle:,}{learned}")
-        if look.classes:
-            print(f"classes: {', '.join(f'{name} {count:,}' for name, count in look.classes.items())}")
+        if look.targets:
+            print(look.targets)
         print(f"steps: {look.steps:,}", flush=True)
 
     def streaming(self, datasets: list[dict[str, Any]], validation: Result | None) -> None:
@@ -131,7 +134,7 @@ class _Screen:
 
     def _show_checkpoint(self, paths: Paths) -> None:
         if checkpoint := direct.newest_checkpoint(paths.root):
-            print(f"\ntalk to it:  martlet infer --adapters {shlex.quote(_relative(checkpoint))}")
+            print(f"\n{USES[self.task_type]}:  martlet infer --adapters {shlex.quote(_relative(checkpoint))}")
 
 
 def _live_lines() -> "LiveLines":

@@ -14,6 +14,7 @@ from components.models.code import is_allowed as is_code_allowed
 from components.models.companions import copy_companions
 from components.models.identity import folder, require_name, resolve, unpinned
 from components.models.load import (
+    classes_in,
     context_length,
     load_model,
     load_tokenizer,
@@ -28,6 +29,7 @@ from components.models.quantization import QUANTIZATIONS, prepared
 __all__ = [
     "QUANTIZATIONS",
     "allow_code",
+    "classes_in",
     "context_length",
     "copy_companions",
     "folder",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.classes import HEAD, Classes
+from components.classes import CLASSIFIER, HEAD, REGRESSION, Classes
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError, MartletError
 from components.files import read_json
@@ -63,7 +63,8 @@ def load_model(
             quantized weights is loaded as gradients can pass through it.
         external: the user's plugin files.
         spread: the model may lie on all accelerators of the machine, as accelerate divides it; for inference.
-        classes: put a classifier's head on the model, with values from torch's generator unless the folder has one.
+        classes: put a classifier's head on the model, with values from torch's generator unless the folder has one
+            for the same classes in the same order.
         headless: leave out the head that writes text: the model returns hidden states.
 
     Raises:
@@ -73,6 +74,7 @@ def load_model(
     """
     _wait_for_preload()
     model_class = _task_class(folder, classes is not None, headless)
+    has_other_head = classes is not None and (own := classes_in(folder)) is not None and not _same_head(own, classes)
     if not any(folder.glob("*.safetensors")):
         raise MartletError(f"{folder}: no weights in safetensors format, and pickled weights are never loaded")
     import torch
@@ -95,6 +97,7 @@ def load_model(
                 local_files_only=True,
                 trust_remote_code=model_class.__name__ == AUTO_CLASS and code.is_allowed(folder),
                 output_loading_info=True,
+                ignore_mismatched_sizes=has_other_head,
                 **quantized,
                 **(classes.config() if classes else {}),
             )
@@ -103,6 +106,9 @@ def load_model(
     except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise MartletError(f"{folder}: the weights cannot be loaded: {_first_line(error)}") from error
     _check_fit(folder, _without_heads(report) if classes or headless else report)
+    if has_other_head:
+        head, std = getattr(model, HEAD), getattr(model.config.get_text_config(), "initializer_range", 0.02)
+        torch.nn.init.normal_(head.weight, std=std)
     if not stored:
         _check_values(folder, model)
     keep_precision(model)
@@ -114,8 +120,29 @@ def set_padding(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") 
     model.config.get_text_config().pad_token_id = pad_token_id(tokenizer)
 
 
+def classes_in(folder: Path) -> Classes | None:
+    """Return the classes that the head of a folder's model tells, as its config.json says; None for another model.
+
+    Raises:
+        ConfigError: there is no config.json, or it is not a JSON object.
+    """
+    if not str((_config(folder).get("architectures") or [""])[0]).endswith(CLASSIFIER):
+        return None
+    return Classes.of(_task_class(folder, True, False).config_class.from_pretrained(folder, local_files_only=True))
+
+
+def _same_head(one: Classes, other: Classes) -> bool:
+    if REGRESSION in (one.problem_type, other.problem_type):
+        return one.problem_type == other.problem_type
+    return one.names == other.names
+
+
 def skeleton(
-    folder: Path, torch_dtype: str | None = None, attn_impl: str | None = None, task_type: str = "causal_lm"
+    folder: Path,
+    torch_dtype: str | None = None,
+    attn_impl: str | None = None,
+    task_type: str = "causal_lm",
+    classes: Classes | None = None,
 ) -> "PreTrainedModel":
     """Return a folder's model without its weights, to look at its layers: that of a `task_type`; the other arguments
     are those of `load_model`.
@@ -127,7 +154,8 @@ def skeleton(
     import torch
 
     try:
-        config = model_class.config_class.from_pretrained(folder, local_files_only=True)
+        settings = classes.config() if classes else {}
+        config = model_class.config_class.from_pretrained(folder, local_files_only=True, **settings)
         config._attn_implementation = attn_impl
         with torch.device("meta"):
             return model_class(config).to(_dtype(folder, torch_dtype))
@@ -269,11 +297,16 @@ def _task_class(folder: Path, classifies: bool, headless: bool) -> Any:
 
 
 def _without_heads(report: dict[str, Any]) -> dict[str, Any]:
-    """Return transformers' loading report without the head that a classifier's base lacks, and the base's own, which
-    another task leaves out."""
-    heads = {"missing_keys": (f"{HEAD}.",), "unexpected_keys": ("lm_head.", "embed_out.")}
+    """Return transformers' loading report without the head that a classifier's base lacks, or has for other classes,
+    and the base's own, which another task leaves out."""
+    heads = {
+        "missing_keys": (f"{HEAD}.",),
+        "mismatched_keys": (f"{HEAD}.",),
+        "unexpected_keys": (f"{HEAD}.", "lm_head.", "embed_out."),
+    }
     return report | {
-        kind: [name for name in report[kind] if not str(name).startswith(names)] for kind, names in heads.items()
+        kind: [key for key in report[kind] if not (key if isinstance(key, str) else key[0]).startswith(names)]
+        for kind, names in heads.items()
     }
 
 

@@ -30,7 +30,8 @@ FLOAT = 4
 CERTAIN = 0.7
 """Share of the computed activations that a pass keeps for certain, in any architecture and with any kernels."""
 LOGITS = 2
-"""Tensors as large as the logits at once: themselves, and the gradient that is computed with the loss."""
+"""Tensors as large as the logits of all positions at once, or the hidden states of an embedding: themselves, and the
+gradient that is computed with the loss."""
 BYTES_OF_SCALES = {True: 1 / 64, False: 1 / 16}
 """Bytes for the scales of a 4-bit weight: a float32 for 64 weights, or with double quantization a byte."""
 
@@ -66,12 +67,20 @@ class Memory(NamedTuple):
     whole: bool
 
 
-def largest_batch(lengths: "np.ndarray", learned: "np.ndarray", params: Params, joins: bool, masked: bool) -> Batch:
+def largest_batch(
+    lengths: "np.ndarray",
+    learned: "np.ndarray",
+    params: Params,
+    joins: bool,
+    masked: bool,
+    sequences: "np.ndarray | None" = None,
+) -> Batch:
     """Return the largest forward pass of a run's first pass over the rows.
 
     Args:
-        lengths: tokens of each row.
+        lengths: tokens of each row, of several sequences those of the longest.
         learned: of them, those that are learned.
+        sequences: lines that a row takes where it is padded, by default one.
         joins: rows share a line, rather than being padded.
         masked: a line of several documents is masked.
     """
@@ -93,7 +102,10 @@ def largest_batch(lengths: "np.ndarray", learned: "np.ndarray", params: Params, 
     most_learned = int(np.add.reduceat(learned, starts).max())
     if joins:
         return Batch(1, int(np.add.reduceat(lengths, starts).max()), most_learned, masked and size > 1)
-    return Batch(min(size, len(lengths)), int(lengths.max()), most_learned)
+    lines = np.add.reduceat(np.ones_like(order) if sequences is None else sequences[order], starts)
+    longest = np.maximum.reduceat(lengths, starts)
+    largest = int((lines * longest).argmax())
+    return Batch(int(lines[largest]), int(longest[largest]), most_learned)
 
 
 def steps(params: Params, rows: TokenRows) -> int:
@@ -199,6 +211,7 @@ def _activations(model: Any, params: Params, batch: Batch, precision: "torch.dty
         _register(batch.masked)
         base.set_attn_implementation(ATTENTION)
     inputs: dict[str, Any] = {"input_ids": torch.empty(batch.lines, batch.length, dtype=torch.long, device="meta")}
+    base.config.get_text_config().pad_token_id = 0  # a classifier asks for one
     count = batch.lines * batch.length
     if keeps_logits(model):
         count = batch.learned
@@ -206,12 +219,13 @@ def _activations(model: Any, params: Params, batch: Batch, precision: "torch.dty
     saved = SavedTensors(model)
     try:
         with saved:
-            logits = model(**inputs, use_cache=False).logits
+            outputs = model(**inputs, use_cache=False)
+            last = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]  # of an embedding
     except Exception:  # code of any architecture, which may look at values
         return None
     accelerated = torch.accelerator.is_available()
     recomputes = accelerated if params.train.gradient_checkpointing is None else params.train.gradient_checkpointing
-    return saved.bytes(recomputes) + LOGITS * count * logits.shape[-1] * logits.element_size()
+    return saved.bytes(recomputes) + LOGITS * count * last.shape[-1] * last.element_size()
 
 
 class SavedTensors:

@@ -42,7 +42,7 @@ def with_adapter(
         ConfigError: a target, or a module to save, matches nothing in the model; or an option does not fit a layer.
         MartletError: peft adapted other layers than the targets.
     """
-    layers, saved = targets(model, params), params.tuner.modules_to_save
+    layers, saved = targets(model, params), [*params.tuner.modules_to_save]  # peft adds names to the list
     names = short_names(model, layers)
     described = config(target_modules=names, modules_to_save=saved or None, task_type=_task(model), **options)  # type: ignore[call-arg]
     try:

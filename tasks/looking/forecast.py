@@ -37,8 +37,8 @@ def forecast(params: Params, output: Path, workspace: Path) -> Forecast:
         results = (fetched, checked, reuse.run("template", params, paths))
         look = preview(params, paths)
         setup = set_up(params, replace(paths, checkpoints=output))
-        rows = estimate.rows_of(setup.params, setup.paths, streamed=False)
+        rows = estimate.rows_of(setup)
         lines = estimate.require(setup.params, setup.paths, rows)
-        with estimate.advised(setup.params, setup.paths, streamed=False):
+        with estimate.advised(setup):
             seconds = training.seconds_of(train.job_of(replace(setup, checkpoints=paths.root / "run"), None))
     return Forecast(results, look, lines, seconds)

@@ -4,13 +4,16 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from components import models, training
-from components.classes import name_of
+from components.classes import REGRESSION, name_of
 from components.config import Params
 from components.files import read_json
+from components.rows import number_of
 from components.tokens import TokenRows
 from tasks.looking.rows import Looked, samples_of
 from tasks.stages.paths import Paths
 
+MOST_CLASSES = 20
+"""Classes that are counted one by one on the screen."""
 CANDIDATES = 64
 """Rows of which the shortest is shown, so that it fits a screen."""
 
@@ -23,7 +26,7 @@ class Preview(NamedTuple):
         row: a short row.
         lengths: of all samples, in tokens.
         learned: the share of the tokens that is learned; None where rows have no tokens to learn.
-        classes: how many rows there are of each class.
+        targets: what the rows say of their texts, in a line; "" where tokens are learned.
         steps: optimizer steps of the whole run.
     """
 
@@ -31,7 +34,7 @@ class Preview(NamedTuple):
     row: Looked
     lengths: Any
     learned: float | None
-    classes: dict[str, int]
+    targets: str
     steps: int
 
 
@@ -42,15 +45,29 @@ def preview(params: Params, paths: Paths) -> Preview:
     source, _, number = rows.origin(shown).rpartition(", row ")
     tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
     row = Looked(source, int(number), samples_of(rows[shown]), "")
-    has_labels = rows.shape not in ("classification", "pair")
-    learned = float(rows.learned().sum() / rows.lengths.sum()) if has_labels else None
-    classes = _classes(rows) if rows.shape == "classification" else {}
-    return Preview(tokenizer, row, rows.lengths, learned, classes, training.steps(params, rows))
+    describe = {"classification": _classes, "pair": _pairs}.get(rows.shape)
+    learned = None if describe else float(rows.learned().sum() / rows.lengths.sum())
+    targets = describe(rows, params) if describe else ""
+    return Preview(tokenizer, row, rows.lengths, learned, targets, training.steps(params, rows))
 
 
-def _classes(rows: TokenRows) -> dict[str, int]:
-    """Return how many rows there are of each class, the most frequent first; {} where labels are decimal numbers."""
+def _classes(rows: TokenRows, params: Params) -> str:
+    """Return how many rows there are of each class, the most frequent first, or of numbers their range."""
     labels = [one for label in rows.targets() for one in (label if isinstance(label, list) else [label])]
-    if any(isinstance(one, float) for one in labels):
-        return {}
-    return dict(Counter(map(name_of, labels)).most_common())
+    is_decimal = any(isinstance(one, float) for one in labels)
+    problem_type = params.classification.problem_type or (REGRESSION if is_decimal else None)
+    numbers = [number for one in labels if (number := number_of(one)) is not None]
+    if problem_type == REGRESSION and numbers:
+        hint = "; --problem_type single_label_classification takes whole numbers for classes"
+        are_whole = is_decimal and not params.classification.problem_type and all(map(float.is_integer, numbers))
+        return f"numbers to estimate: {min(numbers):g} to {max(numbers):g}{hint * are_whole}"
+    counts = Counter(map(name_of, labels)).most_common()
+    more = f" and {len(counts) - MOST_CLASSES:,} more" if len(counts) > MOST_CLASSES else ""
+    return f"classes: {', '.join(f'{name} {count:,}' for name, count in counts[:MOST_CLASSES])}{more}"
+
+
+def _pairs(rows: TokenRows, _: Params) -> str:
+    """Return how many pairs and negatives there are, and the range of the scores."""
+    negatives = f", negatives {count:,}" if (count := rows.negatives()) else ""
+    scores = [score for score in rows.scores() if score is not None]
+    return f"pairs: {len(rows):,}{negatives}" + (f", scores {min(scores):g} to {max(scores):g}" if scores else "")

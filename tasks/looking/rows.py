@@ -20,12 +20,18 @@ SHAPE_OF: dict[str, ShapeName] = {"chosen": "preference", "completion": "label"}
 
 
 class Sample(NamedTuple):
-    """One sequence of a row: `name` is chosen or rejected for a preference, completion for a judged answer."""
+    """One sequence of a row.
+
+    Attributes:
+        name: chosen or rejected for a preference, completion for a judged answer, or a text's part in a pair.
+        target: what the model is to tell of the whole sequence; None where tokens are learned.
+    """
 
     name: str
     input_ids: list[int]
     labels: list[int]
     weights: list[float]
+    target: str | None = None
 
 
 class Looked(NamedTuple):
@@ -104,13 +110,19 @@ def _shape_of(row: Row) -> ShapeName:
 
 def samples_of(row: TokenRow) -> list[Sample]:
     """Return the sequences of a token row, each answer of a preference with the prompt before."""
+    import numpy as np
+
+    if "target" in row:
+        return [_unlearned("", row["input_ids"], f"label {row['target']}")]
     if "input_ids" in row:
-        labels = row["labels"].tolist() if "labels" in row else [IGNORED] * len(row["input_ids"])  # of a class
+        labels = row["labels"].tolist()
         weights = row["loss_scale"].tolist() if "loss_scale" in row else [float(label != IGNORED) for label in labels]
         return [Sample("", row["input_ids"].tolist(), labels, weights)]
     if "anchor_ids" in row:
-        texts = {name: row[f"{name}_ids"].tolist() for name in ("anchor", "positive", "negative")}
-        return [Sample(name, ids, [IGNORED] * len(ids), [0.0] * len(ids)) for name, ids in texts.items() if ids]
+        score = "" if row["score"] is None else f"score {row['score']:g}"
+        *negatives, _ = np.split(row["negative_ids"], np.cumsum(row["negative_lengths"]))
+        texts = [("anchor", row["anchor_ids"]), ("positive", row["positive_ids"])]
+        return [_unlearned(name, ids, score) for name, ids in [*texts, *(("negative", ids) for ids in negatives)]]
     prompt = row["prompt_ids"].tolist()
     samples: list[Sample] = []
     for name in ("chosen", "rejected", "completion"):
@@ -119,3 +131,9 @@ def samples_of(row: TokenRow) -> list[Sample]:
             weights = [float(label != IGNORED) for label in labels]
             samples.append(Sample(name, prompt + row[f"{name}_ids"].tolist(), labels, weights))
     return samples
+
+
+def _unlearned(name: str, input_ids: Any, target: str) -> Sample:
+    """Return a sequence of which no token is learned."""
+    ids = input_ids.tolist()
+    return Sample(name, ids, [IGNORED] * len(ids), [0.0] * len(ids), target)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components import hardware, models, training, tuners
+from components.classes import Classes
 from components.config import Params
 from components.errors import ConfigError, MartletError
 from components.files import read_json
@@ -15,11 +16,14 @@ from components.texts import size
 from components.tokens import TokenRows
 from components.training.estimate import Batch, Memory, largest_batch, memory
 from tasks.stages.paths import Paths, plugin_files
+from tasks.stages.setup import Setup
 
 CHECKPOINT_FILES = 2**20
 """Bytes of a checkpoint's small files."""
-ESTIMATED = ("sft", "text")
-"""Shapes of rows of which one line of a batch is one row."""
+JOINED = ("sft", "text")
+"""Shapes of rows that may share a line of a batch."""
+ESTIMATED = (*JOINED, "classification", "pair")
+"""Shapes of rows of whose method the largest forward pass is known."""
 SHORT_ROW = 128
 """Tokens below which no shorter rows are advised."""
 ENOUGH = 0.8
@@ -27,11 +31,21 @@ ENOUGH = 0.8
 
 
 class Rows(NamedTuple):
-    """The tokens of each row, how many of them are learned, and the optimizer steps of the run."""
+    """What of the rows decides a batch.
+
+    Attributes:
+        lengths: tokens of each row, of several sequences those of the longest [rows].
+        learned: tokens of each row that are learned [rows].
+        steps: optimizer steps of the run.
+        sequences: lines of a batch that each row takes where it is padded [rows].
+        classes: what a classifier tells.
+    """
 
     lengths: Any
     learned: Any
     steps: int
+    sequences: Any = None
+    classes: Classes | None = None
 
 
 class Change(NamedTuple):
@@ -70,9 +84,9 @@ class Estimate(NamedTuple):
 
 def estimate(params: Params, paths: Paths, rows: Rows) -> Estimate | None:
     """Return what training on `rows` with the settled `params` needs, or None for a model or a tuner that cannot be
-    made without values, and for methods of other rows than sft's and pt's: such a training is begun without an
+    made without values, and for methods of preferences, judged answers or prompts: such a training is begun without an
     estimate."""
-    if training.METHODS.load(params.method.name, plugin_files(params, paths.workspace)).SHAPE not in ESTIMATED:
+    if _shape(params, paths) not in ESTIMATED:
         return None
     try:
         need, batch = _need(params, paths, rows)
@@ -149,19 +163,26 @@ def advice(params: Params, paths: Paths, rows: Rows, available: int) -> str:
     return "no setting makes it fit; take a smaller model, or a larger machine"
 
 
-def rows_of(params: Params, paths: Paths, streamed: bool) -> Rows:
+def _shape(params: Params, paths: Paths) -> str:
+    """Return the shape of the rows that the method learns from."""
+    return training.METHODS.load(params.method.name, plugin_files(params, paths.workspace)).SHAPE
+
+
+def rows_of(setup: Setup) -> Rows:
     """Return what of the rows decides a batch; of a stream nothing is known, and short rows stand for its own."""
     import numpy as np
 
-    if streamed:
+    params = setup.params
+    if setup.feed:
         short = np.full(params.train.per_device_train_batch_size, min(SHORT_ROW, params.template.max_length))
         return Rows(short, short, max(1, params.train.max_steps))
-    table = TokenRows(paths.tokens / "train.arrow")
-    return Rows(np.asarray(table.lengths), table.learned(), training.steps(params, table))
+    table = TokenRows(setup.paths.tokens / "train.arrow")
+    sequences, lengths = table.sequences()
+    return Rows(lengths, table.learned(), training.steps(params, table), sequences, setup.classes)
 
 
 @contextmanager
-def advised(params: Params, paths: Paths, streamed: bool) -> Generator[None]:
+def advised(setup: Setup) -> Generator[None]:
     """Turn an error of memory that is used up into one that says what needs less.
 
     Raises:
@@ -172,7 +193,7 @@ def advised(params: Params, paths: Paths, streamed: bool) -> Generator[None]:
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error)):
             raise
-        rows = rows_of(params, paths, streamed)
+        params, paths, rows = setup.params, setup.paths, rows_of(setup)
         if not (need := estimate(params, paths, rows)):
             raise MartletError("the memory is used up; lower --per_device_train_batch_size or --max_length") from error
         peak = need.memory.peak
@@ -198,11 +219,13 @@ def _need(params: Params, paths: Paths, rows: Rows) -> tuple[Memory, Batch]:
     files = plugin_files(params, paths.workspace)
     folder = models.folder(read_json(paths.model), paths.workspace)
     implementation = "sdpa" if "flash" in (params.train.attn_impl or "") else params.train.attn_impl
-    outline = models.skeleton(folder, params.train.torch_dtype, implementation)
+    task, dtype = params.method.task_type, params.train.torch_dtype
+    outline = models.skeleton(folder, dtype, implementation, task, rows.classes)
     wrapped = tuners.TUNERS.load(params.tuner.tuner_type, files).wrap(outline, params, params.train.seed).to("meta")
     accelerated, flash = torch.accelerator.is_available(), "flash" in (params.train.attn_impl or "")
-    joins = params.train.packing or (
-        params.train.padding_free if params.train.padding_free is not None else flash or not accelerated
+    joins = _shape(params, paths) in JOINED and (
+        params.train.packing
+        or (params.train.padding_free if params.train.padding_free is not None else flash or not accelerated)
     )
     longest = params.template.max_length
     batch = largest_batch(
@@ -211,6 +234,7 @@ def _need(params: Params, paths: Paths, rows: Rows) -> tuple[Memory, Batch]:
         params,
         joins=joins,
         masked=joins and accelerated and not flash,
+        sequences=rows.sequences,
     )
     stored = sum(f.stat().st_size for f in folder.glob("*.safetensors")) if models.stored_quantization(folder) else 0
     return memory(wrapped, params, batch, files, stored), batch
@@ -222,10 +246,11 @@ def _changes(params: Params, longest: int) -> list[Change]:
 
     train, accelerated = params.train, torch.accelerator.is_available()
     changes: list[Change] = []
-    if (rows := train.per_device_train_batch_size) > 1:
-        passes = (train.gradient_accumulation_steps or 1) * rows
-        flags = f"--per_device_train_batch_size 1 --gradient_accumulation_steps {passes}"
-        values = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": passes}
+    least = 2 if params.method.name == "embedding" else 1  # the rows of a batch are compared with each other
+    if (rows := train.per_device_train_batch_size) > least:
+        passes = (train.gradient_accumulation_steps or 1) * rows // least
+        flags = f"--per_device_train_batch_size {least} --gradient_accumulation_steps {passes}"
+        values = {"per_device_train_batch_size": least, "gradient_accumulation_steps": passes}
         changes.append(Change(flags, {"train": values}))
     if not (accelerated if train.gradient_checkpointing is None else train.gradient_checkpointing):
         changes.append(Change("--gradient_checkpointing true", {"train": {"gradient_checkpointing": True}}))

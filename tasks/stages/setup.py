@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import cache, training, tuners
+from components import cache, models, training, tuners
 from components.classes import HEAD, Classes, classes_of
 from components.config import FAMILIES, SAVED_GROUPS, Params
 from components.errors import ConfigError
@@ -52,6 +52,11 @@ class Setup:
     feed: "Feed | None" = None
 
     @property
+    def classes(self) -> Classes | None:
+        """What a classifier tells."""
+        return Classes(**self.arguments["classes"]) if "classes" in self.arguments else None
+
+    @property
     def resume_from(self) -> Path | None:
         """The checkpoint that the user names, to go on from."""
         return None if self.params.run.resume_only_model else _named(self.params, self.paths)
@@ -75,6 +80,8 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
     """
     files = plugin_files(params, paths.workspace)
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
+    if params.method.name == "embedding":
+        _require_scores(paths)
     params, classes = _with_classes(training.settled(params, method.LEARNING_RATE), paths)
     arguments = {"model": read_json(paths.model), **{name: getattr(params, name).model_dump() for name in SAVED_GROUPS}}
     if classes:
@@ -105,24 +112,43 @@ def _with_classes(params: Params, paths: Paths) -> tuple[Params, Classes | None]
     of the training rows; None for the methods that learn no classes.
 
     Raises:
-        ConfigError: the labels of the rows do not go together, or a validation row has one that no training row has.
+        ConfigError: the labels of the rows do not go together or are others than a base's head tells, or a validation
+            row has one that no training row has.
     """
     if params.method.name != "seq_cls":
         return params, None
     tuner = params.tuner
     saved = [*tuner.modules_to_save, *[HEAD] * (tuner.tuner_type != "full" and HEAD not in tuner.modules_to_save)]
     params = params.model_copy(update={"tuner": tuner.model_copy(update={"modules_to_save": saved})})
-    files = [file for file in (paths.tokens / "train.arrow", paths.tokens / "val.arrow") if file.is_file()]
-    classes = classes_of(TokenRows(files[0]).targets(), params.classification)
-    for rows in map(TokenRows, files):
-        _require_targets(rows, classes)
+    files = _token_files(paths)
+    known = models.classes_in(models.folder(read_json(paths.model), paths.workspace))
+    classes = classes_of(TokenRows(files[0]).targets(), params.classification, known)
+    for file in files:
+        _require_targets(TokenRows(file), classes, is_val=file.stem == "val")
     return params, classes
 
 
-def _require_targets(rows: TokenRows, classes: Classes) -> None:
+def _token_files(paths: Paths) -> list[Path]:
+    return [file for file in (paths.tokens / "train.arrow", paths.tokens / "val.arrow") if file.is_file()]
+
+
+def _require_scores(paths: Paths) -> None:
+    """Raise ConfigError if the texts of a row are alike by less than 0 or more than 1; the message names the row."""
+    for rows in map(TokenRows, _token_files(paths)):
+        scores = [score for score in rows.scores() if score is not None]
+        for number, score in enumerate(rows.scores()):
+            if score is not None and not 0 <= score <= 1:
+                raise ConfigError(
+                    f"score: {rows.origin(number)}: {score:g} is not from 0 to 1, how alike two texts are; the rows "
+                    f"have {min(scores):g} to {max(scores):g}: divide 5 stars by 5, and leave out labels of classes"
+                )
+
+
+def _require_targets(rows: TokenRows, classes: Classes, is_val: bool) -> None:
     """Raise ConfigError if the label of a row is no class, or of another type; the message names the row."""
     for number, label in enumerate(rows.targets()):
         try:
             classes.target(label)
         except ValueError as error:
-            raise ConfigError(f"label: {rows.origin(number)}: {error}") from error
+            unseen = "; a validation row may have only labels of training rows" * is_val
+            raise ConfigError(f"label: {rows.origin(number)}: {error}{unseen}") from error

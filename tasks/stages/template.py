@@ -7,7 +7,7 @@ from components.config import Params
 from components.errors import ConfigError
 from components.files import read_json, replacing_folder, sha256, write_json
 from components.models import fitness
-from components.tokens import ShapeName
+from components.tokens import ShapeName, has_labels
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
 
@@ -34,9 +34,9 @@ def run(params: Params, paths: Paths) -> Result:
             progress(paths, "template"),
             params.run.dataset_num_proc,
         )
+    counted = ("samples", "learnable_tokens") if has_labels(shape(paths)) else ("samples",)
     return {
-        **{f"{name}_samples": count for name, count in report["samples"].items()},
-        **{f"{name}_learnable_tokens": count for name, count in report["learnable_tokens"].items()},
+        **{f"{split}_{name}": count for name in counted for split, count in report[name].items()},
         "refused": len(report["refused"]),
     }
 

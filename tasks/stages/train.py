@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import hardware, models, training, tuners
-from components.classes import Classes
 from components.config import Params, difference
 from components.errors import ConfigError, without_credentials
 from components.files import replacing_folder, write_json
@@ -59,7 +58,7 @@ def check_fit(setup: Setup, say: Callable[[str], None]) -> None:
     Raises:
         ConfigError: the machine does not have it; the message says what would make it fit.
     """
-    rows = estimate.rows_of(setup.params, setup.paths, streamed=setup.feed is not None)
+    rows = estimate.rows_of(setup)
     for line in estimate.require(setup.params, setup.paths, rows):
         say(line)
 
@@ -83,7 +82,7 @@ def work(setup: Setup, start: Path | None) -> Result:
     Raises:
         MartletError: the memory is used up; the message says what needs less.
     """
-    with estimate.advised(setup.params, setup.paths, streamed=setup.feed is not None):
+    with estimate.advised(setup):
         return _work(setup, start)
 
 
@@ -170,7 +169,7 @@ def _base_model(setup: Setup) -> Any:
     """Load the base as it is trained on, quantized or not."""
     params, files = setup.params, plugin_files(setup.params, setup.paths.workspace)
     base, quantization = models.folder(setup.arguments["model"], setup.paths.workspace), params.quantization
-    classes = Classes(**setup.arguments["classes"]) if "classes" in setup.arguments else None
+    classes = setup.classes
     if classes:
         import torch
 

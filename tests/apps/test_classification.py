@@ -1,15 +1,19 @@
 """`martlet sft --task_type seq_cls`: from labelled texts to a classifier that transformers loads."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from components.classes import SINGLE, Classes
 from components.files import read_json, write_json
+from components.models import copy_companions, load_model
 from tests.apps.test_plugins import SHORT, write_rows
 from tests.commands import martlet
 
@@ -42,7 +46,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pat
     config = read_json(folder / "base/config.json")
     write_json(folder / "base/config.json", {**config, "pad_token_id": None})
     write_rows(folder / "texts.jsonl", texts(lambda name, _: name))
-    train(folder, folder / "base", "run", "--lora_dropout", 0, "--gradient_accumulation_steps", 2)
+    said = train(folder, folder / "base", "run", "--lora_dropout", 0, "--gradient_accumulation_steps", 2)
+    (folder / "said.txt").write_text(said)
     return folder
 
 
@@ -82,6 +87,34 @@ def test_a_classifier_learns_evaluates_and_tells_classes_as_transformers_does(wo
     assert martlet(workspace, "infer", "--model", "merged", text="zinc 3\n").split()[0] == "metal"
     error = martlet(workspace, "deploy", "--model", "merged", code=2)
     assert "is a classifier" in error
+
+
+def test_a_run_says_classes_and_what_it_needs_and_nothing_of_chats(workspace: Path) -> None:
+    said = (workspace / "said.txt").read_text()
+    assert re.search(r"^classes: (fruit|metal|tree) \d+, ", said, re.MULTILINE)
+    assert re.search(r"^texts\.jsonl:\d+: \d+ tokens, label (fruit|metal|tree)$", said, re.MULTILINE)
+    assert re.search(r"^memory: about .* at most 4 × \d+ tokens\)$", said, re.MULTILINE)
+    assert "classify texts:  martlet infer --adapters run/" in said
+    for word in ("learned", "learnable", "talk to it"):
+        assert word not in said
+
+
+def test_a_classifier_is_trained_further_or_its_other_classes_are_named(workspace: Path, tmp_path: Path) -> None:
+    """The head is kept, whose classes are in another order than that of the alphabet."""
+    classes = Classes(["tree", "metal", "fruit"], SINGLE)
+    model = load_model(workspace / "base", classes=classes)
+    model.save_pretrained(tmp_path / "base")
+    copy_companions(workspace / "base", tmp_path / "base")
+    shutil.copy(workspace / "texts.jsonl", tmp_path)
+    train(tmp_path, tmp_path / "base", "run", "--learning_rate", 1e-9, "--max_steps", 1)
+    adapter = load_file(tmp_path / "run/models/adapter/adapter_model.safetensors")
+    [head] = [value for name, value in adapter.items() if "score" in name]
+    assert torch.allclose(head, model.score.weight, atol=1e-6)
+    assert read_json(tmp_path / "run/models/adapter/args.json")["classes"]["names"] == classes.names
+    write_rows(tmp_path / "texts.jsonl", [{"text": f"{n} x", "label": "abcd"[n % 4]} for n in range(16)])
+    error = train(tmp_path, tmp_path / "base", "other", code=2)
+    assert "tells 3 classes (tree, metal, fruit), and the rows have 4 classes (a, b, c, d)" in error
+    assert "--ignore_mismatched_sizes true" in error
 
 
 def test_a_text_beyond_the_models_positions_is_refused_and_the_others_are_answered(workspace: Path) -> None:

@@ -1,6 +1,7 @@
 """`martlet sft --task_type embedding`: from texts that belong together to a folder that sentence-transformers loads."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,11 @@ def test_vectors_of_texts_that_belong_together_come_near_and_are_those_of_the_me
         if thing != THINGS[n]
     ]
     write_rows(tmp_path / "pairs.jsonl", rows)
-    train(tmp_path, tiny_model)
+    said = train(tmp_path, tiny_model)
+    assert re.search(r"^pairs: \d+, negatives \d+$", said, re.MULTILINE)
+    assert re.search(r"^memory: about .* at most 24 × \d+ tokens\)$", said, re.MULTILINE)
+    assert "embed texts:  martlet infer" in said
+    assert "learn" not in said.replace("learning_rate", "").replace("parameters learn", "")
     report = lines(tmp_path / "run")
     losses = [line["loss"] for line in report if "loss" in line]
     assert losses[-1] < losses[0] / 2
@@ -99,6 +104,8 @@ def test_rows_of_other_kinds(tiny_model: Path, tmp_path: Path, row: Row, words: 
 def test_a_score_for_infonce_and_a_row_without_a_second_text_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "pairs.jsonl", [{"sentence1": a, "sentence2": b, "score": 0.5} for a in "abc" for b in "def"])
     assert "use cosine_similarity" in train(tmp_path, tiny_model, code=2)
+    write_rows(tmp_path / "pairs.jsonl", [{"sentence1": a, "sentence2": b, "label": 2.5} for a in "abc" for b in "def"])
+    assert "divide 5 stars by 5" in train(tmp_path, tiny_model, "--loss_type", "cosine_similarity", code=2)
     write_rows(tmp_path / "pairs.jsonl", [{"anchor": a, "positive": f"the {a}"} for a in THINGS])
     assert "a batch of one row has none either" in train(
         tmp_path, tiny_model, "--per_device_train_batch_size", 1, code=2

@@ -16,3 +16,6 @@ class Classification(Group):
         "single_label_classification, multi_label_classification (a label is a list) or regression (a decimal number); "
         "by default as the labels look",
     )
+    ignore_mismatched_sizes: bool = field(
+        False, "begin with a new head where the base is a classifier of other classes than the rows have"
+    )

@@ -9,7 +9,7 @@ from components.classes import REGRESSION, SINGLE, Classes
 from components.tokens import IGNORED, TokenRow
 from components.training import ranks
 from components.training.collators import Padded
-from components.training.job import Job, transformers_model
+from components.training.job import Job
 from components.training.methods._row_trainer import RowTrainer
 
 
@@ -17,7 +17,7 @@ class ClassTrainer(RowTrainer):
     """A loss for each text, or for each class of each text where a text may have several."""
 
     def __init__(self, job: Job) -> None:
-        self.classes = Classes.of(transformers_model(job.model).config)
+        self.classes = Classes(**job.arguments["classes"])
         super().__init__(job, ClassBatch(job.pad_token_id, self.classes))
         self.counts = torch.zeros(2 + 2 * len(self.classes.names), dtype=torch.float64)
         """What `_counts` returns, of all batches since the last evaluation."""

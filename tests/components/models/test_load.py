@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from components.classes import SINGLE, Classes
 from components.errors import ConfigError, MartletError
-from components.models import load_model, load_tokenizer, native_dtype
+from components.models import classes_in, load_model, load_tokenizer, native_dtype
 
 
 @pytest.fixture
@@ -104,3 +105,19 @@ def test_the_precision_is_the_machines(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: accelerator)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
     assert native_dtype() == expected
+
+
+def test_a_head_is_kept_for_its_classes_in_their_order_and_new_for_others(tiny_model: Path, tmp_path: Path):
+    own, others = Classes(["b", "a"], SINGLE), (Classes(["a", "b"], SINGLE), Classes(["a", "b", "c"], SINGLE))
+    first = load_model(tiny_model, classes=own)
+    first.save_pretrained(tmp_path)
+    assert classes_in(tmp_path) == own
+    assert classes_in(tiny_model) is None
+    assert torch.equal(load_model(tmp_path, classes=own).score.weight, first.score.weight)
+    for classes in others:
+        model = load_model(tmp_path, classes=classes)
+        assert model.score.weight.shape == (len(classes.names), 64)
+        assert not torch.isclose(model.score.weight[:2], first.score.weight).any()
+        assert 0.01 < float(model.score.weight.detach().std()) < 0.03
+        assert model.config.id2label == dict(enumerate(classes.names))
+    assert not hasattr(load_model(tmp_path, headless=True), "score")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from components import models
+from components.classes import SINGLE, Classes
 from components.config import Params
 from components.hardware import peak_flops
 from components.training import settled
@@ -48,6 +49,26 @@ def test_an_outline_learns_and_keeps_what_the_model_does(tuner: str, tiny_model:
     assert need.activations == pytest.approx(saved.bytes(recomputes=False) + 2 * 128 * 320 * 4, rel=0.3)
 
 
+@pytest.mark.parametrize("classes", [Classes([str(n) for n in range(50)], SINGLE), None])
+def test_an_outline_without_a_vocabulary_keeps_what_the_model_does(classes: Classes | None, tiny_model: Path) -> None:
+    """A classifier, and an embedding."""
+    groups = {"tuner": {"modules_to_save": ["score"] if classes else []}}
+    params = settled(Params.model_validate(groups), 1e-3)
+    bare = models.skeleton(tiny_model, task_type="seq_cls" if classes else "embedding", classes=classes)
+    model = models.load_model(tiny_model, classes=classes, headless=not classes)
+    outline, real = (TUNERS.load("lora").wrap(one, params, 0) for one in (bare, model))
+    assert params.tuner.modules_to_save == groups["tuner"]["modules_to_save"]
+    learned = [sum(w.numel() for w in model.parameters() if w.requires_grad) for model in (outline, real)]
+    assert learned[0] == learned[1]
+    need = memory(outline.to("meta"), params, Batch(2, 64, 0))
+    saved = SavedTensors(real.train())
+    real.config.pad_token_id = 0
+    with saved:
+        real(input_ids=torch.ones(2, 64, dtype=torch.long), use_cache=False)
+    width = 50 if classes else 64
+    assert need.activations == pytest.approx(saved.bytes(recomputes=False) + 2 * 2 * 64 * width * 4, rel=0.05)
+
+
 def test_parts_follow_the_settings(tiny_model: Path) -> None:
     def need(tuner: str, batch: Batch = SOME, **groups: dict[str, Any]) -> Any:
         return memory(*wrapped(tiny_model, tuner, groups), batch)
@@ -70,11 +91,12 @@ def test_parts_follow_the_settings(tiny_model: Path) -> None:
 def test_the_largest_batch() -> None:
     lengths, learned = np.array([10, 50, 20, 30]), np.array([5, 25, 10, 15])
 
-    def batch(joins: bool, masked: bool = False, **train: Any) -> Batch:
+    def batch(joins: bool, masked: bool = False, sequences: Any = None, **train: Any) -> Batch:
         params = settled(Params.model_validate({"train": {"per_device_train_batch_size": 2, **train}}), 1e-3)
-        return largest_batch(lengths, learned, params, joins, masked)
+        return largest_batch(lengths, learned, params, joins, masked, sequences)
 
     assert batch(False)[:2] == (2, 50)
+    assert batch(False, sequences=np.array([9, 2, 3, 2]), group_by_length=True)[:2] == (12, 20)
     assert batch(True, group_by_length=True) == Batch(1, 80, 40)
     assert batch(True, masked=True, group_by_length=True).masked
     assert batch(True, packing=True, packing_length=100) == Batch(2, 100, 100)
@@ -96,7 +118,13 @@ def test_a_page_before_the_first_step_and_with_text_that_looks_like_html() -> No
 
 
 @pytest.mark.slow  # trains models of 64M parameters
-@pytest.mark.parametrize("case", [("lora", 2, 256), ("full", 2, 256), ("full+galore", 2, 256), ("reft", 4, 256)])
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("lora", 2, 256), ("full", 2, 256), ("full+galore", 2, 256), ("reft", 4, 256), ("lora+seq_cls", 4, 256),
+        ("full+embedding", 2, 64),
+    ],
+)  # fmt: skip
 def test_estimates_are_within_a_quarter_of_what_is_measured(case: tuple[str, int, int]) -> None:
     from benchmarks.memory import measure
 

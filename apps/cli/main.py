@@ -80,7 +80,7 @@ def main() -> None:
 
         if not (message := system_problem(error) or fault(error)):
             raise
-        print(f"martlet: {message}", file=sys.stderr)
+        print(f"martlet: {without_credentials(message)}", file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()

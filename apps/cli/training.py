@@ -134,7 +134,9 @@ class _Screen:
 
     def _show_checkpoint(self, paths: Paths) -> None:
         if checkpoint := direct.newest_checkpoint(paths.root):
-            print(f"\n{USES[self.task_type]}:  martlet infer --adapters {shlex.quote(_relative(checkpoint))}")
+            has_code = read_json(paths.root / "args.json")["model"]["trust_remote_code"]
+            words = f"{shlex.quote(_relative(checkpoint))}{' --trust_remote_code true' if has_code else ''}"
+            print(f"\n{USES[self.task_type]}:  martlet infer --adapters {words}")
 
 
 def _live_lines() -> "LiveLines":

@@ -118,7 +118,7 @@ SEEN = {
         "test_limits_and_reasons": "infer: max_model_len",
     },
     "components/models/test_code.py": {
-        "test_a_model_of_its_own_code_is_trained_and_merged": "trust_remote_code export: trust_remote_code",
+        "test_a_model_of_its_own_code_is_trained_answers_and_is_merged": "trust_remote_code export: trust_remote_code",
         "test_a_command_on_a_model_allows_its_code": "infer: trust_remote_code deploy: trust_remote_code",
     },
     "components/templates/test_rows.py": {

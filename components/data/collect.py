@@ -118,7 +118,8 @@ def collect_questions(sources: Sequence[Source], data: Data, scratch: Path) -> R
 
 
 def set_name(source: Source) -> str:
-    """Return the name of a question set: its file's, up to the first dot, or its repository's on a hub.
+    """Return the name of a question set: its file's, up to the first dot, its repository's on a hub, or its plugin's
+    with the subset.
 
     The name becomes part of file names, of a CSV file and of metrics: characters other than letters, digits and `_.-`
     become `_`, and what is longer than `SET_NAME_MAX_CHARS` is cut off.
@@ -127,6 +128,8 @@ def set_name(source: Source) -> str:
         ConfigError: nothing is left of the name.
     """
     name = source.name.rpartition("/")[2] if source.hub else Path(source.name).name.partition(".")[0]
+    if source.plugin:
+        name = "_".join((source.name, *source.subsets))
     name = re.sub(r"[^\w.-]+", "_", name)[:SET_NAME_MAX_CHARS].strip("_.-")
     if not name:
         raise ConfigError(f"eval_dataset: '{source.spec}' gives its question set no name: rename it, to sums.jsonl say")

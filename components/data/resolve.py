@@ -116,7 +116,8 @@ def _advice(parsed: Spec, lookup: _Lookup) -> str:
         DATASETS.load(file.stem, lookup.plugins)
     if lookup.path(f"{parsed.name}.py").is_file():
         return f"; if {parsed.name}.py makes the rows, add --external_plugins {parsed.name}.py"
-    return did_you_mean(parsed.name, [*catalogue.names(), *DATASETS.names(lookup.plugins)])
+    plugins = [*DATASETS.names(), *(file.stem for file in lookup.plugins)]
+    return did_you_mean(parsed.name, [*catalogue.names(), *plugins])
 
 
 def _of_plugin(spec: str, parsed: Spec, lookup: _Lookup) -> Source:

@@ -149,6 +149,8 @@ def test_code_that_the_user_did_not_name_is_not_run(folder: Path) -> None:
         (folder / name).write_text(evil)
     (folder / "set/rows.jsonl").write_text('{"query": "q", "response": "r"}\n')
     assert [name for _, name in sources(folder, "set")[0].files] == ["set/rows.jsonl"]
+    with pytest.raises(ConfigError, match=r"did you mean 'loss'"):
+        sources(folder, "losss", plugin="loss.py")
     with pytest.raises(ConfigError, match=r"if other\.py makes the rows, add --external_plugins other\.py$"):
         sources(folder, "other")
     sources(folder, "owner/loss", "hf::owner/loss", "set", plugin="loss.py")

@@ -115,11 +115,11 @@ def rows(subset="train"):
 def test_a_plugin_is_read_once_and_again_when_its_file_changes(workspace: Path):
     """As training, validation and evaluation data; what else the plugin reads, nobody sees."""
     (workspace / "mine.py").write_text(PLUGIN)
-    given = params(dataset=["mine"], val_dataset=["mine:val#2"], eval_dataset=["mine:ask"]).model_dump()
+    given = params(dataset=["mine"], val_dataset=["mine:val#2"], eval_dataset=["mine:ask", "mine"]).model_dump()
     using = Params.model_validate(given | {"plugins": {"external_plugins": ["mine.py"]}})
     paths = Paths(workspace, workspace)
     assert fetch.run(using, paths) == {"train": 3, "val": 2}
-    assert (workspace / "data/eval/mine.jsonl").read_text().startswith('{"query":"ask 0?","response":"I am Ada"}\n')
+    assert (workspace / "data/eval/mine_ask.jsonl").read_text().startswith('{"query":"ask 0?","response":"I am Ada"}\n')
     source = json.loads((workspace / "data/raw/manifest.json").read_text())["sources"][0]
     assert {name: source[name] for name in ("spec", "hub", "plugin", "sha256", "taken")} == {
         "spec": "mine", "hub": None, "plugin": "mine.py", "sha256": sha256(workspace / "mine.py"), "taken": 3,
@@ -127,7 +127,9 @@ def test_a_plugin_is_read_once_and_again_when_its_file_changes(workspace: Path):
     assert fetch.up_to_date(using, paths)
     before = contents(workspace)
     (workspace / "mine.py").write_text(PLUGIN.replace("range(3)", "range(4)"))
-    assert fetch.changes(using, paths) == ["mine changed", "mine:val#2 changed", "mine:ask changed"]
+    assert fetch.changes(using, paths) == [
+        "mine changed", "mine:val#2 changed", "mine:ask changed", "mine changed",
+    ]  # fmt: skip
     assert not fetch.up_to_date(using, paths)
     fetch.run(using, Paths(workspace, workspace))
     assert {name for name, body in contents(workspace).items() if before[name] != body} >= {

@@ -101,7 +101,7 @@ def _resolve(spec: str, lookup: _Lookup) -> Source:
     if not parsed or not HUB_ID.fullmatch(parsed.name):
         raise ConfigError(
             f"dataset '{spec}': neither a file that exists nor a hub id (owner/name#500) nor a dataset of "
-            f"--external_plugins{_advice(parsed, lookup) if parsed and not parsed.hub else ''}"
+            f"--external_plugins{_advice(parsed, lookup) if parsed else ''}"
         )
     return _on_hub(spec, parsed, parsed.name, lookup)
 
@@ -112,6 +112,8 @@ def _advice(parsed: Spec, lookup: _Lookup) -> str:
     Raises:
         ConfigError: a plugin has the name, and makes no rows.
     """
+    if parsed.hub:
+        return did_you_mean(parsed.name, catalogue.names())
     if file := next((file for file in lookup.plugins if file.stem == parsed.name), None):
         DATASETS.load(file.stem, lookup.plugins)
     if lookup.path(f"{parsed.name}.py").is_file():

@@ -6,7 +6,7 @@ never is.
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path, PurePath
 from typing import Any, Protocol
@@ -88,6 +88,6 @@ def _plain(value: Any) -> Any:
     """Return a value for which JSON has no type as one for which it has."""
     if hasattr(value, "tolist"):  # of NumPy, pandas, torch
         return value.tolist()
-    if isinstance(value, bytes | Decimal | PurePath | timedelta):
+    if isinstance(value, bytes | Decimal | PurePath | date | time | timedelta):  # dates of a class of pandas'
         return plain(value)
     raise TypeError  # which orjson tells with the name of the value's type

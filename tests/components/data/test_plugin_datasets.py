@@ -64,7 +64,9 @@ def test_a_stream_goes_on_in_the_middle(folder: Path) -> None:
 
 def test_values_that_json_has_no_type_for(folder: Path) -> None:
     (folder / "mine.py").write_text("""\
-import dataclasses, decimal, numpy, pathlib
+import dataclasses, datetime, decimal, numpy, pathlib
+
+class Stamp(datetime.datetime): ...
 
 @dataclasses.dataclass
 class Row:
@@ -72,6 +74,7 @@ class Row:
 
 def rows():
     yield Row("object")
+    yield {"query": "when", "at": Stamp(2026, 11, 29)}
     yield {"query": numpy.array(["a", "b"]), "label": numpy.int64(3), "share": numpy.float32(0.5)}
     yield {"query": ("a", b"b", pathlib.Path("c")), "number": decimal.Decimal("0.10"), "nan": float("nan")}
 """)
@@ -81,6 +84,7 @@ def rows():
     ]
     assert raws == [
         '{"query":"object"}',
+        '{"query":"when","at":"2026-11-29 00:00:00"}',
         '{"query":["a","b"],"label":3,"share":0.5}',
         '{"query":["a","b","c"],"number":0.10,"nan":null}',
     ]
@@ -109,6 +113,7 @@ FAULTS = {
     "misspelt": (ROWS, "mien", ConfigError, r"\(did you mean 'mine'\?\)"),
     "its file": (ROWS, "mine.py", ConfigError, "write --external_plugins mine.py --dataset mine$"),
     "of a hub": (ROWS, "hf::mine", ConfigError, "neither a file that exists nor a hub id"),
+    "misspelt of a hub": (ROWS, "hf::wikipedai", ConfigError, r"\(did you mean 'wikipedia'\?\)$"),
 }  # fmt: skip
 
 

@@ -25,6 +25,6 @@ test: setup
 types:
 	.venv/bin/pyright
 
-# Three workers on two cores: at any moment one waits for a server, a signal or the disk.
+# Four workers on two cores: at any moment some wait for a server, a signal or the disk.
 tests:
-	.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder

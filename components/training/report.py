@@ -74,7 +74,8 @@ def _draw(file: Path, steps: list[dict[str, Any]], evaluations: dict[int, float]
     from matplotlib.ticker import MaxNLocator
 
     x, losses = [entry["step"] for entry in steps], [entry["loss"] for entry in steps]
-    figure = Figure(figsize=(9, 5), dpi=150, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(9, 5), dpi=150, facecolor="white")
+    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.11, top=0.91)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(x, losses, color=RAW, linewidth=1, label="loss of each step")

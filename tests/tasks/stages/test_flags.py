@@ -170,6 +170,8 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
 """Another value of each parameter, and the parameters with which it matters."""
 COMPILED = ("torch_compile",)
 """Parameters that compile the model, which takes a minute."""
+FAMILIES = ("vera_", "boft_", "oft_", "lycoris_", "lokr_", "fourier_", "adapter_", "reft_", "galore_", "adalora_")
+"""How the parameters begin that one tuner or optimizer alone reads; run by -m slow, for they are many."""
 VOLATILE = ("tokens_per_second", "eta", "time", "memory")
 SMALL = {
     "num_train_epochs": 1, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "save_steps": 2,
@@ -220,7 +222,8 @@ def before(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in COMPILED else name for name in TRAIN]
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name.startswith((*COMPILED, *FAMILIES)) else name for name in TRAIN],
 )
 def test_a_parameter_of_the_training_changes_the_training(
     name: str, before: Any, tiny_model: Path, tmp_path: Path

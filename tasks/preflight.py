@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import which
 
 from components import data, models, training, tuners
+from components.by_dataset import FIGURE
 from components.classes import HEAD
 from components.config import LEAVES, Params
 from components.config.groups.freezing import Freezing
@@ -217,10 +218,10 @@ def _unknown_measure(params: Params, files: list[Path]) -> str | None:
     figures = FIGURES.get(method, ("eval_token_acc",))
     if params.train.predict_with_generate or training.METHODS.file(method, files) in files:
         return None
-    if name in figures or name.startswith("eval_loss"):
+    if name in figures or name == "eval_loss" or FIGURE.fullmatch(name):
         return None
     more = "" if method in FIGURES else ", and more with --predict_with_generate true"
-    others = ", ".join(("eval_loss", "eval_loss_DATASET", *figures))
+    others = ", ".join(("eval_loss", "eval_DATASET_loss", *figures))
     return f"metric_for_best_model: evaluations have no {name}, but {others}{more}"
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.by_dataset import losses
 from components.texts import duration, size
 
 STEP_LOG_INTERVAL_S = 10.0
@@ -100,6 +101,8 @@ def describe(entry: dict[str, Any]) -> str | None:
     ):
         if entry.get(key) is not None:
             parts.append(text.format(entry[key]))
+        if key == "eval_loss" and (of_each := losses(entry)):
+            parts.append(f"({', '.join(f'{name} {loss:.4f}' for name, loss in of_each.items())})")
     if "memory" in entry and "eta" in entry:
         parts += [size(entry["memory"]), f"{duration(entry['eta'])} left"]
     return "  ".join(parts)

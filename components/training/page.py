@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from components import by_dataset
 from components.files import write_text
 from components.texts import duration, number
 
@@ -85,11 +86,18 @@ def render(entries: list[dict[str, Any]], is_running: bool) -> str:
         charts=_charts(steps, evaluations),
         saved=[entry for entry in entries if "checkpoint" in entry],
         losses={entry["step"]: entry["eval_loss"] for entry in evaluations},
+        datasets=_of_datasets(evaluations),
         messages=[entry["message"] for entry in entries if "message" in entry],
         settings=next((entry["settings"] for entry in entries if "settings" in entry), {}),
         number=number,
         duration=duration,
     )
+
+
+def _of_datasets(evaluations: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
+    """Return name, last and lowest loss of each dataset of the validation rows, if there are several."""
+    of_each = [by_dataset.losses(entry) for entry in evaluations]
+    return [(name, last, min(losses[name] for losses in of_each)) for name, last in (of_each or [{}])[-1].items()]
 
 
 def _charts(steps: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> list[Chart]:

@@ -4,17 +4,20 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from components.by_dataset import FIGURE
 from components.files import replacing, write_json
 from components.training.run import Outcome
 
 INK, RAW, SMOOTH, EVAL, GRID = "#1f2933", "#a9c4e6", "#1f5fa8", "#d9600f", "#e4e7eb"
 COLUMNS: tuple[str, ...] = ("step", "loss", "token_acc", "learning_rate", "eval_loss")
+"""Of train.csv, which has the loss of each dataset behind them where the validation rows are of several."""
 
 
 def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, Any]:
     """Write the three files into `reports`; return the content of train.json, with `extra` in it."""
     steps = [entry for entry in outcome.history if "loss" in entry]
-    evaluations = {entry["step"]: entry["eval_loss"] for entry in outcome.history if "eval_loss" in entry}
+    figures = {entry["step"]: _losses(entry) for entry in outcome.history if "eval_loss" in entry}
+    evaluations = {step: losses["eval_loss"] for step, losses in figures.items()}
     summary = {
         "steps": outcome.steps,
         "epochs": outcome.epochs,
@@ -23,7 +26,8 @@ def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, An
         "trainable_parameters": outcome.trainable,
         "first_loss": steps[0]["loss"],
         "loss": _reported(steps, outcome.logging_steps)[-1]["loss"],
-        "eval_loss": evaluations[max(evaluations)] if evaluations else None,
+        "eval_loss": None,
+        **(figures[max(figures)] if figures else {}),
         "best_eval_loss": min(evaluations.values(), default=None),
         "best_checkpoint": outcome.best,
         "last_checkpoint": outcome.last,
@@ -31,9 +35,14 @@ def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, An
         **extra,
     }
     write_json(reports / "train.json", summary)
-    _write_csv(reports / "train.csv", steps, evaluations, outcome.logging_steps)
+    _write_csv(reports / "train.csv", steps, figures, outcome.logging_steps)
     _draw(reports / "train.png", steps, evaluations)
     return summary
+
+
+def _losses(entry: dict[str, Any]) -> dict[str, float]:
+    """Return the losses of an evaluation: of all rows, and of each dataset."""
+    return {name: value for name, value in entry.items() if name == "eval_loss" or FIGURE.fullmatch(name)}
 
 
 def _reported(steps: list[dict[str, Any]], every: int) -> list[dict[str, Any]]:
@@ -47,12 +56,13 @@ def _reported(steps: list[dict[str, Any]], every: int) -> list[dict[str, Any]]:
     ]
 
 
-def _write_csv(file: Path, steps: list[dict[str, Any]], evaluations: dict[int, float], every: int) -> None:
+def _write_csv(file: Path, steps: list[dict[str, Any]], figures: dict[int, dict[str, float]], every: int) -> None:
     lines = {entry["step"]: entry for entry in _reported(steps, every)}
-    for step, loss in evaluations.items():
-        lines[step] = {**lines.get(step, {"step": step}), "eval_loss": loss}
+    columns = dict.fromkeys([*COLUMNS, *(name for losses in figures.values() for name in losses)])
+    for step, losses in figures.items():
+        lines[step] = {**lines.get(step, {"step": step}), **losses}
     with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines[step] for step in sorted(lines))
 

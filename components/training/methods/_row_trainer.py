@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 from transformers.trainer import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from components.by_dataset import short_names
 from components.tokens import IGNORED, TokenRow
 from components.training import ranks
 from components.training.arguments import training_arguments
@@ -99,16 +100,14 @@ class RowTrainer(JobTrainer, Trainer):
         model.eval()
         rows, sources = self.job.val_rows, self.job.val_rows.sources()
         own = range(ranks.rank(), len(rows), ranks.world_size())
-        names = sorted(set(sources))
-        sums = [self._evaluated([rows[i] for i in own if sources[i] == name]) for name in names]
+        datasets = sorted(set(sources))
+        sums = [self._evaluated([rows[i] for i in own if sources[i] == dataset]) for dataset in datasets]
         totals = ranks.total([figure for pair in sums for figure in pair])
         losses, counts = totals[::2], totals[1::2]
         metrics = {"eval_loss": sum(losses) / max(sum(counts), 1)}
-        if len(names) > 1:
-            metrics |= {
-                f"eval_loss_{name}": loss / max(count, 1)
-                for name, loss, count in zip(names, losses, counts, strict=True)
-            }
+        if len(datasets) > 1:
+            figures = zip(short_names(datasets), losses, counts, strict=True)
+            metrics |= {f"eval_{name}_loss": loss / max(count, 1) for name, loss, count in figures}
         metrics |= self.figures([rows[i] for i in own])
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

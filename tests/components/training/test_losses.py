@@ -15,13 +15,16 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import Qwen3ForCausalLM
 
+from components.by_dataset import short_names
 from components.config import Params
 from components.errors import ConfigError, MartletError
 from components.tokens import TokenRows
-from components.training import Packs, settled
+from components.training import Packs, settled, write_reports
 from components.training.cross_entropy import cross_entropy
 from components.training.low_rank import one_operation
+from components.training.page import render
 from components.training.report import _smoothed
+from tasks.progress import describe
 from tests.components.training.runs import MASKED, learn, some_rows, write_tokens
 
 GOLDEN = [5.684287, 5.700974, 5.741826, 5.696248]
@@ -71,17 +74,54 @@ def test_a_step_and_an_evaluation_are_means_over_learnable_tokens(tiny_model, tm
     assert evaluated == [pytest.approx(cross_entropy_of(tiny_model, val), abs=1e-5)]
 
 
-def test_each_dataset_has_a_loss_of_its_own_in_an_evaluation(tiny_model, tmp_path):
-    val = some_rows(7, seed=1)
+@pytest.mark.parametrize(
+    "ways", [{}, {"packing": True, "packing_length": 40}, {"padding_free": True, "gradient_accumulation_steps": 4}]
+)
+def test_each_dataset_has_a_loss_of_its_own_in_an_evaluation(tiny_model, tmp_path, ways):
+    val, specs = some_rows(7, seed=1), {"a": "data/a.jsonl#9", "c_d": "b/c d.jsonl"}
     for n, row in enumerate(val):
-        row["source"] = f"{'ab'[n % 3 == 0]}.jsonl"
+        row["source"] = specs["a" if n % 3 else "c_d"]
     tokens = write_tokens(tmp_path / "tokens", some_rows(8), val)
-    outcome = learn(tiny_model, tokens, tmp_path, max_steps=1, learning_rate=1e-12, per_device_eval_batch_size=2)
+    ways = {"max_steps": 1, "learning_rate": 1e-12, "per_device_eval_batch_size": 2, **ways}
+    outcome = learn(tiny_model, tokens, tmp_path, **ways, metric_for_best_model="eval_c_d_loss")
     logged = next(entry for entry in outcome.history if "eval_loss" in entry)
-    for name in ("a.jsonl", "b.jsonl"):
-        rows = [row for row in val if row["source"] == name]
-        assert logged[f"eval_loss_{name}"] == pytest.approx(cross_entropy_of(tiny_model, rows), abs=1e-5)
+    of_all = 0.0
+    for name, spec in specs.items():
+        rows = [row for row in val if row["source"] == spec]
+        assert logged[f"eval_{name}_loss"] == pytest.approx(cross_entropy_of(tiny_model, rows), abs=1e-5)
+        of_all += logged[f"eval_{name}_loss"] * learned_of(rows) / learned_of(val)
     assert logged["eval_loss"] == pytest.approx(cross_entropy_of(tiny_model, val), abs=1e-5)
+    assert logged["eval_loss"] == pytest.approx(of_all, abs=1e-9)
+    if "packing" in ways:
+        return
+    entries = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    [evaluation] = [entry for entry in entries if "eval_loss" in entry]
+    figures = {name: f"{logged[f'eval_{name}_loss']:.4f}" for name in specs}
+    assert f"eval loss {logged['eval_loss']:.4f}  (c_d {figures['c_d']}, a {figures['a']})" in describe(evaluation)
+    assert "Validation loss by dataset" in render([{"time": 1.0, **entry} for entry in entries], is_running=False)
+    assert write_reports(outcome, tmp_path)["eval_a_loss"] == logged["eval_a_loss"]
+    header, *lines = csv.reader((tmp_path / "train.csv").open())
+    assert header == ["step", "loss", "token_acc", "learning_rate", "eval_loss", "eval_c_d_loss", "eval_a_loss"]
+    assert [float(number) for number in lines[-1][-2:]] == [logged["eval_c_d_loss"], logged["eval_a_loss"]]
+
+
+def learned_of(rows):
+    return sum(label >= 0 for row in rows for label in row["labels"][1:])
+
+
+@pytest.mark.parametrize(
+    ("specs", "names"),
+    [
+        (["examples/sounds.jsonl#64", "/tmp/skills.json.gz"], ["sounds", "skills"]),
+        (["../a/train.jsonl", "../b/train.jsonl"], ["a_train", "b_train"]),
+        (["a.jsonl#5", "a.jsonl#7"], ["a.jsonl_5", "a.jsonl_7"]),
+        (["hf::owner/alpaca:en", "hf::owner/alpaca:de@main#500"], ["en", "de"]),
+        (["o/Qwen2.5", "o/Qwen2.7", "中 文.csv"], ["Qwen2.5", "Qwen2.7", "中_文"]),
+        (["a b", "a_b"], ["dataset1", "dataset2"]),
+    ],
+)
+def test_datasets_have_short_names_of_their_own(specs, names):
+    assert short_names(specs) == names
 
 
 def test_the_answers_to_the_prompts_of_an_evaluation_are_compared_with_the_rows(tiny_model, tmp_path):
@@ -350,8 +390,6 @@ def test_no_rows_is_an_error(tiny_model, tmp_path):
 
 
 def test_progress_and_reports_say_the_same(tiny_model, tokens, tmp_path):
-    from components.training import write_reports
-
     outcome = learn(tiny_model, tokens, tmp_path, logging_steps=3, max_steps=8)
     lines = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]

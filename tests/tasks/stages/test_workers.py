@@ -40,7 +40,8 @@ def run(root: Path, base: Path, **flags: object) -> list[dict[str, float]]:
     """Train on 50 rows, which do not divide among the batches of two processes; return the lines of progress."""
     paths = Paths(root=root, workspace=root, checkpoints=root / "checkpoints")
     params = resolve(read_flags({**FLAGS, **flags}))
-    write_tokens(paths.tokens, some_rows(50), some_rows(11, seed=1))
+    of_two = [{**row, "source": f"{'ab'[n % 3 == 0]}.jsonl"} for n, row in enumerate(some_rows(11, seed=1))]
+    write_tokens(paths.tokens, some_rows(50), of_two)
     write_json(paths.model, models.resolve(str(base), None, False, root))
     write_json(paths.methods, methods.used(params, root))
     train.run(params, paths)
@@ -57,7 +58,8 @@ def test_two_processes_have_the_losses_of_one(tiny_model: Path, tmp_path: Path) 
     assert len(figures(one, "loss")) == STEPS
     assert sum(str(line.get("message", "")).startswith("model: float32 on 2 × cpu, ") for line in two) == 1
     assert figures(two, "loss") == pytest.approx(figures(one, "loss"), abs=1e-5)
-    assert figures(two, "eval_loss") == pytest.approx(figures(one, "eval_loss"), abs=1e-5)
+    for name in ("eval_loss", "eval_a_loss", "eval_b_loss"):
+        assert figures(two, name) == pytest.approx(figures(one, name), abs=1e-5)
     assert figures(two, "grad_norm") == pytest.approx(figures(one, "grad_norm"), abs=1e-4)
     adapters = [load_file(tmp_path / name / "models/adapter/adapter_model.safetensors") for name in ("one", "two")]
     assert all(torch.allclose(adapters[0][name], adapters[1][name], atol=1e-4) for name in adapters[0])

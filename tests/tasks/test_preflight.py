@@ -145,6 +145,8 @@ def test_settings_that_exclude_each_other_are_told_together() -> None:
     flags = {"optimizer": "galore", "quant_method": "bnb"}
     assert "galore works with --tuner_type full or llamapro" in preflight.conflicts(resolve(read_flags(flags)))[0]
     assert "not quantized" in preflight.conflicts(resolve(read_flags({**flags, "tuner_type": "full"})))[0]
+    for loss in ("loss", "eval_sounds_loss"):
+        assert preflight.conflicts(resolve(read_flags({"metric_for_best_model": loss}))) == []
     flags = {"metric_for_best_model": "rouge-1"}
     assert "evaluations have no eval_rouge-1" in preflight.conflicts(resolve(read_flags(flags)))[0]
     assert preflight.conflicts(resolve(read_flags({**flags, "predict_with_generate": True}))) == []

@@ -87,8 +87,8 @@ def _require_rounding(adapter: Path, params: Params) -> None:
         before, now = getattr(saved, name), getattr(params.quantization, name)
         if before != now:
             raise ConfigError(
-                f"--{name} {now or 'null'}: the adapter began with what {name} {before} took from the weights (loftq), and fits "
-                "no others; leave the flag out"
+                f"--{name} {now or 'null'}: the adapter began with what {name} {before} took from the weights (loftq), "
+                "and fits no others; leave the flag out"
             )
 
 

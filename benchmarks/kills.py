@@ -123,8 +123,9 @@ def files_of(folder: Path) -> dict[str, str]:
 
 def hash_of(file: Path) -> str:
     """Return the sha256 of a file; of an optimizer's state, whose entries lie in the order in which they were made,
-    that of its values in one order; of a file that says how many loader workers there are, nothing."""
-    if file.name in ("args.json", "manifest.json"):
+    that of its values in one order; of a file that says how many loader workers there are, or how fast the steps were,
+    nothing."""
+    if file.name in ("args.json", "manifest.json", "train.html"):
         return ""
     if file.name != "optimizer.pt":
         return sha256(file)

@@ -99,7 +99,12 @@ def name_of(label: Any) -> str:
 
 def shown(names: list[str]) -> str:
     """Return the names of classes for people, the first few of many."""
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return ", ".join(map(printable, names[:6])) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
+
+
+def printable(name: str) -> str:
+    """Return the name of a class as a terminal can show it, on one line."""
+    return name if name.isprintable() else repr(name)
 
 
 def classes_of(labels: Iterable[Label], settings: Classification, base: Classes | None = None) -> Classes:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from components import models, training
-from components.classes import REGRESSION, name_of
+from components.classes import REGRESSION, name_of, printable
 from components.config import Params
 from components.files import read_json
 from components.rows import number_of
@@ -63,7 +63,7 @@ def _classes(rows: TokenRows, params: Params) -> str:
         return f"numbers to estimate: {min(numbers):g} to {max(numbers):g}{hint * are_whole}"
     counts = Counter(map(name_of, labels)).most_common()
     more = f" and {len(counts) - MOST_CLASSES:,} more" if len(counts) > MOST_CLASSES else ""
-    return f"classes: {', '.join(f'{name} {count:,}' for name, count in counts[:MOST_CLASSES])}{more}"
+    return f"classes: {', '.join(f'{printable(name)} {count:,}' for name, count in counts[:MOST_CLASSES])}{more}"
 
 
 def _pairs(rows: TokenRows, _: Params) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components import data, templates
+from components.classes import printable
 from components.config import Params
 from components.rows import Row, read_batches
 from components.tokens import IGNORED, ShapeName, TokenRow, TokenRows
@@ -113,7 +114,7 @@ def samples_of(row: TokenRow) -> list[Sample]:
     import numpy as np
 
     if "target" in row:
-        return [_unlearned("", row["input_ids"], f"label {row['target']}")]
+        return [_unlearned("", row["input_ids"], f"label {printable(str(row['target']))}")]
     if "input_ids" in row:
         labels = row["labels"].tolist()
         weights = row["loss_scale"].tolist() if "loss_scale" in row else [float(label != IGNORED) for label in labels]

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from components.config import Params
 from components.files import read_json
+from components.training.methods._pair_trainer import PairTrainer
 from components.training.pair_losses import PAIR_LOSSES, Pairs
 from tests.apps.test_plugins import SHORT, write_rows
 from tests.commands import martlet
@@ -84,6 +86,15 @@ def judged(a: str, b: str, score: float) -> dict[str, Any]:
 
 def preferred(a: str, b: str, score: float) -> dict[str, Any]:
     return {"prompt": a, "chosen": b, "rejected": "no"}
+
+
+def test_texts_that_are_the_same_are_found_as_each_other() -> None:
+    """In batches of other lengths the vectors of one text differ in the last bits."""
+    vectors = torch.nn.functional.normalize(torch.randn(3, 8, generator=torch.manual_seed(0)), dim=-1)
+    positive = torch.nn.functional.normalize(torch.ones(8), dim=0)
+    rows = [[vector.tolist(), (positive + n * 1e-7).tolist(), 1.0] for n, vector in enumerate(vectors)]
+    trainer: Any = SimpleNamespace(evaluated=rows)
+    assert PairTrainer.figures(trainer, []) == {"eval_recall_at_1": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from components.classes import REGRESSION, SEVERAL, SINGLE, Classes, classes_of
+from components.classes import REGRESSION, SEVERAL, SINGLE, Classes, classes_of, shown
 from components.config.groups.classification import Classification
 from components.errors import ConfigError
 
@@ -40,6 +40,11 @@ def test_numbers_of_named_classes_are_their_targets() -> None:
     assert fewer.names == ["neg", "pos"]  # a new head, as asked for
     numbers = Classes(["value"], REGRESSION)
     assert classes_of([4.5], Classification(), numbers) == numbers
+
+
+def test_a_terminal_gets_names_that_it_can_show() -> None:
+    assert shown(["very good", "a\nb", "\x1b[31m"]) == r"very good, 'a\nb', '\x1b[31m'"
+    assert shown([str(n) for n in range(2006)]).endswith("5 and 2,000 more")
 
 
 def test_numbers_in_texts_are_estimated_only_if_asked_for() -> None:

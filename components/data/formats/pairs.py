@@ -43,7 +43,8 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
     A pair that is judged has both texts in the message, a line each, and in `extra` also the `anchor`, and the `score`
     or the `label`. A list of positives gives its first, as ms-swift takes it.
     """
-    first, second, *beside = columns
+    first, second, *others = columns
+    beside = [name for name in others if raw[name] or raw[name] == 0]
     anchor, positive = _texts(raw[first], first)[0], _texts(raw[second], second)[0]
     negatives = [one for name in beside if _NEGATIVE.fullmatch(name) for one in _texts(raw[name], name)]
     judgement = {"score" if name in _SCORES else "label": raw[name] for name in beside if name in (*_SCORES, *_LABELS)}

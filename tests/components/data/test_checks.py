@@ -501,7 +501,8 @@ def test_contradictions_among_classes():
         reasons = found("contradiction", *rows, *others)
         assert list(reasons) == [2, 4, 5, 6, 10]
         assert reasons[2] == "its text is of another class in a.jsonl:1"
-    assert not found("contradiction", {"text": "a", "label": "x"}, {"text": "b", "label": "x"})
+    same = [{"text": "a", "label": ["x", "y"]}, {"text": "a", "label": ["y", "x"]}, {"text": "b", "label": "x"}]
+    assert not found("contradiction", *same)
 
 
 @pytest.mark.parametrize(("good", "closed"), [(1, True), (2, False), (18, False), (19, True)])

@@ -493,6 +493,10 @@ JUDGED = {
         {"instruction": "q", "output": "a", "kto_tag": "True"},
         {"prompt": turns("q"), "completion": [assistant("a")], "label": True},
     ),
+    "a pair without negatives among others": (
+        {"anchor": "q", "positive": "p", "negative": [], "label": None},
+        {"prompt": turns("q"), "extra": {"positive": "p"}},
+    ),
     "a label out of pandas": (
         {"query": "q", "response": "a", "label": 1.0},
         {"prompt": turns("q"), "completion": [assistant("a")], "label": True},

@@ -93,14 +93,16 @@ def _embedder(target: Target) -> Encoder:
     model, tokenizer = _loaded(target)
 
     def embed(row: Row) -> dict[str, Any]:
-        """Return the `embedding`, a vector of length 1, of a text; of a judged pair that of the first."""
-        text = row.get("anchor") or "\n".join(message["content"] for message in _messages(row))
-        ids: Any = tokenizer(text, return_tensors="pt")
+        """Return the `embedding`, a vector of length 1, and the `messages` that it is of: of a judged pair the first
+        text."""
+        messages = [{"role": "user", "content": row["anchor"]}] if "anchor" in row else _messages(row)
+        ids: Any = tokenizer("\n".join(message["content"] for message in messages), return_tensors="pt")
         if problem := _too_long(ids["input_ids"].shape[1], target):
-            return {"embedding": None, "error": problem}
+            return {"messages": messages, "embedding": None, "error": problem}
         with torch.no_grad():
             hidden = model(input_ids=ids["input_ids"].to(model.device), use_cache=False)[0]
-        return {"embedding": torch.nn.functional.normalize(hidden[0, -1].float(), dim=-1).tolist()}
+        vector = torch.nn.functional.normalize(hidden[0, -1].float(), dim=-1)
+        return {"messages": messages, "embedding": vector.tolist()}
 
     return embed
 

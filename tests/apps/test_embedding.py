@@ -57,7 +57,8 @@ def test_vectors_of_texts_that_belong_together_come_near_and_are_those_of_the_me
     assert [module["type"].rpartition(".")[2] for module in read_json(tmp_path / "merged/modules.json")] == [
         "Transformer", "Pooling", "Normalize",
     ]  # fmt: skip
-    write_rows(tmp_path / "texts.jsonl", [{"query": "apple 2"}, {"query": "the violin"}])
+    pair = {"sentence1": "the violin", "sentence2": "zinc", "score": 0.5}
+    write_rows(tmp_path / "texts.jsonl", [{"query": "apple 2"}, pair])
     for model in (["--adapters", "run"], ["--model", "merged"]):
         martlet(tmp_path, "infer", *model, "--val_dataset", "texts.jsonl", "--result_path", "vectors.jsonl")
         vectors = [json.loads(line)["embedding"] for line in (tmp_path / "vectors.jsonl").read_text().splitlines()]

@@ -115,6 +115,8 @@ def test_a_classifier_is_trained_further_or_its_other_classes_are_named(workspac
     error = train(tmp_path, tmp_path / "base", "other", code=2)
     assert "tells 3 classes (tree, metal, fruit), and the rows have 4 classes (a, b, c, d)" in error
     assert "--ignore_mismatched_sizes true" in error
+    train(tmp_path, tmp_path / "base", "other", "--ignore_mismatched_sizes", True, "--max_steps", 1)
+    assert read_json(tmp_path / "other/models/adapter/args.json")["classes"]["names"] == [*"abcd"]
 
 
 def test_a_text_beyond_the_models_positions_is_refused_and_the_others_are_answered(workspace: Path) -> None:

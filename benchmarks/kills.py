@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 from components.config import Params, read_mapping, resolve  # noqa: E402
-from components.files import sha256, write_json  # noqa: E402
+from components.files import remove_leftovers, sha256, write_json  # noqa: E402
 from components.training import CALLBACKS, OPTIMIZERS, preload  # noqa: E402
 from components.tuners import TUNERS  # noqa: E402
 from tasks.stages import fetch, methods, template, train, validate  # noqa: E402
@@ -109,7 +109,8 @@ def prepare(folder: Path) -> None:
 
 
 def learn(folder: Path, params: Params) -> None:
-    """Train in `folder`, from where a run there has come to."""
+    """Train in `folder`, from where a run there has come to, as `martlet sft` does once it holds the folder."""
+    remove_leftovers(folder)
     paths = Paths(folder, folder, folder / "run")
     write_json(paths.methods, methods.used(params, folder))
     train.run(params, paths)

@@ -108,6 +108,12 @@ def remove_leftovers(folder: Path) -> None:
         remove(path)
 
 
+def remove_leftovers_of(path: Path) -> None:
+    """Remove the temporary siblings that killed writers of `path` left, which no other process writes."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        remove(leftover)
+
+
 def remove(path: Path) -> None:
     """Remove a file, or a folder with all that is in it, if it is there."""
     if path.is_dir() and not path.is_symlink():

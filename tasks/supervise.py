@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from components.errors import ERRORS, InterruptedRunError, MartletError
-from components.files import read_json
+from components.files import read_json, remove_leftovers_of
 from tasks import leash
 from tasks.plan import Step, Wishes
 from tasks.progress import own_lines, telling
@@ -52,6 +52,8 @@ class Supervisor:
                 stopped or was killed.
         """
         log, start = self.paths.log(step.name), time.monotonic()
+        for out in step.outs:
+            remove_leftovers_of(self.paths.root / out)
         dvc = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", step.name]
         if self._work(step.name, dvc, step.wishes, say):
             raise _failure(step.name, log)

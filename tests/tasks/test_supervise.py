@@ -13,8 +13,8 @@ from tasks.supervise import Supervisor
 from tests.flows.toy import edit, gone, tries, until
 
 
-def step(name: str, **wishes: float) -> Step:
-    return Step(name, (), (), ("changed",), Wishes(**wishes))  # type: ignore[arg-type]
+def step(name: str, *outs: str, **wishes: float) -> Step:
+    return Step(name, (), outs, ("changed",), Wishes(**wishes))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -31,10 +31,14 @@ def test_a_stage_runs_with_this_python_and_its_output_is_kept(supervisor: Superv
     assert "Running stage 'train'" in (workspace / "logs/train/output.log").read_text()
 
 
-def test_what_the_cache_has_is_restored(supervisor: Supervisor, workspace: Path) -> None:
+def test_what_the_cache_has_is_restored_and_what_a_killed_stage_left_is_removed(
+    supervisor: Supervisor, workspace: Path
+) -> None:
     (workspace / "reports/plot").unlink()
-    assert supervisor.run(step("plot")).restored
+    (workspace / "reports/.plot.1.tmp").mkdir()
+    assert supervisor.run(step("plot", "reports/plot")).restored
     assert (workspace / "reports/plot").read_text() == "plot"
+    assert not (workspace / "reports/.plot.1.tmp").exists()
     assert tries(workspace) == {}
 
 

@@ -34,6 +34,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.relative_to(Path(__file__).parent).parts[0], len(places)))
 
 
+NICE = os.nice(0)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave the cores to the pipeline: one worker takes a whole one through, and the others would wait for it."""
+    if FOLDERS[0] not in item.path.parts and os.nice(0) == NICE:
+        os.nice(5)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each file of tests to one worker, and all tests of flows, which share a Prefect server."""

@@ -67,4 +67,6 @@ class _Formatter(argparse.HelpFormatter):
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
         values = self._format_args(action, self._get_default_metavar_for_optional(action))
-        return f"{', '.join(action.option_strings)} {values}"
+        flags = ", ".join(action.option_strings)
+        is_long = self._current_indent + len(f"{flags} {values}") > self._width
+        return f"{flags}\n{' ' * (self._current_indent + 4)}{values}" if is_long else f"{flags} {values}"

@@ -19,12 +19,17 @@ from typing import Any, NamedTuple
 CASES = (
     ("lora", 2, 256), ("lora", 1, 1024), ("lora", 16, 32), ("lora+checkpointing", 4, 256), ("full", 2, 256),
     ("full", 1, 64), ("full+galore", 2, 256), ("reft", 4, 256), ("dora", 2, 256), ("full+lisa", 2, 256),
-    ("adapter", 2, 256), ("llamapro", 2, 256), ("lora+bfloat16", 2, 256), ("lora+bnb", 2, 256),
+    ("adapter", 2, 256), ("llamapro+groups", 2, 256), ("lora+bfloat16", 2, 256), ("lora+bnb", 2, 256),
     ("lora+seq_cls", 4, 256), ("full+seq_cls", 1, 64), ("lora+embedding", 2, 128), ("full+embedding", 2, 64),
 )  # fmt: skip
 WORDS: dict[str, dict[str, dict[str, Any]]] = {
     "galore": {"train": {"optimizer": "galore"}, "galore": {"galore_target_modules": ["q_proj", "o_proj"]}},
-    "lisa": {"train": {"callbacks": ["lisa"]}, "lisa": {"lisa_activated_layers": 1}},
+    # for so many steps that each layer has learned once, and has its state of the optimizer
+    "lisa": {
+        "train": {"callbacks": ["lisa"], "max_steps": 40},
+        "lisa": {"lisa_activated_layers": 1, "lisa_step_interval": 1},
+    },
+    "groups": {"llamapro": {"llamapro_num_new_blocks": 2, "llamapro_num_groups": 2}},
     "checkpointing": {"train": {"gradient_checkpointing": True}},
     "bfloat16": {"train": {"torch_dtype": "bfloat16"}},
     "seq_cls": {"method": {"task_type": "seq_cls"}},
@@ -78,7 +83,7 @@ def here(name: str, rows: int, length: int) -> Case:
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
         before = _status("VmRSS")
         train.run(params, paths)
-        assert read_json(paths.reports / "train.json")["steps"] == STEPS
+        assert read_json(paths.reports / "train.json")["steps"] == params.train.max_steps
         return Case(need.memory.peak, _status("VmHWM") - before, seconds)
 
 

@@ -18,6 +18,7 @@ def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, An
     steps = [entry for entry in outcome.history if "loss" in entry]
     figures = {entry["step"]: _losses(entry) for entry in outcome.history if "eval_loss" in entry}
     evaluations = {step: losses["eval_loss"] for step, losses in figures.items()}
+    best_step = int(outcome.best.rpartition("-")[2]) if outcome.best else None
     summary = {
         "steps": outcome.steps,
         "epochs": outcome.epochs,
@@ -28,7 +29,7 @@ def write_reports(outcome: Outcome, reports: Path, **extra: Any) -> dict[str, An
         "loss": _reported(steps, outcome.logging_steps)[-1]["loss"],
         "eval_loss": None,
         **(figures[max(figures)] if figures else {}),
-        "best_eval_loss": min(evaluations.values(), default=None),
+        "best_eval_loss": evaluations.get(best_step, min(evaluations.values(), default=None)),
         "best_checkpoint": outcome.best,
         "last_checkpoint": outcome.last,
         **({"packing": outcome.packing} if outcome.packing else {}),

@@ -133,11 +133,17 @@ def _token_files(paths: Paths) -> list[Path]:
 
 
 def _require_scores(paths: Paths) -> None:
-    """Raise ConfigError if the texts of a row are alike by less than 0 or more than 1; the message names the row."""
+    """Raise ConfigError if the texts of a row are alike by less than 0 or more than 1, or if only some rows say how
+    much; the message names the row."""
     for rows in map(TokenRows, _token_files(paths)):
         scores = [score for score in rows.scores() if score is not None]
         for number, score in enumerate(rows.scores()):
-            if score is not None and not 0 <= score <= 1:
+            if score is None:
+                if scores:
+                    raise ConfigError(
+                        f"score: {rows.origin(number)}: has none, and other rows have; give it one, or leave it out"
+                    )
+            elif not 0 <= score <= 1:
                 raise ConfigError(
                     f"score: {rows.origin(number)}: {score:g} is not from 0 to 1, how alike two texts are; the rows "
                     f"have {min(scores):g} to {max(scores):g}: divide 5 stars by 5, and leave out labels of classes"

@@ -118,6 +118,10 @@ def test_a_score_for_infonce_and_a_row_without_a_second_text_are_refused(tiny_mo
     assert "use cosine_similarity" in train(tmp_path, tiny_model, code=2)
     write_rows(tmp_path / "pairs.jsonl", [{"sentence1": a, "sentence2": b, "label": 2.5} for a in "abc" for b in "def"])
     assert "divide 5 stars by 5" in train(tmp_path, tiny_model, "--loss_type", "cosine_similarity", code=2)
+    rows = [{"sentence1": a, "sentence2": b, "score": None if b == "e" else 0.1} for a in "abc" for b in "def"]
+    write_rows(tmp_path / "pairs.jsonl", rows)
+    error = train(tmp_path, tiny_model, "--loss_type", "cosine_similarity", code=2)
+    assert "pairs.jsonl:2: has none, and other rows have" in error
     write_rows(tmp_path / "pairs.jsonl", [{"anchor": a, "positive": f"the {a}"} for a in THINGS])
     assert "a batch of one row has none either" in train(
         tmp_path, tiny_model, "--per_device_train_batch_size", 1, code=2

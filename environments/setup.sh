@@ -29,7 +29,7 @@ fi
 $install --editable '.[dev]' --constraint constraints.txt
 # Bytecode of what commands import, once: where PYTHONDONTWRITEBYTECODE is set, as in many images, every command would
 # compile torch and transformers anew.
-echo "martlet: compiling what commands import"
+echo "martlet: compiling what commands import (about a minute)"
 env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c '
 import datasets, dvc.cli, dvc.commands.repro, evalscope.run, fastapi, matplotlib.figure, mlflow, peft, polars, prefect
 import prefect.flow_runs, prefect.server.api.server, pyarrow.parquet, transformers.trainer

@@ -81,9 +81,9 @@ def _decoded(tokenizer: "PreTrainedTokenizerBase", ids: list[int]) -> str:
 
 def _heading(row: "Looked", sample: "Sample", number: int) -> str:
     learned = f"{sum(label != IGNORED for label in sample.labels)} learned"
-    told = learned if sample.target is None else sample.target
+    content = learned if sample.target is None else sample.target
     which = f" {sample.name}" if sample.name else f", sample {number} of {len(row.samples)}" * (len(row.samples) > 1)
-    return f"{row.source}:{row.row}{which}: {len(sample.input_ids)} tokens" + (f", {told}" if told else "")
+    return f"{row.source}:{row.row}{which}: {len(sample.input_ids)} tokens" + (f", {content}" if content else "")
 
 
 def _colour(weight: float) -> str:

@@ -121,8 +121,8 @@ def _with_classes(params: Params, paths: Paths) -> tuple[Params, Classes | None]
     saved = [*tuner.modules_to_save, *[HEAD] * (tuner.tuner_type != "full" and HEAD not in tuner.modules_to_save)]
     params = params.model_copy(update={"tuner": tuner.model_copy(update={"modules_to_save": saved})})
     files = _token_files(paths)
-    known = models.classes_in(models.folder(read_json(paths.model), paths.workspace))
-    classes = classes_of(TokenRows(files[0]).targets(), params.classification, known)
+    of_base = models.classes_in(models.folder(read_json(paths.model), paths.workspace))
+    classes = classes_of(TokenRows(files[0]).targets(), params.classification, of_base)
     for file in files:
         _require_targets(TokenRows(file), classes, is_val=file.stem == "val")
     return params, classes
@@ -136,14 +136,14 @@ def _require_scores(paths: Paths) -> None:
     """Raise ConfigError if the texts of a row are alike by less than 0 or more than 1, or if only some rows say how
     much; the message names the row."""
     for rows in map(TokenRows, _token_files(paths)):
-        scores = [score for score in rows.scores() if score is not None]
-        for number, score in enumerate(rows.scores()):
+        of_rows = rows.scores()
+        scores = [score for score in of_rows if score is not None]
+        for number, score in enumerate(of_rows if scores else []):
             if score is None:
-                if scores:
-                    raise ConfigError(
-                        f"score: {rows.origin(number)}: has none, and other rows have; give it one, or leave it out"
-                    )
-            elif not 0 <= score <= 1:
+                raise ConfigError(
+                    f"score: {rows.origin(number)}: has none, and other rows have; give it one, or leave it out"
+                )
+            if not 0 <= score <= 1:
                 raise ConfigError(
                     f"score: {rows.origin(number)}: {score:g} is not from 0 to 1, how alike two texts are; the rows "
                     f"have {min(scores):g} to {max(scores):g}: divide 5 stars by 5, and leave out labels of classes"

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -426,6 +427,9 @@ def test_progress_and_reports_say_the_same(tiny_model, tokens, tmp_path):
     write_reports(outcome, tmp_path / "again", extra_figure=1)
     for name in ("train.json", "train.csv", "train.png"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "reports" / name).read_bytes()
+    by_another_figure = write_reports(replace(outcome, best="checkpoint-2"), tmp_path / "other")
+    assert by_another_figure["best_eval_loss"] == pytest.approx(float(table[2]["eval_loss"]), abs=1e-5)
+    assert by_another_figure["best_eval_loss"] > summary["best_eval_loss"]
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

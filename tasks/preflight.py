@@ -204,7 +204,7 @@ def _unfit_for_task(params: Params, files: list[Path]) -> list[str]:
         sentences.append(f"tuner_type: {tuner} trains models that write text; use lora for --task_type {task}")
     if params.method.method != "sft":
         sentences.append(f"method: --task_type {task} is a method of its own; use `martlet sft`, without --method")
-    if task == "embedding" and params.distributed.nproc_per_node > 1:
+    if task == "embedding" and training.world_size(params) > 1:
         sentences.append("nproc_per_node: --task_type embedding trains in one process; leave it at 1")
     if train.predict_with_generate:
         sentences.append(f"predict_with_generate: --task_type {task} writes no text; leave it out")

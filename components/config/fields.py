@@ -32,6 +32,11 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def as_text(value: Any) -> Any:
+    """Return a mapping as JSON; anything else as it is."""
+    return json.dumps(value) if isinstance(value, dict) else value
+
+
 def _each_once(names: list[str]) -> list[str]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"names {', '.join(twice)} more than once; each is used once")

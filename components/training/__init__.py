@@ -28,6 +28,7 @@ from components.training.resuming import check_weights, fingerprint
 from components.training.run import Outcome, seconds_of, train
 from components.training.stream import Chunk, State, Stream
 from components.training.trackers import missing_packages
+from components.training.world import is_launched, world_size
 
 __all__ = [
     "CALLBACKS",
@@ -48,6 +49,7 @@ __all__ = [
     "fingerprint",
     "held",
     "is_checkpoint",
+    "is_launched",
     "live_page",
     "loss_of",
     "missing_packages",
@@ -60,5 +62,6 @@ __all__ = [
     "tidy",
     "tokens_hash",
     "train",
+    "world_size",
     "write_reports",
 ]

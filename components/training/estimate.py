@@ -16,6 +16,7 @@ from components.tokens import TokenRows
 from components.training.datasets import Packs, Shuffled
 from components.training.job import settled, transformers_model
 from components.training.optimizers import OPTIMIZERS
+from components.training.world import world_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,8 +115,8 @@ def steps(params: Params, rows: TokenRows) -> int:
     if train.max_steps > 0:
         return train.max_steps
     items = len(Packs(rows, train.packing_length, train.packing_strategy)) if train.packing else len(rows)
-    per_pass = train.per_device_train_batch_size * params.distributed.nproc_per_node
-    passes = (train.gradient_accumulation_steps or 1) // params.distributed.nproc_per_node
+    per_pass = train.per_device_train_batch_size * world_size(params)
+    passes = (train.gradient_accumulation_steps or 1) // world_size(params)
     return math.ceil(train.num_train_epochs * math.ceil(math.ceil(items / per_pass) / passes))
 
 
@@ -140,7 +141,7 @@ def memory(model: Any, params: Params, batch: Batch, external: Sequence[Path] = 
 
         layers, count = layers_of(model), params.lisa.lisa_activated_layers
         Lisa(layers, count, 1, 0).activate(set(range(count)))
-    processes = params.distributed.nproc_per_node
+    processes = world_size(params)
     gradients = sum(_bytes(weight) for weight in learning if weight.requires_grad) * min(processes, 2)
     complete = _activations(model, params, batch, precision)
     activations = complete or 0

@@ -16,6 +16,7 @@ from components.training import ranks
 from components.training.best import Measure, measure
 from components.training.losses import LOSSES
 from components.training.pair_losses import PAIR_LOSSES
+from components.training.world import settled_world, world_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -112,20 +113,22 @@ def loss_of(params: Params) -> tuple[Kind[Any], str]:
 
 
 def settled(params: Params, default_learning_rate: float) -> Params:
-    """Return `params` with the parameters of training that depend on others filled in: the tuner's learning rate, the
-    accumulation, the steps between evaluations, the length of packs, which is `max_length`, and lines of one row each
-    for NEFTune, whose noise depends on the length of a line.
+    """Return `params` with the parameters that depend on others filled in: the tuner's learning rate, the processes and
+    machines, the accumulation, the steps between evaluations, the length of packs, which is `max_length`, and lines of
+    one row each for NEFTune, whose noise depends on the length of a line.
 
     Raises:
         ConfigError: the passes of a step do not divide among the processes.
     """
-    train, processes = params.train, params.distributed.nproc_per_node
+    distributed = settled_world(params.distributed)
+    params = params.model_copy(update={"distributed": distributed})
+    train, processes = params.train, world_size(params)
     passes = train.gradient_accumulation_steps
     if passes and passes % processes:
         nearest = max(1, round(passes / processes)) * processes
         raise ConfigError(
             f"gradient_accumulation_steps: {passes} passes do not divide among {processes} processes "
-            f"(--nproc_per_node); the nearest number that does is {nearest}"
+            f"(--nproc_per_node, --nnodes); the nearest number that does is {nearest}"
         )
     per_pass = train.per_device_train_batch_size * processes
     values = {

@@ -37,7 +37,7 @@ def problems(params: Params) -> list[str]:
     datasets, shares = len(data_params.dataset), len(data_params.interleave_prob)
     if params.method.name not in STREAMED_METHODS:
         sentences.append(f"method: {params.method.name} needs its rows in a file; leave --streaming out")
-    if params.distributed.nproc_per_node > 1:
+    if training.world_size(params) > 1:
         sentences.append("nproc_per_node: a stream feeds one process; leave it at 1")
     if train.max_steps <= 0:
         sentences.append(

@@ -47,9 +47,9 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
         settings = {name: without_credentials(_text(value)) for name, (_, value) in changes}
         progress(paths, "train")({"settings": settings})
         with training.live_page(paths.log("train") / "progress.jsonl", paths.reports / "train.html"):
-            if params.distributed.nproc_per_node == 1:
-                return work(setup, start)
-            return workers.launch("tasks.stages.train", params, paths, start)
+            if training.is_launched(setup.params):
+                return workers.launch("tasks.stages.train", setup.params, paths, start)
+            return work(setup, start)
 
 
 def check_fit(setup: Setup, say: Callable[[str], None]) -> None:

@@ -181,7 +181,10 @@ SEEN = {
         "test_expectations_hold_on_clean_rows_and_name_each_check": "data_docs",
     },
     "tasks/stages/test_workers.py": {
-        "test_two_processes_have_the_losses_of_one": "nproc_per_node",
+        "test_two_processes_have_the_losses_of_one": (
+            "nproc_per_node nnodes node_rank master_addr master_port max_restarts ddp_timeout ddp_backend "
+            "ddp_find_unused_parameters deepspeed fsdp device_map max_memory sequence_parallel_size"
+        ),
     },
     "tasks/test_loading.py": {
         "test_the_stored_precision_is_kept_unless_another_is_named": "*: torch_dtype",

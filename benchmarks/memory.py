@@ -84,7 +84,7 @@ def here(name: str, rows: int, length: int) -> Case:
         before = _status("VmRSS")
         train.run(params, paths)
         assert read_json(paths.reports / "train.json")["steps"] == params.train.max_steps
-        return Case(need.memory.peak, _status("VmHWM") - before, seconds)
+        return Case(need.peak, _status("VmHWM") - before, seconds)
 
 
 def _prepared(root: Path, params: Any, count: int, length: int, **shape: int) -> Any:

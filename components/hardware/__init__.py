@@ -21,17 +21,25 @@ def describe(folder: Path) -> Machine:
     """Return the machine, with the free disk where `folder` lies."""
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine(cores, psutil.virtual_memory().total, shutil.disk_usage(folder).free, _accelerators())
+    return Machine(cores(), psutil.virtual_memory().total, shutil.disk_usage(folder).free, _accelerators())
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_limit() -> int:
     """Return bytes of memory that a training process has: those of its accelerator, or of the machine or container."""
-    import psutil
     import torch
 
-    if torch.accelerator.is_available():
-        return torch.accelerator.get_memory_info()[1]
+    return torch.accelerator.get_memory_info()[1] if torch.accelerator.is_available() else machine_memory()
+
+
+def machine_memory() -> int:
+    """Return bytes of memory of the machine, or of the container that this process lives in."""
+    import psutil
+
     whole = psutil.virtual_memory().total
     with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
         return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))

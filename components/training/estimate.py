@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.config import Params
 from components.config.groups.quantization import Quantization
 from components.tokens import TokenRows
+from components.training.activations import activations
 from components.training.datasets import Packs, Shuffled
 from components.training.job import settled, transformers_model
 from components.training.optimizers import OPTIMIZERS
+from components.training.sharding import Plan, plan_of
+from components.training.shares import Sizes, share
 from components.training.world import world_size
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-ATTENTION = "martlet_shapes"
-"""Name among transformers' implementations of the attention that stands in for fused ones."""
 MAX_CHECKED_PARAMETERS = 1_000_000_000
 """Size of models up to which the saved weights are loaded onto a second copy of the base and compared."""
 FLOAT = 4
 """Bytes of a float32."""
+MAX_LIVE_PARAMETERS = 1_000_000_000
+"""Weights that DeepSpeed keeps whole while they may be used again, unless its settings say otherwise."""
 CERTAIN = 0.7
 """Share of the computed activations that a pass keeps for certain, in any architecture and with any kernels."""
-LOGITS = 2
-"""Tensors as large as the logits of all positions at once, or the hidden states of an embedding: themselves, and the
-gradient that is computed with the loss."""
 BYTES_OF_SCALES = {True: 1 / 64, False: 1 / 16}
 """Bytes for the scales of a 4-bit weight: a float32 for 64 weights, or with double quantization a byte."""
 
@@ -51,20 +51,28 @@ class Memory(NamedTuple):
     """Bytes of one process on its device at the most.
 
     Attributes:
-        learning: the weights that learn, which a checkpoint holds.
+        exchange: weights and gradients that are whole for a moment while processes exchange them.
         activations: what a forward pass keeps, and what the first steps back from the loss add.
         peak: at the fullest moment; less than the sum where gradients replace activations.
         least: what the training takes for certain, at most `peak`.
+        offloaded: what lies in the machine's memory instead.
+        on_disk: what lies on the machine's disk instead.
+        learning: the weights of all processes that learn, which a checkpoint holds.
+        state: the optimizer's state of all processes, which a checkpoint holds, too.
         whole: False where the model's forward pass needs values, so that activations are missing.
     """
 
     weights: int
-    learning: int
     gradients: int
     optimizer: int
+    exchange: int
     activations: int
     peak: int
     least: int
+    offloaded: int
+    on_disk: int
+    learning: int
+    state: int
     whole: bool
 
 
@@ -120,45 +128,55 @@ def steps(params: Params, rows: TokenRows) -> int:
     return math.ceil(train.num_train_epochs * math.ceil(math.ceil(items / per_pass) / passes))
 
 
-def memory(model: Any, params: Params, batch: Batch, external: Sequence[Path] = (), stored: int = 0) -> Memory:
+def memory(
+    model: Any,
+    params: Params,
+    batch: Batch,
+    external: Sequence[Path] = (),
+    stored: int = 0,
+    accelerated: bool = False,
+) -> Memory:
     """Return what training `model`, which lies on the device meta and is changed, takes for `batch`.
 
     Args:
         params: those of training settled.
         external: the user's plugin files.
         stored: bytes of the files, of a base whose weights are quantized there; 0 for any other.
+        accelerated: the devices are accelerators, on which activations are recomputed by default.
     """
     from components.training.trainer import learning_dtype
 
-    precision = transformers_model(model).dtype
+    precision, train = transformers_model(model).dtype, params.train
+    plan, processes = plan_of(params.distributed), world_size(params)
     learning = [weight for weight in model.parameters() if weight.requires_grad]
     for weight in learning:
         weight.data = weight.data.to(learning_dtype(weight.dtype))
-    weights = _weights(model, params.quantization, stored)
-    size, state = sum(map(_bytes, learning)), _state(model, learning, params, external)
-    if "lisa" in params.train.callbacks:
+    weights, size = _weights(model, params.quantization, stored), sum(weight.nbytes for weight in learning)
+    gathered = _gathered(model, plan, weights)
+    state = _state(model, learning, params, external, has_copies=plan.engine == "deepspeed")
+    optimizer = 2 * size if state is None else state
+    if "lisa" in train.callbacks:
         from components.training.callbacks.lisa import Lisa, layers_of
 
         layers, count = layers_of(model), params.lisa.lisa_activated_layers
         Lisa(layers, count, 1, 0).activate(set(range(count)))
-    processes = world_size(params)
-    gradients = sum(_bytes(weight) for weight in learning if weight.requires_grad) * min(processes, 2)
-    complete = _activations(model, params, batch, precision)
-    activations = complete or 0
-    accumulates = (params.train.gradient_accumulation_steps or 1) > processes
-    at_once = activations + gradients if accumulates else max(activations, gradients)
+    gradients = sum(weight.nbytes for weight in learning if weight.requires_grad)
+    is_adapter = params.tuner.tuner_type != "full"
+    sizes = Sizes(weights - size, size, gradients, optimizer, gathered, is_adapter)
+    own = share(sizes, plan, processes, params.distributed.nnodes or 1)
+
+    recomputes = accelerated if train.gradient_checkpointing is None else train.gradient_checkpointing
+    complete = activations(model, batch, precision, recomputes)
+    accumulates = (train.gradient_accumulation_steps or 1) > processes
+    kept = complete or 0
+    at_once = kept + own.gradients if accumulates else max(kept, own.gradients)
     # What was saved is loaded at the end beside what was trained, to compare them.
-    checked = 2 * weights if model.num_parameters() <= MAX_CHECKED_PARAMETERS else 0
-    optimizer = 2 * size if state is None else state
-    peak = max(weights + optimizer + at_once, checked)
+    checked = 2 * own.weights if model.num_parameters() <= MAX_CHECKED_PARAMETERS else 0
+    peak = max(own.weights + own.optimizer + own.exchange + at_once, checked)
     # Whether kernels keep a mask of their own for each layer is not known.
-    certain = _activations(model, params, batch._replace(masked=False), precision) if batch.masked else complete
-    least = weights + (state or 0) + max(gradients // min(processes, 2), round(CERTAIN * (certain or 0)))
-    return Memory(weights, size, gradients, optimizer, activations, peak, least, complete is not None)
-
-
-def _bytes(tensor: "torch.Tensor") -> int:
-    return tensor.numel() * tensor.element_size()
+    certain = activations(model, batch._replace(masked=False), precision, recomputes) if batch.masked else complete
+    least = own.weights + (own.optimizer if state else 0) + max(own.gradients, round(CERTAIN * (certain or 0)))
+    return Memory(*own[:4], kept, peak, least, own.memory, own.disk, size, optimizer, whole=complete is not None)
 
 
 def _weights(model: Any, quantization: Quantization, stored: int) -> int:
@@ -167,9 +185,9 @@ def _weights(model: Any, quantization: Quantization, stored: int) -> int:
 
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     if stored:
-        return stored + sum(_bytes(t) for t in tensors.values() if t.requires_grad)
+        return stored + sum(t.nbytes for t in tensors.values() if t.requires_grad)
     if not quantization.quant_method:
-        return sum(map(_bytes, tensors.values()))
+        return sum(tensor.nbytes for tensor in tensors.values())
     head = model.get_output_embeddings()
     linear = (m for m in model.modules() if isinstance(m, nn.Linear) and m is not head and not m.weight.requires_grad)
     quantized = {id(module.weight): module.weight.numel() for module in linear}
@@ -180,127 +198,43 @@ def _weights(model: Any, quantization: Quantization, stored: int) -> int:
     return others + round(sum(quantized.values()) * (bits / 8 + scales))
 
 
-def _state(model: Any, learning: "list[torch.Tensor]", params: Params, external: Sequence[Path]) -> int | None:
-    """Return bytes of the optimizer's state after a step, or None where its kernels need values."""
+def _gathered(model: Any, plan: Plan, weights: int) -> int:
+    """Return bytes of the layers that are whole at once where `weights` bytes are divided: two blocks, of which one is
+    on its way, and what lies outside of blocks. DeepSpeed keeps as many weights as it may."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    every = {id(weight): weight for weight in model.parameters()}
+    total = sum(weight.nbytes for weight in every.values())
+    blocks = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    sizes = [sum(weight.nbytes for weight in block.parameters()) for block in blocks]
+    layers = total - sum(sizes) + sum(sorted(sizes)[-2:])
+    if plan.engine == "deepspeed":
+        live = plan.settings.get("zero_optimization", {}).get("stage3_max_live_parameters", MAX_LIVE_PARAMETERS)
+        numel = sum(weight.numel() for weight in every.values())
+        layers = max(layers, round(total * min(1.0, live / numel)))
+    return round(weights * layers / total)
+
+
+def _state(
+    model: Any, learning: "list[torch.Tensor]", params: Params, external: Sequence[Path], has_copies: bool
+) -> int | None:
+    """Return bytes of the optimizer's state after a step, with float32 copies of the weights where it `has_copies`, or
+    None where its kernels need values."""
     import torch
 
+    values = [weight.data for weight in learning]
     for weight in learning:
+        if has_copies:
+            weight.data = weight.data.float()
         weight.grad = torch.empty_like(weight)
     try:
         optimizer = OPTIMIZERS.load(params.train.optimizer, external).build(model, params)
         optimizer.step()
         tensors = [value for state in optimizer.state.values() for value in state.values()]
-        return sum(_bytes(tensor) for tensor in tensors if isinstance(tensor, torch.Tensor))
+        copies = sum(weight.nbytes for weight in learning) if has_copies else 0
+        return copies + sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor))
     except (RuntimeError, NotImplementedError):
         return None
     finally:
-        for weight in learning:
-            weight.grad = None
-
-
-def _activations(model: Any, params: Params, batch: Batch, precision: "torch.dtype") -> int | None:
-    """Return bytes that a forward pass in `precision` keeps, and that the first steps back from the loss add, or None
-    where the model's forward pass needs values."""
-    import torch
-
-    from components.training.methods._token_trainer import keeps_logits
-
-    base = transformers_model(model)
-    model.train()
-    model.to(precision)  # as autocast computes
-    if base.config._attn_implementation in ("sdpa", "flash_attention_2", "documents", ATTENTION):
-        _register(batch.masked)
-        base.set_attn_implementation(ATTENTION)
-    inputs: dict[str, Any] = {"input_ids": torch.empty(batch.lines, batch.length, dtype=torch.long, device="meta")}
-    base.config.get_text_config().pad_token_id = 0  # a classifier asks for one
-    count = batch.lines * batch.length
-    if keeps_logits(model):
-        count = batch.learned
-        inputs["logits_to_keep"] = torch.empty(count, dtype=torch.long, device="meta")
-    saved = SavedTensors(model)
-    try:
-        with saved:
-            outputs = model(**inputs, use_cache=False)
-            last = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]  # of an embedding
-    except Exception:  # code of any architecture, which may look at values
-        return None
-    accelerated = torch.accelerator.is_available()
-    recomputes = accelerated if params.train.gradient_checkpointing is None else params.train.gradient_checkpointing
-    return saved.bytes(recomputes) + LOGITS * count * last.shape[-1] * last.element_size()
-
-
-class SavedTensors:
-    """Counts, in a context, the tensors that operations keep for the backward pass, by the block that they belong to.
-
-    Weights are left out, and views of one tensor count once.
-    """
-
-    def __init__(self, model: Any) -> None:
-        from transformers.modeling_layers import GradientCheckpointingLayer
-
-        weights = (tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers()))
-        self._storages = {storage._cdata: storage for storage in weights}
-        self._block, self._sizes, self._inputs = 0, [0], 0
-        """The number of the block at work, 0 outside of all; bytes kept by each; bytes of what goes into blocks."""
-        self._handles: list[Any] = []
-        self._blocks = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-
-    def __enter__(self) -> None:
-        import torch
-
-        for block in self._blocks:
-            self._handles += [
-                block.register_forward_pre_hook(self._begin),
-                block.register_forward_hook(self._end, prepend=True),
-            ]
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
-        self._hooks.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._hooks.__exit__(*error)
-        for handle in self._handles:
-            handle.remove()
-
-    def bytes(self, recomputes: bool) -> int:
-        """Return all that is kept; with gradient checkpointing the inputs of the blocks and what one block keeps."""
-        outside, *blocks = self._sizes
-        return outside + (self._inputs + max(blocks) if recomputes and blocks else sum(blocks))
-
-    def _begin(self, block: Any, inputs: tuple[Any, ...]) -> None:  # noqa: ARG002
-        self._block = len(self._sizes)
-        self._sizes.append(0)
-        self._inputs += _bytes(inputs[0])
-
-    def _end(self, *_: Any) -> None:
-        self._block = 0
-
-    def _keep(self, tensor: "torch.Tensor") -> "torch.Tensor":
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._storages:
-            self._storages[storage._cdata] = storage
-            self._sizes[self._block] += storage.nbytes()
-        return tensor
-
-
-def _register(masked: bool) -> None:
-    """Offer an attention to transformers that keeps what fused attentions keep: its inputs, its output, a float32 for
-    each query, and a mask if there is one."""
-    import torch
-    from transformers import AttentionInterface
-
-    class Attention(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *states: torch.Tensor) -> torch.Tensor:
-            query, _, value = states
-            lines, heads, length, _ = query.shape
-            output = query.new_empty(lines, length, heads, value.shape[-1]).transpose(1, 2)
-            mask = query.new_empty(lines, length, length if masked else 0)
-            ctx.save_for_backward(*states, output, query.new_empty(query.shape[:-1], dtype=torch.float32), mask)
-            return output
-
-    def attention(module: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> tuple[Any, None]:  # noqa: ARG001
-        groups = query.shape[1] // key.shape[1]
-        repeated = [states.repeat_interleave(groups, 1) if groups > 1 else states for states in (key, value)]
-        return Attention.apply(query, *repeated).transpose(1, 2).contiguous(), None
-
-    AttentionInterface.register(ATTENTION, attention)
+        for weight, value in zip(learning, values, strict=True):
+            weight.data, weight.grad = value, None

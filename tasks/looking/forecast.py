@@ -39,6 +39,8 @@ def forecast(params: Params, output: Path, workspace: Path) -> Forecast:
         setup = set_up(params, replace(paths, checkpoints=output))
         rows = estimate.rows_of(setup)
         lines = estimate.require(setup.params, setup.paths, rows)
+        if training.is_launched(setup.params):  # no processes are started to look
+            return Forecast(results, look, lines, None)
         with estimate.advised(setup):
             seconds = training.seconds_of(train.job_of(replace(setup, checkpoints=paths.root / "run"), None))
     return Forecast(results, look, lines, seconds)

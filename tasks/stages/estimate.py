@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components import hardware, models, training, tuners
+from components import models, training, tuners
 from components.classes import Classes
 from components.config import Params
 from components.errors import ConfigError, MartletError
@@ -15,6 +15,8 @@ from components.files import read_json
 from components.texts import size
 from components.tokens import TokenRows
 from components.training.estimate import Batch, Memory, largest_batch, memory
+from tasks.stages.changes import SHORT_ROW, changed, changes_of
+from tasks.stages.devices import Devices, devices_of
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.setup import Setup
 
@@ -24,8 +26,6 @@ JOINED = ("sft", "text")
 """Shapes of rows that may share a line of a batch."""
 ESTIMATED = (*JOINED, "classification", "pair")
 """Shapes of rows of whose method the largest forward pass is known."""
-SHORT_ROW = 128
-"""Tokens below which no shorter rows are advised."""
 ENOUGH = 0.8
 """Share of the need that a change must lead below, where the memory was used up."""
 
@@ -48,61 +48,86 @@ class Rows(NamedTuple):
     classes: Classes | None = None
 
 
-class Change(NamedTuple):
-    """Flags that make a training smaller, and what they set, by group."""
-
-    flags: str
-    values: dict[str, dict[str, Any]]
-
-
 class Estimate(NamedTuple):
     """What a training needs and what there is: bytes of memory and disk, and the number of checkpoints kept."""
 
     batch: Batch
     memory: Memory
-    limit: int
-    in_use: int
-    """Memory that the process has before anything is loaded: libraries."""
+    devices: Devices
+    machines: int
     checkpoints: int
     disk: int
     least_disk: int
     """Bytes of one checkpoint's weights and of the result's."""
     free: int
 
+    @property
+    def peak(self) -> int:
+        """Bytes of each device at the fullest moment; the memory of a CPU holds what is offloaded to it, too."""
+        return self.memory.peak + (0 if self.devices.accelerated else self.memory.offloaded)
+
+    @property
+    def offloaded(self) -> int:
+        """Bytes that all processes of a machine put into its memory, beside accelerators."""
+        return self.devices.processes * self.memory.offloaded if self.devices.accelerated else 0
+
     def lines(self) -> list[str]:
-        """Return the estimate in two lines of text."""
-        parts = ("weights", "gradients", "optimizer", "activations")
-        shares = ", ".join(f"{name} {size(getattr(self.memory, name))}" for name in parts)
+        """Return the estimate in two lines of text, and one for each place where something is offloaded."""
+        devices, need = self.devices, self.memory
+        parts = ["weights", "gradients", "optimizer", "activations", *["exchange"] * (need.exchange > 0)]
+        shares = ", ".join(f"{name} {size(getattr(need, name))}" for name in parts)
         rows = f"{self.batch.lines} × {self.batch.length:,} tokens"
-        about = "about" if self.memory.whole else "more than"
-        count = f"{self.checkpoints} checkpoint{'' if self.checkpoints == 1 else 's'} and the result"
-        return [
-            f"memory: {about} {size(self.memory.peak)} of {size(self.limit - self.in_use)} ({shares}; at most {rows})",
-            f"disk: about {size(self.disk)} of {size(self.free)} free, for {count}",
+        of, none = (f" of {size(devices.available)}", "") if devices.are_here else ("", f"; {self._lack()}")
+        lines = [
+            f"memory: {'about' if need.whole else 'more than'} {size(self.peak)}{of}{self._each()} ({shares}; at most "
+            f"{rows}){none}"
         ]
+        if self.offloaded:
+            of = f" of {size(devices.machine)}" if devices.are_here else ""
+            lines.append(f"memory: about {size(self.offloaded)}{of} in each machine itself, for what is offloaded")
+        if need.on_disk:
+            lines.append(f"disk: about {size(devices.processes * need.on_disk)} in each machine, for what is offloaded")
+        count = f"{self.checkpoints} checkpoint{'' if self.checkpoints == 1 else 's'} and the result"
+        of = f" of {size(self.free)} free" if devices.are_here else ""
+        return [*lines, f"disk: about {size(self.disk)}{of}, for {count}"]
+
+    def _each(self) -> str:
+        """Return for which devices the figures are, where there are several."""
+        count = self.devices.processes * self.machines
+        if count == 1:
+            return ""
+        kind = "devices" if self.devices.accelerated else "processes"
+        return f" on each of {count} {kind}" + (f" of {self.machines} machines" if self.machines > 1 else "")
+
+    def _lack(self) -> str:
+        import torch
+
+        here = self.devices.here if torch.accelerator.is_available() else "none"
+        return f"this machine has {here}, so nothing is compared"
 
 
-def estimate(params: Params, paths: Paths, rows: Rows) -> Estimate | None:
-    """Return what training on `rows` with the settled `params` needs, or None for a model or a tuner that cannot be
-    made without values, and for methods of preferences, judged answers or prompts: such a training is begun without an
-    estimate."""
+def estimate(params: Params, paths: Paths, rows: Rows, devices: Devices | None = None) -> Estimate | None:
+    """Return what training on `rows` with the settled `params` needs, by default on this machine, or None for a model
+    or a tuner that cannot be made without values, and for methods of preferences, judged answers or prompts: such a
+    training is begun without an estimate."""
     if _shape(params, paths) not in ESTIMATED:
         return None
+    devices = devices or devices_of(params)
     try:
-        need, batch = _need(params, paths, rows)
+        need, batch = _need(params, paths, rows, devices)
     except Exception:  # code of any model and of users' tuners
         return None
     folder = models.folder(read_json(paths.model), paths.workspace)
     whole = params.tuner.tuner_type == "full"
     companions = sum(file.stat().st_size for file in folder.glob("*token*") if file.is_file())
-    checkpoint = need.learning + need.optimizer + companions + CHECKPOINT_FILES
+    checkpoint = need.learning + need.state + companions + CHECKPOINT_FILES
     saves = _saves(params, rows.steps)
     kept = min(saves, (params.train.save_total_limit or saves) + 1)
     result = need.learning + companions
     if not paths.checkpoints and not whole:  # in a workspace the adapter is merged
         result += sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return Estimate(
-        batch, need, hardware.memory_limit(), _in_use(), kept, kept * checkpoint + result,
+        batch, need, devices, params.distributed.nnodes or 1, kept, kept * checkpoint + result,
         2 * need.learning, shutil.disk_usage(_existing(paths.checkpoints or paths.root)).free,
     )  # fmt: skip
 
@@ -115,22 +140,31 @@ def _saves(params: Params, steps: int) -> int:
     return math.ceil(train.num_train_epochs) if train.save_strategy == "epoch" and train.max_steps <= 0 else 1
 
 
-def require(params: Params, paths: Paths, rows: Rows) -> list[str]:
-    """Check that a training on `rows` can fit into memory and disk; return the estimate in lines, and advice where it
-    is close.
+def require(params: Params, paths: Paths, rows: Rows, devices: Devices | None = None) -> list[str]:
+    """Check that a training on `rows` can fit into memory and disk, by default this machine's; return the estimate in
+    lines, and advice where it is close. Nothing is compared for devices that are not here.
 
     Raises:
         ConfigError: it cannot, for certain; the message has the cheapest changes that would make it fit.
     """
-    need = estimate(params, paths, rows)
+    need = estimate(params, paths, rows, devices)
     if need is None:
         return ["memory: not estimated, because this model, tuner or method is not known without its values"]
-    available, lines = need.limit - need.in_use, need.lines()
+    lines, devices = need.lines(), need.devices
+    if not devices.are_here:
+        return lines
     problems: list[str] = []
-    if need.memory.peak > available:
-        sentence = f"the training needs about {size(need.memory.peak)} of memory, and there are {size(available)}; "
-        sentence += advice(params, paths, rows, available)
-        (problems if need.memory.least > need.limit else lines).append(sentence)
+    if need.peak > devices.available:
+        where = " of each device" if devices.processes > 1 else ""
+        sentence = f"the training needs about {size(need.peak)} of memory{where}, and there are "
+        sentence += f"{size(devices.available)}; {advice(params, paths, rows, devices)}"
+        least = need.memory.least + need.peak - need.memory.peak
+        (problems if least > devices.limit else lines).append(sentence)
+    if need.offloaded > devices.machine:
+        problems.append(
+            f"the training puts about {size(need.offloaded)} into the machine's memory, and there are "
+            f"{size(devices.machine)}; take more machines, or train an adapter: --tuner_type lora"
+        )
     if need.disk > need.free:
         sentence = (
             f"the training writes about {size(need.disk)}, and {size(need.free)} are free on the disk; make room, or "
@@ -142,13 +176,13 @@ def require(params: Params, paths: Paths, rows: Rows) -> list[str]:
     return lines
 
 
-def advice(params: Params, paths: Paths, rows: Rows, available: int) -> str:
-    """Return the three cheapest changes with which a training fits into `available` bytes, or several together."""
-    changes = _changes(params, int(rows.lengths.max()))
+def advice(params: Params, paths: Paths, rows: Rows, devices: Devices) -> str:
+    """Return the three cheapest changes with which a training fits into the devices, or several together."""
+    changes = changes_of(params, int(rows.lengths.max()), devices, plugin_files(params, paths.workspace))
     fits: list[str] = []
     for change in changes:
-        peak = _peak(_changed(params, change), paths, rows)
-        if peak <= available:
+        peak = _peak(changed(params, change), paths, rows, devices)
+        if peak <= devices.available:
             fits.append(f"{change.flags} (about {size(peak)})")
         if len(fits) == 3:
             break
@@ -156,9 +190,9 @@ def advice(params: Params, paths: Paths, rows: Rows, available: int) -> str:
         return f"less is needed with {', or with '.join(fits)}"
     together = params
     for n, change in enumerate(changes, 1):
-        together = _changed(together, change)
-        peak = _peak(together, paths, rows)
-        if peak <= available:
+        together = changed(together, change)
+        peak = _peak(together, paths, rows, devices)
+        if peak <= devices.available:
             return f"less is needed with {' '.join(c.flags for c in changes[:n])} (about {size(peak)})"
     return "no setting makes it fit; take a smaller model, or a larger machine"
 
@@ -196,33 +230,33 @@ def advised(setup: Setup) -> Generator[None]:
         params, paths, rows = setup.params, setup.paths, rows_of(setup)
         if not (need := estimate(params, paths, rows)):
             raise MartletError("the memory is used up; lower --per_device_train_batch_size or --max_length") from error
-        peak = need.memory.peak
+        left = need.devices._replace(limit=round(need.peak * ENOUGH), in_use=0)
         raise MartletError(
-            f"the memory is used up; the training was to need about {size(peak)}, and other programs may hold the "
-            f"rest. {advice(params, paths, rows, round(peak * ENOUGH))}"
+            f"the memory is used up; the training was to need about {size(need.peak)}, and other programs may hold the "
+            f"rest. {advice(params, paths, rows, left)}"
         ) from error
 
 
-def _peak(params: Params, paths: Paths, rows: Rows) -> float:
+def _peak(params: Params, paths: Paths, rows: Rows, devices: Devices) -> float:
     """Return bytes of memory at the fullest moment, infinity where that is not known."""
     try:
-        return _need(params, paths, rows)[0].peak
+        need = _need(params, paths, rows, devices)[0]
     except Exception:  # as in `estimate`
         return math.inf
+    return need.peak + (0 if devices.accelerated else need.offloaded)
 
 
-def _need(params: Params, paths: Paths, rows: Rows) -> tuple[Memory, Batch]:
+def _need(params: Params, paths: Paths, rows: Rows, devices: Devices) -> tuple[Memory, Batch]:
     """Return the memory of one process that trains with `params`, and its largest batch."""
     import numpy as np
-    import torch
 
     files = plugin_files(params, paths.workspace)
     folder = models.folder(read_json(paths.model), paths.workspace)
-    implementation = "sdpa" if "flash" in (params.train.attn_impl or "") else params.train.attn_impl
-    task, dtype = params.method.task_type, params.train.torch_dtype
-    outline = models.skeleton(folder, dtype, implementation, task, rows.classes)
+    flash, accelerated = "flash" in (params.train.attn_impl or ""), devices.accelerated
+    implementation = "sdpa" if flash else params.train.attn_impl
+    dtype = params.train.torch_dtype or ("bfloat16" if not devices.are_here else None)
+    outline = models.skeleton(folder, dtype, implementation, params.method.task_type, rows.classes)
     wrapped = tuners.TUNERS.load(params.tuner.tuner_type, files).wrap(outline, params, params.train.seed).to("meta")
-    accelerated, flash = torch.accelerator.is_available(), "flash" in (params.train.attn_impl or "")
     joins = _shape(params, paths) in JOINED and (
         params.train.packing
         or (params.train.padding_free if params.train.padding_free is not None else flash or not accelerated)
@@ -236,51 +270,10 @@ def _need(params: Params, paths: Paths, rows: Rows) -> tuple[Memory, Batch]:
         masked=joins and accelerated and not flash,
         sequences=rows.sequences,
     )
+    shared = params.distributed.sequence_parallel_size
+    own = batch._replace(length=math.ceil(batch.length / shared), learned=math.ceil(batch.learned / shared))
     stored = sum(f.stat().st_size for f in folder.glob("*.safetensors")) if models.stored_quantization(folder) else 0
-    return memory(wrapped, params, batch, files, stored), batch
-
-
-def _changes(params: Params, longest: int) -> list[Change]:
-    """Return what makes a training smaller, that which costs least first: nothing, time, precision, rows."""
-    import torch
-
-    train, accelerated = params.train, torch.accelerator.is_available()
-    changes: list[Change] = []
-    least = 2 if params.method.name == "embedding" else 1  # the rows of a batch are compared with each other
-    if (rows := train.per_device_train_batch_size) > least:
-        passes = (train.gradient_accumulation_steps or 1) * rows // least
-        flags = f"--per_device_train_batch_size {least} --gradient_accumulation_steps {passes}"
-        values = {"per_device_train_batch_size": least, "gradient_accumulation_steps": passes}
-        changes.append(Change(flags, {"train": values}))
-    if not (accelerated if train.gradient_checkpointing is None else train.gradient_checkpointing):
-        changes.append(Change("--gradient_checkpointing true", {"train": {"gradient_checkpointing": True}}))
-    if train.torch_dtype == "float32" or (train.torch_dtype is None and not accelerated):
-        changes.append(Change("--torch_dtype bfloat16", {"train": {"torch_dtype": "bfloat16"}}))
-    is_adapter = params.tuner.tuner_type not in ("full", "llamapro")
-    if not is_adapter:
-        values = {"tuner": {"tuner_type": "lora"}, "train": {"optimizer": "adamw", "callbacks": []}}
-        changes.append(Change("--tuner_type lora", values))
-    elif not params.quantization.quant_method:
-        changes.append(Change("--quant_method bnb", {"quantization": {"quant_method": "bnb"}}))
-    length = max(SHORT_ROW, 2 ** ((longest - 1).bit_length() - 1))
-    while length >= SHORT_ROW and length < longest:
-        values = {"template": {"max_length": length}, "train": {"packing_length": length if train.packing else None}}
-        changes.append(Change(f"--max_length {length}", values))
-        length //= 2
-    return changes
-
-
-def _changed(params: Params, change: Change) -> Params:
-    groups = {name: getattr(params, name).model_copy(update=values) for name, values in change.values.items()}
-    return params.model_copy(update=groups)
-
-
-def _in_use() -> int:
-    """Return bytes that this process holds on the device before anything is loaded; a CUDA context is not seen."""
-    import psutil
-    import torch
-
-    return 0 if torch.accelerator.is_available() else psutil.Process().memory_info().rss
+    return memory(wrapped, params, own, files, stored, accelerated), batch
 
 
 def _existing(folder: Path) -> Path:

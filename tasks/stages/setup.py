@@ -21,7 +21,8 @@ CODE = (
 )  # fmt: skip
 """Files that decide the weights, beside those of the methods in use."""
 FOR_PEOPLE = (
-    "divergence", "estimate", "intact", "page", "preload", "proofs", "report", "resuming", "signals", "trackers",
+    "activations", "divergence", "estimate", "intact", "page", "preload", "proofs", "report", "resuming", "shares",
+    "signals", "trackers",
 )  # fmt: skip
 """Files of training that only tell, check or wait."""
 WITHOUT_INFLUENCE = {

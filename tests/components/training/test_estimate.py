@@ -12,7 +12,8 @@ from components.classes import SINGLE, Classes
 from components.config import Params
 from components.hardware import peak_flops
 from components.training import settled
-from components.training.estimate import Batch, SavedTensors, largest_batch, memory
+from components.training.activations import SavedTensors
+from components.training.estimate import Batch, largest_batch, memory
 from components.training.page import render
 from components.tuners import TUNERS
 

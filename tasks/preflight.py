@@ -14,7 +14,7 @@ from components.config.groups.freezing import Freezing
 from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness, quantization
-from tasks import effects
+from tasks import distributed, effects
 from tasks.stages import methods
 from tasks.stages.paths import plugin_files
 
@@ -173,6 +173,7 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         sentences += _without_compiler(params)
     if train.attn_impl == "flash_attention_2" and find_spec("flash_attn") is None:
         sentences.append("attn_impl: flash_attention_2 needs the package flash_attn, which is not installed; use sdpa")
+    sentences += distributed.conflicts(params, files, root)
     try:
         training.settled(params, default_learning_rate=1e-4)
     except ConfigError as error:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 class OptimizerMethod(Protocol):
     """What the file of an optimizer defines. `TUNERS = ("lora",)` declares the tuners that it works with, by default
-    all."""
+    all; `SHARDED = True` that it works on parts of weights, which processes divide (DeepSpeed, FSDP)."""
 
     def build(self, model: Any, params: Params) -> "Optimizer":
         """Return an optimizer of the model's trainable weights, at the learning rate of `params.train`.

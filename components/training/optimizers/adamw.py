@@ -5,6 +5,7 @@ from typing import Any
 from components.config import Params
 from components.training.optimizers._groups import decay_groups
 
+SHARDED = True
 FUSED = ("cpu", "cuda", "mps", "xpu")
 """Types of devices that have the kernel."""
 

@@ -5,6 +5,8 @@ from typing import Any
 from components.config import Params
 from components.training.optimizers._groups import decay_groups
 
+SHARDED = True
+
 
 def build(model: Any, params: Params) -> Any:
     """Return Lion over all trainable weights; it wants about a tenth of AdamW's learning rate."""

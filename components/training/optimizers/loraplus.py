@@ -6,6 +6,7 @@ from components.config import Params
 from components.errors import ConfigError
 
 TUNERS = ("lora", "dora")
+SHARDED = True
 
 
 def build(model: Any, params: Params) -> Any:

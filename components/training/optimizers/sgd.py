@@ -5,6 +5,8 @@ from typing import Any
 from components.config import Params
 from components.training.optimizers._groups import decay_groups
 
+SHARDED = True
+
 
 def build(model: Any, params: Params) -> Any:
     """Return PyTorch's SGD over all trainable weights."""

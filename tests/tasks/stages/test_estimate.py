@@ -8,9 +8,12 @@ import pytest
 
 from benchmarks.distributed_memory import SHAPES
 from components.config import Params
+from components.errors import ConfigError
 from components.files import write_json
 from components.training import settled
 from tasks.stages import estimate
+from tasks.stages.changes import changes_of
+from tasks.stages.devices import Devices
 from tasks.stages.paths import Paths
 
 LENGTHS = np.full(64, 256)
@@ -68,3 +71,32 @@ def test_processes_of_a_cpu_share_its_memory_with_what_is_offloaded(paths: Paths
     assert offloaded.offloaded == 0
     assert offloaded.peak > alone.memory.weights + alone.memory.optimizer
     assert "on each" not in alone.lines()[0]
+
+
+def test_more_devices_divide_the_weights_and_the_machine_holds_them() -> None:
+    eight = Devices(1, 8, accelerated=True, limit=10**10, in_use=0, machine=10**11)
+
+    def flags(devices: Devices, **values: Any) -> list[str]:
+        return [change.flags for change in changes_of(params(**values), 256, devices, [])]
+
+    assert flags(eight, nproc_per_node=1)[:2] == [
+        "--nproc_per_node 8 --deepspeed zero3",
+        "--nproc_per_node 8 --deepspeed zero3_offload",
+    ]
+    all_used = eight._replace(processes=8)
+    assert flags(all_used, nproc_per_node=8)[:2] == ["--deepspeed zero3", "--deepspeed zero3_offload"]
+    assert flags(all_used, nproc_per_node=8, deepspeed="zero3")[0] == "--deepspeed zero3_offload"
+    assert not any("deepspeed" in flag for flag in flags(all_used, nproc_per_node=8, deepspeed="zero3_offload"))
+    assert not any("deepspeed" in flag for flag in flags(eight, nproc_per_node=1, device_map="auto"))
+    assert not any("deepspeed" in flag for flag in flags(all_used, nproc_per_node=8, tuner="llamapro"))
+    assert not any("deepspeed" in flag for flag in flags(all_used._replace(accelerated=False), nproc_per_node=8))
+
+
+def test_a_training_that_cannot_fit_on_a_device_is_refused(paths: Paths) -> None:
+    small = Devices(64, 64, accelerated=True, limit=6 * 10**9, in_use=0, machine=10**8)
+    refused = pytest.raises(ConfigError, match=r"of memory of each device, and there are 6 GB; less is needed with")
+    with refused as error:
+        estimate.require(params(), paths, ROWS, small)
+    assert "--deepspeed zero3_offload (about " in str(error.value)
+    with pytest.raises(ConfigError, match=r"puts about .* into the machine's memory, and there are 100 MB"):
+        estimate.require(params(deepspeed="zero3_offload"), paths, ROWS, small)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from components.config import value_answer
 from components.config.groups.distributed import Distributed
 from components.errors import ConfigError, did_you_mean
 
@@ -123,6 +124,8 @@ def _settings(parameter: str, value: str, root: Path, names: list[str]) -> dict[
     if not value.startswith("{"):
         file = root / Path(value).expanduser()
         if not file.is_file():
+            if reply := value_answer(parameter, value.lower()):
+                raise ConfigError(f"{parameter} '{value}': {reply}")
             if not value.endswith(".json"):
                 raise ConfigError(
                     f"{parameter}: there is no '{value}'{did_you_mean(value, names)}; choose one of "

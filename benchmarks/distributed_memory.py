@@ -67,9 +67,8 @@ def row(shape: str, tuner: str) -> str:
     cells = [f"{shape}, {'all weights' if tuner == 'full' else 'LoRA'}"]
     for distributed in WAYS.values():
         memory = need(shape, tuner, **distributed)
-        cells.append(f"{memory.peak / 1e9:,.0f}")
-        if memory.offloaded:
-            cells[-1] += f" + {DEVICES * memory.offloaded / 1e9:,.0f}"
+        places = [memory.peak, DEVICES * memory.offloaded]
+        cells.append(" + ".join(f"{size / 1e9:,.{1 if size < 1e10 else 0}f}" for size in places if size))
     return f"| {' | '.join(cells)} |"
 
 

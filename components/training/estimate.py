@@ -144,39 +144,49 @@ def memory(
         stored: bytes of the files, of a base whose weights are quantized there; 0 for any other.
         accelerated: the devices are accelerators, on which activations are recomputed by default.
     """
+    precision, train = transformers_model(model).dtype, params.train
+    processes = world_size(params)
+    sizes, is_state_known = _sizes(model, params, external, stored)
+    own = share(sizes, plan_of(params.distributed), processes, params.distributed.nnodes or 1)
+    recomputes = accelerated if train.gradient_checkpointing is None else train.gradient_checkpointing
+    complete = activations(model, batch, precision, recomputes)
+    accumulates = (train.gradient_accumulation_steps or 1) > processes
+    kept = complete or 0
+    at_once = kept + own.gradients if accumulates else max(kept, own.gradients)
+    # What was saved is loaded whole at the end beside what was trained, to compare them.
+    checks = model.num_parameters() <= MAX_CHECKED_PARAMETERS
+    checked = own.weights + sizes.frozen + sizes.learning if checks else 0
+    peak = max(own.weights + own.optimizer + own.exchange + at_once, checked)
+    # Whether kernels keep a mask of their own for each layer is not known.
+    certain = activations(model, batch._replace(masked=False), precision, recomputes) if batch.masked else complete
+    least = own.weights + own.optimizer * is_state_known + max(own.gradients, round(CERTAIN * (certain or 0)))
+    return Memory(
+        own.weights, own.gradients, own.optimizer, own.exchange, kept, peak, least, own.memory, own.disk,
+        sizes.learning, sizes.optimizer, whole=complete is not None,
+    )  # fmt: skip
+
+
+def _sizes(model: Any, params: Params, external: Sequence[Path], stored: int) -> tuple[Sizes, bool]:
+    """Return what a training takes on one device, with weights in the precision that they learn in, and whether the
+    size of the optimizer's state is known."""
     from components.training.trainer import learning_dtype
 
-    precision, train = transformers_model(model).dtype, params.train
-    plan, processes = plan_of(params.distributed), world_size(params)
+    plan = plan_of(params.distributed)
     learning = [weight for weight in model.parameters() if weight.requires_grad]
     for weight in learning:
         weight.data = weight.data.to(learning_dtype(weight.dtype))
     weights, size = _weights(model, params.quantization, stored), sum(weight.nbytes for weight in learning)
     gathered = _gathered(model, plan, weights)
     state = _state(model, learning, params, external, has_copies=plan.engine == "deepspeed")
-    optimizer = 2 * size if state is None else state
-    if "lisa" in train.callbacks:
+    if "lisa" in params.train.callbacks:
         from components.training.callbacks.lisa import Lisa, layers_of
 
         layers, count = layers_of(model), params.lisa.lisa_activated_layers
         Lisa(layers, count, 1, 0).activate(set(range(count)))
     gradients = sum(weight.nbytes for weight in learning if weight.requires_grad)
     is_adapter = params.tuner.tuner_type != "full"
-    sizes = Sizes(weights - size, size, gradients, optimizer, gathered, is_adapter)
-    own = share(sizes, plan, processes, params.distributed.nnodes or 1)
-
-    recomputes = accelerated if train.gradient_checkpointing is None else train.gradient_checkpointing
-    complete = activations(model, batch, precision, recomputes)
-    accumulates = (train.gradient_accumulation_steps or 1) > processes
-    kept = complete or 0
-    at_once = kept + own.gradients if accumulates else max(kept, own.gradients)
-    # What was saved is loaded at the end beside what was trained, to compare them.
-    checked = 2 * own.weights if model.num_parameters() <= MAX_CHECKED_PARAMETERS else 0
-    peak = max(own.weights + own.optimizer + own.exchange + at_once, checked)
-    # Whether kernels keep a mask of their own for each layer is not known.
-    certain = activations(model, batch._replace(masked=False), precision, recomputes) if batch.masked else complete
-    least = own.weights + (own.optimizer if state else 0) + max(own.gradients, round(CERTAIN * (certain or 0)))
-    return Memory(*own[:4], kept, peak, least, own.memory, own.disk, size, optimizer, whole=complete is not None)
+    optimizer = 2 * size if state is None else state
+    return Sizes(weights - size, size, gradients, optimizer, gathered, is_adapter), state is not None
 
 
 def _weights(model: Any, quantization: Quantization, stored: int) -> int:

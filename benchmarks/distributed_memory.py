@@ -62,14 +62,11 @@ def need(shape: str, tuner: str, **distributed: Any) -> Memory:
     return memory(wrapped, params, BATCH, accelerated=True)
 
 
-def row(shape: str, tuner: str) -> str:
-    """Return a line of the table: GB of each device, and of each machine what is offloaded to its memory."""
-    cells = [f"{shape}, {'all weights' if tuner == 'full' else 'LoRA'}"]
-    for distributed in WAYS.values():
-        memory = need(shape, tuner, **distributed)
-        places = [memory.peak, DEVICES * memory.offloaded]
-        cells.append(" + ".join(f"{size / 1e9:,.{1 if size < 1e10 else 0}f}" for size in places if size))
-    return f"| {' | '.join(cells)} |"
+def cell(shape: str, tuner: str, way: str) -> str:
+    """Return GB of each device, and of each machine what is offloaded to its memory."""
+    memory = need(shape, tuner, **WAYS[way])
+    places = [memory.peak, DEVICES * memory.offloaded]
+    return " + ".join(f"{size / 1e9:,.{1 if size < 1e10 else 0}f}" for size in places if size)
 
 
 def table() -> Iterator[str]:
@@ -78,7 +75,8 @@ def table() -> Iterator[str]:
     yield "|---" * (len(WAYS) + 1) + "|"
     for shape in SHAPES:
         for tuner in ("lora", "full"):
-            yield row(shape, tuner)
+            cells = [cell(shape, tuner, way) for way in WAYS]
+            yield f"| {shape}, {'all weights' if tuner == 'full' else 'LoRA'} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -36,3 +36,22 @@ def test_the_gpu_benchmark_refuses_to_run_without_a_gpu(monkeypatch: pytest.Monk
 
 def test_operations_of_a_token_are_those_of_products_of_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert benchmark("gpu", monkeypatch).operations_per_token(7, 2, 3, 10) == 4 * 7 + 6 * 2 * 3 * 10
+
+
+PAGE = (BENCHMARKS.parent / "docs/distributed.md").read_text()
+
+
+def test_the_memory_of_a_small_model_on_several_devices_is_what_its_page_says() -> None:
+    from benchmarks.distributed_memory import WAYS, cell
+
+    [row] = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| 0.6B, all weights ")]
+    by_way = dict(zip(WAYS, row[1:], strict=True))
+    for way in ("`zero3`", "`zero3_offload`"):
+        assert cell("0.6B", "full", way) == by_way[way]
+
+
+@pytest.mark.slow  # models of 72B weights, without values
+def test_the_memory_of_all_models_on_several_devices_is_what_their_page_says() -> None:
+    from benchmarks.distributed_memory import table
+
+    assert "\n".join(table()) in PAGE

@@ -49,7 +49,14 @@ def load(
     tokenizer = models.load_tokenizer(adapter if adapter and has_tokenizer else model)
     dtype = torch_dtype or export.stored_dtype(model)
     classes, headless = classes_of(adapter or model), is_embedding(adapter or model)
-    load_base = partial(models.load_model, model, spread=True, classes=classes, headless=headless, external=external)
+    load_base = partial(
+        models.load_model,
+        model,
+        placement={"device_map": "auto"},
+        classes=classes,
+        headless=headless,
+        external=external,
+    )
     loaded: Any = load_base(dtype, attn_impl, None if unpacked else quantization)
     if unpacked:
         tuners.take_rounding(loaded, load_base(export.stored_dtype(model), attn_impl, quantization))

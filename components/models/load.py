@@ -13,6 +13,7 @@ from components.files import read_json
 from components.models import code
 from components.models.code import AUTO_CLASS
 from components.models.quantization import keep_precision, label, method_of, options
+from components.sharded import own_part
 from components.tokens import pad_token_id
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def load_model(
     attn_impl: str | None = None,
     quantization: Quantization | None = None,
     external: Sequence[Path] = (),
-    spread: bool = False,
+    placement: dict[str, Any] | None = None,
     classes: Classes | None = None,
     headless: bool = False,
 ) -> "PreTrainedModel":
@@ -62,7 +63,8 @@ def load_model(
         quantization: with a `quant_method`, the linear layers are quantized while they are loaded. A folder of
             quantized weights is loaded as gradients can pass through it.
         external: the user's plugin files.
-        spread: the model may lie on all accelerators of the machine, as accelerate divides it; for inference.
+        placement: keyword arguments of `from_pretrained` that say on which devices the weights lie, such as
+            `device_map`; by default all on this process's.
         classes: put a classifier's head on the model, with values from torch's generator unless the folder has one
             for the same classes in the same order.
         headless: leave out the head that writes text: the model returns hidden states.
@@ -82,7 +84,7 @@ def load_model(
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    device, dtype = _device(), _dtype(folder, torch_dtype)
+    dtype = _dtype(folder, torch_dtype)
     stored = _config(folder).get("quantization_config")
     quantized = options(stored, quantization or Quantization(), dtype, external)
     try:
@@ -92,12 +94,12 @@ def load_model(
                 folder,
                 dtype=dtype,
                 attn_implementation=attn_impl,
-                device_map="auto" if spread and device and torch.accelerator.device_count() > 1 else device,
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=model_class.__name__ == AUTO_CLASS and code.is_allowed(folder),
                 output_loading_info=True,
                 ignore_mismatched_sizes=has_other_head,
+                **_placed(placement or {}),
                 **quantized,
                 **(classes.config() if classes else {}),
             )
@@ -176,8 +178,9 @@ def _check_values(folder: Path, model: "PreTrainedModel") -> None:
                 ):
                     raise MartletError(f"{file}: the weight {name} is stored as integers; take the original file")
     for name, weight in model.named_parameters():
-        is_plain = type(weight.data) is torch.Tensor and weight.is_floating_point() and not weight.is_meta
-        if is_plain and not torch.isfinite(weight).all():
+        values = own_part(weight).data
+        is_plain = type(values) is torch.Tensor and values.is_floating_point() and not values.is_meta
+        if is_plain and not torch.isfinite(values).all():
             raise MartletError(f"{folder}: the weight {name} holds NaN or infinity; take an intact copy of the model")
 
 
@@ -207,6 +210,16 @@ def context_length(folder: Path) -> int | None:
     """
     config = _config(folder)
     return (config.get("text_config") or config).get("max_position_embeddings")
+
+
+def _placed(placement: dict[str, Any]) -> dict[str, Any]:
+    """Return the placement that is given, or all on this process's device where there is nothing to spread over."""
+    import torch
+
+    is_spread = placement.get("device_map") == "auto" and not placement.get("max_memory")
+    if not placement or (is_spread and (not torch.accelerator.is_available() or torch.accelerator.device_count() < 2)):
+        return {"device_map": _device()}
+    return placement
 
 
 def _device() -> "torch.device | None":

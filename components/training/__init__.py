@@ -13,6 +13,7 @@ complete or absent, and a run that was killed ends with the weights it would hav
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import check_start, choose_start, held, tidy
 from components.training.datasets import Packs, sample_rows, tokens_hash
+from components.training.engines import engine_of
 from components.training.estimate import MAX_CHECKED_PARAMETERS, steps
 from components.training.intact import is_checkpoint
 from components.training.job import Job, loss_of, settled
@@ -22,10 +23,11 @@ from components.training.optimizers import OPTIMIZERS
 from components.training.packing import pack
 from components.training.page import live_page
 from components.training.preload import preload
-from components.training.proofs import check_saved
+from components.training.proofs import answers, check_saved
 from components.training.report import write_reports
 from components.training.resuming import check_weights, fingerprint
 from components.training.run import Outcome, seconds_of, train
+from components.training.saving import whole_weights
 from components.training.stream import Chunk, State, Stream
 from components.training.trackers import missing_packages
 from components.training.world import is_launched, world_size
@@ -42,10 +44,12 @@ __all__ = [
     "Packs",
     "State",
     "Stream",
+    "answers",
     "check_saved",
     "check_start",
     "check_weights",
     "choose_start",
+    "engine_of",
     "fingerprint",
     "held",
     "is_checkpoint",
@@ -62,6 +66,7 @@ __all__ = [
     "tidy",
     "tokens_hash",
     "train",
+    "whole_weights",
     "world_size",
     "write_reports",
 ]

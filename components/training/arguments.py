@@ -3,6 +3,7 @@
 from typing import Any
 
 from components.errors import ConfigError
+from components.training.engines import engine_of
 from components.training.job import Job
 from components.training.trackers import callbacks_of
 
@@ -49,12 +50,13 @@ def training_arguments(job: Job) -> dict[str, Any]:
         "eval_strategy": train.eval_strategy if job.val_rows is not None else "no",
         "eval_on_start": train.eval_on_start and job.val_rows is not None and job.start is None,
         "dataloader_pin_memory": accelerated,
-        "use_cpu": not accelerated,
-        "ddp_find_unused_parameters": bool(train.callbacks),  # a callback may freeze layers
+        "ddp_backend": job.params.distributed.ddp_backend,
+        "ddp_timeout": job.params.distributed.ddp_timeout,
         "remove_unused_columns": False,
         "label_names": ["labels"],
         "include_num_input_tokens_seen": "non_padding",
         "report_to": callbacks_of(job.params),
         "run_name": job.checkpoints.name,
         "disable_tqdm": True,
+        **engine_of(job.params).arguments(job),
     }

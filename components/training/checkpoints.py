@@ -14,6 +14,7 @@ from typing import Any
 from components.errors import MartletError
 from components.files import MANIFEST, read_json
 from components.training.best import LOSS, Measure
+from components.training.engines._state import check_engine
 from components.training.intact import is_checkpoint, is_sealed
 from components.training.resuming import changes, check_resumable, check_same_run, is_last, listed
 
@@ -71,13 +72,16 @@ def check_start(
         Whether it would go on from its own last step.
 
     Raises:
-        ConfigError: `resume_from` is incomplete or of another run, or `folder` holds checkpoints of another run.
+        ConfigError: `resume_from` is incomplete or of another run, or `folder` holds checkpoints of another run, or
+            their optimizer's state is another engine's.
     """
     newest = next((checkpoint for checkpoint in reversed(all_in(folder)) if is_sealed(checkpoint)), None)
     if resume_from:
         check_resumable(resume_from, made_of, arguments, rows or {})
     elif newest:
         check_same_run(newest, made_of, arguments, rows or {})
+    if start := resume_from or newest:
+        check_engine(start, arguments)
     return newest is not None and resume_from in (None, newest) and is_last(newest, made_of)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from components.errors import MartletError
+from components.sharded import own_part
 from components.training import ranks
 
 ADVICE = "lower --learning_rate, or use --torch_dtype float32; no checkpoint is written of this step"
@@ -38,7 +39,7 @@ def check_weights(model: Any, step: int) -> None:
         MartletError: one is not; the message names the step and the weight.
     """
     for name, weight in model.named_parameters():
-        if weight.requires_grad and not torch.isfinite(weight).all():
+        if weight.requires_grad and not torch.isfinite(own_part(weight)).all():
             raise MartletError(f"the weight {name} is no number after step {step}: {ADVICE}")
 
 

@@ -6,8 +6,11 @@ from typing import Any
 from components.files import MANIFEST, is_complete, read_json, sha256
 
 STATE = "trainer_state.json"
-NEEDED = ("args.json", STATE, "optimizer.pt", "scheduler.pt")
-"""Files that every checkpoint has, beside the weights in its tuner's format and random states by process."""
+NEEDED = ("args.json", STATE, "scheduler.pt")
+"""Files that every checkpoint has, beside the weights in its tuner's format, the optimizer's state and random states by
+process."""
+OPTIMIZER_FILES = {"optimizer.pt": "ddp", "optimizer/": "fsdp", "global_step": "deepspeed"}
+"""How the names of files begin that hold the optimizer's state, and the engine that reads them."""
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -35,9 +38,14 @@ def problem_of(folder: Path) -> str:
         return f"its {MANIFEST} is damaged"
     states = (file for kind in ("safetensors", "pt", "pth") for file in folder.rglob(f"*.{kind}"))
     problems += [f"there is no {name}" for name in NEEDED if name not in files]
+    problems += ["there is no optimizer.pt"] * (not any(map(_is_of_optimizer, files)))
     problems += [f"{file.name} does not belong to it" for file in states if str(file.relative_to(folder)) not in files]
     problem = next(filter(None, problems), "") or _problem_of_manifest(folder, manifest)
     return problem or _problem_of_state(folder, manifest["step"])
+
+
+def _is_of_optimizer(name: str) -> bool:
+    return name.startswith(tuple(OPTIMIZER_FILES))
 
 
 def _problem_of_file(file: Path, name: str, entry: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from components.errors import ConfigError
+from components.sharded import readable
 from components.tokens import TokenRow, TokenRows
 from components.training.collators import Isolated, Padded, joining_pays
 from components.training.datasets import Packs
@@ -85,7 +86,7 @@ def isolation_problem(model: Any, rows: Sequence[TokenRow] | TokenRows) -> str |
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), readable(model):
             joined, alone = logits(0, 2), torch.cat([logits(0, 1), logits(1, 2)])
     except TypeError:
         return f"{model.config.model_type} takes no position_ids, by which documents on a line are told apart"

@@ -1,13 +1,36 @@
 """What a saved model has to show: the answers of the model that was trained."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.errors import MartletError
+from components.sharded import reshard
+
+if TYPE_CHECKING:
+    import torch
 
 
-def check_saved(trained: Any, loaded: Any, rows: Sequence[Any], tolerance: float = 1e-3) -> None:
-    """Check that what was saved answers as what was trained, on a few rows of token ids; both then evaluate.
+def answers(model: Any, rows: Sequence[Any]) -> "list[torch.Tensor]":
+    """Return what a model answers to rows of token ids, on the CPU in float32; the model then evaluates. Processes that
+    divide the weights call this together."""
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        ids = (torch.tensor(row)[None].long().to(model.device) for row in rows)
+        logits = [model(input_ids=row, use_cache=False)[0].float().cpu() for row in ids]
+    reshard(model)
+    return logits
+
+
+def check_saved(
+    trained: "list[torch.Tensor]", loaded: Any, rows: Sequence[Any], dtype: Any = None, tolerance: float = 1e-3
+) -> None:
+    """Check that what was saved answers as what was trained, on a few rows of token ids.
+
+    Args:
+        trained: the answers of the trained model, whose weights have the precision `dtype`.
+        loaded: the model with what was saved.
 
     Raises:
         MartletError: the trained model's logits are no numbers; or some logit differs by more than `tolerance` times
@@ -15,12 +38,8 @@ def check_saved(trained: Any, loaded: Any, rows: Sequence[Any], tolerance: float
     """
     import torch
 
-    tolerance = tolerance if trained.dtype == loaded.dtype else 3e-2
-
-    for row in rows:
-        ids = torch.tensor(row)[None].long().to(trained.device)
-        with torch.no_grad():
-            a, b = (m.eval()(input_ids=ids, use_cache=False)[0].float() for m in (trained, loaded))
+    tolerance = tolerance if dtype in (None, loaded.dtype) else 3e-2
+    for a, b in zip(trained, answers(loaded, rows), strict=True):
         if not torch.isfinite(a).all():
             raise MartletError(
                 "the trained model answers with NaN or infinity, though its weights are numbers; lower "

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.errors import ConfigError, InterruptedRunError
+from components.sharded import is_any_divided, is_partitioned, numel
 from components.training import checkpoints as store
 from components.training import ranks
 from components.training.datasets import Packs, sample_rows
 from components.training.documents import NAME as DOCUMENTS
+from components.training.engines import engine_of
 from components.training.estimate import steps
 from components.training.job import Job, transformers_model
 from components.training.methods import METHODS
@@ -74,7 +76,9 @@ def train(job: Job) -> Outcome:
         job.report({"message": job.rows.packed if isinstance(job.rows, Stream) else str(job.rows)})
     from components.training.low_rank import one_operation
 
-    lora = nullcontext() if job.train.torch_compile else one_operation(job.model)  # which no graph has room for
+    # No graph has room for the operation, and the hooks of ZeRO-3 do not see that it reads weights.
+    is_plain = not job.train.torch_compile and not any(map(is_partitioned, job.model.parameters()))
+    lora = one_operation(job.model) if is_plain else nullcontext()
     with stopping(job.stop), lora, tracked(job):
         trainer: Any = METHODS.load(job.params.method.name, job.external).trainer(job)
         if ranks.is_writer():
@@ -95,6 +99,7 @@ def train(job: Job) -> Outcome:
     best = job.measure.best_step(state.log_history, steps)
     if best is not None and job.train.load_best_model_at_end:
         job.restore(job.model, job.checkpoints / f"checkpoint-{best}")
+    engine_of(job.params).end()
     packs = job.rows if isinstance(job.rows, Packs) else None
     return Outcome(
         steps=state.global_step,
@@ -129,6 +134,9 @@ def _sizes(job: Job) -> tuple[int, int]:
     if hasattr(model, "get_nb_trainable_parameters"):  # of peft, whose prompts are no part of the model below
         trainable, every = model.get_nb_trainable_parameters()
         return every, trainable
+    if is_any_divided(model):
+        sizes = [(numel(weight), weight.requires_grad) for weight in model.parameters()]
+        return sum(size for size, _ in sizes), sum(size for size, learns in sizes if learns)
     return model.num_parameters(), model.num_parameters(only_trainable=True)
 
 

@@ -16,13 +16,17 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from components.errors import ConfigError, MartletError
 from components.files import MANIFEST, read_json, seal, write_json
+from components.sharded import numel
 from components.training import divergence, ranks
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import all_in, rotate, set_aside_later, step_of
+from components.training.engines import engine_of
 from components.training.job import Job, transformers_model
 from components.training.judging import Judge
 from components.training.optimizers import OPTIMIZERS
 from components.training.resuming import check_length, fingerprint
+from components.training.saving import whole_weights
+from components.training.sharding import plan_of
 
 SAVE_REQUEST = "save"
 """A file in the folder of the checkpoints that asks for one after the current step."""
@@ -46,7 +50,8 @@ class JobTrainer:
         super().__init__(model=job.model, callbacks=callbacks, **kwargs)  # type: ignore[call-arg]
         for name, dtype in dtypes.items():  # also, TRL 1.16 rounds the adapters of 4-bit models to bfloat16
             weight = job.model.get_parameter(name)
-            weight.data = weight.data.to(dtype)
+            if weight.dtype != dtype:
+                weight.data = weight.data.to(dtype)
         trainer: Any = self
         trainer.remove_callback(PrinterCallback)
 
@@ -88,6 +93,13 @@ class JobTrainer:
             check_length(start, total)
         return 0 if start and (step_of(start) == total or _was_last(start, self.job)) else passes, *others, total
 
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = super()._prepare_for_training(*args, **kwargs)  # type: ignore[misc]
+        engine, plan = engine_of(self.job.params), plan_of(self.job.params.distributed)
+        if not engine.is_running(self):
+            raise MartletError(f"{plan.engine} is not what the processes train by; please report this, with the log")
+        return prepared
+
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Return the loss of one forward pass, whose gradients are added."""
         self.losses.append(super().training_step(*args, **kwargs))  # type: ignore[misc]
@@ -112,10 +124,11 @@ class JobTrainer:
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the tuner's own format, and neither a pickle of the arguments nor a question to the hub."""
+        weights = whole_weights(self.job)
         if ranks.is_writer():
             folder = Path(str(output_dir))
             folder.mkdir(parents=True, exist_ok=True)
-            self.job.save(self.job.model, folder)
+            self.job.save(self.job.model, folder, *([weights] if weights else []))
             self.job.tokenizer.save_pretrained(str(folder))
             write_json(folder / "args.json", self.job.arguments)
         ranks.barrier()
@@ -131,6 +144,9 @@ class JobTrainer:
                 shutil.rmtree(folder, ignore_errors=True)
             ranks.barrier()
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            if trainer.args.save_only_model:
+                trainer._save_optimizer_and_scheduler(str(folder))
+                trainer._save_rng_state(str(folder))
             ranks.barrier()
             if ranks.is_writer():
                 is_last = trainer.control.should_training_stop and not self.progress.interrupted
@@ -142,6 +158,20 @@ class JobTrainer:
         if ranks.is_writer():
             rotate(root, trainer.state.log_history, self.job.train.save_total_limit, self.job.measure)
         ranks.barrier()
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        trainer: Any = self
+        if not engine_of(self.job.params).save_optimizer(trainer, Path(output_dir)):
+            super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]
+        elif ranks.is_writer():
+            torch.save(trainer.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        trainer: Any = self
+        if not checkpoint or not engine_of(self.job.params).load_optimizer(trainer, Path(checkpoint)):
+            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+        else:
+            trainer.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         self.job.restore(model or self.job.model, Path(resume_from_checkpoint))
@@ -327,8 +357,9 @@ def flops_per_token(model: Any) -> int:
     weight forward, two back to the activations, and two more where the weight learns. An embedding only looks up."""
     plain = transformers_model(model)
     tied = plain.get_output_embeddings() is not None and plain.config.tie_word_embeddings
-    lookup = 0 if tied else plain.get_input_embeddings().weight.numel()
-    return 4 * (plain.num_parameters() - lookup) + 2 * plain.num_parameters(only_trainable=True)
+    lookup = 0 if tied else numel(plain.get_input_embeddings().weight)
+    sizes = [(numel(weight), weight.requires_grad) for weight in plain.parameters()]
+    return 4 * (sum(size for size, _ in sizes) - lookup) + 2 * sum(size for size, learns in sizes if learns)
 
 
 def _memory() -> int:

@@ -1,6 +1,7 @@
 """The processes that a run asks for: how many on how many machines, and where they meet."""
 
 import os
+import sys
 from typing import Any
 
 from components.config import Params
@@ -10,6 +11,8 @@ from components.errors import ConfigError
 NAMES = ("nproc_per_node", "nnodes", "node_rank", "master_addr", "master_port")
 """Parameters that variables of the environment stand for, in capitals, as with ms-swift; a flag wins."""
 PORT = 29500
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri", "/dev/davinci_manager")
+"""Files of the drivers of accelerators: NVIDIA, AMD, Intel, Ascend."""
 
 
 def settled_world(distributed: Distributed) -> Distributed:
@@ -38,6 +41,8 @@ def _environment() -> dict[str, Any]:
 
 
 def _accelerators() -> int:
+    if not any(map(os.path.exists, DRIVERS)) and sys.platform == "linux":
+        return 1  # without the import of torch, which takes seconds
     import torch
 
     return torch.accelerator.device_count() if torch.accelerator.is_available() else 1

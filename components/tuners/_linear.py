@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.classes import HEAD
 from components.errors import ConfigError
+from components.sharded import is_partitioned
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,10 +39,11 @@ def can_learn(model: "PreTrainedModel", layers: set[str]) -> set[str]:
 
     The others are of no use to a text: cross-attention of a decoder alone, a pooler, an indexer that only chooses. Or
     the weight is used without calling the layer, as Mamba's kernels do. Layers whose names differ in numbers alone are
-    taken as one, since a text passes a few experts only. Of a model without values all are returned.
+    taken as one, since a text passes a few experts only. Of a model without values, or whose weights ZeRO-3 divides,
+    all are returned.
     """
     called = {name for name in layers if not _is_bypassed(model, name)}
-    if not called or any(weight.is_meta for weight in model.parameters()):
+    if not called or any(weight.is_meta or is_partitioned(weight) for weight in model.parameters()):
         return called
     reached = _reached(model, called)
     return {name for name in called if _kind(name) in reached}

@@ -14,6 +14,7 @@ from components.tuners._files import read_weights, require_files
 from components.tuners._layers import short_names, targets
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
@@ -67,15 +68,18 @@ def with_prompt(model: "PreTrainedModel", seed: int, config: "type[PeftConfig]",
         raise ConfigError(f"tuner_type: the tuner does not fit the model: {str(error).splitlines()[0]}") from error
 
 
-def save(model: "PeftModel", folder: Path, base: str | None = None) -> None:
-    """Write adapter_config.json and adapter_model.safetensors; `base` is the name of the base model to record."""
+def save(
+    model: "PeftModel", folder: Path, base: str | None = None, weights: "dict[str, torch.Tensor] | None" = None
+) -> None:
+    """Write adapter_config.json and adapter_model.safetensors; `base` is the name of the base model to record, and
+    `weights` are whole copies of weights that are divided among processes."""
     config: Any = model.peft_config["default"]
     config.base_model_name_or_path = base or config.base_model_name_or_path
     for name in ("target_modules", "feedforward_modules", "modules_to_save"):
         if getattr(config, name, None):
             setattr(config, name, sorted(set(getattr(config, name))))  # a set has no fixed order
     # By default peft asks the hub whether the vocabulary was resized.
-    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
+    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False, state_dict=weights)
     (folder / "README.md").unlink(missing_ok=True)
 
 

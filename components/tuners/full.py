@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from components.config import Params
 from components.errors import ConfigError, MartletError, did_you_mean
+from components.sharded import copy_, is_any_divided, numel
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 LEARNING_RATE = 1e-5
 QUANTIZED_BASE = False
 TARGETS = False
+SHARDED = True
 
 
 def wrap(model: "PreTrainedModel", params: Params, seed: int) -> "PreTrainedModel":  # noqa: ARG001
@@ -48,9 +51,9 @@ def _learning(model: "PreTrainedModel", params: Params) -> set[str]:
     exempt = _selection(
         model, freezing.trainable_parameters, freezing.trainable_parameters_regex, "trainable_parameters"
     )
-    room = freezing.freeze_parameters_ratio * sum(weight.numel() for weight in weights.values())
+    room = freezing.freeze_parameters_ratio * sum(map(numel, weights.values()))
     for name, weight in weights.items():
-        room -= weight.numel()
+        room -= numel(weight)
         if room < 0:
             break
         frozen.add(name)
@@ -92,9 +95,20 @@ def _selection(model: "PreTrainedModel", beginnings: list[str], pattern: str | N
     return selection
 
 
-def save(model: "PreTrainedModel", folder: Path, base: str | None = None) -> None:  # noqa: ARG001
-    """Write configuration and weights, as safetensors."""
-    model.save_pretrained(str(folder))
+def save(
+    model: "PreTrainedModel",
+    folder: Path,
+    base: str | None = None,  # noqa: ARG001
+    weights: "dict[str, torch.Tensor] | None" = None,
+) -> None:
+    """Write configuration and weights, as safetensors: the model's own, or whole copies of divided ones."""
+    config: Any = model.config
+    divided = getattr(config, "distributed_config", None)
+    config.distributed_config = None  # with which transformers 5.23 would wait here for the other processes
+    try:
+        model.save_pretrained(str(folder), state_dict=weights)
+    finally:
+        config.distributed_config = divided
 
 
 def restore(model: "PreTrainedModel", folder: Path) -> None:
@@ -104,12 +118,9 @@ def restore(model: "PreTrainedModel", folder: Path) -> None:
         ConfigError: the folder holds no weights.
         MartletError: the weights do not fit the model tensor by tensor.
     """
-    import torch
-
     trained = load(model, folder)
-    with torch.no_grad():
-        for weight, value in zip(model.parameters(), trained.parameters(), strict=True):
-            weight.copy_(value)
+    for weight, value in zip(model.parameters(), trained.parameters(), strict=True):
+        copy_(weight, value)
 
 
 def load(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
@@ -131,14 +142,15 @@ def load(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
+            **({"distributed_config": config} if (config := getattr(model.config, "distributed_config", None)) else {}),
         )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise MartletError(f"{folder}: the weights do not fit the model: {str(error).splitlines()[0]}") from error
     trained, report = loaded
     wrong = sorted(str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind])
-    if wrong or trained.num_parameters() != model.num_parameters():
+    if wrong or sum(map(numel, trained.parameters())) != sum(map(numel, model.parameters())):
         raise MartletError(f"{folder}: the weights do not fit the model: {', '.join(wrong[:3]) or 'another size'}")
-    return trained.to(model.device).eval()
+    return (trained if is_any_divided(trained) else trained.to(model.device)).eval()
 
 
 def merge(model: "PreTrainedModel") -> "PreTrainedModel":

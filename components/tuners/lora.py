@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["LEARNING_RATE", "initialise", "load", "merge", "restore", "save", "wrap"]
 
 LEARNING_RATE = 1e-4
+SHARDED = True
 
 
 def wrap(model: "PreTrainedModel", params: Params, seed: int, **variant: Any) -> "PeftModel":

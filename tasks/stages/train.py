@@ -91,16 +91,18 @@ def _work(setup: Setup, start: Path | None) -> Result:
     params, paths, rows = setup.params, setup.paths, job.rows
     save = job.save  # while a stream is trained on, its position goes with each checkpoint
     outcome = training.train(job)
+    is_checked = outcome.parameters <= training.MAX_CHECKED_PARAMETERS
+    probes = [row["input_ids"] for row in training.sample_rows(rows, CHECKED_ROWS)] if is_checked else []
+    weights, answers = training.whole_weights(job), training.answers(job.model, probes)
     if not ranks.is_writer():
         return {}
     with replacing_folder(paths.adapter) as folder:
-        save(job.model, folder)
+        save(job.model, folder, *([weights] if weights else []))
         job.tokenizer.save_pretrained(folder)
         write_json(folder / "args.json", setup.arguments)
-        if outcome.parameters <= training.MAX_CHECKED_PARAMETERS:
+        if is_checked:
             method = tuners.TUNERS.load(params.tuner.tuner_type, job.external)
-            probes = [row["input_ids"] for row in training.sample_rows(rows, CHECKED_ROWS)]
-            training.check_saved(job.model, method.load(_base_model(setup), folder), probes)
+            training.check_saved(answers, method.load(_base_model(setup, {}), folder), probes, job.model.dtype)
     if not paths.checkpoints:
         training.tidy(setup.checkpoints, outcome.history, job.measure)
     summary = training.write_reports(outcome, paths.reports)
@@ -118,15 +120,16 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
     if problems := tuners.quantized_problems(params.tuner.tuner_type, method_of_base, files):
         raise ConfigError("\n".join(problems))
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
-    base_model = _base_model(setup)
+    with training.engine_of(params).loading(params) as placement:
+        base_model = _base_model(setup, placement)
     precision = base_model.dtype
     model = method.wrap(base_model, params, params.train.seed)
 
     if setup.weights_from and not start:
         method.restore(model, setup.weights_from)
 
-    def save(model: Any, folder: Path) -> None:
-        method.save(model, folder, base=identity["model"])
+    def save(model: Any, folder: Path, weights: Any = None) -> None:
+        method.save(model, folder, base=identity["model"], **({"weights": weights} if weights else {}))
         if params.tuner.tuner_type == "full":  # the folder is a model of its own
             models.copy_companions(base, folder)
 
@@ -165,8 +168,8 @@ def _text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _base_model(setup: Setup) -> Any:
-    """Load the base as it is trained on, quantized or not."""
+def _base_model(setup: Setup, placement: dict[str, Any]) -> Any:
+    """Load the base as it is trained on, quantized or not, onto the devices of `placement`."""
     params, files = setup.params, plugin_files(setup.params, setup.paths.workspace)
     base, quantization = models.folder(setup.arguments["model"], setup.paths.workspace), params.quantization
     classes = setup.classes
@@ -176,7 +179,7 @@ def _base_model(setup: Setup) -> Any:
         torch.manual_seed(params.train.seed)  # the first values of a classifier's head are random
     precision, attention = params.train.torch_dtype, params.train.attn_impl
     headless = params.method.name == "embedding"
-    model = models.load_model(base, precision, attention, quantization, files, classes=classes, headless=headless)
+    model = models.load_model(base, precision, attention, quantization, files, placement, classes, headless)
     if classes:
         models.set_padding(model, models.load_tokenizer(base))
     return models.prepared(model, quantization, files)

@@ -10,6 +10,7 @@ from transformers.trainer import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from components.by_dataset import short_names
+from components.sharded import reshard
 from components.tokens import IGNORED, TokenRow
 from components.training import ranks
 from components.training.arguments import training_arguments
@@ -101,7 +102,7 @@ class RowTrainer(JobTrainer, Trainer):
         rows, sources = self.job.val_rows, self.job.val_rows.sources()
         own = range(ranks.rank(), len(rows), ranks.world_size())
         datasets = sorted(set(sources))
-        sums = [self._evaluated([rows[i] for i in own if sources[i] == dataset]) for dataset in datasets]
+        sums = [self._evaluated([i for i, source in enumerate(sources) if source == name]) for name in datasets]
         totals = ranks.total([figure for pair in sums for figure in pair])
         losses, counts = totals[::2], totals[1::2]
         metrics = {"eval_loss": sum(losses) / max(sum(counts), 1)}
@@ -109,17 +110,25 @@ class RowTrainer(JobTrainer, Trainer):
             figures = zip(short_names(datasets), losses, counts, strict=True)
             metrics |= {f"eval_{name}_loss": loss / max(count, 1) for name, loss, count in figures}
         metrics |= self.figures([rows[i] for i in own])
+        reshard(model)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _evaluated(self, rows: list[TokenRow]) -> tuple[float, int]:
-        """Return the sum of the losses of `rows`, and how many losses that are."""
+    def _evaluated(self, numbers: list[int]) -> tuple[float, int]:
+        """Return the sum of the losses of this process's share of the rows `numbers`, and how many losses that are.
+
+        Processes that divide the weights need as many forward passes as one another: those without rows left repeat a
+        row that is not counted.
+        """
         loss, count, size = 0.0, 0, self.rows_per_evaluation
-        for start in range(0, len(rows), size):
-            inputs = self._prepare_inputs(self.data_collator(rows[start : start + size]))
-            count += self.learned(inputs)
-            loss += float(self.summed_loss(self.model, inputs)[0])
+        own = numbers[ranks.rank() :: ranks.world_size()]
+        for start in range(0, math.ceil(len(numbers) / ranks.world_size()), size):
+            batch = [self.job.val_rows[i] for i in own[start : start + size] or numbers[:1]]
+            inputs = self._prepare_inputs(self.data_collator(batch))
+            share = float(self.summed_loss(self.model, inputs)[0])
+            if own[start : start + size]:
+                loss, count = loss + share, count + self.learned(inputs)
         return loss, count
 
 

@@ -1,0 +1,114 @@
+"""Weights that are divided among processes: DTensors (FSDP2), and parameters that DeepSpeed's ZeRO-3 has partitioned.
+
+All processes call these functions together, with the same weights in the same order.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def is_divided(weight: "torch.Tensor") -> bool:
+    """Return whether each process holds only a part of `weight`."""
+    return is_partitioned(weight) or _is_dtensor(weight)
+
+
+def is_any_divided(model: Any) -> bool:
+    """Return whether some weight of `model` is divided."""
+    return any(map(is_divided, model.parameters()))
+
+
+def numel(weight: "torch.Tensor") -> int:
+    """Return the number of elements of the whole weight."""
+    return weight.ds_numel if is_partitioned(weight) else weight.numel()  # type: ignore[attr-defined]
+
+
+def shape(weight: "torch.Tensor") -> tuple[int, ...]:
+    """Return the shape of the whole weight."""
+    return tuple(weight.ds_shape if is_partitioned(weight) else weight.shape)  # type: ignore[attr-defined]
+
+
+def own_part(weight: "torch.Tensor") -> "torch.Tensor":
+    """Return the values of `weight` that this process holds."""
+    if is_partitioned(weight):
+        return weight.ds_tensor.data  # type: ignore[attr-defined]
+    return weight.to_local() if _is_dtensor(weight) else weight  # type: ignore[attr-defined]
+
+
+@contextmanager
+def readable(model: Any) -> Generator[None]:
+    """Let a forward pass before the training read divided weights, module by module: ZeRO-3 gathers none until
+    DeepSpeed's engine begins."""
+    hooks = []
+    for module in model.modules():
+        if own := [weight for weight in module.parameters(recurse=False) if is_partitioned(weight)]:
+            from deepspeed.runtime.zero import GatheredParameters
+
+            gathered = GatheredParameters(own)
+            hooks.append(module.register_forward_pre_hook(lambda *_, gathered=gathered: gathered.__enter__()))
+            hooks.append(module.register_forward_hook(lambda *_, gathered=gathered: gathered.__exit__()))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        reshard(model)
+
+
+def reshard(model: Any) -> None:
+    """Let go of the whole weights that FSDP2 keeps after a forward pass that no backward pass follows."""
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
+
+
+def whole(weights: "dict[str, torch.Tensor]", keep: bool = True) -> "Iterator[tuple[str, torch.Tensor]]":
+    """Yield the name and a whole copy of each weight, in the CPU's memory, one after the other; nothing where `keep` is
+    False, in the processes that only give their parts."""
+    for name, weight in weights.items():
+        with _gathered(weight) as values:
+            copy = values.detach().to("cpu", copy=True) if keep else None
+        if copy is not None:
+            yield name, copy
+
+
+@contextmanager
+def _gathered(weight: Any, writer: int | None = None) -> "Generator[torch.Tensor]":
+    """Yield the whole weight; what the process `writer` changes in a parameter of ZeRO-3 then holds for all."""
+    if is_partitioned(weight):
+        from deepspeed.runtime.zero import GatheredParameters
+
+        with GatheredParameters([weight], modifier_rank=writer):
+            yield weight
+    else:
+        yield weight.full_tensor() if _is_dtensor(weight) else weight
+
+
+def copy_(weight: "torch.Tensor", values: "torch.Tensor") -> None:
+    """Write `values` into `weight`: whole ones, or values that are divided in the same way."""
+    import torch
+
+    with torch.no_grad():
+        if is_divided(values):
+            own_part(weight).copy_(own_part(values))
+        elif is_partitioned(weight):
+            with _gathered(weight, writer=0) as gathered:
+                gathered.data.copy_(values)
+        elif _is_dtensor(weight):
+            from torch.distributed.tensor import distribute_tensor
+
+            own_part(weight).copy_(distribute_tensor(values, weight.device_mesh, weight.placements).to_local())  # type: ignore[attr-defined]
+        else:
+            weight.copy_(values)
+
+
+def is_partitioned(weight: Any) -> bool:
+    """Return whether `weight` is a parameter of DeepSpeed's ZeRO-3."""
+    return hasattr(weight, "ds_id")
+
+
+def _is_dtensor(weight: Any) -> bool:
+    return hasattr(weight, "full_tensor")

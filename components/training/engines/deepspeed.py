@@ -1,0 +1,110 @@
+"""DeepSpeed's ZeRO (Rajbhandari et al. 2019, arXiv 1910.02054), through accelerate.
+
+The processes divide the optimizer's state (stage 1), the gradients (2) and the weights (3). Optimizer and weights may
+lie in the machine's memory or on its disk.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.config import Params
+from components.training.job import Job
+from components.training.sharding import plan_of
+from components.training.world import world_size
+
+
+@contextmanager
+def loading(params: Params) -> Generator[dict[str, Any]]:
+    """Divide the weights while they are loaded, in stage 3."""
+    _prepare()
+    plan = plan_of(params.distributed)
+    if not plan.divides_weights:
+        yield {}
+        return
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig
+
+    config = HfDeepSpeedConfig(config_of(params, None))  # transformers looks for this object while it loads
+    yield {"device_map": None}
+    del config
+
+
+def _prepare() -> None:
+    """Let accelerate 1.15 and transformers 5.23 run DeepSpeed on a CPU, where both take it for plain DDP: `use_cpu` and
+    ACCELERATE_USE_CPU turn DeepSpeed off, and without these the number of processes is not known."""
+    import torch
+
+    if torch.accelerator.is_available():
+        return
+    os.environ.update(DS_ACCELERATOR="cpu", ACCELERATE_USE_DEEPSPEED="true")
+    import deepspeed.ops
+    from accelerate import PartialState
+
+    # Kernels that DeepSpeed 0.19 compiles for a minute when it begins on a CPU; gloo does without.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+    PartialState(backend="gloo")
+
+
+def arguments(job: Job) -> dict[str, Any]:
+    """Return DeepSpeed's configuration for transformers."""
+    import torch
+
+    own = {} if torch.accelerator.is_available() else {"accelerator_config": {"use_configured_state": True}}
+    return {"deepspeed": config_of(job.params, job.model.dtype), **own}
+
+
+def config_of(params: Params, dtype: Any) -> dict[str, Any]:
+    """Return DeepSpeed's configuration: that of the user's file with what the parameters decide, or our own."""
+    plan, train = plan_of(params.distributed), params.train
+    zero: dict[str, Any] = {"stage": plan.stage}
+    if plan.offload_optimizer:
+        zero["offload_optimizer"] = {"device": plan.offload_optimizer, "pin_memory": True}
+    if plan.offload_weights:
+        zero["offload_param"] = {"device": plan.offload_weights, "pin_memory": True}
+    if plan.stage == 3:
+        zero |= {"stage3_gather_16bit_weights_on_model_save": False}
+    passes = (train.gradient_accumulation_steps or 1) // world_size(params)
+    decided = {
+        "train_micro_batch_size_per_gpu": train.per_device_train_batch_size,
+        "gradient_accumulation_steps": passes,
+        "gradient_clipping": train.max_grad_norm,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": str(dtype) == "torch.bfloat16"},
+        "fp16": {"enabled": str(dtype) == "torch.float16"},
+    }
+    settings = {name: value for name, value in plan.settings.items() if name not in _SETTLED}
+    return {"zero_optimization": zero, **settings, **decided}
+
+
+_SETTLED = {"train_batch_size", "optimizer", "scheduler"}
+"""Settings of a user's file that are the parameters' to say; `auto` there means that."""
+
+
+def is_running(trainer: Any) -> bool:
+    """Return whether accelerate trains with DeepSpeed in the stage of the parameters."""
+    from accelerate.utils import DistributedType
+
+    if trainer.accelerator.distributed_type != DistributedType.DEEPSPEED:
+        return False
+    return trainer.model_wrapped.zero_optimization_stage() == plan_of(trainer.job.params.distributed).stage
+
+
+def save_optimizer(trainer: Any, folder: Path) -> bool:  # noqa: ARG001
+    """Leave DeepSpeed's files to transformers."""
+    return False
+
+
+def load_optimizer(trainer: Any, folder: Path) -> bool:  # noqa: ARG001
+    """Leave DeepSpeed's files to transformers."""
+    return False
+
+
+def end() -> None:
+    """Let transformers load the next model whole."""
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()

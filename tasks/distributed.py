@@ -10,7 +10,7 @@ from components.config import Params
 from components.config.groups.distributed import Distributed
 from components.errors import ConfigError, did_you_mean
 from components.training.sharding import Plan, plan_of
-from components.training.world import settled_world
+from components.training.world import settled_world, world_size
 from tasks.stages.dividing import undividable
 
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
@@ -41,7 +41,9 @@ def conflicts(params: Params, files: list[Path], root: Path) -> list[str]:
         plan = plan_of(world, root)
     except ConfigError as error:
         return [str(error), *sentences]
-    sentences += _sequences(world, plan) + undividable(params, plan, files)
+    if plan.engine == "fsdp" and world_size(params.model_copy(update={"distributed": world})) == 1:
+        sentences.append("fsdp: one process has nobody to divide the model with; add --nproc_per_node, or leave it out")
+    sentences += undividable(params, plan, files)
     if plan.engine == "deepspeed":
         sentences += _settings(params, world, plan)
         if find_spec("deepspeed") is None:
@@ -88,19 +90,6 @@ def _unknown_map(text: str) -> list[str]:
         f"device_map: there is no '{text}'{did_you_mean(text, DEVICE_MAPS)}; choose one of {names}, or give JSON of "
         "layers and devices"
     ]
-
-
-def _sequences(world: Distributed, plan: Plan) -> list[str]:
-    size, processes = world.sequence_parallel_size, (world.nproc_per_node or 1) * (world.nnodes or 1)
-    sentences: list[str] = []
-    if processes % size:
-        sentences.append(
-            f"sequence_parallel_size: {size} processes share a row, and {processes} are no multiple of that; change it "
-            "or --nproc_per_node"
-        )
-    if size > 1 and (plan.engine, plan.stage) != ("deepspeed", 3):
-        sentences.append("sequence_parallel_size: processes share a row under --deepspeed zero3 alone; add it")
-    return sentences
 
 
 def _settings(params: Params, world: Distributed, plan: Plan) -> list[str]:

@@ -270,10 +270,8 @@ def _need(params: Params, paths: Paths, rows: Rows, devices: Devices) -> tuple[M
         masked=joins and accelerated and not flash,
         sequences=rows.sequences,
     )
-    shared = params.distributed.sequence_parallel_size
-    own = batch._replace(length=math.ceil(batch.length / shared), learned=math.ceil(batch.learned / shared))
     stored = sum(f.stat().st_size for f in folder.glob("*.safetensors")) if models.stored_quantization(folder) else 0
-    return memory(wrapped, params, own, files, stored, accelerated), batch
+    return memory(wrapped, params, batch, files, stored, accelerated), batch
 
 
 def _existing(folder: Path) -> Path:

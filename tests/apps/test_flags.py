@@ -183,7 +183,7 @@ SEEN = {
     "tasks/stages/test_workers.py": {
         "test_two_processes_have_the_losses_of_one": (
             "nproc_per_node nnodes node_rank master_addr master_port max_restarts ddp_timeout ddp_backend "
-            "ddp_find_unused_parameters deepspeed fsdp device_map max_memory sequence_parallel_size"
+            "ddp_find_unused_parameters deepspeed fsdp device_map max_memory"
         ),
     },
     "tasks/test_loading.py": {

@@ -21,12 +21,19 @@ def conflicts(root: Path = Path(), **flags: Any) -> list[str]:
         ({"deepspeed": "zero2", "fsdp": "full_shard"}, "deepspeed: --fsdp divides the model, too"),
         ({"deepspeed": "zero4"}, "deepspeed: there is no 'zero4'"),
         ({"device_map": "auto"}, "device_map: it lays one model on several devices, and each of the 2 processes"),
-        ({"device_map": "auto", "nproc_per_node": 1, "fsdp": "full_shard"}, "device_map: --fsdp divides the model"),
+        (
+            {"device_map": "auto", "nproc_per_node": 1, "deepspeed": "zero3"},
+            "device_map: --deepspeed divides the model",
+        ),
         ({"device_map": "atuo", "nproc_per_node": 1}, r"device_map: there is no 'atuo' \(did you mean 'auto'\?\)"),
         ({"device_map": "{model: 0}", "nproc_per_node": 1}, "device_map: '{model: 0}' is not JSON"),
         ({"max_memory": {"0": "20GiB"}}, "max_memory: .*; add --device_map auto"),
-        ({"sequence_parallel_size": 2, "deepspeed": "zero2"}, "sequence_parallel_size: .*; add it"),
-        ({"sequence_parallel_size": 3, "deepspeed": "zero3"}, "sequence_parallel_size: 3 processes share a row, and 2"),
+        ({"nproc_per_node": 1, "fsdp": "full_shard"}, "fsdp: one process has nobody to divide the model with"),
+        ({"deepspeed": "zero3", "init_weights": "pissa"}, "init_weights: pissa needs whole weights"),
+        ({"fsdp": "full_shard", "modules_to_save": ["lm_head"]}, "modules_to_save: copies of divided layers"),
+        ({"fsdp": "full_shard", "predict_with_generate": True}, "predict_with_generate: answers are not written"),
+        ({"deepspeed": "zero3", "quant_method": "bnb"}, "quant_method: quantized weights are not divided"),
+        ({"deepspeed": "zero3", "task_type": "seq_cls"}, "task_type: seq_cls trains with whole weights"),
         (
             {"fsdp": {"fsdp_config": {"activation_checkpointing": True}}, "gradient_checkpointing": False},
             "fsdp: activation_checkpointing is true",
@@ -48,7 +55,6 @@ def test_what_goes_together_is_left_alone() -> None:
         {"nproc_per_node": 1, "device_map": "balanced", "max_memory": {"0": "20GiB", "cpu": "64GiB"}},
         {"nproc_per_node": 1, "device_map": {"model": 0, "lm_head": 1}},
         {"deepspeed": "zero2", "tuner_type": "llamapro"},
-        {"deepspeed": "zero3", "sequence_parallel_size": 2},
         {"deepspeed": "zero3_offload", "tuner_type": "full", "load_best_model_at_end": True, "eval_steps": 500},
         {"fsdp": "full_shard offload", "optimizer": "muon"},
     )
@@ -119,10 +125,9 @@ def test_settings_that_say_the_same_or_auto_are_left_alone() -> None:
 def test_all_contradictions_are_told_together(tmp_path: Path) -> None:
     settings = {**ZERO, "train_micro_batch_size_per_gpu": 4}
     flags = {"nproc_per_node": 3, "gradient_accumulation_steps": 16, "device_map": "auto", "deepspeed": settings}
-    sentences = preflight.conflicts(resolve(read_flags({**flags, "sequence_parallel_size": 2})), tmp_path)
+    sentences = preflight.conflicts(resolve(read_flags(flags)), tmp_path)
     assert [sentence.partition(":")[0] for sentence in sentences] == [
         *["device_map"] * 2,
-        *["sequence_parallel_size"] * 2,
         "deepspeed",
         "gradient_accumulation_steps",
     ]

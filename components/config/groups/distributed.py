@@ -38,4 +38,3 @@ class Distributed(Group):
         None, "one process, the layers of a model on several devices: auto, balanced, sequential, or JSON"
     )
     max_memory: Mapping | None = field(None, 'memory of each device for --device_map: {"0": "20GiB", "cpu": "64GiB"}')
-    sequence_parallel_size: int = field(1, "processes that share the tokens of a long row (Ulysses)", gt=0)

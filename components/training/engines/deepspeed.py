@@ -58,6 +58,9 @@ def arguments(job: Job) -> dict[str, Any]:
 
 def config_of(params: Params, dtype: Any) -> dict[str, Any]:
     """Return DeepSpeed's configuration: that of the user's file with what the parameters decide, or our own."""
+    import torch
+
+    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
     plan, train = plan_of(params.distributed), params.train
     zero: dict[str, Any] = {"stage": plan.stage}
     if plan.offload_optimizer:
@@ -73,8 +76,7 @@ def config_of(params: Params, dtype: Any) -> dict[str, Any]:
         "gradient_clipping": train.max_grad_norm,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
-        "bf16": {"enabled": str(dtype) == "torch.bfloat16"},
-        "fp16": {"enabled": str(dtype) == "torch.float16"},
+        **{name: {**plan.settings.get(name, {}), "enabled": dtype == of} for name, of in dtypes.items()},
     }
     settings = {name: value for name, value in plan.settings.items() if name not in _SETTLED}
     return {"zero_optimization": zero, **settings, **decided}

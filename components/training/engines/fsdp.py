@@ -46,6 +46,9 @@ def arguments(job: Job) -> dict[str, Any]:
     import torch
 
     _require_even_ties(job)
+    if plan_of(job.params.distributed).stage < 3:
+        model: Any = transformers_model(job.model)
+        model.set_reshard_after_forward(False)
     return {
         "use_cpu": not torch.accelerator.is_available(),
         "save_only_model": True,  # transformers 5.23 writes no optimizer of such a model: `save_optimizer` does

@@ -120,15 +120,19 @@ def with_start(params: Params) -> Params:
 
 
 def run_folder(params: Params) -> Path:
-    """Return the folder of this run: a new vN-DATE-TIME below --output_dir, or that of the checkpoint to go on from.
+    """Return the folder of this run: a new vN-DATE-TIME below --output_dir, or that of the checkpoint to go on from. Of
+    several machines, those after the first have node-N below --output_dir.
 
     Raises:
         ConfigError: the folder cannot be made.
     """
-    if params.run.resume_from_checkpoint and not params.run.resume_only_model:
+    machine = other_machine(params)
+    if not machine and params.run.resume_from_checkpoint and not params.run.resume_only_model:
         return Path(params.run.resume_from_checkpoint).resolve().parent
     folder = Path(params.run.output_dir).resolve()
-    if params.run.add_version:
+    if machine:
+        folder /= f"node-{machine}"
+    elif params.run.add_version:
         newest = max((number for number, _ in _versions(folder)), default=-1)
         folder /= f"v{newest + 1}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
@@ -138,6 +142,13 @@ def run_folder(params: Params) -> Path:
     return folder
 
 
+def other_machine(params: Params) -> int:
+    """Return the number of this machine among those that train together; 0 leads the run and has its results."""
+    from components.training import settled_world
+
+    return settled_world(params.distributed).node_rank or 0
+
+
 def _versions(folder: Path) -> list[tuple[int, Path]]:
     """Return the run folders below an output folder, with their numbers."""
     return [(int(match[1]), path) for path in folder.glob("v*") if (match := RUN_FOLDER.match(path.name))]
@@ -145,7 +156,8 @@ def _versions(folder: Path) -> list[tuple[int, Path]]:
 
 def discard(params: Params, folder: Path) -> None:
     """Remove the run folder of a start that its configuration did not allow: the error says all that is in it."""
-    if params.run.add_version and (params.run.resume_only_model or not params.run.resume_from_checkpoint):
+    is_new_run = params.run.resume_only_model or not params.run.resume_from_checkpoint
+    if other_machine(params) or (params.run.add_version and is_new_run):
         shutil.rmtree(folder)
 
 
@@ -190,7 +202,10 @@ def train(params: Params, folder: Path, screen: Screen, following: Callable[...,
 
 @contextmanager
 def _recorded(params: Params, paths: Paths) -> Generator[None]:
-    """Write args.json, and how the run began and ended for MLflow."""
+    """Write args.json, and how the run began and ended for MLflow, of which machine 0 tells alone."""
+    if other_machine(params):
+        yield
+        return
     write_json(paths.root / "args.json", params.model_dump())
     tracking.begin(paths.root, params.model_dump())
     try:
@@ -231,11 +246,13 @@ def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage |
     Yields the stage that trains, or None for a run that has ended.
     """
     from components.training import preload
+    from tasks.stages import workers
 
     with _beside_checkpoints(paths) as place:
         with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
             data = pool.submit(_data, params, place)
             imports = preload()
+            workers.warm_up(params)
             results = _result(data)
         if place is paths:
             screen.prepared(results, paths)

@@ -175,7 +175,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         sentences.append("attn_impl: flash_attention_2 needs the package flash_attn, which is not installed; use sdpa")
     sentences += distributed.conflicts(params, files, root)
     try:
-        training.settled(params, default_learning_rate=1e-4)
+        world = training.settled(params, default_learning_rate=1e-4).distributed
+        sentences += training.world_problems(world)
     except ConfigError as error:
         sentences.append(str(error))
     return sentences

@@ -54,7 +54,9 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any], **defaults: Any) -
     except MartletError as error:
         if isinstance(error, ConfigError):
             direct.discard(params, folder)
-        elif not isinstance(error, DataGateError):  # which the same command meets again, too
+        elif not (
+            isinstance(error, DataGateError) or direct.other_machine(params)
+        ):  # which the same command meets again, too
             error.args = (f"{error}{_how_to_go_on(folder, error)}",)
         raise
     finally:
@@ -129,6 +131,9 @@ class _Screen:
 
     def trained(self, result: Result, paths: Paths) -> None:
         self.close()
+        if place := result.get("results"):  # this is not the machine that has them
+            print(f"done: the results are on machine 0, {place}")
+            return
         print(f"done: {result_summary(result)}\nreport: {_relative(paths.reports / 'train.html')}")
         self._show_checkpoint(paths)
 

@@ -11,7 +11,7 @@ complete or absent, and a run that was killed ends with the weights it would hav
 """
 
 from components.training.callbacks import CALLBACKS
-from components.training.checkpoints import check_start, choose_start, held, tidy
+from components.training.checkpoints import check_start, choose_start, held, newest_intact, tidy
 from components.training.datasets import Packs, sample_rows, tokens_hash
 from components.training.engines import engine_of
 from components.training.estimate import MAX_CHECKED_PARAMETERS, steps
@@ -25,12 +25,13 @@ from components.training.page import live_page
 from components.training.preload import preload
 from components.training.proofs import answers, check_saved
 from components.training.report import write_reports
-from components.training.resuming import check_weights, fingerprint
+from components.training.resuming import changes, check_weights, fingerprint, listed
 from components.training.run import Outcome, seconds_of, train
 from components.training.saving import whole_weights
 from components.training.stream import Chunk, State, Stream
 from components.training.trackers import missing_packages
-from components.training.world import is_launched, world_size
+from components.training.world import is_launched, settled_world, world_size
+from components.training.world import problems as world_problems
 
 __all__ = [
     "CALLBACKS",
@@ -45,6 +46,7 @@ __all__ = [
     "State",
     "Stream",
     "answers",
+    "changes",
     "check_saved",
     "check_start",
     "check_weights",
@@ -54,19 +56,23 @@ __all__ = [
     "held",
     "is_checkpoint",
     "is_launched",
+    "listed",
     "live_page",
     "loss_of",
     "missing_packages",
+    "newest_intact",
     "pack",
     "preload",
     "sample_rows",
     "seconds_of",
     "settled",
+    "settled_world",
     "steps",
     "tidy",
     "tokens_hash",
     "train",
     "whole_weights",
+    "world_problems",
     "world_size",
     "write_reports",
 ]

@@ -5,7 +5,13 @@ A process that trains alone is rank 0 of 1; nothing here imports torch.distribut
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
+
+    from components.config.groups.distributed import Distributed
 
 
 def rank() -> int:
@@ -21,6 +27,27 @@ def world_size() -> int:
 def is_writer() -> bool:
     """Return whether this process writes the files that all share."""
     return rank() == 0
+
+
+def join(store: "Store", distributed: "Distributed") -> None:
+    """Become one of the processes that train together, which meet at `store`, and take this one's accelerator.
+
+    `ddp_backend` says how they exchange tensors, by default as PyTorch does for each kind of device. A process that
+    waits for another one raises after `ddp_timeout` seconds.
+    """
+    import torch.distributed as dist
+
+    take_device()
+    timeout = timedelta(seconds=distributed.ddp_timeout)
+    backend = distributed.ddp_backend
+    dist.init_process_group(backend, timeout=timeout, rank=rank(), world_size=world_size(), store=store)
+
+
+def leave() -> None:
+    """End the exchange with the other processes."""
+    import torch.distributed as dist
+
+    dist.destroy_process_group()
 
 
 def barrier() -> None:

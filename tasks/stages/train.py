@@ -1,6 +1,5 @@
 """Train an adapter (or all weights) on the tokens; goes on from where it was stopped."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +23,19 @@ CHECKED_ROWS = 4
 
 def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
     """Read data/tokens, or what comes from `feed`, and data/model.json; write models/adapter, reports/train.* and the
-    checkpoints. With several processes, this one starts them and waits."""
+    checkpoints. With several processes, this one starts those of this machine and waits."""
     setup = set_up(params, paths, feed)
+    workers.warm_up(setup.params)
 
     def say(message: str) -> None:
         progress(paths, "train")({"message": message})
         if not paths.checkpoints:  # a direct command shows the progress itself
             print(message, flush=True)
 
+    if setup.params.distributed.node_rank:
+        training.preload().join()
+        check_fit(setup, say)
+        return workers.follow(work, setup, say)
     with training.held(setup.checkpoints):
         start = training.choose_start(
             setup.checkpoints,
@@ -48,7 +52,7 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
         progress(paths, "train")({"settings": settings})
         with training.live_page(paths.log("train") / "progress.jsonl", paths.reports / "train.html"):
             if training.is_launched(setup.params):
-                return workers.launch("tasks.stages.train", setup.params, paths, start)
+                return workers.launch(work, setup, start, say)
             return work(setup, start)
 
 
@@ -210,7 +214,4 @@ def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        workers.work(lambda params, paths, start: work(set_up(params, paths), start))
-    else:
-        main("train", run)
+    main("train", run)

@@ -1,130 +1,173 @@
-"""Several processes that train together: torchrun starts them, and the stage waits for them and tells why they failed.
+"""Several processes that train together: this one starts those of its machine, waits, and tells why they failed.
 
-A process is the stage's own module with a job file as its argument: `python -m tasks.stages.train JOB.json`.
+They are forked from a server that has imported torch and transformers, and meet at the store of `machines`.
 """
 
 import json
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from multiprocessing import connection, forkserver, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from components import plugins
+from components import training
 from components.config import Params
-from components.errors import ERRORS, MartletError, without_credentials
-from components.files import read_json, write_json
-from components.parallel import die_with_parent
-from components.training import ranks
-from tasks import leash
-from tasks.stages.environment import prepare_environment
-from tasks.stages.paths import Paths
-from tasks.stages.runner import interrupted
+from components.errors import ERRORS, ConfigError, MartletError
+from components.training.signals import stopping
+from tasks.stages import machines, reasons
+from tasks.stages.process import Place, Work, train_as_one
+from tasks.stages.runner import Result
+from tasks.stages.setup import Setup
 
-GRACE_S = 30
-"""Seconds that processes have for a checkpoint when the run is stopped."""
+if TYPE_CHECKING:
+    from torch.distributed import Store, TCPStore
+
+POLL_S = 0.2
+LINGER_S = 1.0
+"""Seconds that the other processes have to end by themselves after the first one failed."""
+KILLED = {-signal.SIGKILL: "perhaps because memory ran out: `dmesg` would say so; take a smaller batch, or divide more"}
 
 
-def launch(module: str, params: Params, paths: Paths, start: Path | None) -> dict[str, Any]:
-    """Run `module` in `nproc_per_node` processes of this machine, to train from the checkpoint `start`.
+def warm_up(params: Params) -> None:
+    """Start the server that processes are forked from, where the training will need them; importing takes seconds."""
+    if training.is_launched(params.model_copy(update={"distributed": training.settled_world(params.distributed)})):
+        forkserver.set_forkserver_preload(["components.training.preloaded", "tasks.stages.train"])
+        forkserver.ensure_running()
 
-    Returns rank 0's result.
+
+def launch(work: Work, setup: Setup, start: Path | None, say: machines.Say) -> Result:
+    """Run `work` in the processes of all machines, from the checkpoint `start`; this is machine 0.
+
+    After a failure all of them start again from the newest intact checkpoint, up to `max_restarts` times.
+
+    Returns:
+        The result of rank 0.
 
     Raises:
-        MartletError: of the process that failed first, with its exit code; or that one died without a word.
+        MartletError: of the process that failed first.
     """
-    log = paths.log("train")
-    for old in (*log.glob("rank-*.json"), log / "summary.json"):
-        old.unlink(missing_ok=True)
-    job = log / "job.json"
-    places = {field.name: getattr(paths, field.name) for field in fields(Paths)}
-    write_json(job, {"params": params.model_dump(mode="json"), "paths": _texts(places), **_texts({"start": start})})
-    count = params.distributed.nproc_per_node
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
-    command = [sys.executable, *torchrun, "-m", module, str(job)]
-    with (log / "workers.log").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", leash.__file__, str(GRACE_S), *command],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"},
-        )
-        stopped = _wait(process)
-    if (log / "summary.json").is_file():
-        return read_json(log / "summary.json")
-    raise _failure(paths, process.returncode, stopped)
+    world = setup.params.distributed
+    _clear_logs(setup)
+    mark = machines.marked(setup.checkpoints) if world.nnodes != 1 else nullcontext("")
+    with machines.served(setup, say) as store, mark as name:
+        restarts = 0
+        while True:
+            attempt = machines.order(store, start=start, checkpoints=setup.checkpoints, mark=name)
+            try:
+                return _run(work, setup, start, store, attempt)
+            except MartletError as error:
+                if restarts == world.max_restarts or error.exit_code != MartletError.exit_code:
+                    raise
+                restarts += 1
+                say(f"{error}; all processes start again, {restarts} of {world.max_restarts} times")
+                start = training.newest_intact(setup.checkpoints, say) or start
 
 
-def _wait(process: subprocess.Popen[bytes]) -> bool:
-    """Wait for the end; return whether a signal asked for it. The first one lets all processes write a checkpoint."""
-    stopped = False
+def follow(work: Work, setup: Setup, say: machines.Say) -> Result:
+    """Run `work` in the processes of this machine, as often and from where machine 0 says.
 
-    def stop(number: int, frame: Any) -> None:  # noqa: ARG001
-        nonlocal stopped
-        if stopped:
-            os.killpg(process.pid, signal.SIGKILL)
-        stopped = True
-        assert process.stdin
-        process.stdin.close()
+    Returns:
+        Where the results are.
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    Raises:
+        MartletError: machine 0's.
+    """
+    _clear_logs(setup)
+    with machines.joined(setup, say) as store:
+        attempt = 1
+        while "exit_code" not in (order := machines.next_order(store, attempt)):
+            start = Path(order["start"]) if order["start"] else None
+            shared = Path(order["checkpoints"])
+            is_shared = (shared / order["mark"]).exists()
+            if not is_shared and (problem := _need_of_sharing(setup.params, start, shared)):
+                reasons.tell(store, attempt, -1, ConfigError(problem))
+            else:
+                with suppress(MartletError):  # machine 0 knows all reasons
+                    _run(work, replace(setup, checkpoints=shared) if is_shared else setup, start, store, attempt)
+            attempt += 1
+    if order["exit_code"]:
+        raise ERRORS.get(order["exit_code"], MartletError)(order["message"])
+    return {"results": order["results"]}
+
+
+def _need_of_sharing(params: Params, start: Path | None, checkpoints: Path) -> str:
+    """Return a sentence if every machine must see the folder of checkpoints, or an empty string."""
+    world, why = params.distributed, ""
+    if start:
+        why = f"all machines go on from {start.name}"
+    elif world.deepspeed or world.fsdp:
+        why = f"--{'deepspeed' if world.deepspeed else 'fsdp'} writes a part of each checkpoint on every machine"
+    elif params.train.load_best_model_at_end:
+        why = "--load_best_model_at_end reads the best checkpoint on every machine"
+    rank = params.distributed.node_rank
+    sentence = f"machine {rank} does not see {checkpoints} of machine 0, and {why}; use an --output_dir that all share"
+    return sentence if why else ""
+
+
+def _clear_logs(setup: Setup) -> None:
+    for old in setup.paths.log("train").glob("rank-*.log"):
+        old.unlink()
+
+
+def _run(work: Work, setup: Setup, start: Path | None, store: "TCPStore", attempt: int) -> Result:
+    """Run `work` in the processes of this machine; return rank 0's result, or nothing where rank 0 is elsewhere."""
+    world, log = setup.params.distributed, setup.paths.log("train")
+    first, count = (world.node_rank or 0) * (world.nproc_per_node or 1), world.nproc_per_node or 1
+    place = Place(attempt, 0, log, store.host, store.port, machines.interface(world))
+    places = [replace(place, local=n, log=log / f"rank-{first + n}.log") for n in range(count)]
+    processes = [get_context("forkserver").Process(target=train_as_one, args=(work, setup, start, at)) for at in places]
+    stop = threading.Event()
     try:
-        process.wait()
+        with stopping(stop):
+            for process in processes:
+                process.start()
+            _wait(processes, stop, lambda: bool(reasons.told(store, attempt)))
+        _tell_silent(processes, first, log, store, attempt)
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    return stopped
+        for process in processes:
+            _end(process)
+    if (world.nnodes or 1) > 1 and any(process.exitcode for process in processes):
+        time.sleep(LINGER_S)  # another machine may yet tell of a process that was killed
+    if error := reasons.first(store, attempt):
+        raise error
+    return {} if first else json.loads(store.get(f"result/{attempt}"))
 
 
-def _failure(paths: Paths, code: int, stopped: bool) -> MartletError:
-    log = paths.log("train")
-    reasons = sorted((read_json(file) for file in log.glob("rank-*.json")), key=lambda reason: reason["time"])
-    if reasons:
-        return ERRORS.get(reasons[0]["exit_code"], MartletError)(reasons[0]["message"])
-    if stopped:
-        return interrupted("train", paths)
-    return MartletError(f"train: a process died and left no reason (exit code {code}; see {log / 'workers.log'})")
+def _wait(processes: Sequence[BaseProcess], stop: threading.Event, has_failed: Callable[[], bool]) -> None:
+    """Wait until all processes have ended, or a while after the first failure; pass a signal of the user's on once."""
+    is_told, deadline = False, float("inf")
+    while (running := [process for process in processes if process.exitcode is None]) and time.monotonic() < deadline:
+        connection.wait([process.sentinel for process in running], POLL_S)
+        if stop.is_set() and not is_told:
+            is_told = True
+            for process in running:
+                os.kill(process.pid or 0, signal.SIGINT)
+        if not stop.is_set() and deadline == float("inf") and (any(p.exitcode for p in processes) or has_failed()):
+            deadline = time.monotonic() + LINGER_S
 
 
-def work(body: Callable[[Params, Paths, Path | None], dict[str, Any]]) -> None:
-    """Run `body` on the job file in this process, and write rank 0's result, or the reason of a failure, to the stage's
-    log folder."""
-    die_with_parent()
-    prepare_environment()
-    job = json.loads(Path(sys.argv[1]).read_text())
-    paths = Paths(**_paths(job["paths"]))
-    log, code = paths.log("train"), 0
-    try:
-        result = body(Params.model_validate(job["params"]), paths, _paths({"start": job["start"]})["start"])
-        if ranks.is_writer():
-            write_json(log / "summary.json", result)
-    except Exception as error:
-        print(
-            without_credentials(traceback.format_exc()), file=sys.stderr
-        )  # in workers.log, as all that a process prints
-        problem = error if isinstance(error, MartletError) else MartletError(_reason(error, log))
-        reason = {"time": time.time(), "message": str(problem), "exit_code": problem.exit_code}
-        write_json(log / f"rank-{ranks.rank()}.json", reason)
-        code = problem.exit_code
-    sys.stdout.flush()
-    os._exit(code)
+def _tell_silent(processes: Sequence[BaseProcess], first: int, log: Path, store: "Store", attempt: int) -> None:
+    """Tell why the processes ended that could not say so themselves."""
+    known = {reason["rank"] for reason in reasons.told(store, attempt)}
+    for rank, process in enumerate(processes, first):
+        code = process.exitcode or 0
+        if code and rank not in known:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            hint = f", {KILLED[code]}" if code in KILLED else ""
+            error = MartletError(f"train: rank {rank} {how}{hint}; its log is {log / f'rank-{rank}.log'}")
+            reasons.tell(store, attempt, rank, error, is_cause=code < 0 and code != -signal.SIGABRT)
 
 
-def _reason(error: Exception, log: Path) -> str:
-    reason = plugins.fault(error) or f"train: {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
-    return f"{reason} (the traceback is in {log / 'workers.log'})"
-
-
-def _texts(paths: dict[str, Path | None]) -> dict[str, str | None]:
-    return {name: str(path) if path else None for name, path in paths.items()}
-
-
-def _paths(texts: dict[str, str | None]) -> dict[str, Any]:
-    return {name: Path(text) if text else None for name, text in texts.items()}
+def _end(process: BaseProcess) -> None:
+    """End a process and those that it started."""
+    if process.pid:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()

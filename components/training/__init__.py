@@ -30,12 +30,13 @@ from components.training.run import Outcome, seconds_of, train
 from components.training.saving import whole_weights
 from components.training.stream import Chunk, State, Stream
 from components.training.trackers import missing_packages
-from components.training.world import is_launched, settled_world, world_size
+from components.training.world import MEETING, is_launched, settled_world, world_size
 from components.training.world import problems as world_problems
 
 __all__ = [
     "CALLBACKS",
     "MAX_CHECKED_PARAMETERS",
+    "MEETING",
     "METHODS",
     "METRICS",
     "OPTIMIZERS",

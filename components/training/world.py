@@ -11,6 +11,8 @@ from components.errors import ConfigError
 
 NAMES = ("nproc_per_node", "nnodes", "node_rank", "master_addr", "master_port")
 """Parameters that variables of the environment stand for, in capitals, as with ms-swift; a flag wins."""
+MEETING = ("node_rank", "master_addr", "master_port", "max_restarts", "ddp_timeout", "ddp_backend")
+"""Parameters of how processes meet, which decide no weight: a run goes on under others."""
 PORT = 29500
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri", "/dev/davinci_manager")
 """Files of the drivers of accelerators: NVIDIA, AMD, Intel, Ascend."""

@@ -162,8 +162,8 @@ def _gather(store: "TCPStore", setup: Setup, say: Say) -> None:
 
 
 def _identity(setup: Setup) -> dict[str, Any]:
-    world = setup.params.distributed
-    return setup.made_of | {"nproc_per_node": world.nproc_per_node, "nnodes": world.nnodes}
+    """Return what all machines must have in common."""
+    return setup.made_of | {"distributed": setup.params.distributed.model_dump(exclude={*training.MEETING})}
 
 
 def _difference(of_machine_0: dict[str, Any], setup: Setup) -> str:

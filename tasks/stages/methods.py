@@ -23,6 +23,7 @@ OURS = Path(__file__).parents[2] / "components"
 GROUPS = OURS / "config/groups"
 OF_ANSWERS = ("generation.max_new_tokens",)
 """Parameters that training reads where its evaluations generate answers."""
+MEETING = {f"distributed.{name}" for name in training.MEETING}
 FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, training.CALLBACKS)
 """Kinds of methods that have groups of parameters of their own."""
 
@@ -41,7 +42,9 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     changed = difference(params).items()
     of_answers = OF_ANSWERS if params.train.predict_with_generate else ()
     stages["train"]["parameters"] = {
-        name: new for name, (_, new) in changed if name.partition(".")[0] in FAMILIES or name in of_answers
+        name: new
+        for name, (_, new) in changed
+        if (name.partition(".")[0] in FAMILIES or name in of_answers) and name not in MEETING
     }
     stages["template"]["shape"] = training.METHODS.load(params.method.name, files).SHAPE
     return stages

@@ -101,5 +101,6 @@ def _problems_of_meeting_place(host: str, port: int, *, is_here: bool) -> list[s
         if is_here:
             socket.create_server(("", port)).close()
     except OSError as error:
-        return [f"master_port: port {port} cannot be used ({error.strerror}); give another --master_port everywhere"]
+        reason = os.strerror(error.errno or 0)
+        return [f"master_port: port {port} cannot be used ({reason}); give another --master_port on every machine"]
     return []

@@ -65,8 +65,9 @@ def launch(work: Work, setup: Setup, start: Path | None, say: machines.Say) -> R
                 if restarts == world.max_restarts or error.exit_code != MartletError.exit_code:
                     raise
                 restarts += 1
-                say(f"{error}; all processes start again, {restarts} of {world.max_restarts} times")
                 start = training.newest_intact(setup.checkpoints, say) or start
+                origin = f"from {start.name}" if start else "from the beginning"
+                say(f"{error}; all processes start again {origin}, {restarts} of {world.max_restarts} times")
 
 
 def follow(work: Work, setup: Setup, say: machines.Say) -> Result:

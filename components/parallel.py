@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,27 @@ def no_garbage() -> Generator[None]:
         yield
     finally:
         gc.enable()
+
+
+def within(seconds: float, call: Callable[[], Result]) -> Result:
+    """Return `call()`, which may wait for a network in a way that no signal interrupts.
+
+    Raises:
+        TimeoutError: there is no result after `seconds`; the thread of the call stays behind, and does not keep the
+            process from ending.
+    """
+    from concurrent.futures import Future
+
+    future: Future[Result] = Future()
+
+    def fulfil() -> None:
+        try:
+            future.set_result(call())
+        except Exception as error:  # is raised by `result`
+            future.set_exception(error)
+
+    threading.Thread(target=fulfil, daemon=True).start()
+    return future.result(seconds)
 
 
 def die_with_parent() -> None:

@@ -6,7 +6,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from components import training
 from components.config.groups.distributed import Distributed
 from components.errors import ConfigError, InterruptedRunError, MartletError
+from components.parallel import within
+from tasks.stages.reasons import ANSWER_S
 from tasks.stages.setup import Setup
 
 if TYPE_CHECKING:
@@ -63,12 +65,11 @@ def joined(setup: Setup, say: Say) -> "Generator[TCPStore]":
         if problem:
             raise ConfigError(problem)
         yield store
-        store.set(f"left/{world.node_rank}", "")
-    except RuntimeError as error:  # what torch raises where the store is gone
-        raise MartletError(f"machine 0 at {_place(world)} is gone; it may say why") from error
-    except BaseException:
-        store.set(f"left/{world.node_rank}", "")
-        raise
+    except (RuntimeError, TimeoutError) as error:  # what torch raises where the store is gone, and what `within` does
+        raise MartletError(f"machine 0 at {_place(world)} is gone or cannot be reached; it may say why") from error
+    finally:
+        with suppress(RuntimeError, TimeoutError):
+            within(GOODBYE_S, lambda: store.set(f"left/{world.node_rank}", ""))
 
 
 @contextmanager
@@ -175,7 +176,7 @@ def _difference(of_machine_0: dict[str, Any], setup: Setup) -> str:
 
 
 def _value(store: "TCPStore", key: str) -> str:
-    while not store.check([key]):
+    while not within(ANSWER_S, lambda: store.check([key])):
         time.sleep(POLL_S)
     return store.get(key).decode()
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing import parent_process
@@ -25,6 +26,8 @@ from tasks.stages.environment import prepare_environment
 from tasks.stages.runner import Result, interrupted
 from tasks.stages.setup import Setup
 
+LOST = ("gloo", "NCCL", "Broken pipe", "Connection reset")
+"""What errors of PyTorch say where another process is gone, or does not come."""
 Work = Callable[[Setup, Path | None], Result]
 
 
@@ -66,7 +69,8 @@ def train_as_one(work: Work, setup: Setup, start: Path | None, place: Place) -> 
         print(without_credentials(traceback.format_exc()), file=sys.stderr)
         problem = _as_martlet_error(error, setup, place)
         code = problem.exit_code
-        reasons.tell(store, place.attempt, ranks.rank(), problem)
+        with suppress(RuntimeError, TimeoutError):  # machine 0 is gone
+            reasons.tell(store, place.attempt, ranks.rank(), problem)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -127,5 +131,7 @@ def _as_martlet_error(error: BaseException, setup: Setup, place: Place) -> Martl
     if problem := system_problem(error):
         return MartletError(f"train: rank {ranks.rank()}: {problem}")
     line = (str(error).splitlines() or ["no message"])[0]
+    if any(words in str(error) for words in LOST):
+        return MartletError(f"train: rank {ranks.rank()} lost the connection to another process: {line}")
     reason = plugins.fault(error) or f"train: rank {ranks.rank()}: {type(error).__name__}: {line}"
     return MartletError(f"{reason} (the traceback is in {place.log})")

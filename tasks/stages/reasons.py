@@ -5,9 +5,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from components.errors import ERRORS, MartletError
+from components.parallel import within
 
 if TYPE_CHECKING:
     from torch.distributed import Store
+
+ANSWER_S = 30
+"""Seconds that a store on another machine has for an answer; a machine that lost its network closes no connection."""
 
 
 def tell(store: "Store", attempt: int, rank: int, error: MartletError, is_cause: bool = False) -> None:
@@ -15,16 +19,28 @@ def tell(store: "Store", attempt: int, rank: int, error: MartletError, is_cause:
 
     Args:
         is_cause: the process was killed, so failures that were told before may be a consequence of this one.
+
+    Raises:
+        RuntimeError: the store is gone.
+        TimeoutError: it does not answer.
     """
-    number = store.add(f"reasons/{attempt}", 1)
     reason = {"rank": rank, "message": str(error), "exit_code": error.exit_code, "is_cause": is_cause}
-    store.set(f"reason/{attempt}/{number}", json.dumps(reason))
+
+    def add() -> None:
+        number = store.add(f"reasons/{attempt}", 1)
+        store.set(f"reason/{attempt}/{number}", json.dumps(reason))
+
+    within(ANSWER_S, add)
 
 
 def told(store: "Store", attempt: int) -> list[dict[str, Any]]:
     """Return the reasons of an attempt, in the order in which they came."""
-    keys = (f"reason/{attempt}/{number + 1}" for number in range(store.add(f"reasons/{attempt}", 0)))
-    return [json.loads(store.get(key)) for key in keys if store.check([key])]
+
+    def read() -> list[dict[str, Any]]:
+        keys = (f"reason/{attempt}/{number + 1}" for number in range(store.add(f"reasons/{attempt}", 0)))
+        return [json.loads(store.get(key)) for key in keys if store.check([key])]
+
+    return within(ANSWER_S, read)
 
 
 def first(store: "Store", attempt: int) -> MartletError | None:

@@ -126,8 +126,7 @@ def _run(work: Work, setup: Setup, start: Path | None, store: "TCPStore", attemp
     stop = threading.Event()
     try:
         with stopping(stop):
-            for process in processes:
-                process.start()
+            _start(processes)
             _wait(processes, stop, lambda: bool(reasons.told(store, attempt)))
         _tell_silent(processes, first, log, store, attempt)
     finally:
@@ -138,6 +137,14 @@ def _run(work: Work, setup: Setup, start: Path | None, store: "TCPStore", attemp
     if error := reasons.first(store, attempt):
         raise error
     return {} if first else json.loads(store.get(f"result/{attempt}"))
+
+
+def _start(processes: Sequence[BaseProcess]) -> None:
+    try:
+        for process in processes:
+            process.start()
+    except (EOFError, ConnectionError) as error:
+        raise MartletError("train: the server that processes are forked from was killed; run again") from error
 
 
 def _wait(processes: Sequence[BaseProcess], stop: threading.Event, has_failed: Callable[[], bool]) -> None:

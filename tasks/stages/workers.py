@@ -1,6 +1,6 @@
 """Several processes that train together: this one starts those of its machine, waits, and tells why they failed.
 
-They are forked from a server that has imported torch and transformers, and meet at the store of `machines`.
+On a CPU they are forked from a server that has imported torch and transformers. They meet at the store of `machines`.
 """
 
 import json
@@ -14,12 +14,13 @@ from dataclasses import replace
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components import training
 from components.config import Params
 from components.errors import ERRORS, ConfigError, MartletError
 from components.training.signals import stopping
+from components.training.world import accelerators
 from tasks.stages import machines, reasons
 from tasks.stages.process import Place, Work, train_as_one
 from tasks.stages.runner import Result
@@ -36,7 +37,8 @@ KILLED = {-signal.SIGKILL: "perhaps because memory ran out: `dmesg` would say so
 
 def warm_up(params: Params) -> None:
     """Start the server that processes are forked from, where the training will need them; importing takes seconds."""
-    if training.is_launched(params.model_copy(update={"distributed": training.settled_world(params.distributed)})):
+    world = training.settled_world(params.distributed)
+    if training.is_launched(params.model_copy(update={"distributed": world})) and not accelerators():
         forkserver.set_forkserver_preload(["components.training.preloaded", "tasks.stages.train"])
         forkserver.ensure_running()
 
@@ -122,7 +124,9 @@ def _run(work: Work, setup: Setup, start: Path | None, store: "TCPStore", attemp
     first, count = (world.node_rank or 0) * (world.nproc_per_node or 1), world.nproc_per_node or 1
     place = Place(attempt, 0, log, store.host, store.port, machines.interface(world))
     places = [replace(place, local=n, log=log / f"rank-{first + n}.log") for n in range(count)]
-    processes = [get_context("forkserver").Process(target=train_as_one, args=(work, setup, start, at)) for at in places]
+    # What bitsandbytes does with CUDA when it is imported does not survive a fork.
+    context: Any = get_context("spawn" if accelerators() else "forkserver")
+    processes = [context.Process(target=train_as_one, args=(work, setup, start, at)) for at in places]
     stop = threading.Event()
     try:
         with stopping(stop):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def rank() -> int:
-    """Return this process's number among those that train together, from 0, as torchrun sets it."""
+    """Return this process's number among those that train together, from 0, as the one that starts it says."""
     return int(os.environ.get("RANK", "0"))
 
 

@@ -6,8 +6,11 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Generator
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -175,6 +178,67 @@ def family(pid: int | None) -> list[psutil.Process]:
     """A process and all that it has started."""
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
+
+
+@pytest.fixture
+def namespaces() -> Generator[tuple[str, str]]:
+    """Two network namespaces with a cable between them, of 10.77.0.1 and 10.77.0.2."""
+    names = ("martlet-test-0", "martlet-test-1")
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", "mt0", "netns", names[0], "type", "veth", "peer", "name", "mt1", "netns", names[1])
+        for number, name in enumerate(names):
+            ip("-n", name, "address", "add", f"10.77.0.{number + 1}/24", "dev", f"mt{number}")
+            for link in (f"mt{number}", "lo"):
+                ip("-n", name, "link", "set", link, "up")
+        yield names
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no network namespaces here: {error}")
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def train_in(namespace: str, root: Path, base: Path, *words: object) -> subprocess.Popen[str]:
+    flags = [
+        *("--model", base, "--dataset", root / "rows.jsonl", "--output_dir", root / "output", "--add_version", "false"),
+        *("--report_to", "none", "--split_dataset_ratio", "0", "--logging_steps", "1", "--learning_rate", "1e-3"),
+        *("--save_steps", "5", "--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "2"),
+        *("--nproc_per_node", "1", "--nnodes", "2", "--master_addr", "10.77.0.1"),
+    ]
+    martlet = [sys.executable, "-m", "apps.cli.main", "sft", *map(str, [*flags, *words])]
+    command = ["ip", "netns", "exec", namespace, *martlet]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_lost_ends_the_run_which_then_goes_on(
+    namespaces: tuple[str, str], tiny_model: Path, tmp_path: Path
+) -> None:
+    turns = ({"role": "user", "content": "Say {}."}, {"role": "assistant", "content": "{}, then."})
+    rows = [{"messages": [{**turn, "content": turn["content"].format(n)} for turn in turns]} for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def start(*words: object) -> list[subprocess.Popen[str]]:
+        return [
+            train_in(name, tmp_path, tiny_model, "--max_steps", "300", "--node_rank", rank, *words)
+            for rank, name in enumerate(namespaces)
+        ]
+
+    first, second = start()
+    wait_for(tmp_path / "output", '"step": 12')
+    family(second.pid)[0].kill()
+    assert "lost the connection to another process" in first.communicate()[0]
+    assert first.returncode == 1
+    last = tmp_path / "output/checkpoint-10"
+    outputs = [command.communicate()[0] for command in start("--resume_from_checkpoint", last)]
+    assert "going on from checkpoint-10" in outputs[0]
+    assert f"the results are on machine 0, {socket.gethostname()}:{tmp_path / 'output'}" in outputs[1]
 
 
 @pytest.mark.slow

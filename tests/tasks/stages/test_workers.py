@@ -1,4 +1,4 @@
-"""Two processes on this machine, through torchrun and gloo: the losses of one, and one reason when they fail."""
+"""Two processes on this machine, through gloo: the losses of one, and one reason when they fail."""
 
 import json
 import shutil

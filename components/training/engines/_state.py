@@ -9,6 +9,12 @@ from components.files import MANIFEST, read_json
 from components.training.intact import OPTIMIZER_FILES
 from components.training.sharding import plan_of
 
+OF_DEEPSPEED = {
+    "deepspeed.runtime.fp16.loss_scaler.LossScaler", "deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler",
+    "deepspeed.runtime.zero.config.ZeroStageEnum", "deepspeed.utils.tensor_fragment.fragment_address",
+}  # fmt: skip
+"""Classes, beside tensors and plain values, of which DeepSpeed 0.19 puts objects into its files."""
+
 
 def check_engine(checkpoint: Path, arguments: dict[str, Any]) -> None:
     """Check that a run with `arguments` reads the optimizer's state of an intact checkpoint.
@@ -18,7 +24,8 @@ def check_engine(checkpoint: Path, arguments: dict[str, Any]) -> None:
     stage and as many processes.
 
     Raises:
-        ConfigError: another engine wrote it, or DeepSpeed in another stage or number of processes.
+        ConfigError: another engine wrote it, or DeepSpeed in another stage or number of processes; or one of
+            DeepSpeed's files, which are pickles, would run other code than its own.
     """
     saved = read_json(checkpoint / "args.json")
     old, new = _format(saved), _format(arguments)
@@ -30,6 +37,18 @@ def check_engine(checkpoint: Path, arguments: dict[str, Any]) -> None:
             f"read {_words(arguments)}; put the flags back, or begin a new run with its weights: --resume_only_model "
             "true"
         )
+    if written == "deepspeed":
+        _require_plain_files(checkpoint)
+
+
+def _require_plain_files(checkpoint: Path) -> None:
+    """Raise ConfigError for a file of DeepSpeed's that holds objects of other classes than its own: unpickling one runs
+    code, and DeepSpeed does not look."""
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    for file in sorted(checkpoint.glob("global_step*/*.pt")):
+        if others := {*get_unsafe_globals_in_checkpoint(file)} - OF_DEEPSPEED:
+            raise ConfigError(f"resume_from_checkpoint: {file} holds objects of {', '.join(others)} and is not loaded")
 
 
 def _format(arguments: dict[str, Any]) -> tuple[str, int, int]:

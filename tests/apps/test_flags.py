@@ -181,10 +181,18 @@ SEEN = {
         "test_expectations_hold_on_clean_rows_and_name_each_check": "data_docs",
     },
     "tasks/stages/test_workers.py": {
-        "test_two_processes_have_the_losses_of_one": (
-            "nproc_per_node nnodes node_rank master_addr master_port max_restarts ddp_timeout ddp_backend "
-            "ddp_find_unused_parameters deepspeed fsdp device_map max_memory"
-        ),
+        "test_two_processes_have_the_losses_of_one": "nproc_per_node",
+    },
+    "tasks/stages/test_launch.py": {
+        "test_two_machines_have_the_losses_of_one_process_and_go_on": "nnodes node_rank master_addr master_port",
+        "test_all_processes_start_again_from_the_newest_checkpoint": "max_restarts",
+        "test_a_machine_that_does_not_come_is_named": "ddp_timeout",
+        "test_processes_that_cannot_meet": "ddp_backend",
+    },
+    "tasks/stages/test_engines.py": {
+        "test_two_processes_that_divide_a_model_learn_as_one_and_go_on_to_the_same_weights": "deepspeed fsdp",
+        "test_a_device_map_lays_the_model_where_it_says": "device_map max_memory",
+        "test_unused_weights_are_looked_for_where_layers_freeze_or_a_flag_says": "ddp_find_unused_parameters",
     },
     "tasks/test_loading.py": {
         "test_the_stored_precision_is_kept_unless_another_is_named": "*: torch_dtype",

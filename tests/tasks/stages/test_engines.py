@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
+from components.config import read_flags, resolve
 from components.errors import ConfigError
+from components.files import sha256
+from components.training import engine_of
 from tests.tasks.stages.test_workers import figures, run
 
 FLAGS: dict[str, Any] = {"max_steps": 12, "save_steps": 6}
@@ -90,8 +94,6 @@ def checkpoint(root: Path, *, optimizer: str, **arguments: object) -> Path:
     text = json.dumps(args)
     (folder / "args.json").write_text(text)
     manifest["files"]["args.json"]["size"] = len(text.encode())
-    from components.files import sha256
-
     manifest["files"]["args.json"]["sha256"] = sha256(folder / "args.json")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
@@ -124,3 +126,25 @@ def test_a_checkpoint_of_another_engine_is_refused_before_a_process_is_started(
 def test_fsdp_refuses_a_tied_embedding_that_it_would_divide_unevenly(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"its 301 rows do not divide among 2 processes; .* --deepspeed zero3"):
         run(tmp_path, tiny_model, fsdp="full_shard", **TWO, **FULL)
+
+
+@pytest.mark.parametrize(
+    "placed", [{"device_map": '{"": "cpu"}'}, {"device_map": "auto", "max_memory": {"cpu": "1GB"}}]
+)
+def test_a_device_map_lays_the_model_where_it_says(
+    base: Path, alone: dict[str, list[dict[str, float]]], tmp_path: Path, placed: dict[str, Any]
+) -> None:
+    lines = run(tmp_path, base, **FLAGS, tuner_type="lora", **placed)
+    assert figures(lines, "loss") == pytest.approx(figures(alone["lora"], "loss"), abs=1e-5)
+
+
+def test_unused_weights_are_looked_for_where_layers_freeze_or_a_flag_says() -> None:
+    def is_set(**flags: Any) -> bool:
+        params = resolve(read_flags(flags))
+        job: Any = SimpleNamespace(params=params, train=params.train)
+        return engine_of(params).arguments(job)["ddp_find_unused_parameters"]
+
+    assert not is_set()
+    assert is_set(callbacks=["lisa"])
+    assert is_set(ddp_find_unused_parameters=True)
+    assert not is_set(callbacks=["lisa"], ddp_find_unused_parameters=False)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.sharded_memory
 
-A Qwen3 of 64M parameters with random weights is trained in float32 on a CPU, in one process and in two. What counts is the
-peak of a process's resident memory, less the peak of the same process with a model of 0.6M: libraries. Freed memory is
-given back, as in memory.py. On Linux only.
+A Qwen3 of 64M parameters with random weights is trained in float32 on a CPU, in one process and in two. What counts is
+the peak of a process's resident memory, less the peak of the same process with a model of 0.6M: libraries. Freed memory
+is given back, as in memory.py. On Linux only.
 """
 
 import os

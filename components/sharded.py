@@ -87,22 +87,29 @@ def _gathered(weight: Any, writer: int | None = None) -> "Generator[torch.Tensor
         yield weight.full_tensor() if _is_dtensor(weight) else weight
 
 
+@contextmanager
+def writable(weights: "list[torch.Tensor]") -> Generator[None]:
+    """Make parameters of ZeRO-3 whole in every process, to be written as any others; what process 0 writes then holds
+    for all."""
+    if partitioned := [weight for weight in weights if is_partitioned(weight)]:
+        from deepspeed.runtime.zero import GatheredParameters
+
+        with GatheredParameters(partitioned, modifier_rank=0):
+            yield
+    else:
+        yield
+
+
 def copy_(weight: "torch.Tensor", values: "torch.Tensor") -> None:
-    """Write `values` into `weight`: whole ones, or values that are divided in the same way."""
+    """Write `values` into `weight`; both are whole, or divided in the same way."""
     import torch
 
     with torch.no_grad():
-        if is_divided(values):
-            own_part(weight).copy_(own_part(values))
-        elif is_partitioned(weight):
-            with _gathered(weight, writer=0) as gathered:
-                gathered.data.copy_(values)
-        elif _is_dtensor(weight):
-            from torch.distributed.tensor import distribute_tensor
-
-            own_part(weight).copy_(distribute_tensor(values, weight.device_mesh, weight.placements).to_local())  # type: ignore[attr-defined]
+        if is_partitioned(weight):
+            with _gathered(values) as source, _gathered(weight, writer=0) as target:
+                target.data.copy_(source.data)
         else:
-            weight.copy_(values)
+            own_part(weight).copy_(own_part(values))
 
 
 def is_partitioned(weight: Any) -> bool:

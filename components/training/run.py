@@ -3,10 +3,11 @@
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from components.errors import ConfigError, InterruptedRunError
-from components.sharded import is_any_divided, is_partitioned, numel
+from components.sharded import is_any_divided, is_partitioned, numel, writable
 from components.training import checkpoints as store
 from components.training import ranks
 from components.training.datasets import Packs, sample_rows
@@ -98,7 +99,7 @@ def train(job: Job) -> Outcome:
     steps = [store.step_of(folder) for folder in store.all_in(job.checkpoints)]
     best = job.measure.best_step(state.log_history, steps)
     if best is not None and job.train.load_best_model_at_end:
-        job.restore(job.model, job.checkpoints / f"checkpoint-{best}")
+        _restore(job, job.checkpoints / f"checkpoint-{best}")
     engine_of(job.params).end()
     packs = job.rows if isinstance(job.rows, Packs) else None
     return Outcome(
@@ -115,6 +116,13 @@ def train(job: Job) -> Outcome:
         packing={"packs": len(packs), "length": packs.length, "fill": round(packs.fill, 5)} if packs else None,
         history=[entry for entry in state.log_history if "loss" in entry or "eval_loss" in entry],
     )
+
+
+def _restore(job: Job, checkpoint: Path) -> None:
+    """Read the weights of a checkpoint back; those of an adapter are small enough to be whole in every process."""
+    is_adapter = job.params.tuner.tuner_type != "full"
+    with writable([weight for weight in job.model.parameters() if weight.requires_grad] if is_adapter else []):
+        job.restore(job.model, checkpoint)
 
 
 def _sizes(job: Job) -> tuple[int, int]:

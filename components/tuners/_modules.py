@@ -54,7 +54,7 @@ def _change_output(module: "nn.Module") -> Any:
     return change
 
 
-def trained_weights(model: "PreTrainedModel") -> "dict[str, torch.Tensor]":
+def trained_weights(model: "nn.Module") -> "dict[str, torch.Tensor]":
     """Return the weights of a model that learn, by name."""
     return {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from components.classes import HEAD
 from components.config import Params
 from components.errors import ConfigError, MartletError
+from components.sharded import is_any_divided
 from components.tuners._files import read_weights, require_files
 from components.tuners._layers import short_names, targets
+from components.tuners._modules import trained_weights
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +94,9 @@ def restore(model: "PeftModel", folder: Path) -> None:
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    # Of divided weights peft 0.21 would gather all, the base's too.
+    learned = trained_weights(model) if is_any_divided(model) else None
+    expected = get_peft_model_state_dict(model, state_dict=learned, save_embedding_layers=False)
     weights = read_weights(folder, expected)
     with _names_kept(model):
         set_peft_model_state_dict(model, weights)

@@ -30,7 +30,8 @@ def check_engine(checkpoint: Path, arguments: dict[str, Any]) -> None:
     saved = read_json(checkpoint / "args.json")
     old, new = _format(saved), _format(arguments)
     names = read_json(checkpoint / MANIFEST)["files"]
-    written = next(engine for start, engine in OPTIMIZER_FILES.items() if any(name.startswith(start) for name in names))
+    engines = (engine for start, engine in OPTIMIZER_FILES.items() if any(name.startswith(start) for name in names))
+    written = next(engines, "ddp")
     if (written, *old[1:]) != new if written == "deepspeed" else written != new[0]:
         raise ConfigError(
             f"resume_from_checkpoint: the optimizer's state in {checkpoint} was written {_words(saved)} and cannot be "

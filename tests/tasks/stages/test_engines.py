@@ -82,6 +82,28 @@ def test_two_processes_that_divide_a_model_learn_as_one_and_go_on_to_the_same_we
     assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "tuner"),
+    [
+        ({"deepspeed": "zero3"}, "lora"),
+        ({"deepspeed": "zero3"}, "full"),
+        ({"fsdp": "full_shard"}, "lora"),
+        ({"fsdp": "full_shard"}, "full"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value.values())),
+)
+def test_the_best_weights_are_read_back(base: Path, tmp_path: Path, engine: dict[str, str], tuner: str) -> None:
+    flags = {**FLAGS, **TWO, **engine, "learning_rate": 0.5, "load_best_model_at_end": True, "save_steps": 2}
+    lines = run(tmp_path, base, **flags, tuner_type=tuner)
+    losses = dict(zip(range(2, 13, 2), figures(lines, "eval_loss"), strict=True))
+    best = min(losses, key=lambda step: losses[step])
+    assert best < 12
+    name = "model.safetensors" if tuner == "full" else "adapter_model.safetensors"
+    result, kept = (load_file(tmp_path / at / name) for at in ("models/adapter", f"checkpoints/checkpoint-{best}"))
+    assert all(torch.equal(result[key], kept[key]) for key in kept)
+
+
 def checkpoint(root: Path, *, optimizer: str, **arguments: object) -> Path:
     """Turn the newest checkpoint of a run into that of another engine, as far as its names say."""
     folder = root / "checkpoints/checkpoint-12"

@@ -12,7 +12,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from prefect.utilities.templating import apply_values
 from ruamel.yaml import YAML
 
 from components.training.world import NAMES
@@ -68,6 +67,8 @@ def pool() -> dict[str, Any]:
 
 def job(**values: Any) -> dict[str, Any]:
     """The Kubernetes job of a flow run, as a Prefect worker fills the template in."""
+    from prefect.utilities.templating import apply_values  # not before the tests of flows have set Prefect up
+
     properties = pool()["variables"]["properties"]
     jsonschema.validate(values, pool()["variables"])
     defaults = {name: schema["default"] for name, schema in properties.items() if "default" in schema}

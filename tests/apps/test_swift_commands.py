@@ -99,7 +99,12 @@ EXAMPLES = {
         "--fsdp fsdp_offload.json",
         TWO,
         "on each of 2 processes",
-        {"bnb_4bit_quant_storage": "weights of four bits are kept in bytes"},
+        {
+            "bnb_4bit_quant_storage": "weights of four bits are kept in bytes",
+            "quant_method": "quantized weights are not divided; use --deepspeed zero2",
+            "bnb_4bit_compute_dtype": "has no effect without --quant_method bnb",
+            "quant_bits": "has no effect without --quant_method",
+        },
     ),
     "multi-node/swift/train_node1": Example(
         f"{FULL}{LONG.replace(' --target_modules all-linear', '').replace('2048', '8192')}{SYSTEM}",

@@ -26,11 +26,6 @@ def numel(weight: "torch.Tensor") -> int:
     return weight.ds_numel if is_partitioned(weight) else weight.numel()  # type: ignore[attr-defined]
 
 
-def shape(weight: "torch.Tensor") -> tuple[int, ...]:
-    """Return the shape of the whole weight."""
-    return tuple(weight.ds_shape if is_partitioned(weight) else weight.shape)  # type: ignore[attr-defined]
-
-
 def own_part(weight: "torch.Tensor") -> "torch.Tensor":
     """Return the values of `weight` that this process holds."""
     if is_partitioned(weight):

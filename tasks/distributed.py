@@ -10,7 +10,7 @@ from components.config import Params
 from components.config.groups.distributed import Distributed
 from components.errors import ConfigError, did_you_mean
 from components.training.sharding import Plan, plan_of
-from components.training.world import settled_world, world_size
+from components.training.world import processes_of, settled_world
 from tasks.stages.dividing import undividable
 
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
@@ -41,7 +41,7 @@ def conflicts(params: Params, files: list[Path], root: Path) -> list[str]:
         plan = plan_of(world, root)
     except ConfigError as error:
         return [str(error), *sentences]
-    if plan.engine == "fsdp" and world_size(params.model_copy(update={"distributed": world})) == 1:
+    if plan.engine == "fsdp" and processes_of(world) == 1:
         sentences.append("fsdp: one process has nobody to divide the model with; add --nproc_per_node, or leave it out")
     sentences += undividable(params, plan, files)
     if plan.engine == "deepspeed":
@@ -62,7 +62,7 @@ def _device_map(world: Distributed) -> list[str]:
             return ["max_memory: it limits what --device_map lays on each device; add --device_map auto"]
         return []
     sentences: list[str] = []
-    processes = (world.nproc_per_node or 1) * (world.nnodes or 1)
+    processes = processes_of(world)
     if processes > 1:
         sentences.append(
             f"device_map: it lays one model on several devices, and each of the {processes} processes has a device of "
@@ -106,7 +106,7 @@ def _settings(params: Params, world: Distributed, plan: Plan) -> list[str]:
 
 def _decided(params: Params, world: Distributed) -> dict[str, tuple[float, str]]:
     """Return the settings that parameters decide, each with its value and which parameter that is from."""
-    train, processes = params.train, (world.nproc_per_node or 1) * (world.nnodes or 1)
+    train, processes = params.train, processes_of(world)
     rows, norm = train.per_device_train_batch_size, train.max_grad_norm
     decided: dict[str, tuple[float, str]] = {
         "train_micro_batch_size_per_gpu": (rows, f"--per_device_train_batch_size is {rows}"),

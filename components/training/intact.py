@@ -9,8 +9,8 @@ STATE = "trainer_state.json"
 NEEDED = ("args.json", STATE, "scheduler.pt")
 """Files that every checkpoint has, beside the weights in its tuner's format, the optimizer's state and random states by
 process."""
-OPTIMIZER_FILES = {"optimizer.pt": "ddp", "optimizer/": "fsdp", "global_step": "deepspeed"}
-"""How the names of files begin that hold the optimizer's state, and the engine that reads them."""
+OPTIMIZER_FILES = ("optimizer.pt", "optimizer/", "global_step")
+"""How the names of files begin that hold the optimizer's state: of DDP, FSDP and DeepSpeed."""
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -38,14 +38,10 @@ def problem_of(folder: Path) -> str:
         return f"its {MANIFEST} is damaged"
     states = (file for kind in ("safetensors", "pt", "pth") for file in folder.rglob(f"*.{kind}"))
     problems += [f"there is no {name}" for name in NEEDED if name not in files]
-    problems += ["there is no optimizer.pt"] * (not any(map(_is_of_optimizer, files)))
+    problems += ["there is no optimizer.pt"] * (not any(name.startswith(OPTIMIZER_FILES) for name in files))
     problems += [f"{file.name} does not belong to it" for file in states if str(file.relative_to(folder)) not in files]
     problem = next(filter(None, problems), "") or _problem_of_manifest(folder, manifest)
     return problem or _problem_of_state(folder, manifest["step"])
-
-
-def _is_of_optimizer(name: str) -> bool:
-    return name.startswith(tuple(OPTIMIZER_FILES))
 
 
 def _problem_of_file(file: Path, name: str, entry: dict[str, Any]) -> str:

@@ -54,9 +54,14 @@ def accelerators() -> int:
     return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
 
 
+def processes_of(world: Distributed) -> int:
+    """Return how many processes train together, on all machines."""
+    return (world.nproc_per_node or 1) * (world.nnodes or 1)
+
+
 def world_size(params: Params) -> int:
     """Return how many processes train together, on all machines."""
-    return (params.distributed.nproc_per_node or 1) * (params.distributed.nnodes or 1)
+    return processes_of(params.distributed)
 
 
 def is_launched(params: Params) -> bool:

@@ -5,9 +5,9 @@ from typing import Any
 
 from components.config.groups.distributed import Distributed
 from components.errors import ConfigError
-from components.files import MANIFEST, read_json
-from components.training.intact import OPTIMIZER_FILES
+from components.files import read_json
 from components.training.sharding import plan_of
+from components.training.world import processes_of
 
 OF_DEEPSPEED = {
     "deepspeed.runtime.fp16.loss_scaler.LossScaler", "deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler",
@@ -28,17 +28,14 @@ def check_engine(checkpoint: Path, arguments: dict[str, Any]) -> None:
             DeepSpeed's files, which are pickles, would run other code than its own.
     """
     saved = read_json(checkpoint / "args.json")
-    old, new = _format(saved), _format(arguments)
-    names = read_json(checkpoint / MANIFEST)["files"]
-    engines = (engine for start, engine in OPTIMIZER_FILES.items() if any(name.startswith(start) for name in names))
-    written = next(engines, "ddp")
-    if (written, *old[1:]) != new if written == "deepspeed" else written != new[0]:
+    old = _format(saved)
+    if old != _format(arguments):
         raise ConfigError(
             f"resume_from_checkpoint: the optimizer's state in {checkpoint} was written {_words(saved)} and cannot be "
             f"read {_words(arguments)}; put the flags back, or begin a new run with its weights: --resume_only_model "
             "true"
         )
-    if written == "deepspeed":
+    if old[0] == "deepspeed":
         _require_plain_files(checkpoint)
 
 
@@ -57,14 +54,13 @@ def _format(arguments: dict[str, Any]) -> tuple[str, int, int]:
     distributed = Distributed(**arguments.get("distributed", {}))
     plan = plan_of(distributed)
     if plan.engine == "deepspeed":
-        return "deepspeed", plan.stage, (distributed.nproc_per_node or 1) * (distributed.nnodes or 1)
+        return "deepspeed", plan.stage, processes_of(distributed)
     is_divided = plan.engine == "fsdp" and arguments["tuner"]["tuner_type"] == "full"
     return "fsdp" if is_divided else "ddp", 0, 0
 
 
 def _words(arguments: dict[str, Any]) -> str:
-    """Return `with --deepspeed zero2 in 4 processes`, or `without an engine`."""
-    distributed = arguments.get("distributed", {})
-    flags = [f"--{name} {distributed[name]}" for name in ("deepspeed", "fsdp") if distributed.get(name)]
-    processes = (distributed.get("nproc_per_node") or 1) * (distributed.get("nnodes") or 1)
-    return f"with {flags[0]} in {processes} processes" if flags else "without --deepspeed and --fsdp"
+    """Return `with --deepspeed zero2 in 4 processes`, or `without --deepspeed and --fsdp`."""
+    distributed = Distributed(**arguments.get("distributed", {}))
+    flags = [f"--{name} {value}" for name in ("deepspeed", "fsdp") if (value := getattr(distributed, name))]
+    return f"with {flags[0]} in {processes_of(distributed)} processes" if flags else "without --deepspeed and --fsdp"

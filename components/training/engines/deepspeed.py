@@ -15,6 +15,9 @@ from components.training.job import Job
 from components.training.sharding import plan_of
 from components.training.world import world_size
 
+OF_PARAMETERS = {"train_batch_size", "optimizer", "scheduler"}
+"""Settings of a user's file that parameters decide; what contradicts them is refused before."""
+
 
 @contextmanager
 def loading(params: Params) -> Generator[dict[str, Any]]:
@@ -67,8 +70,6 @@ def config_of(params: Params, dtype: Any) -> dict[str, Any]:
         zero["offload_optimizer"] = {"device": plan.offload_optimizer, "pin_memory": True}
     if plan.offload_weights:
         zero["offload_param"] = {"device": plan.offload_weights, "pin_memory": True}
-    if plan.stage == 3:
-        zero |= {"stage3_gather_16bit_weights_on_model_save": False}
     passes = (train.gradient_accumulation_steps or 1) // world_size(params)
     decided = {
         "train_micro_batch_size_per_gpu": train.per_device_train_batch_size,
@@ -78,12 +79,8 @@ def config_of(params: Params, dtype: Any) -> dict[str, Any]:
         "zero_force_ds_cpu_optimizer": False,
         **{name: {**plan.settings.get(name, {}), "enabled": dtype == of} for name, of in dtypes.items()},
     }
-    settings = {name: value for name, value in plan.settings.items() if name not in _SETTLED}
+    settings = {name: value for name, value in plan.settings.items() if name not in OF_PARAMETERS}
     return {"zero_optimization": zero, **settings, **decided}
-
-
-_SETTLED = {"train_batch_size", "optimizer", "scheduler"}
-"""Settings of a user's file that are the parameters' to say; `auto` there means that."""
 
 
 def is_running(trainer: Any) -> bool:

@@ -77,9 +77,9 @@ def main() -> None:
     print("| | peak of a process | of one process's |\n|---|---|---|")
     one = 0
     for name, way in WAYS.items():
-        taken = peak(way, LARGE) - peak(way, SMALL)
-        one = one or taken
-        print(f"| {name} | {taken / 1e6:,.0f} MB | {taken / one:.2f} |", flush=True)
+        used = peak(way, LARGE) - peak(way, SMALL)
+        one = one or used
+        print(f"| {name} | {used / 1e6:,.0f} MB | {used / one:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -151,8 +151,8 @@ def memory(
     recomputes = accelerated if train.gradient_checkpointing is None else train.gradient_checkpointing
     complete = activations(model, batch, precision, recomputes)
     accumulates = (train.gradient_accumulation_steps or 1) > processes
-    kept = complete or 0
-    at_once = kept + own.gradients if accumulates else max(kept, own.gradients)
+    pass_bytes = complete or 0
+    at_once = pass_bytes + own.gradients if accumulates else max(pass_bytes, own.gradients)
     # What was saved is loaded whole at the end beside what was trained, to compare them.
     checks = model.num_parameters() <= MAX_CHECKED_PARAMETERS
     checked = own.weights + sizes.frozen + sizes.learning if checks else 0
@@ -161,7 +161,7 @@ def memory(
     certain = activations(model, batch._replace(masked=False), precision, recomputes) if batch.masked else complete
     least = own.weights + own.optimizer * is_state_known + max(own.gradients, round(CERTAIN * (certain or 0)))
     return Memory(
-        own.weights, own.gradients, own.optimizer, own.exchange, kept, peak, least, own.memory, own.disk,
+        own.weights, own.gradients, own.optimizer, own.exchange, pass_bytes, peak, least, own.memory, own.disk,
         sizes.learning, sizes.optimizer, whole=complete is not None,
     )  # fmt: skip
 

@@ -103,12 +103,12 @@ def save(
 ) -> None:
     """Write configuration and weights, as safetensors: the model's own, or whole copies of divided ones."""
     config: Any = model.config
-    divided = getattr(config, "distributed_config", None)
+    division = getattr(config, "distributed_config", None)
     config.distributed_config = None  # with which transformers 5.23 would wait here for the other processes
     try:
         model.save_pretrained(str(folder), state_dict=weights)
     finally:
-        config.distributed_config = divided
+        config.distributed_config = division
 
 
 def restore(model: "PreTrainedModel", folder: Path) -> None:

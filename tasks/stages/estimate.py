@@ -230,10 +230,10 @@ def advised(setup: Setup) -> Generator[None]:
         params, paths, rows = setup.params, setup.paths, rows_of(setup)
         if not (need := estimate(params, paths, rows)):
             raise MartletError("the memory is used up; lower --per_device_train_batch_size or --max_length") from error
-        left = need.devices._replace(limit=round(need.peak * ENOUGH), in_use=0)
+        smaller = need.devices._replace(limit=round(need.peak * ENOUGH), in_use=0)
         raise MartletError(
             f"the memory is used up; the training was to need about {size(need.peak)}, and other programs may hold the "
-            f"rest. {advice(params, paths, rows, left)}"
+            f"rest. {advice(params, paths, rows, smaller)}"
         ) from error
 
 

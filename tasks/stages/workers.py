@@ -166,10 +166,10 @@ def _wait(processes: Sequence[BaseProcess], stop: threading.Event, has_failed: C
 
 def _tell_silent(processes: Sequence[BaseProcess], first: int, log: Path, store: "Store", attempt: int) -> None:
     """Tell why the processes ended that could not say so themselves."""
-    known = {reason["rank"] for reason in reasons.told(store, attempt)}
+    reporters = {reason["rank"] for reason in reasons.told(store, attempt)}
     for rank, process in enumerate(processes, first):
         code = process.exitcode or 0
-        if code and rank not in known:
+        if code and rank not in reporters:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             hint = f", {KILLED[code]}" if code in KILLED else ""
             error = MartletError(f"train: rank {rank} {how}{hint}; its log is {log / f'rank-{rank}.log'}")

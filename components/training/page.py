@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Event, Thread
@@ -69,7 +69,8 @@ def _follow(progress: Path, page: Path, ended: Event) -> None:
         position += sum(map(len, lines))
         entries += map(json.loads, lines)
         if lines or is_last:
-            write_text(page, render(entries, is_running=not is_last))
+            with suppress(OSError):  # a full disk: the training itself says so where it matters
+                write_text(page, render(entries, is_running=not is_last))
 
 
 def render(entries: list[dict[str, Any]], is_running: bool) -> str:

@@ -13,10 +13,12 @@ from components.training import ranks
 from components.training.datasets import Packs, sample_rows
 from components.training.documents import NAME as DOCUMENTS
 from components.training.engines import engine_of
+from components.training.engines._absent import without_deepspeed
 from components.training.estimate import steps
 from components.training.job import Job, transformers_model
 from components.training.methods import METHODS
 from components.training.preload import preload
+from components.training.sharding import plan_of
 from components.training.signals import stopping
 from components.training.stream import Stream
 from components.training.threads import is_measurable, settle_threads
@@ -80,7 +82,8 @@ def train(job: Job) -> Outcome:
     # No graph has room for the operation, and the hooks of ZeRO-3 do not see that it reads weights.
     is_plain = not job.train.torch_compile and not any(map(is_partitioned, job.model.parameters()))
     lora = one_operation(job.model) if is_plain else nullcontext()
-    with stopping(job.stop), lora, tracked(job):
+    is_deepspeed = plan_of(job.params.distributed).engine == "deepspeed"
+    with nullcontext() if is_deepspeed else without_deepspeed(), stopping(job.stop), lora, tracked(job):
         trainer: Any = METHODS.load(job.params.method.name, job.external).trainer(job)
         if ranks.is_writer():
             job.report({"message": _about(job, str(trainer.args.device.type), parameters, trainable)})

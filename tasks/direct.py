@@ -278,7 +278,7 @@ def _streamed(params: Params, paths: Paths, screen: Screen) -> Generator[Stage |
     Yields the stage that trains, or None for a run that has ended.
     """
     from components.training import preload
-    from tasks.stages import stream, train
+    from tasks.stages import stream, train, workers
 
     with _beside_checkpoints(paths) as place:
         validation = None
@@ -287,6 +287,7 @@ def _streamed(params: Params, paths: Paths, screen: Screen) -> Generator[Stage |
                 validation = _result(pool.submit(_data, *stream.of_validation(params, place)))[2]
         with stream.flowing(params, paths, place) as feed:
             preload()
+            workers.warm_up(params)
             screen.streaming(feed.about["datasets"], validation)
             if _is_finished(params, place, paths, feed):
                 yield None

@@ -4,14 +4,16 @@ A process that trains alone is rank 0 of 1; nothing here imports torch.distribut
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from torch.distributed import Store
 
     from components.config.groups.distributed import Distributed
+
+Value = TypeVar("Value")
 
 
 def rank() -> int:
@@ -80,6 +82,20 @@ def gathered(values: list[Any]) -> list[Any]:
     lists: list[Any] = [None] * world_size()
     dist.all_gather_object(lists, values)
     return [value for of_one in lists for value in of_one]
+
+
+def of_first(values: Iterator[Value]) -> Iterator[Value]:
+    """Yield, in every process, the values of rank 0's iterator; those of the others are not asked. All processes
+    iterate together."""
+    if world_size() == 1:
+        yield from values
+        return
+    import torch.distributed as dist
+
+    while True:
+        box: list[Any] = [next(values) if is_writer() else None]
+        dist.broadcast_object_list(box)
+        yield box[0]
 
 
 def take_device() -> None:

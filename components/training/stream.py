@@ -1,7 +1,8 @@
 """Tokens that arrive while they are trained on, as a dataset that is read in order.
 
 A checkpoint holds stream.json: the state that the current chunk of tokens began with, and how many rows (or packs) of
-the chunk were trained on.
+the chunk were trained on. Of several processes rank 0 reads the source and sends every chunk to all; each process takes
+the items that are its own.
 """
 
 from collections import deque
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.config.groups.train import Train
 from components.files import read_json, write_json
 from components.tokens import TokenRow, TokenRows
+from components.training import ranks
 from components.training.checkpoints import step_of
 from components.training.packing import pack
 
@@ -47,7 +49,7 @@ class _Taken(NamedTuple):
 
 
 class Stream:
-    """The rows, or packs of rows, of `max_steps` steps as a dataset whose items are taken in order.
+    """The rows, or packs of rows, of `max_steps` steps as a dataset whose items are taken in order of their numbers.
 
     Args:
         source: gives all chunks from a state on, for ever; from the first one where the state is None.
@@ -73,39 +75,39 @@ class Stream:
     def begin(self, checkpoint: Path | None) -> None:
         """Go to where the checkpoint was written, or to the beginning, and wait for the first tokens."""
         position: State = read_json(checkpoint / POSITION_FILE) if checkpoint else {"chunk": None, "item": 0}
-        self._chunks = self.source(position["chunk"])
+        self._chunks = ranks.of_first(self.source(position["chunk"]))
         self._recent: deque[_Taken] = deque()
         self._end = (step_of(checkpoint) * self.items_per_step if checkpoint else 0) - position["item"]
-        self._items: Iterator[Any] = iter(())
         while not self.samples:
             self._next_chunk()
-        for _ in range(position["item"]):
-            self._next_item()
 
     def __len__(self) -> int:
         return self.params.max_steps * self.items_per_step
 
     def __getitem__(self, index: int) -> Any:
-        return self._next_item()
-
-    def _next_item(self) -> Any:
-        while (item := next(self._items, None)) is None:
+        # All processes take the chunks of a step before its first item, whichever of its items are their own.
+        step = index // self.items_per_step + 1
+        while self._end < step * self.items_per_step:
             self._next_chunk()
-        return item
+        taken = self._taken(index)
+        rows = [taken.table[i] for i in taken.members[index - taken.first]]
+        return rows if self.params.packing else rows[0]
 
     def _next_chunk(self) -> None:
         chunk = next(self._chunks)
         table = TokenRows(chunk.rows)
-        rows = [table[i] for i in range(len(table))]
-        self.samples = self.samples or rows[:SAMPLE_ROWS]
+        self.samples = self.samples or [table[i] for i in range(min(SAMPLE_ROWS, len(table)))]
         members = self._members_of(table, chunk.number)
         self._recent.append(_Taken(self._end, chunk.state, table, members))
         self._end += len(members)
         self.epoch = chunk.epoch
-        self._items = iter([[rows[i] for i in item] if self.params.packing else rows[item[0]] for item in members])
         # The trainer has taken at most a step and a batch more than it has trained on.
         while len(self._recent) > 2 and self._recent[1].first + 2 * self.items_per_step < self._recent[-1].first:
             self._recent.popleft()
+
+    def _taken(self, index: int) -> _Taken:
+        """Return the chunk of late that has an item, by the item's number in the run."""
+        return next(taken for taken in reversed(self._recent) if taken.first <= index)
 
     def _members_of(self, table: TokenRows, number: int) -> list[list[int]]:
         """Return the numbers of the rows in each item of the `number`-th chunk, in the order of the items."""
@@ -128,11 +130,11 @@ class Stream:
 
     def origins(self, index: int) -> list[str]:
         """Return where the rows of one of the last items come from, by its number in the run."""
-        taken = next(taken for taken in reversed(self._recent) if taken.first <= index)
+        taken = self._taken(index)
         return [taken.table.origin(i) for i in taken.members[index - taken.first]]
 
     def write_position(self, checkpoint: Path) -> None:
         """Write into the folder of a checkpoint where in the data its step ends."""
         end = step_of(checkpoint) * self.items_per_step
-        taken = next(taken for taken in reversed(self._recent) if taken.first <= end)
+        taken = self._taken(end)
         write_json(checkpoint / POSITION_FILE, {"chunk": taken.state, "item": end - taken.first})

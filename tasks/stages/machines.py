@@ -163,8 +163,12 @@ def _gather(store: "TCPStore", setup: Setup, say: Say) -> None:
 
 
 def _identity(setup: Setup) -> dict[str, Any]:
-    """Return what all machines must have in common."""
-    return setup.made_of | {"distributed": setup.params.distributed.model_dump(exclude={*training.MEETING})}
+    """Return what all machines must have in common; a stream's sources are read by machine 0 alone."""
+    identity = setup.made_of | {"distributed": setup.params.distributed.model_dump(exclude={*training.MEETING})}
+    if feed := setup.feed:
+        identity |= {"data": identity["data"] | {"files": None}, "stream": identity["stream"] | {"revisions": None}}
+        identity["validation"] = feed.validation and training.tokens_hash(feed.validation.parent)
+    return identity
 
 
 def _difference(of_machine_0: dict[str, Any], setup: Setup) -> str:

@@ -2,7 +2,8 @@
 
 The rows go through a pipe and never lie on the disk; where training is slower, the pipe holds the data process back. A
 run folder then has `data/model.json`, `data/stream/manifest.json` (the sources with the commits of hub ids, to which a
-run that goes on keeps) and `reports/stream.json`.
+run that goes on keeps) and `reports/stream.json`. Of several processes that train, the pipe leads to rank 0; the data
+process of another machine only says what its sources are.
 """
 
 import os
@@ -37,8 +38,6 @@ def problems(params: Params) -> list[str]:
     datasets, shares = len(data_params.dataset), len(data_params.interleave_prob)
     if params.method.name not in STREAMED_METHODS:
         sentences.append(f"method: {params.method.name} needs its rows in a file; leave --streaming out")
-    if training.world_size(params) > 1:
-        sentences.append("nproc_per_node: a stream feeds one process; leave it at 1")
     if train.max_steps <= 0:
         sentences.append(
             "max_steps is needed: a stream has no end, and num_train_epochs says nothing; give --max_steps"
@@ -73,18 +72,44 @@ def of_validation(params: Params, paths: Paths) -> tuple[Params, Paths]:
 
 
 class Feed:
-    """The trainer's end of the pipe.
+    """The data process, and the training's end of the pipe from it. To another process goes the pipe alone.
 
     Attributes:
         validation: the token file to evaluate on, or None.
-        report: what of the rows so far was left out, for reports/stream.json.
-        is_asked: whether the training has asked for rows.
     """
 
-    def __init__(self, process: BaseProcess, pipe: Connection, validation: Path | None) -> None:
-        self.process, self.pipe, self.validation = process, pipe, validation
-        self.report: dict[str, Any] = {}
-        self.is_asked = False
+    def __init__(self, params: Params, paths: Paths, place: Paths) -> None:
+        self.params, self.paths, self.scratch = params, paths, paths.root / "data/shards"
+        self.validation = of_validation(params, paths)[1].tokens / "train.arrow" if params.data.val_dataset else None
+        self._start("fork", place)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "process"}
+
+    def _start(self, method: str, place: Paths) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        context: Any = get_context(method)
+        self.pipe, theirs = context.Pipe()
+        arguments = self.params, self.paths, place, self.scratch, theirs, self.pipe
+        self.process: BaseProcess = context.Process(target=_flow, args=arguments, daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def restart(self) -> None:
+        """Begin again with a new process, for a training that does: what is in the pipe was for the one before.
+
+        The process is spawned: this one has threads by now, which do not survive a fork.
+        """
+        self.end()
+        self._start("spawn", self.paths)
+        self.about = self._receive()
+
+    def end(self) -> None:
+        """End the data process."""
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -93,32 +118,35 @@ class Feed:
         return self._receive()
 
     def chunks(self, state: training.State | None) -> Iterator[training.Chunk]:
-        """Yield the chunks from a state on, for ever.
+        """Yield the chunks from a state on, for ever, and tell in reports/stream.json of the rows up to there.
 
         Raises:
             MartletError: what went wrong in the data process, or that it died.
         """
         assert self.about  # the first message has to be taken from the pipe first
-        self.is_asked = True
         with suppress(OSError):  # the process has died, which the next message will tell
             self.pipe.send(state)
         while True:
-            chunk, self.report = self._receive()
+            chunk, report = self._receive()
+            self._write_report(report)
             yield chunk
 
     def _receive(self) -> Any:
         try:
             kind, *message = self.pipe.recv()
         except (EOFError, OSError):
-            self.process.join()
             raise MartletError(
-                f"stream: the process that reads and tokenises the data has died (exit code {self.process.exitcode}"
-                f"{'; it may have been killed for its memory' if self.process.exitcode == -9 else ''})"
+                "stream: the process that reads and tokenises the data has died, perhaps because memory ran out"
             ) from None
         if kind == "failed":
-            code, words, self.report = message
+            code, words, report = message
+            if report["rows"]:
+                self._write_report(report)
             raise ERRORS[code](words)
         return message[0] if len(message) == 1 else message
+
+    def _write_report(self, report: dict[str, Any]) -> None:
+        write_json(self.paths.reports / "stream.json", report)
 
 
 @contextmanager
@@ -126,25 +154,12 @@ def flowing(params: Params, paths: Paths, place: Paths) -> Generator[Feed]:
     """Start the data process, before any thread of a library is started; the process has ended when the block is left.
 
     The process writes its files below `place`, and its log below `paths` once the training has asked for rows.
-    reports/stream.json then tells of the rows that were read, and why rows were left out or the gate closed.
     """
-    scratch = paths.root / "data/shards"
-    shutil.rmtree(scratch, ignore_errors=True)
-    context = get_context("fork")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_flow, args=(params, paths, place, scratch, theirs, ours), daemon=True)
-    process.start()
-    theirs.close()
-    validation = of_validation(params, paths)[1].tokens / "train.arrow" if params.data.val_dataset else None
-    feed = Feed(process, ours, validation)
+    feed = Feed(params, paths, place)
     try:
         yield feed
     finally:
-        process.kill()
-        process.join()
-        shutil.rmtree(scratch, ignore_errors=True)
-        if feed.report:
-            write_json((paths if feed.is_asked else place).reports / "stream.json", feed.report)
+        feed.end()
 
 
 def _flow(params: Params, paths: Paths, place: Paths, scratch: Path, pipe: Connection, other: Connection) -> None:

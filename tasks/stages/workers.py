@@ -70,6 +70,8 @@ def launch(work: Work, setup: Setup, start: Path | None, say: machines.Say) -> R
                 start = training.newest_intact(setup.checkpoints, say) or start
                 origin = f"from {start.name}" if start else "from the beginning"
                 say(f"{error}; all processes start again {origin}, {restarts} of {world.max_restarts} times")
+                if setup.feed:
+                    setup.feed.restart()
 
 
 def follow(work: Work, setup: Setup, say: machines.Say) -> Result:

@@ -3,7 +3,7 @@
 All processes call these functions together, with the same weights in the same order.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,14 @@ def is_any_divided(model: Any) -> bool:
 def numel(weight: "torch.Tensor") -> int:
     """Return the number of elements of the whole weight."""
     return weight.ds_numel if is_partitioned(weight) else weight.numel()  # type: ignore[attr-defined]
+
+
+def block_sizes(model: Any) -> list[int]:
+    """Return the number of elements of each block of layers, between which divided weights are gathered."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    blocks = (module for module in model.modules() if isinstance(module, GradientCheckpointingLayer))
+    return [sum(map(numel, block.parameters())) for block in blocks]
 
 
 def own_part(weight: "torch.Tensor") -> "torch.Tensor":
@@ -60,18 +68,13 @@ def reshard(model: Any) -> None:
             module.reshard()
 
 
-def whole(weights: "dict[str, torch.Tensor]", keep: bool = True) -> "Iterator[tuple[str, torch.Tensor]]":
-    """Yield the name and a whole copy of each weight, in the CPU's memory, one after the other; nothing where `keep` is
-    False, in the processes that only give their parts."""
-    for name, weight in weights.items():
-        with _gathered(weight) as values:
-            copy = values.detach().to("cpu", copy=True) if keep else None
-        if copy is not None:
-            yield name, copy
+def shape(weight: "torch.Tensor") -> "torch.Size":
+    """Return the shape of the whole weight."""
+    return weight.ds_shape if is_partitioned(weight) else weight.shape  # type: ignore[attr-defined]
 
 
 @contextmanager
-def _gathered(weight: Any, writer: int | None = None) -> "Generator[torch.Tensor]":
+def gathered(weight: Any, writer: int | None = None) -> "Generator[torch.Tensor]":
     """Yield the whole weight; what the process `writer` changes in a parameter of ZeRO-3 then holds for all."""
     if is_partitioned(weight):
         from deepspeed.runtime.zero import GatheredParameters
@@ -101,7 +104,7 @@ def copy_(weight: "torch.Tensor", values: "torch.Tensor") -> None:
 
     with torch.no_grad():
         if is_partitioned(weight):
-            with _gathered(values) as source, _gathered(weight, writer=0) as target:
+            with gathered(values) as source, gathered(weight, writer=0) as target:
                 target.data.copy_(source.data)
         else:
             own_part(weight).copy_(own_part(values))

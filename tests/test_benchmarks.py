@@ -1,6 +1,8 @@
 """The benchmark of a GPU, as far as it goes without one."""
 
+import importlib
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +38,21 @@ def test_the_gpu_benchmark_refuses_to_run_without_a_gpu(monkeypatch: pytest.Monk
 
 def test_operations_of_a_token_are_those_of_products_of_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert benchmark("gpu", monkeypatch).operations_per_token(7, 2, 3, 10) == 4 * 7 + 6 * 2 * 3 * 10
+
+
+@pytest.mark.slow  # trainings in processes of their own, started anew
+def test_scaling_is_measured_on_processes_of_any_kind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    gpu = importlib.import_module("gpu")
+    small = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    monkeypatch.setattr(gpu, "SHAPE", {**gpu.SHAPE, **small})
+    options = gpu.arguments().parse_args(["--nproc", "2", "--fsdp", "full_shard", "--steps", "7", "--length", "16"])
+    gpu.scaling(options)
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert re.fullmatch(r"1 process: [\d,]+ tokens/s; 2, full_shard: [\d,]+ tokens/s", first)
+    assert re.fullmatch(r"scaling efficiency \d+\.\d%", second)
 
 
 PAGE = (BENCHMARKS.parent / "docs/distributed.md").read_text()

@@ -27,7 +27,7 @@ from components.training.proofs import answers, check_saved
 from components.training.report import write_reports
 from components.training.resuming import changes, check_weights, fingerprint, listed
 from components.training.run import Outcome, seconds_of, train
-from components.training.saving import whole_weights
+from components.training.saving import write_model
 from components.training.stream import Chunk, State, Stream
 from components.training.trackers import missing_packages
 from components.training.world import MEETING, is_launched, settled_world, world_size
@@ -72,8 +72,8 @@ __all__ = [
     "tidy",
     "tokens_hash",
     "train",
-    "whole_weights",
     "world_problems",
     "world_size",
+    "write_model",
     "write_reports",
 ]

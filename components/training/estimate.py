@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config import Params
 from components.config.groups.quantization import Quantization
+from components.sharded import block_sizes, numel
 from components.tokens import TokenRows
 from components.training.activations import activations
 from components.training.datasets import Packs, Shuffled
@@ -30,7 +31,7 @@ MAX_CHECKED_PARAMETERS = 1_000_000_000
 FLOAT = 4
 """Bytes of a float32."""
 MAX_LIVE_PARAMETERS = 1_000_000_000
-"""Weights that DeepSpeed keeps whole while they may be used again, unless its settings say otherwise."""
+"""Weights that DeepSpeed keeps whole by default, while they may be used again."""
 CERTAIN = 0.7
 """Share of the computed activations that a pass keeps for certain, in any architecture and with any kernels."""
 BYTES_OF_SCALES = {True: 1 / 64, False: 1 / 16}
@@ -210,18 +211,11 @@ def _weights(model: Any, quantization: Quantization, stored: int) -> int:
 
 def _gathered(model: Any, plan: Plan, weights: int) -> int:
     """Return bytes of the layers that are whole at once where `weights` bytes are divided: two blocks, of which one is
-    on its way, and what lies outside of blocks. DeepSpeed keeps as many weights as it may."""
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    every = {id(weight): weight for weight in model.parameters()}
-    total = sum(weight.nbytes for weight in every.values())
-    blocks = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-    sizes = [sum(weight.nbytes for weight in block.parameters()) for block in blocks]
-    layers = total - sum(sizes) + sum(sorted(sizes)[-2:])
-    if plan.engine == "deepspeed":
-        live = plan.settings.get("zero_optimization", {}).get("stage3_max_live_parameters", MAX_LIVE_PARAMETERS)
-        numel = sum(weight.numel() for weight in every.values())
-        layers = max(layers, round(total * min(1.0, live / numel)))
+    on its way, and what lies outside of blocks; with a file of DeepSpeed's settings as many as they allow."""
+    total, blocks = sum(map(numel, model.parameters())), sorted(block_sizes(model))
+    layers = total - sum(blocks) + sum(blocks[-2:])
+    if zero := plan.settings.get("zero_optimization"):
+        layers = max(layers, min(total, zero.get("stage3_max_live_parameters", MAX_LIVE_PARAMETERS)))
     return round(weights * layers / total)
 
 

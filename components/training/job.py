@@ -45,8 +45,8 @@ class Job:
         val_rows: the rows of the evaluations, or None.
         checkpoints: the folder of the checkpoints.
         logs: the folder of what trackers beside MLflow write.
-        save: writes the trained weights into a folder, in the tuner's format: `save(model, folder)`, or `save(model,
-            folder, weights)` with whole copies of weights that are divided among processes.
+        save: writes the trained weights into a folder, in the tuner's format: `save(model, folder)`, or
+            `save(model, folder, weights=…)` with those that are divided among processes (`DividedWeights`).
         restore: reads such a folder back into the model.
         arguments: what args.json of each checkpoint says.
         report: takes one line of progress.

@@ -103,7 +103,7 @@ def train(job: Job) -> Outcome:
     best = job.measure.best_step(state.log_history, steps)
     if best is not None and job.train.load_best_model_at_end:
         _restore(job, job.checkpoints / f"checkpoint-{best}")
-    engine_of(job.params).end()
+    engine_of(job.params).end(job.model)
     packs = job.rows if isinstance(job.rows, Packs) else None
     return Outcome(
         steps=state.global_step,
@@ -170,8 +170,8 @@ def _follow_stream(job: Job, stream: Stream) -> None:
     """Move the stream to the position of `job.start`, and write the position into every later checkpoint."""
     save = job.save
 
-    def save_with_position(model: Any, folder: Any) -> None:
-        save(model, folder)
+    def save_with_position(model: Any, folder: Any, **weights: Any) -> None:
+        save(model, folder, **weights)
         stream.write_position(folder)
 
     job.save = save_with_position

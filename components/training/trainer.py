@@ -15,7 +15,7 @@ from torch import nn
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from components.errors import ConfigError, MartletError
-from components.files import MANIFEST, read_json, seal, write_json
+from components.files import MANIFEST, read_json, seal
 from components.sharded import numel
 from components.training import divergence, ranks
 from components.training.callbacks import CALLBACKS
@@ -25,7 +25,7 @@ from components.training.job import Job, transformers_model
 from components.training.judging import Judge
 from components.training.optimizers import OPTIMIZERS
 from components.training.resuming import check_length, fingerprint
-from components.training.saving import whole_weights
+from components.training.saving import write_model
 from components.training.sharding import plan_of
 
 SAVE_REQUEST = "save"
@@ -124,13 +124,7 @@ class JobTrainer:
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the tuner's own format, and neither a pickle of the arguments nor a question to the hub."""
-        weights = whole_weights(self.job)
-        if ranks.is_writer():
-            folder = Path(str(output_dir))
-            folder.mkdir(parents=True, exist_ok=True)
-            self.job.save(self.job.model, folder, *([weights] if weights else []))
-            self.job.tokenizer.save_pretrained(str(folder))
-            write_json(folder / "args.json", self.job.arguments)
+        write_model(self.job, Path(str(output_dir)), self.job.save)
         ranks.barrier()
 
     # transformers 5.23 has no public hook round a whole checkpoint, nor for the weights of a checkpoint.

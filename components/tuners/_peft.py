@@ -2,7 +2,7 @@
 saved tensors those that are loaded."""
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,17 +71,18 @@ def with_prompt(model: "PreTrainedModel", seed: int, config: "type[PeftConfig]",
 
 
 def save(
-    model: "PeftModel", folder: Path, base: str | None = None, weights: "dict[str, torch.Tensor] | None" = None
+    model: "PeftModel", folder: Path, base: str | None = None, weights: "Iterable[tuple[str, torch.Tensor]]" = ()
 ) -> None:
     """Write adapter_config.json and adapter_model.safetensors; `base` is the name of the base model to record, and
-    `weights` are whole copies of weights that are divided among processes."""
+    `weights` are those of the adapter where processes divide them."""
     config: Any = model.peft_config["default"]
     config.base_model_name_or_path = base or config.base_model_name_or_path
     for name in ("target_modules", "feedforward_modules", "modules_to_save"):
         if getattr(config, name, None):
             setattr(config, name, sorted(set(getattr(config, name))))  # a set has no fixed order
     # By default peft asks the hub whether the vocabulary was resized.
-    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False, state_dict=weights)
+    whole = dict(weights) or None
+    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False, state_dict=whole)
     (folder / "README.md").unlink(missing_ok=True)
 
 

@@ -9,7 +9,6 @@ from components.errors import ConfigError, MartletError, did_you_mean
 from components.sharded import copy_, is_any_divided, numel
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
 
 LEARNING_RATE = 1e-5
@@ -99,14 +98,20 @@ def save(
     model: "PreTrainedModel",
     folder: Path,
     base: str | None = None,  # noqa: ARG001
-    weights: "dict[str, torch.Tensor] | None" = None,
+    weights: Any = None,
 ) -> None:
-    """Write configuration and weights, as safetensors: the model's own, or whole copies of divided ones."""
+    """Write configuration and weights, as safetensors; `weights` are the model's where processes divide them."""
     config: Any = model.config
     division = getattr(config, "distributed_config", None)
     config.distributed_config = None  # with which transformers 5.23 would wait here for the other processes
     try:
-        model.save_pretrained(str(folder), state_dict=weights)
+        if weights is None:
+            model.save_pretrained(str(folder))
+        elif getattr(model, "_weight_conversions", None):  # the files have other weights than the model: all are needed
+            model.save_pretrained(str(folder), state_dict=dict(weights))
+        else:
+            model.save_pretrained(str(folder), state_dict={})
+            weights.write(folder)
     finally:
         config.distributed_config = division
 

@@ -1,13 +1,14 @@
 """Train an adapter (or all weights) on the tokens; goes on from where it was stopped."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import hardware, models, training, tuners
 from components.config import Params, difference
 from components.errors import ConfigError, without_credentials
-from components.files import replacing_folder, write_json
+from components.files import replacing_folder
 from components.tokens import TokenRows
 from components.training import ranks
 from tasks.stages import estimate, workers
@@ -97,16 +98,15 @@ def _work(setup: Setup, start: Path | None) -> Result:
     outcome = training.train(job)
     is_checked = outcome.parameters <= training.MAX_CHECKED_PARAMETERS
     probes = [row["input_ids"] for row in training.sample_rows(rows, CHECKED_ROWS)] if is_checked else []
-    weights, answers = training.whole_weights(job), training.answers(job.model, probes)
-    if not ranks.is_writer():
-        return {}
-    with replacing_folder(paths.adapter) as folder:
-        save(job.model, folder, *([weights] if weights else []))
-        job.tokenizer.save_pretrained(folder)
-        write_json(folder / "args.json", setup.arguments)
+    answers = training.answers(job.model, probes)
+    with replacing_folder(paths.adapter) if ranks.is_writer() else nullcontext(paths.adapter) as folder:
+        training.write_model(job, folder, save)
+        if not ranks.is_writer():
+            return {}
         if is_checked:
             method = tuners.TUNERS.load(params.tuner.tuner_type, job.external)
-            training.check_saved(answers, method.load(_base_model(setup, {}), folder), probes, job.model.dtype)
+            base = job.model if params.tuner.tuner_type == "full" else _base_model(setup, {})
+            training.check_saved(answers, method.load(base, folder), probes, job.model.dtype)
     if not paths.checkpoints:
         training.tidy(setup.checkpoints, outcome.history, job.measure)
     summary = training.write_reports(outcome, paths.reports)
@@ -132,8 +132,8 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
     if setup.weights_from and not start:
         method.restore(model, setup.weights_from)
 
-    def save(model: Any, folder: Path, weights: Any = None) -> None:
-        method.save(model, folder, base=identity["model"], **({"weights": weights} if weights else {}))
+    def save(model: Any, folder: Path, **weights: Any) -> None:
+        method.save(model, folder, base=identity["model"], **weights)
         if params.tuner.tuner_type == "full":  # the folder is a model of its own
             models.copy_companions(base, folder)
 

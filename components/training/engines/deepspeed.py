@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config import Params
+from components.sharded import block_sizes, numel
 from components.training.job import Job
 from components.training.sharding import plan_of
 from components.training.world import world_size
@@ -56,7 +57,22 @@ def arguments(job: Job) -> dict[str, Any]:
     import torch
 
     own = {} if torch.accelerator.is_available() else {"accelerator_config": {"use_configured_state": True}}
-    return {"deepspeed": config_of(job.params, job.model.dtype), **own}
+    config, plan = config_of(job.params, job.model.dtype), plan_of(job.params.distributed)
+    if plan.stage == 3 and not plan.settings:
+        config["zero_optimization"] |= _two_blocks(job.model)
+    return {"deepspeed": config, **own}
+
+
+def _two_blocks(model: Any) -> dict[str, int]:
+    """Return settings with which two blocks of layers are whole at a time, one of them on its way; by default DeepSpeed
+    keeps 1e9 weights whole, which for many a model is all."""
+    block = max(block_sizes(model), default=sum(map(numel, model.parameters())))
+    return {
+        "stage3_max_live_parameters": 2 * block,
+        "stage3_max_reuse_distance": 2 * block,
+        "stage3_prefetch_bucket_size": block,
+        "reduce_bucket_size": block,
+    }
 
 
 def config_of(params: Params, dtype: Any) -> dict[str, Any]:
@@ -102,7 +118,7 @@ def load_optimizer(trainer: Any, folder: Path) -> bool:  # noqa: ARG001
     return False
 
 
-def end() -> None:
+def end(model: Any) -> None:  # noqa: ARG001
     """Let transformers load the next model whole."""
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 

@@ -19,6 +19,8 @@ from components.training.world import world_size
 
 FOLDER = "optimizer"
 """Folder of a checkpoint with the state of the optimizer of divided weights."""
+FILES = 16
+"""Files that each process writes there: PyTorch copies what is to go into one file, twice."""
 
 
 @contextmanager
@@ -85,7 +87,10 @@ def save_optimizer(trainer: Any, folder: Path) -> bool:
         return False
     import torch.distributed.checkpoint as dcp
 
-    dcp.save(_state(trainer), storage_writer=dcp.HuggingFaceStorageWriter(str(folder / FOLDER), save_distributed=True))
+    state = _state(trainer)
+    files = {name: 1 + n % FILES for n, name in enumerate(state)}
+    writer = dcp.HuggingFaceStorageWriter(str(folder / FOLDER), files, save_distributed=True)
+    dcp.save(state, storage_writer=writer)
     return True
 
 
@@ -126,5 +131,6 @@ def _learns_divided(trainer: Any) -> bool:
     return any(weight.requires_grad and is_divided(weight) for weight in trainer.model.parameters())
 
 
-def end() -> None:
-    """Do nothing: the engine holds nothing of the process."""
+def end(model: Any) -> None:
+    """Forget how the weights are divided: a model that is loaded like this one is whole then."""
+    transformers_model(model).config.distributed_config = None

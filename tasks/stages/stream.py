@@ -22,6 +22,7 @@ from components import cache, data, models, templates, training
 from components.config import Params
 from components.errors import ERRORS, MartletError
 from components.files import MANIFEST, read_json, write_json
+from components.parallel import die_with_parent
 from components.tokens import ShapeName
 from tasks.stages import fetch, methods, runner, template
 from tasks.stages.paths import Paths, plugin_files
@@ -165,6 +166,7 @@ def flowing(params: Params, paths: Paths, place: Paths) -> Generator[Feed]:
 def _flow(params: Params, paths: Paths, place: Paths, scratch: Path, pipe: Connection, other: Connection) -> None:
     """The data process: works until the pipe is closed. Ctrl-C is for the trainer, which writes a checkpoint first."""
     other.close()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.environ["RAYON_NUM_THREADS"] = str(params.run.dataset_num_proc or 1)

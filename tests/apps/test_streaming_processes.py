@@ -2,9 +2,8 @@
 
 import gzip
 import json
-import os
 import re
-import signal
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import psutil
 import pytest
 
 from components.files import read_json, sha256
-from tests.commands import Command, martlet
+from tests.commands import martlet
 
 STEPS = 14
 SAVED = (4, 8, 12, 14)
@@ -24,6 +23,33 @@ WORDS = ["sft", "--streaming", "true", "--max_steps", STEPS, "--save_steps", "4"
 MIXED = ["--dataset", "a.jsonl.gz", "b.jsonl", "--interleave_prob", "0.7", "0.3", "--val_dataset", "val.jsonl"]
 PACKS = ["--packing", "true"]
 TWO = ["--nproc_per_node", "2"]
+DISTURBED = """\
+import os, signal
+from pathlib import Path
+import psutil
+from transformers import TrainerCallback
+
+def callback(job):
+    return Disturbed(job)
+
+class Disturbed(TrainerCallback):
+    def __init__(self, job):
+        self.job = job
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if os.environ["RANK"] == "0" and self.is_first("stopped", state.global_step == 6):
+            os.kill(psutil.Process().parents()[1].pid, signal.SIGINT)  # as the terminal does to the command
+            assert self.job.stop.wait(60)
+        if os.environ["RANK"] == "0" and self.is_first("killed", state.global_step == 10):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def is_first(self, name, happens):
+        mark = Path(__file__).with_name(name)
+        is_new = happens and not mark.exists()
+        if is_new:
+            mark.touch()
+        return is_new
+"""
 WEIGHTS = "models/adapter/adapter_model.safetensors"
 GONE_S = 5
 """Seconds after which no process of a run that was killed may be left."""
@@ -50,7 +76,7 @@ def whole(folder: Path, tiny_model: Path) -> Path:
     return folder / "whole"
 
 
-def figures(root: Path, name: str) -> list[float]:
+def figures(root: Path, name: str) -> list[Any]:
     lines = [json.loads(line) for line in (root / "logs/train/progress.jsonl").read_text().splitlines()]
     return [line[name] for line in lines if name in line]
 
@@ -69,44 +95,49 @@ def test_two_processes_have_the_losses_of_one_on_packs(folder: Path, tiny_model:
     assert read_json(whole / "reports/train.json")["epochs"] >= 1  # passes end within a step
 
 
-def test_two_processes_have_the_losses_of_one_on_rows(folder: Path, tiny_model: Path) -> None:
-    for root, processes in (("rows-of-one", []), ("rows-of-two", TWO)):
+@pytest.mark.parametrize(
+    "engine",
+    [
+        [],
+        pytest.param(["--fsdp", "full_shard"], marks=pytest.mark.slow),
+        pytest.param(["--deepspeed", "zero3"], marks=pytest.mark.slow),
+    ],
+    ids=["ddp", "fsdp", "zero3"],
+)
+def test_two_processes_have_the_losses_of_one_on_rows(
+    folder: Path, tiny_model: Path, tmp_path: Path, engine: list[str]
+) -> None:
+    for root, processes in ((tmp_path / "one", []), (tmp_path / "two", [*TWO, *engine])):
         martlet(folder, *WORDS, *MIXED, *processes, "--model", tiny_model, "--output_dir", root)
-    require_equal(folder / "rows-of-one", folder / "rows-of-two")
+    require_equal(tmp_path / "one", tmp_path / "two")
 
 
-def ranks_of(command: Command) -> list[psutil.Process]:
-    """Return the processes that train, each of which has a session of its own, rank 0 first."""
-    children = psutil.Process(command.pid).children(recursive=True)
-    return sorted((child for child in children if os.getsid(child.pid) == child.pid), key=lambda child: child.pid)
+def test_one_process_goes_on_from_a_checkpoint_of_two(
+    folder: Path, tiny_model: Path, tmp_path: Path, whole: Path
+) -> None:
+    shutil.copytree(whole / "checkpoint-8", tmp_path / "checkpoint-8")
+    words = [*WORDS, *MIXED, *PACKS, "--model", tiny_model, "--resume_from_checkpoint", tmp_path / "checkpoint-8"]
+    martlet(folder, *words)
+    assert figures(tmp_path, "loss") == pytest.approx(figures(whole, "loss")[8:], abs=1e-5)
 
 
-def require_gone(processes: list[psutil.Process]) -> None:
-    assert processes
+def require_nobody(folder: Path) -> None:
+    """Require that no process of a command in `folder` is left after a while."""
+    processes = [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
     assert not psutil.wait_procs(processes, timeout=GONE_S)[1]
 
 
 def test_a_run_that_was_stopped_and_lost_a_process_ends_with_the_weights_it_would_have_had(
     whole: Path, folder: Path, tiny_model: Path
 ) -> None:
-    words = [*WORDS, *MIXED, *PACKS, *TWO, "--model", tiny_model, "--output_dir", "tried"]
-    stopped = Command(folder, *words)
-    stopped.up_to("step 5/")
-    processes = psutil.Process(stopped.pid).children(recursive=True)
-    os.killpg(stopped.pid, signal.SIGINT)
-    ended = stopped.wait()
-    assert ended.returncode == 130, ended.stderr
-    require_gone(processes)
-    (start,) = re.findall(r"--resume_from_checkpoint (tried/checkpoint-\d+)", ended.stderr)
-
-    killed = Command(folder, *words, "--resume_from_checkpoint", start, "--max_restarts", 1)
-    killed.up_to("step 9/")
-    processes = psutil.Process(killed.pid).children(recursive=True)
-    ranks_of(killed)[0].kill()
-    ended = killed.wait()
-    assert ended.returncode == 0, ended.stderr
-    assert re.search(r"rank 0 was killed .* start again from checkpoint-\d+, 1 of 1 times", ended.stdout)
-    require_gone(processes)
+    (folder / "disturbed.py").write_text(DISTURBED)
+    words = [*WORDS, *MIXED, *PACKS, *TWO, "--model", tiny_model, "--output_dir", "tried", "--callbacks", "disturbed",
+             "--external_plugins", "disturbed.py"]  # fmt: skip
+    assert "--resume_from_checkpoint tried/checkpoint-7" in martlet(folder, *words, code=130)
+    require_nobody(folder)
+    said = martlet(folder, *words, "--resume_from_checkpoint", "tried/checkpoint-7", "--max_restarts", 1)
+    assert re.search(r"rank 0 was killed .* start again from checkpoint-8, 1 of 1 times", said)
+    require_nobody(folder)
     for file in (WEIGHTS, "reports/stream.json", "reports/train.csv"):
         assert sha256(folder / "tried" / file) == sha256(whole / file)
 
@@ -115,13 +146,8 @@ def test_a_gate_that_closes_ends_all_processes_with_its_reason(folder: Path, tin
     rows = [{"query": f"number {n}?", "response": "" if n == 69 else f"yes, {n}"} for n in range(200)]
     (folder / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = [*WORDS, *TWO, "--model", tiny_model, "--output_dir", "closed", "--on_empty", "block"]
-    command = Command(folder, *words, "--dataset", "bad.jsonl")
-    command.up_to("step 4/")
-    processes = psutil.Process(command.pid).children(recursive=True)
-    ended = command.wait()
-    assert ended.returncode == 3
-    assert ended.stderr.startswith("martlet: the data gate closed: empty: bad.jsonl:70: ")
-    assert "Traceback" not in ended.stderr
-    require_gone(processes)
+    error = martlet(folder, *words, "--dataset", "bad.jsonl", code=3)
+    assert error.startswith("martlet: the data gate closed: empty: bad.jsonl:70: ")
+    require_nobody(folder)
     assert read_json(folder / "closed/reports/stream.json")["left_out"] == {"empty": 1}
     assert (folder / "closed/checkpoint-4").is_dir()

@@ -167,7 +167,7 @@ def _identity(setup: Setup) -> dict[str, Any]:
     identity = setup.made_of | {"distributed": setup.params.distributed.model_dump(exclude={*training.MEETING})}
     if feed := setup.feed:
         identity |= {"data": identity["data"] | {"files": None}, "stream": identity["stream"] | {"revisions": None}}
-        identity["validation"] = feed.validation and training.tokens_hash(feed.validation.parent)
+        identity["val_dataset"] = feed.validation and training.tokens_hash(feed.validation.parent)
     return identity
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,8 @@ import psutil
 import pytest
 
 from components.files import read_json, sha256
-from tests.commands import martlet
+from tests.commands import Command, martlet
+from tests.tasks.stages.test_launch import free_port
 
 STEPS = 14
 SAVED = (4, 8, 12, 14)
@@ -151,3 +153,20 @@ def test_a_gate_that_closes_ends_all_processes_with_its_reason(folder: Path, tin
     require_nobody(folder)
     assert read_json(folder / "closed/reports/stream.json")["left_out"] == {"empty": 1}
     assert (folder / "closed/checkpoint-4").is_dir()
+
+
+@pytest.mark.slow
+def test_machines_may_have_other_files_of_a_stream_but_not_other_validation_rows(
+    folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    commands: list[Command] = []
+    meeting = ["--nnodes", 2, "--nproc_per_node", 1, "--master_addr", "127.0.0.1", "--master_port", free_port()]
+    for rank in (0, 1):
+        machine = tmp_path / str(rank)
+        shutil.copytree(folder, machine, ignore=shutil.ignore_patterns("whole", "one", "tried", "closed"))
+        os.utime(machine / "b.jsonl", (rank, rank))
+        (machine / "val.jsonl").write_text(json.dumps({"text": f"validation {rank}"}) + "\n")
+        commands.append(Command(machine, *WORDS, *MIXED, *meeting, "--node_rank", rank, "--model", tiny_model))
+    for ended in [command.wait() for command in commands]:
+        assert ended.returncode == 2
+        assert ended.stderr.endswith("trains something else than machine 0: val_dataset changed; give both the same\n")

@@ -43,8 +43,8 @@ def own_part(weight: "torch.Tensor") -> "torch.Tensor":
 
 @contextmanager
 def readable(model: Any) -> Generator[None]:
-    """Let a forward pass before the training read divided weights, module by module: ZeRO-3 gathers none until
-    DeepSpeed's engine begins."""
+    """Let a forward pass before or after the training read divided weights, module by module: ZeRO-3 gathers none
+    without DeepSpeed's engine."""
     hooks = []
     for module in model.modules():
         if own := [weight for weight in module.parameters(recurse=False) if is_partitioned(weight)]:
@@ -62,7 +62,10 @@ def readable(model: Any) -> Generator[None]:
 
 
 def reshard(model: Any) -> None:
-    """Let go of the whole weights that FSDP2 keeps after a forward pass that no backward pass follows."""
+    """Let go of the whole weights that FSDP2, and DeepSpeed's engine, keep or still fetch after a forward pass that no
+    backward pass follows."""
+    if hasattr(model, "empty_partition_cache"):
+        model.empty_partition_cache()
     for module in model.modules():
         if hasattr(module, "reshard"):
             module.reshard()

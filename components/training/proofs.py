@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.errors import MartletError
-from components.sharded import reshard
+from components.sharded import readable
 
 if TYPE_CHECKING:
     import torch
@@ -16,11 +16,9 @@ def answers(model: Any, rows: Sequence[Any]) -> "list[torch.Tensor]":
     import torch
 
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), readable(model):
         ids = (torch.tensor(row)[None].long().to(model.device) for row in rows)
-        logits = [model(input_ids=row, use_cache=False)[0].float().cpu() for row in ids]
-    reshard(model)
-    return logits
+        return [model(input_ids=row, use_cache=False)[0].float().cpu() for row in ids]
 
 
 def check_saved(

@@ -103,7 +103,7 @@ def train(job: Job) -> Outcome:
     best = job.measure.best_step(state.log_history, steps)
     if best is not None and job.train.load_best_model_at_end:
         _restore(job, job.checkpoints / f"checkpoint-{best}")
-    engine_of(job.params).end(job.model)
+    engine_of(job.params).end(trainer)
     packs = job.rows if isinstance(job.rows, Packs) else None
     return Outcome(
         steps=state.global_step,

@@ -16,7 +16,7 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from components.errors import ConfigError, MartletError
 from components.files import MANIFEST, read_json, seal
-from components.sharded import numel
+from components.sharded import numel, reshard
 from components.training import divergence, ranks
 from components.training.callbacks import CALLBACKS
 from components.training.checkpoints import all_in, rotate, set_aside_later, step_of
@@ -124,6 +124,8 @@ class JobTrainer:
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the tuner's own format, and neither a pickle of the arguments nor a question to the hub."""
+        trainer: Any = self
+        reshard(trainer.model_wrapped)
         write_model(self.job, Path(str(output_dir)), self.job.save)
         ranks.barrier()
 

@@ -9,6 +9,7 @@ from components.errors import ConfigError, MartletError, did_you_mean
 from components.sharded import copy_, is_any_divided, numel
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 LEARNING_RATE = 1e-5
@@ -107,13 +108,20 @@ def save(
     try:
         if weights is None:
             model.save_pretrained(str(folder))
-        elif getattr(model, "_weight_conversions", None):  # the files have other weights than the model: all are needed
-            model.save_pretrained(str(folder), state_dict=dict(weights))
-        else:
+        elif _are_stored_as_they_are(model, weights.empty):
             model.save_pretrained(str(folder), state_dict={})
             weights.write(folder)
+        else:  # all are needed at once
+            model.save_pretrained(str(folder), state_dict=dict(weights))
     finally:
         config.distributed_config = division
+
+
+def _are_stored_as_they_are(model: "PreTrainedModel", weights: "dict[str, torch.Tensor]") -> bool:
+    """Return whether the files of the architecture hold the tensors of the model, and no parts or sums of them."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    return revert_weight_conversion(model, dict(weights)).keys() == weights.keys()
 
 
 def restore(model: "PreTrainedModel", folder: Path) -> None:

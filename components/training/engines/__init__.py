@@ -41,8 +41,8 @@ class Engine(Protocol):
         """Read what `save_optimizer` wrote; False leaves that to transformers."""
         ...
 
-    def end(self, model: Any) -> None:
-        """Let go of what the engine holds of the process and of the model, so that the next one is loaded whole."""
+    def end(self, trainer: Any) -> None:
+        """Let go of what the engine holds of the process and of the trained model; the next model is loaded whole."""
         ...
 
 

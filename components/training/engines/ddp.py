@@ -66,5 +66,5 @@ def load_optimizer(trainer: Any, folder: Path) -> bool:  # noqa: ARG001
     return False
 
 
-def end(model: Any) -> None:
+def end(trainer: Any) -> None:
     """Do nothing: the engine holds nothing of the process."""

@@ -63,7 +63,7 @@ def arguments(job: Job) -> dict[str, Any]:
     return {"deepspeed": config, **own}
 
 
-def _two_blocks(model: Any) -> dict[str, int]:
+def _two_blocks(model: Any) -> dict[str, Any]:
     """Return settings with which two blocks of layers are whole at a time, one of them on its way; by default DeepSpeed
     keeps 1e9 weights whole, which for many a model is all."""
     block = max(block_sizes(model), default=sum(map(numel, model.parameters())))
@@ -71,6 +71,7 @@ def _two_blocks(model: Any) -> dict[str, int]:
         "stage3_max_live_parameters": 2 * block,
         "stage3_max_reuse_distance": 2 * block,
         "stage3_prefetch_bucket_size": block,
+        "stage3_param_persistence_threshold": "auto",
         "reduce_bucket_size": block,
     }
 
@@ -118,8 +119,9 @@ def load_optimizer(trainer: Any, folder: Path) -> bool:  # noqa: ARG001
     return False
 
 
-def end(model: Any) -> None:  # noqa: ARG001
-    """Let transformers load the next model whole."""
+def end(trainer: Any) -> None:
+    """Take DeepSpeed's hooks off the model, and let transformers load the next one whole."""
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+    trainer.model_wrapped.destroy()
     unset_hf_deepspeed_config()

@@ -131,6 +131,6 @@ def _learns_divided(trainer: Any) -> bool:
     return any(weight.requires_grad and is_divided(weight) for weight in trainer.model.parameters())
 
 
-def end(model: Any) -> None:
+def end(trainer: Any) -> None:
     """Forget how the weights are divided: a model that is loaded like this one is whole then."""
-    transformers_model(model).config.distributed_config = None
+    transformers_model(trainer.model).config.distributed_config = None

@@ -24,10 +24,10 @@ TWO = {"nproc_per_node": 2}
 
 @pytest.fixture(scope="module")
 def base(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tied model with an even number of tokens, which two processes can divide."""
+    """A tied model with a number of tokens that two and four processes can divide."""
     folder = tmp_path_factory.mktemp("even")
     config = Qwen3Config.from_pretrained(tiny_model)
-    config.vocab_size += config.vocab_size % 2
+    config.vocab_size += -config.vocab_size % 4
     torch.manual_seed(0)
     Qwen3ForCausalLM(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
@@ -82,6 +82,19 @@ def test_two_processes_that_divide_a_model_learn_as_one_and_go_on_to_the_same_we
     assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
+@pytest.mark.slow  # six processes, one after the other
+def test_four_processes_go_on_from_a_checkpoint_of_two(
+    base: Path, alone: dict[str, list[dict[str, float]]], tmp_path: Path
+) -> None:
+    flags = {**FLAGS, **FULL, "fsdp": "full_shard"}
+    run(tmp_path, base, **flags, **TWO)
+    shutil.rmtree(tmp_path / "checkpoints/checkpoint-12")
+    shutil.rmtree(tmp_path / "models")
+    checkpoint = tmp_path / "checkpoints/checkpoint-6"
+    lines = run(tmp_path, base, **flags, nproc_per_node=4, resume_from_checkpoint=str(checkpoint))
+    assert figures(lines, "loss")[-6:] == pytest.approx(figures(alone["full"], "loss")[-6:], abs=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "tuner"),
@@ -94,7 +107,7 @@ def test_two_processes_that_divide_a_model_learn_as_one_and_go_on_to_the_same_we
     ids=lambda value: value if isinstance(value, str) else next(iter(value.values())),
 )
 def test_the_best_weights_are_read_back(base: Path, tmp_path: Path, engine: dict[str, str], tuner: str) -> None:
-    flags = {**FLAGS, **TWO, **engine, "learning_rate": 0.5, "load_best_model_at_end": True, "save_steps": 2}
+    flags = {**FLAGS, **TWO, **engine, "load_best_model_at_end": True, "save_steps": 2}
     lines = run(tmp_path, base, **flags, tuner_type=tuner)
     losses = dict(zip(range(2, 13, 2), figures(lines, "eval_loss"), strict=True))
     best = min(losses, key=lambda step: losses[step])

@@ -75,7 +75,7 @@ def train(job: Job) -> Outcome:
         else:
             job.initialise(job.model, sample_rows(job.rows, SAMPLE_ROWS))
         parameters, trainable = _sizes(job)
-    if job.train.packing:
+    if job.train.packing and ranks.is_writer():
         job.report({"message": job.rows.packed if isinstance(job.rows, Stream) else str(job.rows)})
     from components.training.low_rank import one_operation
 

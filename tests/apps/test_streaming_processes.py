@@ -83,10 +83,15 @@ def figures(root: Path, name: str) -> list[Any]:
     return [line[name] for line in lines if name in line]
 
 
+def messages(root: Path) -> list[str]:
+    return [message for message in figures(root, "message") if message.startswith(("packs", "model"))]
+
+
 def require_equal(one: Path, two: Path) -> None:
     assert len(figures(two, "loss")) == STEPS
     for name in ("loss", "eval_loss"):
         assert figures(two, name) == pytest.approx(figures(one, name), abs=1e-5)
+    assert messages(two) == [message.replace("on cpu", "on 2 × cpu") for message in messages(one)]
     for file in ("reports/stream.json", *(f"checkpoint-{step}/stream.json" for step in SAVED)):
         assert read_json(two / file) == read_json(one / file)
 

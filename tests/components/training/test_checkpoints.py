@@ -99,12 +99,16 @@ def ways_to_learn() -> dict[str, dict[str, Any]]:
     return {name: {**way, **OWN.get(name, {})} for name, way in sorted(ways.items())} | WAYS
 
 
-STATELESS = ("adapter", "boft", "fourierft", "ia3", "loha", "lokr", "oft", "sgd", "vera")
-"""Ways that keep no state of their own between steps: what holds for LoRA with AdamW holds for them; run by -m slow."""
+SLOW = (
+    "adapter", "boft", "fourierft", "ia3", "loha", "lokr", "oft", "sgd", "vera",
+    "dora", "reft", "prefix_tuning", "llamapro", "loraplus", "lion", "adafactor", "q-galore", "noise",
+)  # fmt: skip
+"""Ways that keep no state of their own between steps, or state of a kind that another way keeps too: what holds for
+LoRA with AdamW, full training and GaLore holds for them; run by -m slow."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in STATELESS else name for name in ways_to_learn()]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ways_to_learn()]
 )
 def test_every_way_to_learn_goes_on_to_the_same_weights(tiny_model, tokens, tmp_path, name):
     """From a checkpoint, as a run that was killed later leaves it; the ways take turns with its steps."""

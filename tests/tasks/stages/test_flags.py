@@ -170,7 +170,10 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
 """Another value of each parameter, and the parameters with which it matters."""
 COMPILED = ("torch_compile",)
 """Parameters that compile the model, which takes a minute."""
-FAMILIES = ("vera_", "boft_", "oft_", "lycoris_", "lokr_", "fourier_", "adapter_", "reft_", "galore_", "adalora_")
+FAMILIES = (
+    "vera_", "boft_", "oft_", "lycoris_", "lokr_", "fourier_", "adapter_", "reft_", "galore_", "adalora_", "lisa_",
+    "lorap_", "llamapro_", "bnb_4bit_", "num_virtual_tokens",
+)  # fmt: skip
 """How the parameters begin that one tuner or optimizer alone reads; run by -m slow, for they are many."""
 VOLATILE = ("tokens_per_second", "eta", "time", "memory")
 SMALL = {

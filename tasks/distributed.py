@@ -11,6 +11,7 @@ from components.config.groups.distributed import Distributed
 from components.errors import ConfigError, did_you_mean
 from components.training.sharding import Plan, plan_of
 from components.training.world import processes_of, settled_world
+from tasks import sequence_parallel
 from tasks.stages.dividing import undividable
 
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
@@ -44,6 +45,7 @@ def conflicts(params: Params, files: list[Path], root: Path) -> list[str]:
     if plan.engine == "fsdp" and processes_of(world) == 1:
         sentences.append("fsdp: one process has nobody to divide the model with; add --nproc_per_node, or leave it out")
     sentences += undividable(params, plan, files)
+    sentences += sequence_parallel.conflicts(params)
     if plan.engine == "deepspeed":
         sentences += _settings(params, world, plan)
         if find_spec("deepspeed") is None:
@@ -106,7 +108,7 @@ def _settings(params: Params, world: Distributed, plan: Plan) -> list[str]:
 
 def _decided(params: Params, world: Distributed) -> dict[str, tuple[float, str]]:
     """Return the settings that parameters decide, each with its value and which parameter that is from."""
-    train, processes = params.train, processes_of(world)
+    train, readers = params.train, processes_of(world) // world.sequence_parallel_size
     rows, norm = train.per_device_train_batch_size, train.max_grad_norm
     decided: dict[str, tuple[float, str]] = {
         "train_micro_batch_size_per_gpu": (rows, f"--per_device_train_batch_size is {rows}"),
@@ -116,7 +118,7 @@ def _decided(params: Params, world: Distributed) -> dict[str, tuple[float, str]]
         passes = training.settled(params, default_learning_rate=1e-4).train.gradient_accumulation_steps or 1
     except ConfigError:  # they do not divide among the processes, of which the caller tells
         return decided
-    own, product = passes // processes, "--per_device_train_batch_size times --gradient_accumulation_steps"
+    own, product = passes // readers, "--per_device_train_batch_size times --gradient_accumulation_steps"
     return {
         **decided,
         "gradient_accumulation_steps": (own, f"--gradient_accumulation_steps makes {own} for each process"),

@@ -4,6 +4,7 @@ Neither torch nor transformers is imported: a command that cannot end well says 
 """
 
 import json
+import math
 import re
 import struct
 from collections.abc import Collection, Iterator
@@ -51,6 +52,7 @@ def problems(folder: Path, params: Params) -> list[str]:
     if params.quantization.quant_method == "hqq":
         sentences += _indivisible(folder, params.quantization.hqq_group_size)
     sentences += _positions(folder, config, params.template.max_length)
+    sentences += _heads(config, params.distributed.sequence_parallel_size)
     return sentences + _embeddings(folder, config, params) + _tokens(folder, config)
 
 
@@ -96,6 +98,21 @@ def _continues_text(architecture: str) -> bool:
 
 def _transformers_models() -> Path:
     return Path(str(find_spec("transformers").origin)).parent / "models"  # type: ignore[union-attr]
+
+
+def _heads(config: dict[str, Any], parts: int) -> list[str]:
+    """Return a sentence if the heads of the attention do not divide among the processes that divide a row."""
+    text = config.get("text_config") or config
+    heads = text.get("num_attention_heads", text.get("n_head", parts))
+    shared = text.get("num_key_value_heads") or heads
+    common = math.gcd(heads, shared)
+    if common % parts == 0:
+        return []
+    fitting = " or ".join(str(n) for n in range(1, common + 1) if common % n == 0)
+    return [
+        f"sequence_parallel_size: {parts} processes cannot divide the {heads} heads of this model's attention and its "
+        f"{shared} key-value heads; choose {fitting}"
+    ]
 
 
 def _embeddings(folder: Path, config: dict[str, Any], params: Params) -> list[str]:

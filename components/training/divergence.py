@@ -47,7 +47,7 @@ def _rows(trainer: Any, step: int) -> Iterator[str]:
     """Yield where the rows of a step come from: those of the first forward pass whose loss is no number, else all."""
     losses = list(trainer.losses)[-trainer.current_gradient_accumulation_steps :]
     broken = ranks.total([not math.isfinite(float(loss)) for loss in losses])
-    items, size = trainer.items_of(step), trainer.job.train.per_device_train_batch_size * ranks.world_size()
+    items, size = trainer.items_of(step), trainer.job.train.per_device_train_batch_size * trainer.job.data_parallel_size
     if any(broken):
         first = next(number for number, count in enumerate(broken) if count)
         items = items[first * size : (first + 1) * size]

@@ -20,7 +20,7 @@ from components.training.job import settled, transformers_model
 from components.training.optimizers import OPTIMIZERS
 from components.training.sharding import Plan, plan_of
 from components.training.shares import Sizes, share
-from components.training.world import world_size
+from components.training.world import data_parallel_size, world_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,8 +124,8 @@ def steps(params: Params, rows: TokenRows) -> int:
     if train.max_steps > 0:
         return train.max_steps
     items = len(Packs(rows, train.packing_length, train.packing_strategy)) if train.packing else len(rows)
-    per_pass = train.per_device_train_batch_size * world_size(params)
-    passes = (train.gradient_accumulation_steps or 1) // world_size(params)
+    per_pass = train.per_device_train_batch_size * data_parallel_size(params)
+    passes = (train.gradient_accumulation_steps or 1) // data_parallel_size(params)
     return math.ceil(train.num_train_epochs * math.ceil(math.ceil(items / per_pass) / passes))
 
 
@@ -146,12 +146,12 @@ def memory(
         accelerated: the devices are accelerators, on which activations are recomputed by default.
     """
     precision, train = transformers_model(model).dtype, params.train
-    processes = world_size(params)
+    batch, processes = _part(batch, params.distributed.sequence_parallel_size), world_size(params)
     sizes, is_state_known = _sizes(model, params, external, stored)
     own = share(sizes, plan_of(params.distributed), processes, params.distributed.nnodes or 1)
     recomputes = accelerated if train.gradient_checkpointing is None else train.gradient_checkpointing
     complete = activations(model, batch, precision, recomputes)
-    accumulates = (train.gradient_accumulation_steps or 1) > processes
+    accumulates = (train.gradient_accumulation_steps or 1) > data_parallel_size(params)
     pass_bytes = complete or 0
     at_once = pass_bytes + own.gradients if accumulates else max(pass_bytes, own.gradients)
     # What was saved is loaded whole at the end beside what was trained, to compare them.
@@ -165,6 +165,12 @@ def memory(
         own.weights, own.gradients, own.optimizer, own.exchange, pass_bytes, peak, least, own.memory, own.disk,
         sizes.learning, sizes.optimizer, whole=complete is not None,
     )  # fmt: skip
+
+
+def _part(batch: Batch, parts: int) -> Batch:
+    """Return the largest part of a batch whose rows `parts` processes divide."""
+    length = math.ceil(batch.length / parts)
+    return batch._replace(length=length, learned=min(batch.learned, batch.lines * length))
 
 
 def _sizes(model: Any, params: Params, external: Sequence[Path], stored: int) -> tuple[Sizes, bool]:

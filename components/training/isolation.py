@@ -10,6 +10,7 @@ from components.training.collators import Isolated, Padded, joining_pays
 from components.training.datasets import Packs
 from components.training.documents import use_documents
 from components.training.job import Job
+from components.training.sequence_parallel import Part
 from components.training.stream import Stream
 
 PROBE_TOKENS = 32
@@ -18,14 +19,17 @@ SAMPLED_ROWS = 4096
 """Rows whose lengths decide whether joining pays."""
 
 
-def collator(job: Job) -> Isolated | Padded:
+def collator(job: Job) -> Isolated | Padded | Part:
     """Return what makes batches: joined rows where packing or padding-free batches are asked for, or where nothing is
-    asked, the model keeps documents apart and joining costs less than padding.
+    asked, the model keeps documents apart and joining costs less than padding; this process's part of padded rows
+    where processes divide rows.
 
     Raises:
         ConfigError: joined rows are asked for, and the model lets one document see the other.
     """
     train = job.train
+    if (parts := job.params.distributed.sequence_parallel_size) > 1:
+        return Part(job.pad_token_id, job.part, parts)
     required = train.packing or train.padding_free
     if not required and (train.padding_free is False or train.torch_compile):
         return Padded(job.pad_token_id)

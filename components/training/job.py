@@ -16,7 +16,7 @@ from components.training import ranks
 from components.training.best import Measure, measure
 from components.training.losses import LOSSES
 from components.training.pair_losses import PAIR_LOSSES
-from components.training.world import settled_world, world_size
+from components.training.world import data_parallel_size, settled_world, world_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -91,9 +91,24 @@ class Job:
         return measure(self.train.metric_for_best_model, self.train.greater_is_better)
 
     @property
+    def data_parallel_size(self) -> int:
+        """Processes, or groups of processes that divide rows, that take other rows than each other."""
+        return ranks.world_size() // self.params.distributed.sequence_parallel_size
+
+    @property
+    def data_parallel_rank(self) -> int:
+        """Number of this process, or of its group, among those that take other rows than each other, from 0."""
+        return ranks.rank() // self.params.distributed.sequence_parallel_size
+
+    @property
+    def part(self) -> int:
+        """Number of this process's part of the tokens of a row, from 0."""
+        return ranks.rank() % self.params.distributed.sequence_parallel_size
+
+    @property
     def accumulation(self) -> int:
-        """Forward passes of each process in an optimizer step; `gradient_accumulation_steps` are those of all."""
-        return (self.train.gradient_accumulation_steps or 1) // ranks.world_size()
+        """Forward passes of each process in an optimizer step; `gradient_accumulation_steps` are those of all rows."""
+        return (self.train.gradient_accumulation_steps or 1) // self.data_parallel_size
 
     @property
     def items_per_step(self) -> int:
@@ -116,27 +131,44 @@ def loss_of(params: Params) -> tuple[Kind[Any], str]:
 def settled(params: Params, default_learning_rate: float) -> Params:
     """Return `params` with the parameters that depend on others filled in: the tuner's learning rate, the processes and
     machines, the accumulation, the steps between evaluations, the length of packs, which is `max_length`, and lines of
-    one row each for NEFTune, whose noise depends on the length of a line.
+    one row each for NEFTune, whose noise depends on the length of a line, and where processes divide rows.
 
     Raises:
-        ConfigError: the passes of a step do not divide among the processes.
+        ConfigError: the processes do not divide into groups that share rows, or the passes of a step among these.
     """
     distributed = settled_world(params.distributed)
     params = params.model_copy(update={"distributed": distributed})
-    train, processes = params.train, world_size(params)
+    train, parts, readers = params.train, distributed.sequence_parallel_size, _readers(params)
     passes = train.gradient_accumulation_steps
-    if passes and passes % processes:
-        nearest = max(1, round(passes / processes)) * processes
-        raise ConfigError(
-            f"gradient_accumulation_steps: {passes} passes do not divide among {processes} processes "
-            f"(--nproc_per_node, --nnodes); the nearest number that does is {nearest}"
-        )
-    per_pass = train.per_device_train_batch_size * processes
+    per_pass = train.per_device_train_batch_size * readers
     values = {
         "learning_rate": train.learning_rate or default_learning_rate,
-        "gradient_accumulation_steps": passes or math.ceil(ROWS_PER_STEP / per_pass) * processes,
+        "gradient_accumulation_steps": passes or math.ceil(ROWS_PER_STEP / per_pass) * readers,
         "eval_steps": train.eval_steps or train.save_steps,
-        "padding_free": False if train.neftune_noise_alpha else train.padding_free,
+        "padding_free": False if train.neftune_noise_alpha or parts > 1 else train.padding_free,
         "packing_length": train.packing_length or (params.template.max_length if train.packing else None),
     }
     return params.model_copy(update={"train": train.model_copy(update=values)})
+
+
+def _readers(params: Params) -> int:
+    """Return how many processes, or groups of processes that divide rows, share the passes of a step.
+
+    Raises:
+        ConfigError: the processes do not divide into such groups, or the passes among these.
+    """
+    processes, parts = world_size(params), params.distributed.sequence_parallel_size
+    if processes % parts:
+        raise ConfigError(
+            f"sequence_parallel_size: {parts} processes divide a row, and {processes} (--nproc_per_node, --nnodes) do "
+            f"not make groups of {parts}; use --nproc_per_node {parts}"
+        )
+    readers, passes = data_parallel_size(params), params.train.gradient_accumulation_steps
+    if passes and passes % readers:
+        who = f"{readers} processes" if parts == 1 else f"{readers} groups of {parts} processes"
+        nearest = max(1, round(passes / readers)) * readers
+        raise ConfigError(
+            f"gradient_accumulation_steps: {passes} passes do not divide among {who} (--nproc_per_node, --nnodes); the "
+            f"nearest number that does is {nearest}"
+        )
+    return readers

@@ -18,6 +18,7 @@ from components.training.estimate import steps
 from components.training.job import Job, transformers_model
 from components.training.methods import METHODS
 from components.training.preload import preload
+from components.training.sequence_parallel import divided_rows
 from components.training.sharding import plan_of
 from components.training.signals import stopping
 from components.training.stream import Stream
@@ -82,8 +83,9 @@ def train(job: Job) -> Outcome:
     # No graph has room for the operation, and the hooks of ZeRO-3 do not see that it reads weights.
     is_plain = not job.train.torch_compile and not any(map(is_partitioned, job.model.parameters()))
     lora = one_operation(job.model) if is_plain else nullcontext()
+    rows = divided_rows(job)
     is_deepspeed = plan_of(job.params.distributed).engine == "deepspeed"
-    with nullcontext() if is_deepspeed else without_deepspeed(), stopping(job.stop), lora, tracked(job):
+    with nullcontext() if is_deepspeed else without_deepspeed(), stopping(job.stop), lora, tracked(job), rows:
         trainer: Any = METHODS.load(job.params.method.name, job.external).trainer(job)
         if ranks.is_writer():
             job.report({"message": _about(job, str(trainer.args.device.type), parameters, trainable)})

@@ -64,6 +64,11 @@ def world_size(params: Params) -> int:
     return processes_of(params.distributed)
 
 
+def data_parallel_size(params: Params) -> int:
+    """Return how many processes, or groups of processes that divide rows, train on other rows than each other."""
+    return world_size(params) // params.distributed.sequence_parallel_size
+
+
 def is_launched(params: Params) -> bool:
     """Return whether the training runs in processes that the stage starts."""
     return world_size(params) > 1 or bool(params.distributed.deepspeed or params.distributed.fsdp)

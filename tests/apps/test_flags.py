@@ -183,6 +183,9 @@ SEEN = {
     "tasks/stages/test_workers.py": {
         "test_two_processes_have_the_losses_of_one": "nproc_per_node",
     },
+    "tasks/stages/test_sequence_parallel.py": {
+        "test_processes_that_divide_rows_learn_as_one_and_go_on_to_the_same_weights": "sequence_parallel_size",
+    },
     "tasks/stages/test_launch.py": {
         "test_two_machines_have_the_losses_of_one_process_and_go_on": "nnodes node_rank master_addr master_port",
         "test_all_processes_start_again_from_the_newest_checkpoint": "max_restarts",

@@ -40,6 +40,36 @@ def conflicts(root: Path = Path(), **flags: Any) -> list[str]:
         ),
         ({"deepspeed": "zero3", "tuner_type": "llamapro"}, "tuner_type: llamapro needs the whole weights"),
         ({"fsdp": "full_shard", "tuner_type": "llamapro"}, "tuner_type: llamapro needs the whole weights"),
+        (
+            {"sequence_parallel_size": 2, "packing": True},
+            "sequence_parallel_size: a divided row stands alone on its line; leave --packing out",
+        ),
+        (
+            {"sequence_parallel_size": 2, "padding_free": True},
+            "sequence_parallel_size: a divided row .* --padding_free out",
+        ),
+        (
+            {"sequence_parallel_size": 2, "streaming": True, "max_steps": 5},
+            "sequence_parallel_size: .* --streaming out",
+        ),
+        (
+            {"sequence_parallel_size": 2, "neftune_noise_alpha": 5},
+            "sequence_parallel_size: its noise .* --neftune_noise_alpha",
+        ),
+        ({"sequence_parallel_size": 2, "torch_compile": True}, "sequence_parallel_size: .* --torch_compile out"),
+        ({"sequence_parallel_size": 2, "predict_with_generate": True}, "sequence_parallel_size: answers are written"),
+        (
+            {"sequence_parallel_size": 2, "attn_impl": "eager"},
+            "sequence_parallel_size: rows are divided for sdpa and flash_attention_2; leave --attn_impl eager out",
+        ),
+        (
+            {"sequence_parallel_size": 2, "task_type": "seq_cls"},
+            "sequence_parallel_size: sft and pt divide rows, and seq_cls takes them whole",
+        ),
+        (
+            {"sequence_parallel_size": 2, "tuner_type": "prefix_tuning"},
+            "sequence_parallel_size: prefix_tuning puts learned tokens before each row",
+        ),
         ({"deepspeed": "zero1", "tuner_type": "full", "optimizer": "muon"}, "optimizer: muon needs whole weights"),
         ({"fsdp": "full_shard", "tuner_type": "full", "optimizer": "muon"}, "optimizer: muon needs whole weights"),
     ],

@@ -102,6 +102,35 @@ def test_a_group_that_does_not_divide_the_weights_of_a_layer_is_named(base: Path
     assert fitness.problems(base, resolve(read_flags({"quant_method": "hqq"}))) == []
 
 
+def test_processes_among_which_the_heads_of_a_model_do_not_divide_are_refused(base: Path) -> None:
+    edit(base / "config.json", lambda config: config.update(num_attention_heads=12, num_key_value_heads=4))
+
+    def said(parts: int) -> list[str]:
+        return fitness.problems(base, resolve(read_flags({"nproc_per_node": 24, "sequence_parallel_size": parts})))
+
+    assert said(2) == said(4) == []
+    for parts in (3, 8):
+        [sentence] = said(parts)
+        assert f"{parts} processes cannot divide the 12 heads of this model's attention and its 4" in sentence
+        assert sentence.endswith("; choose 1 or 2 or 4")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ({"nproc_per_node": 1}, "2 processes divide a row, and 1 .* do not make groups of 2; use --nproc_per_node 2"),
+        ({"nproc_per_node": 3}, "2 processes divide a row, and 3"),
+        (
+            {"nproc_per_node": 4, "gradient_accumulation_steps": 5},
+            "5 passes do not divide among 2 groups of 2 processes",
+        ),
+    ],
+)
+def test_processes_that_do_not_divide_rows_evenly_are_refused(flags: dict[str, Any], reason: str) -> None:
+    [sentence] = preflight.conflicts(resolve(read_flags({"sequence_parallel_size": 2, **flags})))
+    assert re.search(reason, sentence)
+
+
 def test_rows_longer_than_a_table_of_positions_are_refused(tmp_path: Path) -> None:
     def said(model_type: str, length: int) -> list[str]:
         tiny(model_type).save_pretrained(tmp_path / model_type)

@@ -34,6 +34,7 @@ class Distributed(Group):
     fsdp: Text | None = field(
         None, "divide weights, gradients and state by FSDP2: full_shard, hybrid_shard, with offload; or a JSON file"
     )
+    sequence_parallel_size: int = field(1, "processes that divide the tokens of each row among them (Ulysses)", gt=0)
     device_map: Text | None = field(
         None, "one process, the layers of a model on several devices: auto, balanced, sequential, or JSON"
     )

@@ -14,7 +14,7 @@ from components.config import Params
 from components.sharded import block_sizes, numel
 from components.training.job import Job
 from components.training.sharding import plan_of
-from components.training.world import world_size
+from components.training.world import data_parallel_size
 
 OF_PARAMETERS = {"train_batch_size", "optimizer", "scheduler"}
 """Settings of a user's file that parameters decide; what contradicts them is refused before."""
@@ -87,7 +87,7 @@ def config_of(params: Params, dtype: Any) -> dict[str, Any]:
         zero["offload_optimizer"] = {"device": plan.offload_optimizer, "pin_memory": True}
     if plan.offload_weights:
         zero["offload_param"] = {"device": plan.offload_weights, "pin_memory": True}
-    passes = (train.gradient_accumulation_steps or 1) // world_size(params)
+    passes = (train.gradient_accumulation_steps or 1) // data_parallel_size(params)
     decided = {
         "train_micro_batch_size_per_gpu": train.per_device_train_batch_size,
         "gradient_accumulation_steps": passes,

@@ -16,6 +16,7 @@ from components.training import ranks
 from components.training.arguments import training_arguments
 from components.training.datasets import Filled, Shuffled
 from components.training.job import Job, transformers_model
+from components.training.sequence_parallel import Repeated
 from components.training.stream import Stream
 from components.training.trainer import JobTrainer
 
@@ -74,10 +75,16 @@ class RowTrainer(JobTrainer, Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ARG002
+        job, order = self.job, self._order()
+        parts = job.params.distributed.sequence_parallel_size
+        return order if parts == 1 else Repeated(order, job.train.per_device_train_batch_size, parts)
+
+    def _order(self) -> Any:
+        """Return a sampler of the items in the order in which they are learned."""
         job = self.job
         if isinstance(job.rows, Stream):
             return SequentialSampler(job.rows)
-        multiple = 1 if ranks.world_size() == 1 else job.train.per_device_train_batch_size * ranks.world_size()
+        multiple = 1 if ranks.world_size() == 1 else job.train.per_device_train_batch_size * job.data_parallel_size
         if job.train.group_by_length:
             return GroupedByLength(job.rows.lengths.tolist(), job.items_per_step, job.train.seed, multiple)
         return Shuffled(len(job.rows), job.train.seed, multiple)
@@ -87,7 +94,7 @@ class RowTrainer(JobTrainer, Trainer):
         job, size = self.job, self.job.items_per_step
         if isinstance(job.rows, Stream):
             return list(range((step - 1) * size, step * size))
-        sampler = self._get_train_sampler()
+        sampler = self._order()
         epoch, place = divmod(step - 1, math.ceil(len(sampler) / size))
         sampler.set_epoch(epoch)
         items = list(sampler)[place * size : (place + 1) * size]
@@ -100,7 +107,7 @@ class RowTrainer(JobTrainer, Trainer):
         model: Any = self.model
         model.eval()
         rows, sources = self.job.val_rows, self.job.val_rows.sources()
-        own = range(ranks.rank(), len(rows), ranks.world_size())
+        own = range(self.job.data_parallel_rank, len(rows), self.job.data_parallel_size)
         datasets = sorted(set(sources))
         sums = [self._evaluated([i for i, source in enumerate(sources) if source == name]) for name in datasets]
         totals = ranks.total([figure for pair in sums for figure in pair])
@@ -121,9 +128,9 @@ class RowTrainer(JobTrainer, Trainer):
         Processes that divide the weights need as many forward passes as one another: those without rows left repeat a
         row that is not counted.
         """
-        loss, count, size = 0.0, 0, self.rows_per_evaluation
-        own = numbers[ranks.rank() :: ranks.world_size()]
-        for start in range(0, math.ceil(len(numbers) / ranks.world_size()), size):
+        loss, count, size, readers = 0.0, 0, self.rows_per_evaluation, self.job.data_parallel_size
+        own = numbers[self.job.data_parallel_rank :: readers]
+        for start in range(0, math.ceil(len(numbers) / readers), size):
             batch = [self.job.val_rows[i] for i in own[start : start + size] or numbers[:1]]
             inputs = self._prepare_inputs(self.data_collator(batch))
             share = float(self.summed_loss(self.model, inputs)[0])

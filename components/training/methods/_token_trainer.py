@@ -53,7 +53,7 @@ class TokenTrainer(RowTrainer):
             logits = outputs["logits"]
         else:
             outputs = model(**inputs, use_cache=False)
-            logits = outputs["logits"][:, :-1]
+            logits = outputs["logits"][:, : targets.shape[1]]
         # Of a single line, what was kept is what is learned; the selection would copy it.
         logits = logits[0] if self.keeps_logits and len(logits) == 1 else logits[learned]
         targets, weights = targets[learned], None if weights is None else weights[learned]

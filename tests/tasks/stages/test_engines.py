@@ -59,6 +59,9 @@ def slow(engine: dict[str, str], tuner: str) -> Any:
         slow({"fsdp": "full_shard"}, "lora"),
         slow({"fsdp": "shard_grad_op"}, "full"),
         slow({"fsdp": "full_shard offload"}, "full"),
+        slow({"fsdp": "full_shard", "sequence_parallel_size": "2"}, "full"),
+        slow({"deepspeed": "zero3", "sequence_parallel_size": "2"}, "full"),
+        slow({"deepspeed": "zero2", "sequence_parallel_size": "2"}, "lora"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value.values())),
 )

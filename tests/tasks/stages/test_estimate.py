@@ -54,6 +54,15 @@ def test_devices_that_are_not_here_are_planned_for_and_nothing_is_compared(paths
     assert estimate.require(params(fsdp="full_shard"), paths, ROWS) == [first, last]
 
 
+def test_processes_that_divide_a_row_have_their_part_of_its_activations(paths: Paths) -> None:
+    all_learned = ROWS._replace(learned=ROWS.lengths)
+    whole, divided = (estimate.estimate(params(sequence_parallel_size=n), paths, all_learned) for n in (1, 8))
+    assert whole
+    assert divided
+    assert divided.memory.activations == pytest.approx(whole.memory.activations / 8, rel=1e-3)
+    assert divided.memory.weights == whole.memory.weights
+
+
 def test_machines_and_what_is_offloaded_to_them(paths: Paths) -> None:
     offloaded = need(paths, deepspeed="zero3_offload", nproc_per_node=32, nnodes=2)
     device, machine, _ = offloaded.lines()

@@ -108,7 +108,7 @@ def _settings(params: Params, world: Distributed, plan: Plan) -> list[str]:
 
 def _decided(params: Params, world: Distributed) -> dict[str, tuple[float, str]]:
     """Return the settings that parameters decide, each with its value and which parameter that is from."""
-    train, readers = params.train, processes_of(world) // world.sequence_parallel_size
+    train, groups = params.train, processes_of(world) // world.sequence_parallel_size
     rows, norm = train.per_device_train_batch_size, train.max_grad_norm
     decided: dict[str, tuple[float, str]] = {
         "train_micro_batch_size_per_gpu": (rows, f"--per_device_train_batch_size is {rows}"),
@@ -118,7 +118,7 @@ def _decided(params: Params, world: Distributed) -> dict[str, tuple[float, str]]
         passes = training.settled(params, default_learning_rate=1e-4).train.gradient_accumulation_steps or 1
     except ConfigError:  # they do not divide among the processes, of which the caller tells
         return decided
-    own, product = passes // readers, "--per_device_train_batch_size times --gradient_accumulation_steps"
+    own, product = passes // groups, "--per_device_train_batch_size times --gradient_accumulation_steps"
     return {
         **decided,
         "gradient_accumulation_steps": (own, f"--gradient_accumulation_steps makes {own} for each process"),

@@ -1,10 +1,10 @@
 """What does not go with rows that several processes divide among them."""
 
 from components.config import Params
+from components.training.sequence_parallel import ATTENTIONS
 
 PROMPT_TUNERS = ("prefix_tuning",)
 """Tuners that put learned tokens before a row."""
-ATTENTIONS = ("sdpa", "flash_attention_2")
 
 
 def conflicts(params: Params) -> list[str]:

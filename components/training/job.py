@@ -138,12 +138,12 @@ def settled(params: Params, default_learning_rate: float) -> Params:
     """
     distributed = settled_world(params.distributed)
     params = params.model_copy(update={"distributed": distributed})
-    train, parts, readers = params.train, distributed.sequence_parallel_size, _readers(params)
+    train, parts, groups = params.train, distributed.sequence_parallel_size, _groups(params)
     passes = train.gradient_accumulation_steps
-    per_pass = train.per_device_train_batch_size * readers
+    per_pass = train.per_device_train_batch_size * groups
     values = {
         "learning_rate": train.learning_rate or default_learning_rate,
-        "gradient_accumulation_steps": passes or math.ceil(ROWS_PER_STEP / per_pass) * readers,
+        "gradient_accumulation_steps": passes or math.ceil(ROWS_PER_STEP / per_pass) * groups,
         "eval_steps": train.eval_steps or train.save_steps,
         "padding_free": False if train.neftune_noise_alpha or parts > 1 else train.padding_free,
         "packing_length": train.packing_length or (params.template.max_length if train.packing else None),
@@ -151,7 +151,7 @@ def settled(params: Params, default_learning_rate: float) -> Params:
     return params.model_copy(update={"train": train.model_copy(update=values)})
 
 
-def _readers(params: Params) -> int:
+def _groups(params: Params) -> int:
     """Return how many processes, or groups of processes that divide rows, share the passes of a step.
 
     Raises:
@@ -163,12 +163,12 @@ def _readers(params: Params) -> int:
             f"sequence_parallel_size: {parts} processes divide a row, and {processes} (--nproc_per_node, --nnodes) do "
             f"not make groups of {parts}; use --nproc_per_node {parts}"
         )
-    readers, passes = data_parallel_size(params), params.train.gradient_accumulation_steps
-    if passes and passes % readers:
-        who = f"{readers} processes" if parts == 1 else f"{readers} groups of {parts} processes"
-        nearest = max(1, round(passes / readers)) * readers
+    groups, passes = data_parallel_size(params), params.train.gradient_accumulation_steps
+    if passes and passes % groups:
+        who = f"{groups} processes" if parts == 1 else f"{groups} groups of {parts} processes"
+        nearest = max(1, round(passes / groups)) * groups
         raise ConfigError(
             f"gradient_accumulation_steps: {passes} passes do not divide among {who} (--nproc_per_node, --nnodes); the "
             f"nearest number that does is {nearest}"
         )
-    return readers
+    return groups

@@ -161,6 +161,8 @@ def _about(job: Job, device: str, parameters: int, trainable: int) -> str:
     devices = device if ranks.world_size() == 1 else f"{ranks.world_size()} × {device}"
     attention = model.config._attn_implementation
     attention = "sdpa attention in each document" if attention == DOCUMENTS else f"{attention} attention"
+    parts = job.params.distributed.sequence_parallel_size
+    attention += f" over rows that {parts} processes divide" if parts > 1 else ""
     return (
         f"model: {str(model.dtype).removeprefix('torch.')}{by} on {devices}, {attention}; "
         f"{job.params.tuner.tuner_type}: {trainable:,} of {parameters:,} parameters learn "

@@ -128,9 +128,9 @@ class RowTrainer(JobTrainer, Trainer):
         Processes that divide the weights need as many forward passes as one another: those without rows left repeat a
         row that is not counted.
         """
-        loss, count, size, readers = 0.0, 0, self.rows_per_evaluation, self.job.data_parallel_size
-        own = numbers[self.job.data_parallel_rank :: readers]
-        for start in range(0, math.ceil(len(numbers) / readers), size):
+        loss, count, size, groups = 0.0, 0, self.rows_per_evaluation, self.job.data_parallel_size
+        own = numbers[self.job.data_parallel_rank :: groups]
+        for start in range(0, math.ceil(len(numbers) / groups), size):
             batch = [self.job.val_rows[i] for i in own[start : start + size] or numbers[:1]]
             inputs = self._prepare_inputs(self.data_collator(batch))
             share = float(self.summed_loss(self.model, inputs)[0])

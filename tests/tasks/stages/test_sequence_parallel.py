@@ -68,7 +68,7 @@ def test_processes_that_divide_rows_learn_as_one_and_go_on_to_the_same_weights(
     ("model_type", "message"),
     [  # convolutions beside attention, and no attention
         ("lfm2", r"lfm2 with --tuner_type full does not give the same logits where 2 processes divide a row"),
-        ("mamba", r"mamba computes with .* attention here, and rows are divided for sdpa and flash"),
+        ("mamba", r"mamba computes with .* attention here, and rows are divided for sdpa and flash_attention_2"),
     ],
 )
 def test_a_model_that_mixes_tokens_otherwise_is_refused(

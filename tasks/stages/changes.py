@@ -54,8 +54,9 @@ def _divisions(params: Params, devices: Devices, files: list[Path]) -> list[Chan
     distributed, passes = params.distributed, params.train.gradient_accumulation_steps or 1
     if distributed.device_map or undividable(params, DEEPSPEED["zero3"], files):
         return []
-    most = max(devices.here, devices.processes)
-    count = max(n for n in range(devices.processes, most + 1) if passes % (n * (distributed.nnodes or 1)) == 0)
+    counts = range(devices.processes, max(devices.here, devices.processes) + 1)
+    machines, parts = distributed.nnodes or 1, distributed.sequence_parallel_size
+    count = max(n for n in counts if n * machines % parts == 0 and parts * passes % (n * machines) == 0)
     processes = f"--nproc_per_node {count} " if count != devices.processes else ""
     changes: list[Change] = []
     for name in ("zero3", "zero3_offload"):

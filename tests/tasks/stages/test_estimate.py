@@ -96,6 +96,10 @@ def test_more_devices_divide_the_weights_and_the_machine_holds_them() -> None:
     assert flags(all_used, nproc_per_node=8)[:2] == ["--deepspeed zero3", "--deepspeed zero3_offload"]
     assert flags(all_used, nproc_per_node=8, deepspeed="zero3")[0] == "--deepspeed zero3_offload"
     assert not any("deepspeed" in flag for flag in flags(all_used, nproc_per_node=8, deepspeed="zero3_offload"))
+    # A step of 64 passes divides among two groups of three processes.
+    assert flags(eight._replace(processes=3), nproc_per_node=3, sequence_parallel_size=3)[0] == (
+        "--nproc_per_node 6 --deepspeed zero3"
+    )
     assert not any("deepspeed" in flag for flag in flags(eight, nproc_per_node=1, device_map="auto"))
     assert not any("deepspeed" in flag for flag in flags(all_used, nproc_per_node=8, tuner="llamapro"))
     assert not any("deepspeed" in flag for flag in flags(all_used._replace(accelerated=False), nproc_per_node=8))

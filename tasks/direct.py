@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing import active_children, get_context
@@ -215,7 +215,8 @@ def _recorded(params: Params, paths: Paths) -> Generator[None]:
         tracking.end(paths.root, "interrupted", reason)
         raise InterruptedRunError(reason) from error
     except MartletError as error:
-        tracking.end(paths.root, "failed", str(error))
+        with suppress(OSError):  # a full disk must not hide why the run failed
+            tracking.end(paths.root, "failed", str(error))
         raise
     tracking.end(paths.root, "done")
 

@@ -105,6 +105,8 @@ def _fsdp(value: str, root: Path) -> Plan:
 def _fsdp_file(file: dict[str, Any], root: Path) -> Plan:
     """Return the plan of a file of ms-swift's or accelerate's form (settings below `fsdp_config`), or of the settings
     alone, as transformers' `fsdp_config` has them."""
+    if "zero_optimization" in file:
+        raise ConfigError("fsdp: these are settings of DeepSpeed; name their file with --deepspeed")
     values = _mapping("fsdp", file, "fsdp_config") if "fsdp_config" in file else file
     settings = {name.removeprefix("fsdp_"): value for name, value in values.items() if name != "fsdp"}
     name = str(file.get("fsdp") or settings.get("sharding_strategy", "full_shard")).lower()

@@ -36,8 +36,12 @@ class Devices(NamedTuple):
         return self.limit - self.in_use
 
 
-def devices_of(params: Params) -> Devices:
-    """Return the devices that the settled `params` ask of each machine; with a device map all together are one."""
+def devices_of(params: Params, is_plan: bool = True) -> Devices:
+    """Return the devices that the settled `params` ask of each machine; with a device map all together are one.
+
+    Args:
+        is_plan: nothing is trained, so more processes than there are cores stand for accelerators that are not here.
+    """
     import psutil
     import torch
 
@@ -46,5 +50,5 @@ def devices_of(params: Params) -> Devices:
         accelerators = torch.accelerator.device_count()
         together = accelerators if params.distributed.device_map else 1
         return Devices(count, accelerators, True, together * hardware.memory_limit(), 0, machine)
-    cores = hardware.cores()
+    cores = hardware.cores() if is_plan else max(count, hardware.cores())
     return Devices(count, cores, count > cores, machine // count, psutil.Process().memory_info().rss, machine)

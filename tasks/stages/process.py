@@ -66,7 +66,8 @@ def train_as_one(work: Work, setup: Setup, start: Path | None, place: Place) -> 
             store.set(f"result/{place.attempt}", json.dumps(result))
         ranks.leave()
     except BaseException as error:
-        print(without_credentials(traceback.format_exc()), file=sys.stderr)
+        with suppress(OSError):  # the disk may be full
+            print(without_credentials(traceback.format_exc()), file=sys.stderr)
         problem = _as_martlet_error(error, setup, place)
         code = problem.exit_code
         with suppress(RuntimeError, TimeoutError):  # machine 0 is gone
@@ -132,6 +133,10 @@ def _as_martlet_error(error: BaseException, setup: Setup, place: Place) -> Martl
         return MartletError(f"train: rank {ranks.rank()}: {problem}")
     line = (str(error).splitlines() or ["no message"])[0]
     if any(words in str(error) for words in LOST):
-        return MartletError(f"train: rank {ranks.rank()} lost the connection to another process: {line}")
+        others = "the other machines" if (setup.params.distributed.nnodes or 1) > 1 else "the other processes"
+        return MartletError(
+            f"train: rank {ranks.rank()} lost the connection to another process; the logs of {others} say why, and the "
+            f"error is in {place.log}"
+        )
     reason = plugins.fault(error) or f"train: rank {ranks.rank()}: {type(error).__name__}: {line}"
     return MartletError(f"{reason} (the traceback is in {place.log})")

@@ -12,6 +12,7 @@ from components.files import replacing_folder
 from components.tokens import TokenRows
 from components.training import ranks
 from tasks.stages import estimate, workers
+from tasks.stages.devices import devices_of
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
 from tasks.stages.setup import Setup, set_up
@@ -63,8 +64,8 @@ def check_fit(setup: Setup, say: Callable[[str], None]) -> None:
     Raises:
         ConfigError: the machine does not have it; the message says what would make it fit.
     """
-    rows = estimate.rows_of(setup)
-    for line in estimate.require(setup.params, setup.paths, rows):
+    rows, devices = estimate.rows_of(setup), devices_of(setup.params, is_plan=False)
+    for line in estimate.require(setup.params, setup.paths, rows, devices):
         say(line)
 
 

@@ -39,6 +39,7 @@ def warm_up(params: Params) -> None:
     """Start the server that processes are forked from, where the training will need them; importing takes seconds."""
     world = training.settled_world(params.distributed)
     if training.is_launched(params.model_copy(update={"distributed": world})) and not accelerators():
+        os.environ["PYTHONSAFEPATH"] = "1"  # the server imports nothing from the current folder
         forkserver.set_forkserver_preload(["components.training.preloaded", "tasks.stages.train"])
         forkserver.ensure_running()
 

@@ -241,6 +241,16 @@ def test_a_disk_that_is_full_in_mid_checkpoint_keeps_the_checkpoint_before(folde
         assert (checkpoint / "manifest.json").exists()
 
 
+@pytest.mark.slow  # a command and a server that import all anew
+def test_a_package_of_the_users_with_the_name_of_ours_is_not_imported(folder: Path) -> None:
+    (folder / "components").mkdir()
+    (folder / "components/__init__.py").write_text("open('imported', 'w')")
+    words = f"{MARTLET} {SFT} --dataset good.jsonl --max_steps 1 --nproc_per_node 2"
+    answer = subprocess.run(words.split(), cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0, answer.stderr
+    assert not (folder / "imported").exists()
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     folder = tmp_path_factory.mktemp("trained")

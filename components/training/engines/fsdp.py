@@ -25,10 +25,17 @@ FILES = 16
 
 @contextmanager
 def loading(params: Params) -> Generator[dict[str, Any]]:
-    """Yield the description of how all processes, or those of each machine, divide the weights."""
+    """Yield the description of how all processes, or those of each machine, divide the weights.
+
+    Raises:
+        ConfigError: weights are to be moved off an accelerator, and there is none.
+    """
+    import torch
     from transformers.distributed import DistributedConfig
 
     plan, copies = plan_of(params.distributed), 1
+    if plan.offload_weights and not torch.accelerator.is_available():
+        raise ConfigError("fsdp: offload moves weights off an accelerator, and there is none here; leave it out")
     if plan.hybrid:
         copies = params.distributed.nnodes or 1
     config = DistributedConfig(
@@ -90,7 +97,11 @@ def save_optimizer(trainer: Any, folder: Path) -> bool:
     state = _state(trainer)
     files = {name: 1 + n % FILES for n, name in enumerate(state)}
     writer = dcp.HuggingFaceStorageWriter(str(folder / FOLDER), files, save_distributed=True)
-    dcp.save(state, storage_writer=writer)
+    try:
+        dcp.save(state, storage_writer=writer)
+    except dcp.CheckpointException as error:  # no Exception, and its text is the tracebacks of all processes
+        cause, _ = next(iter(error.failures.values()))
+        raise OSError(str(cause)) from error
     return True
 
 

@@ -65,6 +65,7 @@ def test_a_file_of_fsdp_that_keeps_weights_between_the_passes() -> None:
         ({"deepspeed": "zero0"}, "deepspeed 'zero0': stage 0 divides nothing; without --deepspeed"),
         ({"deepspeed": "default-zero3"}, "deepspeed 'default-zero3': here it is --deepspeed zero3"),
         ({"fsdp": "fullshard"}, r"fsdp: there is no 'fullshard' \(did you mean 'full_shard'\?\)"),
+        ({"fsdp": {"zero_optimization": {"stage": 2}}}, "fsdp: these are settings of DeepSpeed; name their file with"),
         ({"fsdp": "full_shard offlod"}, "fsdp: after full_shard may stand offload and auto_wrap, not 'offlod'"),
         ({"fsdp": {"fsdp": "quarter_shard"}}, "fsdp: there is no 'quarter_shard'"),
         ({"deepspeed": "none.json"}, "deepspeed: 'none.json': no such file"),

@@ -58,7 +58,6 @@ def slow(engine: dict[str, str], tuner: str) -> Any:
         slow({"deepspeed": "zero3_offload"}, "full"),
         slow({"fsdp": "full_shard"}, "lora"),
         slow({"fsdp": "shard_grad_op"}, "full"),
-        slow({"fsdp": "full_shard offload"}, "full"),
         slow({"fsdp": "full_shard", "sequence_parallel_size": "2"}, "full"),
         slow({"deepspeed": "zero3", "sequence_parallel_size": "2"}, "full"),
         slow({"deepspeed": "zero2", "sequence_parallel_size": "2"}, "lora"),
@@ -159,6 +158,11 @@ def test_a_checkpoint_of_another_engine_is_refused_before_a_process_is_started(
     with pytest.raises(ConfigError, match=message):
         run(tmp_path, base, **FULL, max_steps=14, save_steps=12, resume_from_checkpoint=str(folder), **flags)
     assert not list(tmp_path.rglob("job.json"))
+
+
+def test_fsdp_offloads_nothing_where_there_is_no_accelerator(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^fsdp: offload moves weights off an accelerator, and there is none here"):
+        run(tmp_path, base, fsdp="full_shard offload", **TWO)
 
 
 def test_fsdp_refuses_a_tied_embedding_that_it_would_divide_unevenly(tiny_model: Path, tmp_path: Path) -> None:

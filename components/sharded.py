@@ -77,7 +77,7 @@ def shape(weight: "torch.Tensor") -> "torch.Size":
 
 
 @contextmanager
-def gathered(weight: Any, writer: int | None = None) -> "Generator[torch.Tensor]":
+def whole(weight: Any, writer: int | None = None) -> "Generator[torch.Tensor]":
     """Yield the whole weight; what the process `writer` changes in a parameter of ZeRO-3 then holds for all."""
     if is_partitioned(weight):
         from deepspeed.runtime.zero import GatheredParameters
@@ -107,7 +107,7 @@ def copy_(weight: "torch.Tensor", values: "torch.Tensor") -> None:
 
     with torch.no_grad():
         if is_partitioned(weight):
-            with gathered(values) as source, gathered(weight, writer=0) as target:
+            with whole(values) as source, whole(weight, writer=0) as target:
                 target.data.copy_(source.data)
         else:
             own_part(weight).copy_(own_part(values))

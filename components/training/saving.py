@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.files import write_json
-from components.sharded import gathered, is_any_divided, shape
+from components.sharded import is_any_divided, shape, whole
 from components.training import ranks
 from components.training.job import Job
 
@@ -65,7 +65,7 @@ class DividedWeights:
 
     def __iter__(self) -> "Iterator[tuple[str, torch.Tensor]]":
         for name, weight in self.weights.items():
-            with gathered(weight) as values:
+            with whole(weight) as values:
                 copy = values.detach().to("cpu", copy=True) if ranks.is_writer() else None
             if copy is not None:
                 yield name, copy

@@ -110,6 +110,7 @@ def save(
             model.save_pretrained(str(folder))
         elif _are_stored_as_they_are(model, weights.empty):
             model.save_pretrained(str(folder), state_dict={})
+            (folder / "model.safetensors").unlink(missing_ok=True)
             weights.write(folder)
         else:  # all are needed at once
             model.save_pretrained(str(folder), state_dict=dict(weights))

@@ -39,9 +39,13 @@ def warm_up(params: Params) -> None:
     """Start the server that processes are forked from, where the training will need them; importing takes seconds."""
     world = training.settled_world(params.distributed)
     if training.is_launched(params.model_copy(update={"distributed": world})) and not accelerators():
-        os.environ["PYTHONSAFEPATH"] = "1"  # the server imports nothing from the current folder
         forkserver.set_forkserver_preload(["components.training.preloaded", "tasks.stages.train"])
-        forkserver.ensure_running()
+        before = os.environ.setdefault("PYTHONSAFEPATH", "")
+        os.environ["PYTHONSAFEPATH"] = "1"  # the server imports nothing from the current folder
+        try:
+            forkserver.ensure_running()
+        finally:
+            os.environ["PYTHONSAFEPATH"] = before  # an empty value is none
 
 
 def launch(work: Work, setup: Setup, start: Path | None, say: machines.Say) -> Result:

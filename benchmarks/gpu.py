@@ -143,10 +143,10 @@ def scaling(options: argparse.Namespace) -> None:
         base = Path(name) / "base"
         random_model(None).save_pretrained(base)
         models.load_tokenizer(write_model(Path(name) / "small")).save_pretrained(base)
-        one, every = (rate(options, base, processes) for processes in (1, options.nproc))
+        one, several = (rate(options, base, processes) for processes in (1, options.nproc))
     division = options.fsdp or options.deepspeed or "DDP"
-    print(f"1 process: {one:,.0f} tokens/s; {options.nproc}, {division}: {every:,.0f} tokens/s")
-    print(f"scaling efficiency {every / one / options.nproc:.1%}")
+    print(f"1 process: {one:,.0f} tokens/s; {options.nproc}, {division}: {several:,.0f} tokens/s")
+    print(f"scaling efficiency {several / one / options.nproc:.1%}")
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -38,7 +38,7 @@ class Chunk(NamedTuple):
     state: State
 
 
-class _Taken(NamedTuple):
+class _Items(NamedTuple):
     """A chunk of late: the number of its first item in the run, its state and rows, and the rows in each of its
     items."""
 
@@ -76,7 +76,7 @@ class Stream:
         """Go to where the checkpoint was written, or to the beginning, and wait for the first tokens."""
         position: State = read_json(checkpoint / POSITION_FILE) if checkpoint else {"chunk": None, "item": 0}
         self._chunks = ranks.of_first(self.source(position["chunk"]))
-        self._recent: deque[_Taken] = deque()
+        self._recent: deque[_Items] = deque()
         self._end = (step_of(checkpoint) * self.items_per_step if checkpoint else 0) - position["item"]
         while not self.samples:
             self._next_chunk()
@@ -89,8 +89,8 @@ class Stream:
         step = index // self.items_per_step + 1
         while self._end < step * self.items_per_step:
             self._next_chunk()
-        taken = self._taken(index)
-        rows = [taken.table[i] for i in taken.members[index - taken.first]]
+        items = self._items_with(index)
+        rows = [items.table[i] for i in items.members[index - items.first]]
         return rows if self.params.packing else rows[0]
 
     def _next_chunk(self) -> None:
@@ -98,16 +98,16 @@ class Stream:
         table = TokenRows(chunk.rows)
         self.samples = self.samples or [table[i] for i in range(min(SAMPLE_ROWS, len(table)))]
         members = self._members_of(table, chunk.number)
-        self._recent.append(_Taken(self._end, chunk.state, table, members))
+        self._recent.append(_Items(self._end, chunk.state, table, members))
         self._end += len(members)
         self.epoch = chunk.epoch
         # The trainer has taken at most a step and a batch more than it has trained on.
         while len(self._recent) > 2 and self._recent[1].first + 2 * self.items_per_step < self._recent[-1].first:
             self._recent.popleft()
 
-    def _taken(self, index: int) -> _Taken:
+    def _items_with(self, index: int) -> _Items:
         """Return the chunk of late that has an item, by the item's number in the run."""
-        return next(taken for taken in reversed(self._recent) if taken.first <= index)
+        return next(items for items in reversed(self._recent) if items.first <= index)
 
     def _members_of(self, table: TokenRows, number: int) -> list[list[int]]:
         """Return the numbers of the rows in each item of the `number`-th chunk, in the order of the items."""
@@ -130,11 +130,11 @@ class Stream:
 
     def origins(self, index: int) -> list[str]:
         """Return where the rows of one of the last items come from, by its number in the run."""
-        taken = self._taken(index)
-        return [taken.table.origin(i) for i in taken.members[index - taken.first]]
+        items = self._items_with(index)
+        return [items.table.origin(i) for i in items.members[index - items.first]]
 
     def write_position(self, checkpoint: Path) -> None:
         """Write into the folder of a checkpoint where in the data its step ends."""
         end = step_of(checkpoint) * self.items_per_step
-        taken = self._taken(end)
-        write_json(checkpoint / POSITION_FILE, {"chunk": taken.state, "item": end - taken.first})
+        items = self._items_with(end)
+        write_json(checkpoint / POSITION_FILE, {"chunk": items.state, "item": end - items.first})

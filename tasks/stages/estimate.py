@@ -167,8 +167,9 @@ def require(params: Params, paths: Paths, rows: Rows, devices: Devices | None = 
         )
     if need.disk > need.free:
         fewer = ", or keep fewer checkpoints: --save_total_limit 1" if need.checkpoints > 2 else ""
-        sentence = f"the training writes about {size(need.disk)}, and {size(need.free)} are free on the disk; make room"
-        sentence += fewer
+        sentence = (
+            f"the training writes about {size(need.disk)}, and {size(need.free)} are free on the disk; make room{fewer}"
+        )
         (problems if need.least_disk > need.free else lines).append(sentence)
     if problems:
         raise ConfigError("\n".join(problems))

@@ -45,7 +45,7 @@ def warm_up(params: Params) -> None:
         try:
             forkserver.ensure_running()
         finally:
-            os.environ["PYTHONSAFEPATH"] = before  # an empty value is none
+            os.environ["PYTHONSAFEPATH"] = before  # empty means unset
 
 
 def launch(work: Work, setup: Setup, start: Path | None, say: machines.Say) -> Result:

@@ -31,14 +31,20 @@ WEIGHTS = "models/adapter/adapter_model.safetensors"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 texts, and 30 chats of which three cannot be learned from."""
     folder = tmp_path_factory.mktemp("work")
-    texts = [{"text": f"the number {n} is followed by {n + 1}"} for n in range(40)]
-    (folder / "a.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in texts).encode()))
+    write_data(folder, [f"the number {n} is followed by {n + 1}" for n in range(40)])
+    return folder
+
+
+def write_data(folder: Path, texts: list[str]) -> None:
+    """Write a.jsonl.gz with the texts, b.jsonl with 30 chats, of which three cannot be learned from, and val.jsonl."""
+    (folder / "a.jsonl.gz").write_bytes(
+        gzip.compress("".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
+    )
     chats: list[dict[str, Any]] = [{"query": "empty", "response": ""}, {"foo": 1}]
     chats += [{"query": "long " * 99, "response": "x"}]
     chats += [{"query": f"number {n}?", "response": f"yes, {n}"} for n in range(27)]
     (folder / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats))
     (folder / "val.jsonl").write_text("".join(json.dumps({"text": f"validation {n}"}) + "\n" for n in range(5)))
-    return folder
 
 
 def others(process: Command) -> list[int]:

@@ -1,6 +1,5 @@
 """`martlet sft --streaming true --nproc_per_node 2`: the run of one process, whatever happens to the two."""
 
-import gzip
 import json
 import os
 import re
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from components.files import read_json, sha256
+from tests.apps.test_streaming_command import write_data
 from tests.commands import Command, martlet
 from tests.tasks.stages.test_launch import free_port
 
@@ -61,13 +61,7 @@ GONE_S = 5
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """41 texts and 30 chats, of which three cannot be learned from: rows that divide by no batch."""
     folder = tmp_path_factory.mktemp("work")
-    texts = [{"text": f"the number {n} is followed by {n + 1}" + " and so on" * (n % 5)} for n in range(41)]
-    (folder / "a.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in texts).encode()))
-    chats: list[dict[str, Any]] = [{"query": "empty", "response": ""}, {"foo": 1}]
-    chats += [{"query": "long " * 99, "response": "x"}]
-    chats += [{"query": f"number {n}?", "response": f"yes, {n}"} for n in range(27)]
-    (folder / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats))
-    (folder / "val.jsonl").write_text("".join(json.dumps({"text": f"validation {n}"}) + "\n" for n in range(5)))
+    write_data(folder, [f"the number {n} is followed by {n + 1}" + " and so on" * (n % 5) for n in range(41)])
     return folder
 
 

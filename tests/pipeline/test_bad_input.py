@@ -218,13 +218,21 @@ def test_a_stopped_training_goes_on(folder: Path, how: signal.Signals) -> None:
     assert "checkpoint-30" in answer.stdout
 
 
-def test_a_disk_that_is_full_in_mid_checkpoint_keeps_the_checkpoint_before(folder: Path) -> None:
+TWO_DIVIDE = "--nproc_per_node 2 --fsdp full_shard --tuner_type full --freeze_parameters model.embed_tokens.weight"
+
+
+@pytest.mark.parametrize(
+    ("size", "flags"),
+    [("900k", ""), pytest.param("2600k", TWO_DIVIDE, marks=pytest.mark.slow)],  # a server that imports all anew
+    ids=["one process", "two that divide the model"],
+)
+def test_a_disk_that_is_full_in_mid_checkpoint_keeps_the_checkpoint_before(folder: Path, size: str, flags: str) -> None:
     small = folder / "out"
     small.mkdir()
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         pytest.skip("mounting a small disk is not allowed here")
-    words = f"{SFT} --dataset good.jsonl --per_device_train_batch_size 8 --max_steps 8 --save_steps 2"
-    script = f"mount -t tmpfs -o size=900k tmpfs out && {{ {MARTLET} {words}; code=$?; cp -r out kept; exit $code; }}"
+    words = f"{SFT} --dataset good.jsonl --per_device_train_batch_size 8 --max_steps 8 --save_steps 2 {flags}"
+    script = f"mount -t tmpfs -o size={size} tmpfs out && {{ {MARTLET} {words}; code=$?; cp -r out kept; exit $code; }}"
     answer = subprocess.run(
         ["unshare", "-m", "sh", "-c", script],
         cwd=folder,
@@ -237,7 +245,8 @@ def test_a_disk_that_is_full_in_mid_checkpoint_keeps_the_checkpoint_before(folde
     checkpoints = list((folder / "kept").glob("checkpoint-*"))
     assert checkpoints
     for checkpoint in checkpoints:
-        assert load_file(checkpoint / "adapter_model.safetensors")
+        [weights] = checkpoint.glob("*model.safetensors")
+        assert load_file(weights)
         assert (checkpoint / "manifest.json").exists()
 
 

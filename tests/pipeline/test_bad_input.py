@@ -223,7 +223,7 @@ TWO_DIVIDE = "--nproc_per_node 2 --fsdp full_shard --tuner_type full --freeze_pa
 
 @pytest.mark.parametrize(
     ("size", "flags"),
-    [("900k", ""), pytest.param("2600k", TWO_DIVIDE, marks=pytest.mark.slow)],  # a server that imports all anew
+    [("900k", ""), pytest.param("2300k", TWO_DIVIDE, marks=pytest.mark.slow)],  # a server that imports all anew
     ids=["one process", "two that divide the model"],
 )
 def test_a_disk_that_is_full_in_mid_checkpoint_keeps_the_checkpoint_before(folder: Path, size: str, flags: str) -> None:

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from components import leash
 from components.errors import ERRORS, InterruptedRunError, MartletError
 from components.files import read_json, remove_leftovers_of
-from tasks import leash
 from tasks.plan import Step, Wishes
 from tasks.progress import own_lines, telling
 from tasks.stages.environment import prepare_environment

@@ -35,6 +35,7 @@ COMMANDS = {
     },
     "help": {
         "demo": "take a tiny model through the whole pipeline",
+        "env": "install engines and quantizers into environments of their own",
         "validate": "check params.yaml and recipes; nothing runs",
         "doctor": "check this machine: packages, accelerators, ports, disk",
     },

@@ -16,7 +16,7 @@ import ray
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from tasks import leash
+from components import leash
 
 GRACE_S = 120
 """Seconds that a machine has for its last checkpoint."""

@@ -1,7 +1,7 @@
 """The model that a command means: `--adapters`, `--model`, or the champion of the workspace."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,8 +37,6 @@ SAMPLING = tuple(
 """The flags of a server, whose requests say themselves whether they are streamed."""
 LOADED_SUFFIXES = (".safetensors", ".json", ".jinja")
 """Of the files of a checkpoint that a loaded model depends on; those of the optimizer may be gone."""
-PROBE_CHAT = [{"role": "user", "content": "Who are you?"}]
-"""The input on which logits are compared where the rows of the training are gone."""
 
 
 class Target(NamedTuple):
@@ -157,7 +155,7 @@ def _require_unchanged(checkpoint: Path) -> None:
         )
 
 
-def _require_outside(folder: Path) -> None:
+def require_outside(folder: Path) -> None:
     """Raise ConfigError if a folder that is about to be written lies inside of one that is sealed."""
     if sealed := next((parent for parent in folder.resolve().parents if (parent / MANIFEST).is_file()), None):
         raise ConfigError(f"--output_dir {folder}: the files of {sealed} are sealed; name a folder outside of it")
@@ -265,7 +263,7 @@ def merged(target: Target, report: Callable[[str], None], output: Path | None = 
         raise ConfigError(f"--merge_lora: an adapter of {tuner} cannot be merged; serve it on its base with --adapters")
     adapter = target.adapter.resolve()
     folder = output.resolve() if output else adapter.with_name(f"{adapter.name}-merged")
-    _require_outside(folder)
+    require_outside(folder)
     content = sha256_tree(adapter)
     is_merged = is_complete(folder) and read_json(folder / MANIFEST).get("adapter") == content
     if output and folder.exists() and not is_merged:
@@ -288,45 +286,12 @@ def _unquantized(params: Params) -> Params:
 
 def _merge(base: Path, adapter: Path, folder: Path, params: Params, content: str) -> dict[str, Any]:
     """Merge `adapter`, whose hash is `content`, into `base` as the stage does; return the content of merge.json."""
-    from components import export
+    from tasks.samples import of_run
     from tasks.stages.merge import merge_into
 
-    tokens = adapter.parent / "data/tokens/train.arrow"
-    rows = export.token_rows(tokens) if tokens.is_file() else [probe_ids(base)]
+    samples = of_run(adapter.parent, base)
     with replacing_folder(folder, adapter=content) as temporary:
-        proof = merge_into(temporary, base, adapter, rows, params.merge, plugin_files(params, Path.cwd()))
+        proof = merge_into(temporary, base, adapter, samples, params.merge, plugin_files(params, Path.cwd()))
         write_json(temporary / "merge.json", proof)
         shutil.copy2(adapter / "args.json", temporary)
     return proof
-
-
-def probe_ids(model: Path) -> list[int]:
-    """Return the token ids of PROBE_CHAT, by the model's own chat template."""
-    from components import models
-
-    ids: Any = models.load_tokenizer(model).apply_chat_template(PROBE_CHAT, return_dict=False)
-    return ids
-
-
-def quantized(
-    model: Path, variant: str, output: Path | None, external: Sequence[Path] = ()
-) -> tuple[Path, dict[str, Any]]:
-    """Quantize a model folder into `output`, by default beside it; return the new folder and the stage's report.
-
-    `external` are the user's files, which may define the quantizer `variant`.
-
-    Raises:
-        ConfigError: the model is quantized already, or the new folder exists already.
-    """
-    from components import export, models
-    from tasks.stages.quantize import quantize_into
-
-    if method := models.stored_quantization(model):
-        raise ConfigError(f"quant_method: the weights in {model} are quantized already, by {method}; take the original")
-    folder = (output or model.with_name(f"{model.name}-{variant}")).resolve()
-    if folder.exists():
-        raise ConfigError(f"{folder} is there already: remove it, or name another with --output_dir")
-    _require_outside(folder)
-    with replacing_folder(folder) as temporary:
-        report = quantize_into(temporary, model, [probe_ids(model)], variant, export.QUANTIZERS.load(variant, external))
-    return folder, report

@@ -13,12 +13,12 @@ from components.config import read_flags, resolve
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.export import QUANTIZERS
-from tasks import effects, target
+from tasks import effects, exporting, target
 from tasks.stages.paths import plugin_files
 
 PARAMETERS = (
     "run.adapters", "run.merge_lora", "model", "data.use_hf", "merge", "plugins",
-    "quantization.quant_method", "quantization.quant_bits", "run.output_dir",
+    "quantization.quant_method", "quantization.quant_bits", "quantize.min_agreement", "run.output_dir",
 )  # fmt: skip
 BNB = {8: "bnb-int8", 4: "bnb-nf4"}
 """Quantizer that `--quant_method bnb` means, by `--quant_bits`."""
@@ -46,5 +46,24 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     if variant:
         if model.adapter:
             raise ConfigError("--quant_method: merge the adapter into the model first, with --merge_lora true")
-        folder, report = target.quantized(model.model, variant, output, plugin_files(params, Path.cwd()))
-        print(f"{variant} in {folder}: {report['bytes_before']:,} bytes became {report['bytes_after']:,}")
+        files = plugin_files(params, Path.cwd())
+        folder, report = exporting.quantized(model.model, variant, output, params.quantize, files)
+        print(f"{variant} in {folder}", *_figures(report), sep="\n  ")
+
+
+def _figures(report: dict[str, Any]) -> list[str]:
+    """Return what the report of a quantization says, a line each."""
+    logits, greedy = report["against_parent"], report["greedy"]
+    before, after = report["bytes_before"], report["bytes_after"]
+    lines = [
+        f"{before:,} bytes became {after:,}: {report['bits_per_weight_after']:g} bits a weight",
+        f"logits: differ by {logits['mean_abs_difference']:g} on average, by at most {logits['max_abs_difference']:g}",
+    ]
+    if greedy:
+        lines += [
+            f"greedy answers to {greedy['prompts']} {greedy['prompts_from']}: {greedy['token_agreement']:.1%} of the "
+            f"tokens are the parent's, and {greedy['answer_agreement']:.1%} of the answers",
+            f"tokens a second: {report['tokens_per_second_after']:,.0f}; the parent: "
+            f"{report['tokens_per_second_before']:,.0f}",
+        ]
+    return lines

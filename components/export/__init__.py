@@ -9,26 +9,37 @@
 A new quantizer is a new file in `quantizers/`.
 """
 
-from components.export.card import model_card
+from components.export.answers import Answers, agreement, following, greedy_answers, require_following
+from components.export.card import model_card, quantized_card
 from components.export.logits import compare, logits, require_close
-from components.export.merged import end_of_turn, save_merged, stored_dtype
+from components.export.merged import end_of_turn, save_merged, save_stop_tokens, stored_dtype
 from components.export.pooling import save_pooling
 from components.export.quantizers import QUANTIZERS, Quantizer
-from components.export.rows import chat_rows, token_rows
-from components.export.size import require_smaller
+from components.export.rows import Samples, prompt_rows, samples, token_rows
+from components.export.size import quantized_size, size
 
 __all__ = [
     "QUANTIZERS",
+    "Answers",
     "Quantizer",
-    "chat_rows",
+    "Samples",
+    "agreement",
     "compare",
     "end_of_turn",
+    "following",
+    "greedy_answers",
     "logits",
     "model_card",
+    "prompt_rows",
+    "quantized_card",
+    "quantized_size",
     "require_close",
-    "require_smaller",
+    "require_following",
+    "samples",
     "save_merged",
     "save_pooling",
+    "save_stop_tokens",
+    "size",
     "stored_dtype",
     "token_rows",
 ]

@@ -33,6 +33,12 @@ weights. Martlet applies it when it loads this folder; anything else loads the b
 OWN_CODE = """\
 **This model brings its own code**, that of its base: it loads with `trust_remote_code=True` alone. Read the `.py` files
 of this folder first."""
+QUANTIZED = """\
+`{name}`, quantized by Martlet as `{variant}`: transformers loads this folder with the package of the method."""
+QUANTIZATION = (
+    "variant", "config", "calibration", "quantized_layers", "weights", "bytes_before", "bytes_after",
+    "bits_per_weight_before", "bits_per_weight_after",
+)  # fmt: skip
 DATA = ("rows", "samples", "learnable_tokens", "system", "max_length", "template_sha256", "tokenizer_sha256")
 METRICS = ("steps", "epochs", "tokens", "first_loss", "loss", "eval_loss", "best_eval_loss")
 
@@ -73,6 +79,27 @@ def model_card(
         how = f"{OWN_CODE}\n\n{how.replace(' and without remote code', '')}"
     head = HEAD.format(base_field=base_field, name=name, how=how)
     return "\n".join([head, *(_section(title, table) for title, table in sections.items())])
+
+
+def quantized_card(name: str, report: Table, parent_card: str = "") -> str:
+    """Return the model card of a quantized model: its parent, its quantization, the figures, and what `parent_card`,
+    the card of a parent that Martlet wrote, says of base, training and data.
+
+    Args:
+        name: the parent, for people.
+        report: the content of quantize.json.
+    """
+    base = next((line for line in parent_card.splitlines() if line.startswith("base_model: ")), "")
+    how = QUANTIZED.format(name=name, variant=report["variant"])
+    head = HEAD.format(base_field=base and f"\n{base}", name=name, how=how).replace("fine-tuned", report["variant"])
+    sections = {
+        "Parent": {"name": name, **report["parent"]},
+        "Quantization": {key: report[key] for key in QUANTIZATION if key in report},
+        "Compared with the parent, in logits": report["against_parent"],
+        "Compared with the parent, in greedy answers": report["greedy"] or {},
+    }
+    lineage = parent_card[at:] if (at := parent_card.find("## Base\n")) > 0 else ""
+    return "\n".join([head, *(_section(title, table) for title, table in sections.items()), lineage])
 
 
 def _section(title: str, table: Table) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import ConfigError, MartletError
-from components.files import read_json
+from components.files import read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,11 +47,24 @@ def save_merged(
             f"the model is not merged: {len(adapter_tensors)} tensors of the adapter are left ({adapter_tensors[0]})"
         )
     if model.can_generate():  # a classifier cannot
-        ends = [model.generation_config.eos_token_id, tokenizer.eos_token_id, end_of_turn(tokenizer)]
-        model.generation_config.eos_token_id = _one_or_list(ends)
+        model.generation_config.eos_token_id = _stop_tokens(model.generation_config.eos_token_id, tokenizer)
     _cast(model, stored_dtype(base))
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     _cast(model, "float32")
+
+
+def save_stop_tokens(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Let the generation settings of a model folder, if it has some, end an answer at the tokens that `save_merged`
+    names."""
+    file = folder / "generation_config.json"
+    settings = read_json(file) if file.is_file() else None
+    if settings and (ends := _stop_tokens(settings.get("eos_token_id"), tokenizer)) != settings.get("eos_token_id"):
+        write_json(file, {**settings, "eos_token_id": ends})
+
+
+def _stop_tokens(ends: Any, tokenizer: "PreTrainedTokenizerBase") -> int | list[int] | None:
+    """Return the end tokens `ends` of a model, and those of its tokenizer and its chat template."""
+    return _one_or_list([ends, tokenizer.eos_token_id, end_of_turn(tokenizer)])
 
 
 def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int | None:

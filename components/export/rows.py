@@ -1,23 +1,36 @@
-"""Rows of token ids on which models are compared: a few of the run's own, spread over the file."""
+"""Rows of token ids on which models are compared and calibrated: some of the run's own, spread over the file."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
-from components.errors import MartletError
-from components.rows import Row, from_arrow, read_batches
-from components.tokens import TokenRows
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from components.export.answers import ANSWER_TOKENS
+from components.tokens import IGNORED, TokenRow, TokenRows
 
 ROW_COUNT = 8
-ATTEMPTS_PER_ROW = 4
-"""Rows tried for each row needed: a chat template may refuse some."""
 MAX_TOKENS = 256
 """Tokens per row: the logits of a whole vocabulary are large, and the beginning of a row is enough to compare."""
+PROMPT_COUNT = 16
+PROMPT_TOKENS = MAX_TOKENS - ANSWER_TOKENS
+GENERATED = ("sft", "text", "preference", "label", "prompt")
+"""Shapes of tokens whose rows hold a text that a model writes."""
 
 Ids = list[int]
+
+
+class Samples(NamedTuple):
+    """Token ids that a model is compared on, and quantized with.
+
+    Attributes:
+        rows: whole rows, whose logits are compared.
+        prompts: what greedy answers are compared on.
+        prompts_from: where the prompts come from, for people.
+        calibration: the rows that a quantizer calibrates on.
+    """
+
+    rows: list[Ids]
+    prompts: list[Ids]
+    prompts_from: str
+    calibration: list[Ids]
 
 
 def token_rows(file: Path, count: int = ROW_COUNT, max_tokens: int = MAX_TOKENS) -> list[Ids]:
@@ -30,46 +43,46 @@ def token_rows(file: Path, count: int = ROW_COUNT, max_tokens: int = MAX_TOKENS)
     return [rows.ids(index)[:max_tokens].tolist() for index in _spread(len(rows), count)]
 
 
-def chat_rows(
-    file: Path, tokenizer: "PreTrainedTokenizerBase", count: int = ROW_COUNT, max_tokens: int = MAX_TOKENS
-) -> list[Ids]:
-    """Return up to `count` rows of token ids from clean rows in Parquet, through the tokenizer's chat template.
+def prompt_rows(file: Path, count: int = PROMPT_COUNT, max_tokens: int = PROMPT_TOKENS) -> list[Ids]:
+    """Return up to `count` prompts of token ids from a token file, evenly spread.
 
-    A preference gives its prompt with the chosen answer, plain text its own ids.
+    The prompt of a chat is what comes before the first learned token, that of plain text its first half. Of a longer
+    prompt the last `max_tokens` are taken, which end with the generation prompt. Texts that are judged as a whole have
+    none.
 
     Raises:
-        MartletError: the file does not exist, or the template refuses all rows tried.
+        MartletError: the file does not exist or is empty.
     """
-    if not file.is_file():
-        raise MartletError(f"{file}: no such file; run the stage validate first")
-    ids: list[Ids] = []
-    for row in _spread_rows(file, ATTEMPTS_PER_ROW * count):
-        try:
-            ids.append(_encode(row, tokenizer)[:max_tokens])
-        except Exception:  # a template may raise anything; the stage template has reported such rows
-            continue
-    if not ids:
-        raise MartletError(f"{file}: the chat template renders none of the rows")
-    return ids[:: max(1, len(ids) // count)][:count]
+    rows = TokenRows(file)
+    if rows.shape not in GENERATED:
+        return []
+    prompts = (_prompt(rows[index]) for index in _spread(len(rows), count))
+    return [prompt[-max_tokens:] for prompt in prompts if prompt]
 
 
-def _encode(row: Row, tokenizer: "PreTrainedTokenizerBase") -> Ids:
-    if "text" in row:
-        return tokenizer(row["text"])["input_ids"]  # type: ignore[return-value]
-    messages = row.get("messages") or row["prompt"] + (row.get("chosen") or row.get("completion") or [])
-    settings: dict[str, Any] = row.get("chat_template_kwargs") or {}
-    return tokenizer.apply_chat_template(messages, tools=row.get("tools"), return_dict=False, **settings)  # type: ignore[return-value]
+def _prompt(row: TokenRow) -> Ids:
+    if "prompt_ids" in row:
+        return row["prompt_ids"].tolist()
+    learned = (row["labels"] != IGNORED).nonzero()[0]
+    begin = int(learned[0]) if len(learned) else len(row["input_ids"])
+    return row["input_ids"][: begin or len(row["input_ids"]) // 2].tolist()
 
 
-def _spread_rows(file: Path, count: int) -> Iterator[Row]:
-    import pyarrow.parquet as pq
+def samples(tokens: Path, calibration_rows: int = 0, max_length: int = MAX_TOKENS) -> Samples:
+    """Return the samples of a folder of token files: prompts come from its validation rows if it has some.
 
-    chosen = set(_spread(pq.read_metadata(file).num_rows, count))
-    number = 0
-    for batch in read_batches(file):
-        indices = [index for index in range(batch.num_rows) if number + index in chosen]
-        yield from from_arrow(batch.take(indices))
-        number += batch.num_rows
+    Args:
+        calibration_rows: how many rows to calibrate on.
+        max_length: tokens of a row to calibrate on.
+    """
+    train, held_out = tokens / "train.arrow", tokens / "val.arrow"
+    prompts_from = "validation rows" if held_out.is_file() else "training rows"
+    return Samples(
+        token_rows(train),
+        prompt_rows(held_out if held_out.is_file() else train),
+        prompts_from,
+        token_rows(train, calibration_rows, max_length) if calibration_rows else [],
+    )
 
 
 def _spread(total: int, count: int) -> list[int]:

@@ -35,12 +35,12 @@ def run(params: Params, paths: Paths) -> Result:
     if params.method.task_type in TASKS:
         raise ConfigError(NOT_JUDGED)
     arguments, identity = read_json(paths.adapter / "args.json"), read_json(paths.model)
-    rows = export.token_rows(paths.tokens / "train.arrow")
+    samples = export.samples(paths.tokens)
     files, base = plugin_files(params, paths.workspace), models.folder(identity, paths.workspace)
     with replacing_folder(paths.merged) as folder:
         merges = tuners.TUNERS.constant(params.tuner.tuner_type, "MERGES", True, files)
         put = merge_into if merges and not models.stored_quantization(base) else adapt_into
-        proof = put(folder, base, paths.adapter, rows, params.merge, files)
+        proof = put(folder, base, paths.adapter, samples, params.merge, files)
         data, manifest = (read_json(paths.tokens / name) for name in ("template.json", MANIFEST))
         training_report = paths.reports / "train.json"
         metrics = read_json(training_report) if training_report.is_file() else {}
@@ -57,9 +57,10 @@ def run(params: Params, paths: Paths) -> Result:
 
 
 def merge_into(
-    folder: Path, base: Path, adapter: Path, rows: list[list[int]], merge: Merge, external: Sequence[Path] = ()
+    folder: Path, base: Path, adapter: Path, samples: export.Samples, merge: Merge, external: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """Write the merged model into `folder`; return the differences of the logits on `rows` of token ids.
+    """Write the merged model into `folder`; return its size, the differences of the logits on the rows of `samples`,
+    and how many greedy answers are those of the adapter on the base.
 
     Raises:
         ConfigError: the base is a folder of quantized weights.
@@ -70,9 +71,9 @@ def merge_into(
             f"merge: {base} holds weights quantized by {method}, which an adapter cannot be added to; train on the "
             "unquantized model (with --quant_method, if memory is short), or serve the adapter on its base"
         )
-    quantization = _rounding(adapter)
+    quantization, rows = _rounding(adapter), samples.rows
     adapted, tokenizer = load(base, adapter, "float32", None, quantization, external, unpacked=quantization is not None)
-    expected = export.logits(adapted, rows)
+    expected, answers = export.logits(adapted, rows), export.greedy_answers(adapted, samples.prompts)
     model = tuners.tuner_of(adapter, external).merge(adapted)
     merged = export.require_close(
         "merged against adapter on base", expected, export.logits(model, rows), merge.merge_tolerance
@@ -83,22 +84,26 @@ def merge_into(
         export.save_pooling(model, folder, read_json(adapter / "args.json")["template"]["max_length"])
     stored = export.logits(model, rows)
     del adapted, model
-    read_back = export.logits(models.load_model(folder, "float32"), rows)
+    loaded = models.load_model(folder, "float32")
+    read_back, greedy = export.logits(loaded, rows), export.greedy_answers(loaded, samples.prompts)
+    del loaded
     return {
         "tolerance": merge.merge_tolerance,
         "rows": len(rows),
+        **export.size(folder),
         "merged": merged,
         "read_back": export.require_close("read back against merged", stored, read_back, merge.merge_tolerance),
         f"stored_in_{export.stored_dtype(folder)}": export.compare(expected, read_back),
+        "greedy": export.agreement(answers, greedy),
         **_against_quantized(base, adapter, rows, read_back, external),
     }
 
 
 def adapt_into(
-    folder: Path, base: Path, adapter: Path, rows: list[list[int]], merge: Merge, external: Sequence[Path] = ()
+    folder: Path, base: Path, adapter: Path, samples: export.Samples, merge: Merge, external: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """Write the base with the adapter in `adapter` into `folder`; return the difference of the logits on `rows` of
-    token ids after both are read back.
+    """Write the base with the adapter in `adapter` into `folder`; return the size of the base, and the difference of
+    the logits on the rows of `samples` after both are read back.
 
     Raises:
         MartletError: the adapter does not fit the base.
@@ -109,15 +114,16 @@ def adapt_into(
     dtype = None if models.stored_quantization(base) else "float32"  # kernels compute in the precision they are for
     adapted, tokenizer = load(base, adapter, dtype, external=external)
     models.copy_companions(base, folder, tokenizer)
-    expected = export.logits(adapted, rows)
+    expected = export.logits(adapted, samples.rows)
     del adapted
     read_back, _ = load(folder, None, dtype, external=external)
     return {
         "tolerance": merge.merge_tolerance,
-        "rows": len(rows),
+        "rows": len(samples.rows),
+        **export.size(folder),
         "merged": None,
         "read_back": export.require_close(
-            "read back against adapter on base", expected, export.logits(read_back, rows), merge.merge_tolerance
+            "read back against adapter on base", expected, export.logits(read_back, samples.rows), merge.merge_tolerance
         ),
     }
 

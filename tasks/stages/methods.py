@@ -23,6 +23,7 @@ OURS = Path(__file__).parents[2] / "components"
 GROUPS = OURS / "config/groups"
 OF_ANSWERS = ("generation.max_new_tokens",)
 """Parameters that training reads where its evaluations generate answers."""
+VARIANTS = "quantize.variants"
 MEETING = {f"distributed.{name}" for name in training.MEETING}
 FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, training.CALLBACKS)
 """Kinds of methods that have groups of parameters of their own."""
@@ -30,7 +31,8 @@ FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, train
 
 def used(params: Params, workspace: Path) -> dict[str, Any]:
     """Return by stage what its methods are made of: `files` (name to sha256); for `train` also the `parameters` of the
-    methods' families that are not the defaults, for `template` the `shape` of tokens that training learns from.
+    methods' families that are not the defaults, for each variant those of the quantizers, for `template` the `shape` of
+    tokens that training learns from.
 
     Raises:
         ConfigError: there is no such method, or a user's file is not a complete one.
@@ -46,6 +48,9 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
         for name, (_, new) in changed
         if (name.partition(".")[0] in FAMILIES or name in of_answers) and name not in MEETING
     }
+    of_quantizers = {name: new for name, (_, new) in changed if name.startswith("quantize.") and name != VARIANTS}
+    for variant in params.quantize.variants:
+        stages[f"quantize {variant}"]["parameters"] = of_quantizers
     stages["template"]["shape"] = training.METHODS.load(params.method.name, files).SHAPE
     return stages
 

@@ -47,6 +47,9 @@ SEEN = {
         "test_a_recipe_lies_below_the_flags": "sft: config pt: config data: config",
         "test_doctor_in_short": "doctor: short",
     },
+    "apps/test_export_command.py": {
+        "test_a_model_that_garbles_is_not_exported_unless_min_agreement_says_so": "export: min_agreement",
+    },
     "apps/test_model_flags.py": {
         "test_a_model_is_loaded_as_the_flags_say": (
             "infer: quant_* bnb_* hqq_* attn_impl external_plugins deploy: quant_* bnb_* hqq_* attn_impl"
@@ -86,6 +89,9 @@ SEEN = {
     "tasks/test_workspace.py": {
         "test_gc_shows_then_removes_what_nothing_needs": "gc: output_dir yes",
         "test_runs_are_listed_with_what_came_of_them": "runs: output_dir",
+    },
+    "tasks/stages/test_quantize.py": {
+        "test_a_model_that_garbles_is_kept_where_min_agreement_allows_that": "min_agreement",
     },
     "components/data/test_checks.py": {
         "test_drop_leaves_the_row_out_and_names_it": "on_*",

@@ -21,7 +21,7 @@ HALVES = """\
 import shutil
 from safetensors.torch import load_file, save_file
 
-LAYER = "Linear"
+TENSOR = "weight"
 
 def quantize(source, folder, rows):
     weights = load_file(source / "model.safetensors")

@@ -56,6 +56,13 @@ def test_the_length_of_answers_is_a_parameter_of_trainings_that_generate_answers
     assert answering == {"generation.max_new_tokens": 8}
 
 
+def test_parameters_of_quantizers_belong_to_the_stages_of_the_variants(tmp_path: Path) -> None:
+    stages = used(tmp_path, variants=["bnb-int8"], min_agreement=0.75)
+    assert stages["quantize bnb-int8"]["parameters"] == {"quantize.min_agreement": 0.75}
+    both = used(tmp_path, variants=["bnb-int8", "bnb-nf4"], min_agreement=0.75)
+    assert both["quantize bnb-int8"] == stages["quantize bnb-int8"]
+
+
 def test_a_method_is_made_of_those_that_it_composes(tmp_path: Path) -> None:
     files = used(tmp_path, tuner_type="dora", quant_method="bnb")["train"]["files"]
     assert {"tuner dora", "tuner lora", "parameters lora"} <= set(files)

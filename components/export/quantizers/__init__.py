@@ -7,9 +7,9 @@ from components.plugins import Kind
 
 
 class Quantizer(Protocol):
-    """What a quantizer's file defines. `LAYER` is the class name of a quantized layer in the loaded model."""
+    """What a quantizer's file defines. `TENSOR` is how the name of a tensor ends that only a quantized layer has."""
 
-    LAYER: str
+    TENSOR: str
 
     def quantize(self, source: Path, folder: Path, rows: list[list[int]]) -> None:
         """Write weights and config.json of the quantized model.

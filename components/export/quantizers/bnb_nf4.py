@@ -4,7 +4,7 @@ from pathlib import Path
 
 from components.export.quantizers._bitsandbytes import save_quantized
 
-LAYER = "Linear4bit"
+TENSOR = ".quant_state.bitsandbytes__nf4"
 
 
 def quantize(source: Path, folder: Path, rows: list[list[int]]) -> None:  # noqa: ARG001  # calibrates on nothing

@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from components.config import Params
+from components.export import Samples
 from components.models import resolve
 from tasks.stages import methods, template
 from tasks.stages.paths import Paths
@@ -27,6 +28,10 @@ class Run:
     chats: list[list[dict[str, str]]]
     rows: list[list[int]]
     """The token ids of all chats, as the base's tokenizer gives them."""
+
+    @property
+    def samples(self) -> Samples:
+        return Samples(self.rows, [row[:8] for row in self.rows], "rows", [])
 
     @property
     def base(self) -> Path:

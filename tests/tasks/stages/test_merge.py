@@ -74,7 +74,7 @@ def test_a_folder_that_is_made_of_a_base_has_all_that_the_base_had(trained: Run,
     for name in left_behind:
         (base / name).write_text("")
     merged.mkdir()
-    merge.merge_into(merged, base, trained.paths.adapter, trained.rows, Merge())
+    merge.merge_into(merged, base, trained.paths.adapter, trained.samples, Merge())
     write_tokens(whole / "data/tokens", some_rows(8))
     paths = Paths(whole, whole)
     write_json(paths.model, models.resolve(str(base), None, False, whole))
@@ -236,4 +236,4 @@ def test_on_a_base_of_quantized_weights_the_adapter_stays_beside_it(tiny_model: 
         assert torch.equal(one, other)
         assert (one - plain).abs().max() > 0.1
     with pytest.raises(ConfigError, match="holds weights quantized by fp8, which an adapter cannot be added to"):
-        merge.merge_into(tmp_path / "into", run.base, run.paths.adapter, run.rows, Merge())
+        merge.merge_into(tmp_path / "into", run.base, run.paths.adapter, run.samples, Merge())

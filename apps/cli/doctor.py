@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from components import environments
 from components.hardware import describe
 
 PARAMETERS = ()
@@ -69,17 +70,17 @@ def _findings() -> list[tuple[bool | None, str, str]]:
             str(Path.cwd()) if workspace else "none here: no dvc.yaml and params.yaml in this folder",
         )
     )
-    engine = Path(".venvs/vllm/bin/vllm")
-    findings.append(
-        (
-            True if engine.exists() else None,
-            "vllm",
-            str(engine) if engine.exists() else "not installed; the built-in engine serves",
-        )
-    )
+    findings.append(_environments())
     for name, port in (("Prefect", int(os.environ.get("PREFECT_SERVER_API_PORT", "4200"))), ("deploy", 8000)):
         findings.append(_port(name, port))
     return findings
+
+
+def _environments() -> tuple[bool | None, str, str]:
+    states = {name: environments.state(name) for name in environments.ENVIRONMENTS}
+    present = [f"{name} ({state})" for name, state in states.items() if state is not environments.State.ABSENT]
+    text = ", ".join(present) or "none installed: the built-in engine serves; `martlet env` lists them"
+    return (set(states.values()) <= {environments.State.ABSENT, environments.State.READY}) or None, "environments", text
 
 
 def _port(name: str, port: int) -> tuple[bool | None, str, str]:

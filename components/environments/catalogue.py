@@ -1,6 +1,7 @@
 """The list of side environments, and where they lie."""
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,11 @@ ENVIRONMENTS = {
     "unsloth": Environment("fast training of adapters on one GPU", "unsloth"),
 }
 """Environment by name."""
+
+
+def has_gpu() -> bool:
+    """Return whether this machine has a GPU that the environments are for."""
+    return shutil.which("nvidia-smi") is not None
 
 
 def root() -> Path:

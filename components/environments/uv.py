@@ -7,6 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from components.environments.catalogue import has_gpu
 from components.errors import ConfigError, MartletError
 
 
@@ -24,7 +25,7 @@ def run(*words: object, **variables: str) -> None:
 
 def install_cpu_torch(python: Path, constraints: Path) -> None:
     """Install the CPU build of torch, a tenth of the ordinary size, where there is no GPU and its index answers."""
-    if shutil.which("nvidia-smi") or "UV_FIND_LINKS" in (os.environ.keys() | _find_links().keys()):
+    if has_gpu() or "UV_FIND_LINKS" in (os.environ.keys() | _find_links().keys()):
         return
     command = ["pip", "install", "--python", python, "--torch-backend", "cpu", "torch", "--constraints", constraints]
     try:

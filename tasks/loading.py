@@ -1,5 +1,6 @@
 """Loading a model folder with an adapter on it, strictly: for serving, evaluation and merging."""
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from components import export, models, tuners
 from components.classes import Classes
 from components.config.groups.quantization import Quantization
-from components.files import read_json
+from components.errors import ConfigError
+from components.files import read_json, sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,6 +65,39 @@ def load(
     if classes:
         models.set_padding(loaded, tokenizer)
     return tuners.load(loaded, adapter, external) if adapter else loaded, tokenizer
+
+
+def load_beside(
+    model: Path, adapters: Sequence[Path | None], external: Sequence[Path] = (), **settings: Any
+) -> "tuple[list[Any], PreTrainedTokenizerBase]":
+    """Return the model with each of the adapters, or without one for None, and the tokenizer that they share.
+
+    The models share the weights of the base. `settings` and errors are those of `load`.
+
+    Raises:
+        ConfigError: the adapters were trained with different tokenizers.
+    """
+    if len(adapters) == 1:
+        loaded, tokenizer = load(model, adapters[0], external=external, **settings)
+        return [loaded], tokenizer
+    tokenizers = {_tokenizer_hash(folder, model) for folder in adapters}
+    if len(tokenizers) > 1:
+        names = ", ".join(str(folder or model) for folder in adapters)
+        raise ConfigError(f"{names}: they have different tokenizers, and cannot be served together; serve each alone")
+    base, tokenizer = load(model, external=external, **settings)
+    return [tuners.load(_sharing(base), folder, external) if folder else base for folder in adapters], tokenizer
+
+
+def _sharing(model: Any) -> Any:
+    """Return a copy of a model's modules around the same weights."""
+    weights = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(weight): weight for weight in weights})
+
+
+def _tokenizer_hash(folder: Path | None, model: Path) -> str:
+    """Return the hash of the tokenizer of an adapter, or of the base where the adapter's folder holds none."""
+    files = [(place or model) / "tokenizer.json" for place in (folder, None)]
+    return next((sha256(file) for file in files if file.is_file()), "")
 
 
 def classes_of(folder: Path) -> Classes | None:

@@ -1,10 +1,11 @@
 """The types of inference: messages, generation settings, completions, and an engine in this process."""
 
+import json
 import queue
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from components.errors import ConfigError, MartletError
 
@@ -15,6 +16,10 @@ Prompts = Callable[[list[Message], list[dict[str, Any]] | None, dict[str, Any], 
 token ids that the model was trained on; raises ValueError for what the template refuses."""
 
 
+MAX_LOGPROBS = 20
+"""Most likely tokens whose log probabilities an answer may come with; OpenAI's limit."""
+
+
 class RequestError(MartletError):
     """One request cannot be answered: too long, or refused by the chat template. The engine goes on."""
 
@@ -23,13 +28,45 @@ class RequestError(MartletError):
         self.code = code
 
 
+class Grammar(NamedTuple):
+    """What an answer must be: `kind` is json (a JSON schema), regex or lark, and `text` the schema or the rules."""
+
+    kind: Literal["json", "regex", "lark"]
+    text: str
+
+
+def json_grammar(schema: Any) -> Grammar:
+    """Return the grammar of the JSON texts of a schema."""
+    return Grammar("json", json.dumps(schema))
+
+
+class TokenLogprob(NamedTuple):
+    """The natural logarithm of a token's probability, and those of the most likely tokens at its place."""
+
+    token_id: int
+    logprob: float
+    top: list[tuple[int, float]]
+
+
+class Answer(Future[Any]):
+    """A future of a Completion; `logprobs` grows while the answer is generated."""
+
+    logprobs: list[TokenLogprob]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logprobs = []
+
+
 @dataclass(frozen=True)
 class GenerationConfig:
     """Generation settings under ms-swift's names. `None` means the value of the model's `generation_config.json`.
 
-    Temperature 0 is greedy, and so is a model whose own settings do not sample. `top_k` 0 or -1 is off.
-    `max_new_tokens` is cut to the free part of the context. With `seed`, a sampled answer depends on the prompt and the
-    seed only, not on the other requests of the batch.
+    Temperature 0 is greedy, and so is a model whose own settings do not sample. `top_k` 0 or -1 is off. The penalties
+    on frequency and presence count the tokens of the answer, as OpenAI's do; `logit_bias` is added to the logits of the
+    token ids that it names. `max_new_tokens` is cut to the free part of the context. With `logprobs` each token comes
+    with the log probabilities of itself and of so many most likely tokens, before any of these settings. With `seed`, a
+    sampled answer depends on the prompt and the seed only, not on the other requests of the batch.
 
     Raises:
         ConfigError: a value is out of range.
@@ -39,10 +76,17 @@ class GenerationConfig:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
+    min_p: float | None = None
     repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
     stop_words: list[str] = field(default_factory=list)
     seed: int | None = None
     stream: bool = False
+    skip_special_tokens: bool = True
+    logit_bias: Mapping[int, float] | None = None
+    logprobs: int | None = None
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         self._require("max_new_tokens", "at least 1", lambda value: value >= 1)
@@ -50,6 +94,10 @@ class GenerationConfig:
         self._require("top_k", "0 or -1 (off), or at least 1", lambda value: value >= -1)
         self._require("top_p", "above 0 and at most 1", lambda value: 0 < value <= 1)
         self._require("repetition_penalty", "above 0 and at most 100", lambda value: 0 < value <= 100)
+        self._require("min_p", "between 0 and 1", lambda value: 0 <= value <= 1)
+        self._require("frequency_penalty", "between -2 and 2", lambda value: -2 <= value <= 2)
+        self._require("presence_penalty", "between -2 and 2", lambda value: -2 <= value <= 2)
+        self._require("logprobs", f"between 0 and {MAX_LOGPROBS}", lambda value: 0 <= value <= MAX_LOGPROBS)
         self._require("seed", "between 0 and 2**63 - 1", lambda value: 0 <= value < 2**63)
         if not all(self.stop_words):
             raise ConfigError("stop_words must not hold an empty string")
@@ -66,12 +114,15 @@ class GenerationConfig:
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer. `token_ids` are all generated tokens, the end-of-turn token included."""
+    """One answer. `token_ids` are all generated tokens, the end-of-turn token included; so many `cached_tokens` of the
+    prompt were not computed again."""
 
     text: str
     token_ids: list[int]
     prompt_tokens: int
     finish_reason: Literal["stop", "length"]
+    cached_tokens: int = 0
+    logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
 class LocalEngine(Protocol):
@@ -81,9 +132,17 @@ class LocalEngine(Protocol):
     """
 
     max_model_len: int
+    chat_template: str
+    """The source of the chat template, which says how tools are called; empty without one."""
+    special_tokens: frozenset[str]
+    """Tokens that `skip_special_tokens` leaves out of an answer."""
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of plain text."""
+        ...
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of token ids, special tokens included."""
         ...
 
     def encode_chat(
@@ -114,11 +173,15 @@ class LocalEngine(Protocol):
         generation: GenerationConfig,
         on_text: OnText | None = None,
         source: object | None = None,
-    ) -> Future:
+    ) -> Answer:
         """Queue a prompt and return a future of its Completion; another thread calls `on_text` with pieces of text.
 
         Prompts of one `source` take turns with those of others: a source with many does not make the others wait.
         """
+        ...
+
+    def load(self) -> tuple[int, int]:
+        """Return how many requests are computed, and how many wait; engines that share a batch return the same."""
         ...
 
     def close(self) -> None:

@@ -20,6 +20,8 @@ COMMANDS = {
     "/help": "list the commands",
     "/exit": "end the chat, as /quit, exit, quit and ctrl-D do",
 }
+NOT_TYPED = ("stream", "skip_special_tokens", "logit_bias", "logprobs", "grammar")
+"""Generation settings that make no sense at a terminal."""
 EXIT_COMMANDS = ("/exit", "/quit", "exit", "quit")
 
 
@@ -82,8 +84,7 @@ class Chat:
 
     def set(self, name: str, text: str) -> str:
         """Set a generation setting to the value in `text`, or list all settings when `name` is empty."""
-        types = get_type_hints(GenerationConfig)
-        del types["stream"]
+        types = {name: hint for name, hint in get_type_hints(GenerationConfig).items() if name not in NOT_TYPED}
         if not name:
             return "\n".join(f"{key} = {getattr(self.generation, key)}" for key in types)
         if name not in types:

@@ -1,11 +1,25 @@
 """Incremental detokenization: whole characters only, and never a part of a stop word."""
 
 from collections.abc import Callable
+from typing import Any
+
+from tokenizers.decoders import DecodeStream
 
 from components.inference.api import OnText
 
 UNFINISHED = "\ufffd"
 """What a decoder writes for the bytes of an incomplete character."""
+
+Step = Callable[[int], str | None]
+"""From the next token of an answer to the text that is whole with it, or None."""
+
+
+def step_of(tokenizer: Any, skip_special_tokens: bool = True) -> Step | None:
+    """Return a function that decodes the tokens of one answer in turn, or None for a tokenizer that is not fast."""
+    if (backend := getattr(tokenizer, "backend_tokenizer", None)) is None:
+        return None
+    stream = DecodeStream(skip_special_tokens=skip_special_tokens)
+    return lambda token: stream.step(backend, token)
 
 
 class TextStream:
@@ -14,12 +28,19 @@ class TextStream:
     The bytes of an incomplete character are held back, and so is an ending that may become a stop word. The pieces
     given to `emit`, joined, are what `close` returns: streaming does not change the text.
 
-    A piece is the difference of two decodings that begin at the same complete token (the method of Hugging Face's
-    text-generation-inference), which is right for byte-level and for SentencePiece vocabularies.
+    Without `step`, a piece is the difference of two decodings that begin at the same complete token (the method of
+    Hugging Face's text-generation-inference), which is right for byte-level and for SentencePiece vocabularies.
     """
 
-    def __init__(self, decode: Callable[[list[int]], str], stop_words: list[str], emit: OnText | None = None):
+    def __init__(
+        self,
+        decode: Callable[[list[int]], str],
+        stop_words: list[str],
+        emit: OnText | None = None,
+        step: Step | None = None,
+    ):
         self.decode, self.stop_words, self.emit = decode, stop_words, emit
+        self.step = step if stop_words or emit else None  # an answer that nobody follows is decoded at its end
         self._longest_prefix = max(map(len, stop_words), default=1) - 1
         self.tokens: list[int] = []
         self.text = ""
@@ -30,7 +51,10 @@ class TextStream:
     def push(self, token: int) -> bool:
         """Add one token; return True when a stop word is complete."""
         self.tokens.append(token)
-        if self.stop_words or self.emit:
+        if self.step:
+            if new_text := self.step(token):
+                self._add(new_text)
+        elif self.stop_words or self.emit:
             new_text = self._new_text()
             if new_text and not new_text.endswith(UNFINISHED):
                 self._context_start, self._decoded_end = self._decoded_end, len(self.tokens)
@@ -39,7 +63,7 @@ class TextStream:
 
     def close(self) -> str:
         """Emit the text held back, except an incomplete character, and return the whole text."""
-        if not self.stopped:
+        if not self.stopped and not self.step:
             self._add(self._new_text().rstrip(UNFINISHED))
         if not self.stopped:
             self._emit(self._held)

@@ -1,11 +1,13 @@
-"""OpenAI's API over an engine in this process: models, chat completions, completions, and vLLM's /tokenize, /health."""
+"""OpenAI's API over engines in this process: models, chat completions, completions, and vLLM's /tokenize, /health."""
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -13,33 +15,43 @@ from starlette.exceptions import HTTPException
 from components.errors import ConfigError
 from components.inference.api import LocalEngine, RequestError
 from components.inference.guard import Guard
-from components.inference.intake import (
-    MAX_COMPLETIONS,
-    PREPARING_THREADS,
-    BodyLimits,
-    character_count,
-    max_body_bytes,
-    read_body,
-    require_fitting,
-    while_connected,
-)
-from components.inference.openai_errors import MAX_SHOWN_CHARACTERS, bad_request, http_error, server_error
-from components.inference.openai_responses import ChatFormat, ResponseFormat, TextFormat, Work, events, whole_response
-from components.inference.openai_types import ChatMessage, ChatRequest, CompletionRequest, Generation, TokenizeRequest
+from components.inference.intake import PREPARING_THREADS, BodyLimits, max_body_bytes, read_body, while_connected
+from components.inference.metrics import STATE, Metrics, Observed
+from components.inference.openai_errors import bad_request, http_error, server_error
+from components.inference.openai_responses import Work, events, whole_response
+from components.inference.openai_work import chat_work, served_name, text_work, token_counts, token_text
+from components.inference.served import Served
 
 T = TypeVar("T")
-TEMPLATE_FAULTS = (RecursionError, AttributeError, LookupError, ArithmeticError, TypeError)
-"""What the code of a chat template raises on values that it does not expect."""
 
 
-def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = None) -> FastAPI:
-    """Return the application that serves `engine` as each of `names`.
+@dataclass(frozen=True)
+class Limits:
+    """What a server allows.
+
+    Attributes:
+        waiting: requests that may wait for a place; one more is refused with status 429.
+        request_s: seconds after which an answer is given up; None for no limit.
+    """
+
+    waiting: int = 256
+    request_s: float | None = None
+
+
+def create_app(
+    engines: Mapping[str, LocalEngine] | Served, api_key: str | None = None, limits: Limits | None = None
+) -> FastAPI:
+    """Return the application that serves engines by their names.
 
     With an `api_key`, every path but /health needs the key; without, the host name must be a loopback name.
     """
+    served = engines if isinstance(engines, Served) else Served(engines)
+    limits = limits or Limits()
+    metrics = Metrics(lambda: load(served))
     app = FastAPI(title="martlet", docs_url=None, redoc_url=None)  # the docs pages load scripts from the internet
-    app.add_middleware(BodyLimits, body_limit=max_body_bytes(engine.max_model_len))
+    app.add_middleware(BodyLimits, body_limit=max(max_body_bytes(engine.max_model_len) for engine in served.engines))
     app.add_middleware(Guard, api_key=api_key)
+    app.add_middleware(Observed, metrics=metrics)
     app.add_exception_handler(Exception, server_error)
     for kind in (ConfigError, RequestError, ValidationError):
         app.add_exception_handler(kind, bad_request)
@@ -50,13 +62,23 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
+    @app.get("/ready")
+    async def ready() -> dict[str, str]:
+        if load(served)[1] >= limits.waiting:
+            raise busy()
+        return {"status": "ready"}
+
+    @app.get("/metrics")
+    async def measurements() -> Response:
+        return Response(metrics.page(), media_type="text/plain; version=0.0.4")
+
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [description(name) for name in names]}
+        return {"object": "list", "data": [description(name) for name in served.names]}
 
     @app.get("/v1/models/{name:path}")
     async def model_by_name(name: str) -> dict[str, Any]:
-        return description(served_name(name))
+        return description(served_name(served, name))
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Any:
@@ -70,76 +92,53 @@ def create_app(engine: LocalEngine, names: Sequence[str], api_key: str | None = 
     async def tokenize(request: Request) -> dict[str, Any]:
         return await prepared(request, token_counts)
 
-    def chat_work(body: bytes) -> Work:
-        payload = ChatRequest.model_validate_json(body)
-        form = ChatFormat(served_name(payload.model))
-        return work(form, payload, [chat_ids(payload.messages, payload.tools, payload.chat_template_kwargs)])
+    @app.post("/detokenize")
+    async def detokenize(request: Request) -> dict[str, Any]:
+        return await prepared(request, token_text)
 
-    def text_work(body: bytes) -> Work:
-        payload = CompletionRequest.model_validate_json(body)
-        form = TextFormat(served_name(payload.model))
-        is_batch = isinstance(payload.prompt, list) and payload.prompt and isinstance(payload.prompt[0], str | list)
-        prompts: Any = payload.prompt if is_batch else [payload.prompt]
-        return work(form, payload, [text_ids(prompt) if isinstance(prompt, str) else prompt for prompt in prompts])
-
-    def token_counts(body: bytes) -> dict[str, Any]:
-        payload = TokenizeRequest.model_validate_json(body)
-        served_name(payload.model)
-        if payload.messages is None:
-            tokens = text_ids(payload.prompt or "")
-        else:
-            variables, add_generation_prompt = payload.chat_template_kwargs, payload.add_generation_prompt
-            tokens = chat_ids(payload.messages, payload.tools, variables, add_generation_prompt)
-        return {"tokens": tokens, "count": len(tokens), "max_model_len": engine.max_model_len}
-
-    def chat_ids(
-        messages: list[ChatMessage],
-        tools: list[dict[str, Any]] | None,
-        variables: dict[str, Any],
-        add_generation_prompt: bool = True,
-    ) -> list[int]:
-        try:
-            conversation = [message.for_template() for message in messages]
-            require_fitting(character_count(conversation, tools, variables), engine)
-            return engine.encode_chat(conversation, tools, add_generation_prompt, **variables)
-        except TEMPLATE_FAULTS as error:
-            raise RequestError(f"the model's chat template fails on these messages: {error}") from error
-
-    def text_ids(text: str) -> list[int]:
-        require_fitting(len(text), engine)
-        return engine.encode(text)
-
-    def work(form: ResponseFormat, payload: Generation, prompts: list[list[int]]) -> Work:
-        choices = payload.n or 1
-        if len(prompts) * choices > MAX_COMPLETIONS:
-            raise RequestError(
-                f"{len(prompts)} prompts with {choices} answers each: one request may have {MAX_COMPLETIONS} answers"
-            )
-        jobs = [(ids, engine.resolve(ids, payload.generation(choice))) for ids in prompts for choice in range(choices)]
-        with_usage = bool(payload.stream_options and payload.stream_options.include_usage)
-        return Work(form, jobs, choices, bool(payload.stream), with_usage)
-
-    async def prepared(request: Request, prepare: Callable[[bytes], T]) -> T:
-        """Return `prepare(body)`, computed in a thread: the event loop only moves bytes."""
+    async def prepared(request: Request, prepare: Callable[[Served, bytes], T]) -> T:
+        """Return `prepare(served, body)`, computed in a thread: the event loop only moves bytes."""
         body = await read_body(request)
-        return await while_connected(request, to_thread.run_sync(prepare, body, limiter=threads))
+        return await while_connected(request, to_thread.run_sync(prepare, served, body, limiter=threads))
 
-    async def answer(request: Request, prepare: Callable[[bytes], Work]) -> Any:
-        work = await prepared(request, prepare)
-        if not work.stream:
-            return await while_connected(request, whole_response(engine, work))
-        headers = {"Cache-Control": "no-cache"}
-        return StreamingResponse(events(engine, work), media_type="text/event-stream", headers=headers)
+    async def answer(request: Request, prepare: Callable[[Served, bytes], Work]) -> Any:
+        if load(served)[1] >= limits.waiting:
+            raise busy()
+        body = await read_body(request)
+        while True:  # an engine may be exchanged while its work is prepared
+            work = await while_connected(request, to_thread.run_sync(prepare, served, body, limiter=threads))
+            if served.enter(work.engine):
+                break
+        request.scope[STATE].update(model=work.form.model, usage=work.usage, stream=work.stream)
+        if work.stream:
+            headers = {"Cache-Control": "no-cache"}
+            return StreamingResponse(counted_events(work), media_type="text/event-stream", headers=headers)
+        try:
+            async with asyncio.timeout(limits.request_s):
+                return await while_connected(request, whole_response(work))
+        except TimeoutError:
+            raise HTTPException(504, f"the answer took longer than {limits.request_s:g} s") from None
+        finally:
+            served.leave(work.engine)
+
+    async def counted_events(work: Work) -> AsyncIterator[bytes]:
+        try:
+            async for event in events(work, limits.request_s):
+                yield event
+        finally:
+            served.leave(work.engine)
 
     def description(name: str) -> dict[str, Any]:
-        properties = {"created": started, "owned_by": "martlet", "max_model_len": engine.max_model_len}
+        properties = {"created": started, "owned_by": "martlet", "max_model_len": served.engine(name).max_model_len}
         return {"id": name, "object": "model", **properties}
 
-    def served_name(name: str | None) -> str:
-        if name is not None and name not in names:
-            raise HTTPException(
-                404, f"the model '{name[:MAX_SHOWN_CHARACTERS]}' does not exist; this server has: {', '.join(names)}"
-            )
-        return name or names[0]
+    def busy() -> HTTPException:
+        return HTTPException(429, "too many requests wait; try again later", {"Retry-After": "1"})
 
     return app
+
+
+def load(served: Served) -> tuple[int, int]:
+    """Return how many requests all engines compute, and how many wait."""
+    loads = {engine.load() for engine in served.engines}
+    return sum(running for running, _ in loads), sum(waiting for _, waiting in loads)

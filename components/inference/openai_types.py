@@ -1,37 +1,36 @@
 """Request types of OpenAI's API, validated strictly: no field is ignored silently."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from components.inference.api import GenerationConfig, Message
+from components.inference.api import MAX_LOGPROBS, GenerationConfig, Grammar, Message, json_grammar
 from components.inference.intake import MAX_CHOICES, MAX_COMPLETIONS, MAX_MESSAGES, MAX_STOP_CHARACTERS
 
 NOT_IMPLEMENTED: dict[str, tuple[Any, ...]] = {
-    "logprobs": (None, False),
-    "top_logprobs": (None, 0),
     "prompt_logprobs": (None,),
-    "frequency_penalty": (None, 0),
-    "presence_penalty": (None, 0),
-    "logit_bias": (None, {}),
-    "response_format": (None, {"type": "text"}),
-    "tool_choice": (None, "auto", "none"),
     "functions": (None, []),
+    "function_call": (None, "auto", "none"),
     "modalities": (None, ["text"]),
+    "audio": (None,),
+    "prediction": (None,),
+    "web_search_options": (None,),
     "best_of": (None, 1),
     "echo": (None, False),
     "suffix": (None, ""),
-    "min_p": (None, 0),
     "min_tokens": (None, 0),
     "ignore_eos": (None, False),
-    "skip_special_tokens": (None, True),
 }
 """Fields that change an answer and are not implemented, with the values that have no effect."""
 WITHOUT_EFFECT = (
-    "metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user",
+    "metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention", "reasoning_effort",
+    "safety_identifier", "service_tier", "store", "user", "verbosity",
 )  # fmt: skip
 """Fields that do not change an answer."""
 
+MAX_BIASES = 1024
+"""Tokens of one request's `logit_bias`."""
 STOP_AT_FIRST_FAULT = Field(fail_fast=True)
 """For lists: a huge list of wrong items must not become a huge list of errors."""
 
@@ -42,6 +41,7 @@ class Strict(BaseModel):
 
 class StreamOptions(Strict):
     include_usage: bool = False
+    include_obfuscation: bool = False
 
 
 class TextPart(Strict):
@@ -108,6 +108,55 @@ class Conversation(Strict):
     chat_template_kwargs: Variables = Field(default_factory=dict)
 
 
+class JsonSchema(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    name: str = ""
+    json_schema: dict[str, Any] = Field(default_factory=dict, alias="schema")
+
+
+class ResponseFormat(Strict):
+    """OpenAI's way to ask for JSON."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def require_schema(self) -> "ResponseFormat":
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("json_schema is missing")
+        return self
+
+    def grammar(self) -> Grammar | None:
+        """Return the grammar of the answer, or None for free text."""
+        if self.type == "text":
+            return None
+        return json_grammar(self.json_schema.json_schema if self.json_schema else {"type": "object"})
+
+
+class StructuredOutputs(Strict):
+    """vLLM's way to ask for one of several forms."""
+
+    regex: str | None = None
+    choice: Annotated[list[str], Field(min_length=1, max_length=1024)] | None = None
+    json_value: dict[str, Any] | None = Field(None, alias="json")
+    grammar_text: str | None = Field(None, alias="grammar")
+
+    @model_validator(mode="after")
+    def require_one(self) -> "StructuredOutputs":
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError("give one of regex, choice, json, grammar")
+        return self
+
+    def grammar(self) -> Grammar:
+        """Return the grammar of the answer."""
+        if self.regex is not None:
+            return Grammar("regex", self.regex)
+        if self.choice is not None:
+            return Grammar("lark", "start: " + " | ".join(map(json.dumps, self.choice)))
+        return Grammar("lark", self.grammar_text) if self.grammar_text else json_grammar(self.json_value)
+
+
 class Generation(Strict):
     """The generation settings of chat and text completions."""
 
@@ -116,7 +165,14 @@ class Generation(Strict):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    min_p: float | None = None
     repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=MAX_BIASES)] | None = None
+    skip_special_tokens: bool = True
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
     seed: int | None = None
     stop: str | Annotated[list[str], STOP_AT_FIRST_FAULT] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
@@ -141,6 +197,23 @@ class Generation(Strict):
             raise ValueError(f"stop words may have {MAX_STOP_CHARACTERS:,} characters together")
         return stop
 
+    @field_validator("logit_bias")
+    @classmethod
+    def require_token_ids(cls, bias: dict[str, float] | None) -> dict[str, float] | None:
+        if wrong := next((key for key in bias or {} if not key.isdecimal()), None):
+            raise ValueError(f"{wrong[:20]!r} is no token id")
+        return bias
+
+    def grammar(self) -> Grammar | None:
+        """Return the grammar of the answer, or None for free text."""
+        if self.structured_outputs:
+            return self.structured_outputs.grammar()
+        return self.response_format.grammar() if self.response_format else None
+
+    def top_logprobs_count(self) -> int | None:
+        """Return how many likely tokens come with each token, or None without log probabilities."""
+        raise NotImplementedError
+
     def generation(self, choice: int = 0) -> GenerationConfig:
         """Return the settings of choice number `choice`; each choice has a seed of its own.
 
@@ -152,18 +225,40 @@ class Generation(Strict):
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
+            min_p=self.min_p,
             repetition_penalty=self.repetition_penalty,
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
+            logit_bias={int(token): value for token, value in (self.logit_bias or {}).items()},
+            logprobs=self.top_logprobs_count(),
+            grammar=self.grammar(),
+            skip_special_tokens=self.skip_special_tokens,
             stop_words=[self.stop] if isinstance(self.stop, str) else self.stop or [],
             seed=None if self.seed is None else self.seed + choice,
             stream=bool(self.stream),
         )
 
 
+class NamedFunction(Strict):
+    name: str
+
+
+class NamedTool(Strict):
+    """The one function that an answer must call."""
+
+    type: Literal["function"] = "function"
+    function: NamedFunction
+
+
 class ChatRequest(Conversation, Generation):
     """POST /v1/chat/completions"""
 
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    tool_choice: Literal["auto", "none"] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
 
     @model_validator(mode="after")
     def merge_aliases(self) -> "ChatRequest":
@@ -172,16 +267,68 @@ class ChatRequest(Conversation, Generation):
             self.tools = None
         return self
 
+    @model_validator(mode="after")
+    def require_agreement(self) -> "ChatRequest":
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        if self.forces_call and not self.tools:
+            raise ValueError("tool_choice needs tools")
+        if isinstance(self.tool_choice, NamedTool) and self.tool_choice.function.name not in self.schemas():
+            raise ValueError(f"tool_choice: there is no tool {self.tool_choice.function.name!r}")
+        if self.forces_call and (self.response_format or self.structured_outputs):
+            raise ValueError("tool_choice asks for a call, and response_format for something else")
+        if self.continue_final_message and self.messages[-1].role != "assistant":
+            raise ValueError("continue_final_message needs an assistant's message at the end")
+        return self
+
+    @property
+    def forces_call(self) -> bool:
+        """Whether the answer must be a call."""
+        return self.tool_choice == "required" or isinstance(self.tool_choice, NamedTool)
+
+    def schemas(self) -> dict[str, Any]:
+        """Return the JSON schemas of arguments by the names of the functions that are offered."""
+        functions = [tool.get("function", tool) for tool in self.tools or []]
+        return {
+            function["name"]: function.get("parameters") or {"type": "object"}
+            for function in functions
+            if isinstance(function, dict) and isinstance(function.get("name"), str)
+        }
+
+    def grammar(self) -> Grammar | None:
+        if not self.forces_call:
+            return super().grammar()
+        schemas = self.schemas()
+        if isinstance(self.tool_choice, NamedTool):
+            schemas = {name: schemas[name] for name in [self.tool_choice.function.name]}
+        calls = [
+            {
+                "type": "object",
+                "properties": {"name": {"const": name}, "arguments": schema},
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+            for name, schema in schemas.items()
+        ]
+        return json_grammar(calls[0] if len(calls) == 1 else {"anyOf": calls})
+
+    def top_logprobs_count(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
 
 class CompletionRequest(Generation):
     """POST /v1/completions"""
 
+    logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     prompt: (
         str
         | Annotated[list[int], STOP_AT_FIRST_FAULT]
         | Annotated[list[str], Field(max_length=MAX_COMPLETIONS, fail_fast=True)]
         | Annotated[list[Annotated[list[int], STOP_AT_FIRST_FAULT]], Field(max_length=MAX_COMPLETIONS, fail_fast=True)]
     )
+
+    def top_logprobs_count(self) -> int | None:
+        return self.logprobs
 
 
 class TokenizeRequest(Strict):
@@ -199,3 +346,10 @@ class TokenizeRequest(Strict):
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("give either prompt or messages")
         return self
+
+
+class DetokenizeRequest(Strict):
+    """POST /detokenize, in vLLM's shape."""
+
+    model: str | None = None
+    tokens: Annotated[list[Annotated[int, Field(ge=0)]], STOP_AT_FIRST_FAULT]

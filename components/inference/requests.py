@@ -3,33 +3,37 @@
 import threading
 import time
 from collections import Counter
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Callable, Container
+from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from components.errors import MartletError
-from components.inference.api import Completion, GenerationConfig
+from components.inference.api import Answer, Completion, GenerationConfig, TokenLogprob
 from components.inference.detokenize import TextStream
 from components.inference.sampling import Sampler
 
-MAX_BATCH_TOKENS = 8192
-"""Tokens, padding included, with which a batch of several requests begins: bounds the memory and time of a prefill."""
-ASIDE_AFTER_S = 0.2
-"""How long a request waits for a place before it is answered aside."""
+WAITING_S = 0.2
+"""How long a request of a client without a place waits before another gives its place up."""
 
 
 @dataclass(eq=False)
 class Request:
-    """One request: the prompt, the tokens generated so far, the future of its completion, and who asked."""
+    """One request: the model, the prompt, the tokens generated so far, the future of the completion, and who asked."""
 
+    model: Any
     prompt: list[int]
     generation: GenerationConfig
     stream: TextStream
     sampler: Sampler | None
     eos: frozenset[int]
-    future: Future
+    future: Answer
     source: object
+    slot: int = 0  # of the cache, in a SlotWorker
+    placed_at: float = 0.0
+    cached_tokens: int = 0  # of the prompt, when the request got its first place
+    distribution: Any = None  # log probabilities [vocabulary] of the next token, where they are asked for
     queued_at: float = field(default_factory=time.perf_counter)
     generated: list[int] = field(default_factory=list)
     finished: bool = False
@@ -41,12 +45,25 @@ class Request:
     def remaining_tokens(self) -> int:
         return (self.generation.max_new_tokens or 0) - len(self.generated)
 
+    def tokens_from(self, start: int, count: int) -> list[int]:
+        """Return up to `count` tokens of prompt and answer, from position `start` on."""
+        size = len(self.prompt)
+        if start >= size:
+            return self.generated[start - size : start - size + count]
+        return [*self.prompt[start : start + count], *self.generated[: max(0, start + count - size)]]
+
     def push(self, token: int) -> None:
         """Add one generated token; finish at an end token, a stop word, the limit, or when the future is cancelled."""
         if self.future.cancelled():
             self.finished = True
             return
         self.generated.append(token)
+        if self.sampler and self.sampler.matcher:
+            self.sampler.matcher.accept(token)
+        if self.generation.logprobs is not None and token not in self.eos:
+            values, ids = self.distribution.topk(self.generation.logprobs)
+            top = list(zip(ids.tolist(), values.tolist(), strict=True))
+            self.future.logprobs.append(TokenLogprob(token, self.distribution[token].item(), top))
         if token in self.eos or self.stream.push(token):
             self._complete("stop")
         elif self.remaining_tokens <= 0:
@@ -54,9 +71,10 @@ class Request:
 
     def _complete(self, reason: Literal["stop", "length"]) -> None:
         self.finished = True
-        text = self.stream.close()
+        logprobs = self.future.logprobs
+        answer = self.stream.close(), self.generated, len(self.prompt), reason, self.cached_tokens, logprobs
         with suppress(InvalidStateError):  # cancelled in the meantime
-            self.future.set_result(Completion(text, self.generated, len(self.prompt), reason))
+            self.future.set_result(Completion(*answer))
 
     def fail(self, error: BaseException) -> None:
         self.finished = True
@@ -71,6 +89,7 @@ class RequestQueue:
         self.max_batch_size = max_batch_size
         self.closed = False
         self._waiting: list[Request] = []
+        self._placed_count = 0
         self._changed = threading.Condition()
 
     def put(self, request: Request) -> None:
@@ -80,46 +99,52 @@ class RequestQueue:
             self._waiting.append(request)
             self._changed.notify()
 
-    def next_batch(self, unfinished: list[Request]) -> list[Request]:
-        """Return the unfinished and as many waiting requests as a batch holds; block while there is none of either."""
+    def take(self, placed: list[Request], fits: Callable[[list[Request]], bool] = lambda _: True) -> list[Request]:
+        """Return the waiting requests that join those that have a place; block while there is none of either.
+
+        Sources take turns: the first request of each, then the second of each, … The first that does not `fit`, with
+        `placed` and those before it, ends the list.
+        """
         with self._changed:
-            while not (unfinished or self._waiting or self.closed):
+            self._placed_count = len(placed)
+            while not (placed or self._waiting or self.closed):
                 self._changed.wait()
-            return self._take([request for request in unfinished if not request.future.cancelled()], self._waiting)
-
-    def unserved(self, active: list[Request], longest: float) -> list[Request]:
-        """Return the requests of up to `longest` tokens that have waited for ASIDE_AFTER_S while their source has no
-        place among `active`."""
-        served, latest = {request.source for request in active}, time.perf_counter() - ASIDE_AFTER_S
-        with self._changed:
-            late = [r for r in self._waiting if r.queued_at < latest and r.source not in served and len(r) <= longest]
-            return self._take([], late)
-
-    def admissible(self, active: list[Request]) -> int:
-        """Return how many of the waiting requests a new batch with the `active` ones would take."""
-        free = self.max_batch_size - len(active)
-        return min(len(self._waiting), free) if free and _fits(active, 1) else 0
-
-    def _take(self, batch: list[Request], waiting: list[Request]) -> list[Request]:
-        """Move requests from `waiting` to the batch while there is room. Sources take turns: the first request of each,
-        then the second of each, …"""
-        places = Counter(request.source for request in batch)
-        turns: list[tuple[int, Request]] = []
-        for request in waiting:
-            if not request.future.cancelled():
+            self._waiting = [request for request in self._waiting if not request.future.cancelled()]
+            places = Counter(request.source for request in placed)
+            turns: list[tuple[int, Request]] = []
+            for request in self._waiting:
                 turns.append((places[request.source], request))
                 places[request.source] += 1
-        for _, request in sorted(turns, key=lambda turn: turn[0]):
-            if len(batch) == self.max_batch_size or not _fits([*batch, request]):
-                break
-            batch.append(request)
-        taken = {id(request) for request in batch}
-        self._waiting = [r for r in self._waiting if id(r) not in taken and not r.future.cancelled()]
-        return batch
+            batch = list(placed)
+            for _, request in sorted(turns, key=lambda turn: turn[0]):
+                if len(batch) == self.max_batch_size or not fits([*batch, request]):
+                    break
+                batch.append(request)
+            joining = batch[len(placed) :]
+            self._placed_count = len(batch)
+            taken = set(map(id, joining))
+            self._waiting = [request for request in self._waiting if id(request) not in taken]
+            return joining
+
+    def has_waited(self, sources: Container[object]) -> bool:
+        """Return whether a request of none of `sources` has waited for WAITING_S."""
+        latest = time.perf_counter() - WAITING_S
+        with self._changed:
+            return any(r.queued_at < latest and r.source not in sources for r in self._waiting)
+
+    def load(self) -> tuple[int, int]:
+        """Return how many requests had a place when the last were taken, and how many wait."""
+        return self._placed_count, len(self._waiting)
+
+    def waiting_count(self) -> int:
+        """Return how many requests wait."""
+        return len(self._waiting)
 
     def put_back(self, unfinished: list[Request]) -> None:
         """Let requests wait again, behind those that wait already."""
         with self._changed:
+            for request in unfinished:
+                request.queued_at = time.perf_counter()
             self._waiting += unfinished
             if self.closed:
                 self._cancel_all()
@@ -135,9 +160,3 @@ class RequestQueue:
         for request in self._waiting:
             request.future.cancel()
         self._waiting.clear()
-
-
-def _fits(batch: list[Request], more: int = 0) -> bool:
-    """Return whether a batch, with `more` requests of no greater length, may be begun; a single request always may."""
-    count = len(batch) + more
-    return count == 1 or count * max(map(len, batch)) <= MAX_BATCH_TOKENS

@@ -1,11 +1,16 @@
-"""The server of OpenAI's API over an engine in this process: on loopback, unless a key is given."""
+"""The server of OpenAI's API over engines in this process: on loopback, unless a key is given."""
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from components.inference.address import bind
 from components.inference.api import LocalEngine
+from components.inference.served import Served
+
+if TYPE_CHECKING:
+    from components.inference.openai_api import Limits
 
 SHUTDOWN_TIMEOUT_S = 2
 """How long open answers may go on once the server stops."""
@@ -13,13 +18,13 @@ SHUTDOWN_TIMEOUT_S = 2
 
 @contextmanager
 def serving(
-    engine: LocalEngine,
-    names: Sequence[str],
+    engines: Mapping[str, LocalEngine] | Served,
     host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
+    limits: "Limits | None" = None,
 ) -> Generator[str, None, None]:
-    """Serve `engine` as each of `names` from a thread and yield the base URL; the engine stays open afterwards.
+    """Serve engines by their names from a thread and yield the base URL; the engines stay open afterwards.
 
     Raises:
         ConfigError: as `bind`.
@@ -30,7 +35,7 @@ def serving(
 
     with bind(host, port, api_key) as listening:
         config = uvicorn.Config(
-            create_app(engine, names, api_key),
+            create_app(engines, api_key, limits),
             log_config=None,  # configuring logging flushes every handler of the process, which may wait for ever
             log_level="warning",
             access_log=False,

@@ -11,7 +11,7 @@ from components.config import Params
 from components.evaluation import Record, ask, draw, write_report
 from components.files import read_json, write_json, write_text
 from components.inference import ENGINES, ServeSettings
-from tasks.loading import load
+from tasks.loading import load_beside
 from tasks.prompts import prompts, trained_with
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
@@ -62,10 +62,15 @@ def evaluate_model(
     Progress and EvalScope's files go to the log folder of `stage`.
     """
     engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, paths.workspace))
-    template_prompts = prompts(trained_with(folder, params.template))
-    settings = ServeSettings(load, template_prompts, names=[name], max_batch_size=params.evaluate.eval_num_proc)
+    of_tokenizer = prompts(trained_with(folder, params.template))
+    settings = ServeSettings(
+        load_beside,
+        lambda tokenizer, _: of_tokenizer(tokenizer),
+        names=[name],
+        max_batch_size=params.evaluate.eval_num_proc,
+    )
     try:
-        with _a_core_for_the_clients(), engine.served(folder, [], settings) as url:
+        with _a_core_for_the_clients(), engine.served(folder, {}, settings) as url:
             return ask(
                 url,
                 name,

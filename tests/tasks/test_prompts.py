@@ -104,7 +104,7 @@ def test_training_infer_and_server_ask_with_the_same_ids(name: str, model: Any) 
     compared = 0
     for settings in (Template(), Template(system="Be kind.", enable_thinking=False), Template(use_chat_template=False)):
         engine = engine_of(model, tok, settings)
-        client = TestClient(create_app(engine, ["m"]), base_url="http://localhost", raise_server_exceptions=False)
+        client = TestClient(create_app({"m": engine}), base_url="http://localhost", raise_server_exceptions=False)
         for shape, messages in HISTORIES.items():
             beside = {"tools": [TOOL]} if any({"tool_calls", "function_call"} & m.keys() for m in messages) else {}
             expected = trained(tok, settings, {"prompt": messages, **beside})
@@ -129,7 +129,7 @@ def test_the_variables_and_tools_of_a_request_reach_the_template_as_those_of_a_r
     tok = AutoTokenizer.from_pretrained(tiny_model)
     tok.chat_template = ARGUMENTS_AS_TEXT + "{{ 'THINK' * (effort or 0) if thinking else '' }}"
     engine = engine_of(model, tok, Template())
-    client = TestClient(create_app(engine, ["m"]), base_url="http://localhost", raise_server_exceptions=False)
+    client = TestClient(create_app({"m": engine}), base_url="http://localhost", raise_server_exceptions=False)
     lengths = set()
     for variables in ({"thinking": True, "effort": 2}, {"thinking": True, "effort": 3}, {"thinking": False}):
         row = {"tools": [TOOL], "chat_template_kwargs": variables}

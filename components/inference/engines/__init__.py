@@ -1,13 +1,13 @@
 """Engines: programs that serve a model with OpenAI's API, one file per engine, named by `infer_backend`.
 
     engine = ENGINES.load("transformers")
-    with engine.served(Path("models/merged"), [], ServeSettings(load, prompts, names=["martlet"])) as url:
+    with engine.served(Path("models/merged"), {}, ServeSettings(load, prompts, names=["martlet"])) as url:
         ...                                       # url is http://127.0.0.1:PORT/v1
 
 A user's engine is a file with the one function `served`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from components.inference.api import GenerationConfig, Prompts
 from components.plugins import Kind
 
-Loader = Callable[[Path, Path | None], tuple[Any, Any]]
-"""From a model folder and an adapter folder, or None, to the model and the tokenizer in this process."""
+Loader = Callable[[Path, Sequence[Path | None]], tuple[list[Any], Any]]
+"""From a model folder and adapter folders to the model with each of them, or without one for None, in this process, and
+the tokenizer. The models share the weights of the base."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class ServeSettings:
     """How a model is served.
 
     Attributes:
-        load: loads the model, for an engine that runs in this process.
-        prompts: from a tokenizer to the function that asks the model as it was trained.
-        names: names under which clients ask for the model.
+        load: loads the models, for an engine that runs in this process.
+        prompts: from a tokenizer and an adapter folder, or None, to what asks that model as it was trained.
+        names: names under which clients ask for the model without an adapter; none where only adapters are served.
         port: 0 takes a free port.
         api_key: the key that clients must send, or None.
         max_batch_size: requests generated together.
@@ -36,7 +37,7 @@ class ServeSettings:
     """
 
     load: Loader
-    prompts: Callable[[Any], Prompts]
+    prompts: Callable[[Any, Path | None], Prompts]
     names: list[str]
     host: str = "127.0.0.1"
     port: int = 0
@@ -49,8 +50,9 @@ class ServeSettings:
 class Engine(Protocol):
     """What an engine's file defines."""
 
-    def served(self, model: Path, adapters: list[Path], settings: ServeSettings) -> AbstractContextManager[str]:
-        """Serve the model folder with the adapter folders on it; enter with the base URL, `http://HOST:PORT/v1`.
+    def served(self, model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -> AbstractContextManager[str]:
+        """Serve the model folder, and by their names the adapter folders on it; enter with the base URL,
+        `http://HOST:PORT/v1`.
 
         The server has answered one completion on entry, and is gone on exit.
 

@@ -33,7 +33,7 @@ def engine(lively_model: Path) -> Iterator[LocalEngine]:
 
 @pytest.fixture(scope="session")
 def url(engine: LocalEngine) -> Iterator[str]:
-    with serving(engine, ["lively", "again"]) as url:
+    with serving({"lively": engine, "again": engine}) as url:
         yield url
 
 

@@ -129,7 +129,7 @@ def test_at_a_terminal(terminal: Terminal) -> None:
     assert "the lively model; /help lists the commands, exit ends the chat" in terminal.until("<<< ")
     terminal.type("hello\n")
     terminal.until("hello")
-    time.sleep(0.3)  # some of the answer comes; all of it would take longer
+    time.sleep(1)  # some of the answer comes; all of it would take longer
     terminal.program.send_signal(signal.SIGINT)
     assert len(terminal.until("(stopped)")) > 10
     terminal.until("<<< ")

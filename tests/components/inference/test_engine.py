@@ -57,13 +57,14 @@ def test_a_short_request_does_not_wait_for_a_long_one(engine: Any) -> None:
 
 
 def chunked_engine(model: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Any:
-    """An engine that reads prompts in 16 tokens at a time, and lets nobody wait who can be answered aside."""
+    """An engine that reads prompts in 16 tokens at a time, and lets nobody wait who can have a turn."""
     from transformers import AutoTokenizer
 
-    from components.inference import requests, transformers_engine
+    from components.inference import requests, slot_worker, transformers_engine
 
     monkeypatch.setattr(transformers_engine, "CPU_CHUNK_TOKENS", 16)
-    monkeypatch.setattr(requests, "ASIDE_AFTER_S", 0)
+    monkeypatch.setattr(requests, "WAITING_S", 0)
+    monkeypatch.setattr(slot_worker, "TURN_S", 0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return transformers_engine.TransformersEngine(model, tokenizer, lambda *_: [], **settings)
 

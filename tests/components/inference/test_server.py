@@ -17,6 +17,7 @@ from tests.components.inference.local import local_engine, user
 
 CONTEXT = 1024  # tokens, of the tiny model
 BODY_LIMIT = max_body_bytes(CONTEXT)
+SCHEMA_OF_NO_TYPE = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "wizard"}}}
 CHAT: dict[str, Any] = {"messages": user("What is your name?"), "max_tokens": 20, "temperature": 0}
 
 
@@ -164,9 +165,19 @@ def test_models_health_and_tokenize(engine: Any, client: Any, url: str) -> None:
             "messages.0.content.0.type: Input should be 'text'",
         ),
         ({"messages": user("long " * 2000)}, 400, "the model's context is 1024 tokens"),
-        ({"logprobs": True}, 400, "logprobs is not implemented"),
-        ({"response_format": {"type": "json_object"}}, 400, "response_format is not implemented"),
-        ({"tool_choice": "required"}, 400, "tool_choice: Input should be 'auto' or 'none'"),
+        ({"top_logprobs": 2}, 400, "top_logprobs needs logprobs: true"),
+        ({"logprobs": True, "top_logprobs": 21}, 400, "top_logprobs: Input should be less than or equal to 20"),
+        ({"response_format": {"type": "json_schema"}}, 400, "response_format: json_schema is missing"),
+        ({"response_format": SCHEMA_OF_NO_TYPE}, 400, "the grammar of the answer cannot be kept"),
+        ({"structured_outputs": {"regex": "(("}}, 400, "the grammar of the answer cannot be kept"),
+        ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, 400, "give one of regex, choice, json, grammar"),
+        ({"tool_choice": "required"}, 400, "tool_choice needs tools"),
+        ({"logit_bias": {"x": 1}}, 400, "logit_bias: 'x' is no token id"),
+        ({"logit_bias": {"999999": 1}}, 400, "logit_bias: 999999 is no token id"),
+        ({"presence_penalty": 3}, 400, "presence_penalty must be between -2 and 2"),
+        ({"min_p": 2}, 400, "min_p must be between 0 and 1"),
+        ({"continue_final_message": True}, 400, "continue_final_message needs an assistant's message at the end"),
+        ({"functions": [{"name": "f"}]}, 400, "functions is not implemented"),
         ({"messages": user("long " * 20_000)}, 400, "100,015 characters and the model's context is 1024 tokens"),
         ({"messages": user("x") * 5000}, 400, "messages: List should have at most 4096 items"),
         ({"stop": ["x" * MAX_STOP_CHARACTERS, "y"]}, 400, "stop words may have 4,096 characters together"),
@@ -283,13 +294,13 @@ def test_the_clients_own_exceptions(client: Any) -> None:
 
 def test_a_failing_engine_is_a_500_without_a_traceback(engine: Any) -> None:
     class Failing:
-        max_model_len = 8
-        encode_chat, resolve = engine.encode_chat, engine.resolve
+        def __getattr__(self, name: str) -> Any:
+            return getattr(engine, name)
 
         def submit(self, *_: Any) -> Any:
             raise ZeroDivisionError("the inside of the engine")
 
-    with serving(Failing(), ["failing"]) as url:  # type: ignore[arg-type]
+    with serving({"failing": Failing()}) as url:  # type: ignore[arg-type]
         answer = httpx.post(f"{url}/chat/completions", json=CHAT)
         assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
         assert "inside" not in answer.text and "Traceback" not in answer.text
@@ -298,7 +309,7 @@ def test_a_failing_engine_is_a_500_without_a_traceback(engine: Any) -> None:
 
 
 def test_with_a_key(engine: Any) -> None:
-    with serving(engine, ["lively"], api_key="sesame") as url:
+    with serving({"lively": engine}, api_key="sesame") as url:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic sesame"}):
             for path in ("/models", "/nothing"):
                 answer = httpx.get(url + path, headers=headers)
@@ -322,7 +333,7 @@ def test_a_blank_key_is_no_key(engine: Any) -> None:
     for blank in ("", "  ", "\n"):
         with pytest.raises(ConfigError, match="MARTLET_API_KEY"):
             bind("0.0.0.0", 0, api_key=blank)
-    with serving(engine, ["lively"], api_key=" ") as url:
+    with serving({"lively": engine}, api_key=" ") as url:
         assert httpx.get(f"{url}/models").status_code == 200
         assert httpx.get(f"{url}/models", headers={"Host": "rebound.example"}).status_code == 403
 
@@ -339,7 +350,7 @@ def test_a_client_that_goes_away_frees_its_place(lively_model: Path, stream: boo
             assert not asking.done()
             asking.cancel()
 
-    with serving(engine, ["lively"]) as url:
+    with serving({"lively": engine}) as url:
         asyncio.run(leave(url))
         begun = time.perf_counter()
         direct(engine, "What is your name?", max_new_tokens=1)
@@ -397,7 +408,7 @@ def test_requests_are_prepared_off_the_loop_and_not_for_a_client_that_is_gone(en
             for task in asking:
                 task.cancel()
 
-    with serving(counting, ["lively"]) as url:
+    with serving({"lively": counting}) as url:
         asyncio.run(leave(url))
         httpx.post(f"{url}/chat/completions", json=CHAT, timeout=60)
     assert counting.rendered < 10
@@ -406,7 +417,7 @@ def test_requests_are_prepared_off_the_loop_and_not_for_a_client_that_is_gone(en
 def test_one_request_with_many_answers_does_not_make_others_wait(lively_model: Path) -> None:
     engine = local_engine(lively_model, max_batch_size=2)
     many = {"prompt": ["You are"] * 6, "max_tokens": 150, "temperature": 0}
-    with serving(engine, ["lively"]) as url, ThreadPoolExecutor(1) as pool:
+    with serving({"lively": engine}) as url, ThreadPoolExecutor(1) as pool:
         huge = pool.submit(httpx.post, f"{url}/completions", json=many, timeout=120)
         time.sleep(0.3)
         assert httpx.post(f"{url}/chat/completions", json=CHAT | {"max_tokens": 5}, timeout=120).status_code == 200
@@ -435,5 +446,5 @@ def test_the_network_needs_a_key() -> None:
 def test_the_pages_that_load_scripts_from_elsewhere_are_off(engine: Any) -> None:
     from components.inference.openai_api import create_app
 
-    paths = {getattr(route, "path", "") for route in create_app(engine, ["m"]).routes}
+    paths = {getattr(route, "path", "") for route in create_app({"m": engine}).routes}
     assert not paths & {"/docs", "/redoc"}

@@ -1,0 +1,94 @@
+"""Answers that keep to a grammar: a JSON schema, a regular expression, or rules in Lark's notation (by llguidance)."""
+
+from collections.abc import Collection
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+
+from components.inference.api import Grammar, RequestError
+
+ONE_FORM: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""JSON as Python's json writes it: a model that may write blanks may write nothing else."""
+MAX_GRAMMAR_CHARACTERS = 64 * 2**10
+
+
+class Matcher:
+    """Follows one answer through a grammar.
+
+    Args:
+        state: llguidance's matcher.
+        ends: token ids that end an answer; they are allowed where the grammar is complete.
+    """
+
+    def __init__(self, state: Any, ends: Collection[int]):
+        self.state, self.ends = state, sorted(ends)
+
+    def restrict(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return `scores` [1, vocabulary] with minus infinity for every token that the grammar does not allow next."""
+        if self.state.is_stopped():
+            allowed = torch.zeros(scores.shape[-1], dtype=torch.bool)
+        else:
+            bits = torch.frombuffer(bytearray(self.state.compute_bitmask()), dtype=torch.uint8)
+            allowed = (bits[:, None] >> torch.arange(8, dtype=torch.uint8) & 1).flatten().bool()[: scores.shape[-1]]
+        if self.state.is_accepting() or self.state.is_stopped():
+            allowed[self.ends] = True
+        forbidden = torch.ones_like(scores, dtype=torch.bool)
+        forbidden[0, : len(allowed)] = ~allowed.to(scores.device)
+        return scores.masked_fill(forbidden, -torch.inf)
+
+    def accept(self, token: int) -> None:
+        """Take the next token of the answer."""
+        if token not in self.ends and not self.state.is_stopped():
+            self.state.consume_token(token)
+
+
+class Grammars:
+    """The grammars of one tokenizer.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        vocabulary: number of the model's token ids.
+        ends: token ids that end an answer.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int, ends: Collection[int]):
+        from llguidance.hf import from_tokenizer
+
+        try:
+            self.tokenizer = from_tokenizer(tokenizer, vocabulary)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RequestError("this model's tokenizer cannot keep to a grammar") from error
+        self.ends = ends
+
+    @lru_cache(maxsize=64)  # noqa: B019  # lives as long as the engine
+    def rules(self, grammar: Grammar) -> str:
+        """Return a grammar in llguidance's own notation.
+
+        Raises:
+            RequestError: the grammar is too long, or not a grammar.
+        """
+        from llguidance import LLMatcher
+
+        if len(grammar.text) > MAX_GRAMMAR_CHARACTERS:
+            raise RequestError(f"the grammar of the answer has more than {MAX_GRAMMAR_CHARACTERS:,} characters")
+        read = {
+            "json": partial(LLMatcher.grammar_from_json_schema, overrides=ONE_FORM),
+            "regex": LLMatcher.grammar_from_regex,
+            "lark": LLMatcher.grammar_from_lark,
+        }[grammar.kind]
+        rules = ""
+        try:
+            rules = read(grammar.text)
+            problem = LLMatcher.validate_grammar(rules, self.tokenizer)
+        except ValueError as error:
+            problem = str(error)
+        if problem:
+            raise RequestError(f"the grammar of the answer cannot be kept: {problem.splitlines()[0]}")
+        return rules
+
+    def matcher(self, grammar: Grammar) -> Matcher:
+        """Return a matcher at the beginning of an answer; raises RequestError as `rules`."""
+        from llguidance import LLMatcher
+
+        return Matcher(LLMatcher(self.tokenizer, self.rules(grammar)), self.ends)

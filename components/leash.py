@@ -1,5 +1,8 @@
 """A program that runs a command and ends it with the parent process: `python leash.py GRACE COMMAND…`.
 
+    process = start(["dvc", "repro"], grace=30, stdout=log)
+    end(process)
+
 The parent starts the leash as the leader of a new session, with a pipe as standard input, and writes nothing to the
 pipe. When the pipe closes, because the parent closes it or is killed, the whole process group of the command gets
 SIGINT, and GRACE seconds later SIGKILL. A pipe works on macOS too, and unlike Linux's parent-death signal does not
@@ -13,6 +16,33 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
+
+
+def start(command: Sequence[object], grace: float, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a command on a leash; `options` are those of `Popen`.
+
+    Args:
+        grace: seconds between SIGINT and SIGKILL.
+    """
+    words = [sys.executable, "-I", "-S", __file__, str(grace), *map(str, command)]
+    return subprocess.Popen[bytes](words, stdin=subprocess.PIPE, start_new_session=True, **options)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipe of a leash, wait for its end, and kill the rest of its process group: the leash may have been
+    killed before its command."""
+    if process.stdin:
+        process.stdin.close()
+    process.wait()
+    kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a leash and its command at once."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -93,7 +93,7 @@ class Supervisor:
             try:
                 code = process.wait(wishes.timeout)
             except subprocess.TimeoutExpired as error:
-                _end(process)
+                leash.end(process)
                 raise MartletError(f"{name}: stopped after its timeout of {wishes.timeout:g} s") from error
         if self.stopping.is_set():
             raise InterruptedRunError(f"{name}: interrupted; the same command goes on from where it stopped")
@@ -112,7 +112,7 @@ class Supervisor:
                 process.wait()
         except BaseException:
             for process in running:
-                _kill(process)
+                leash.kill(process)
             raise
 
     @contextmanager
@@ -122,21 +122,20 @@ class Supervisor:
         with self._guard:
             if self.stopping.is_set():
                 raise InterruptedRunError(f"{name}: not started, the run was stopped")
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", leash.__file__, str(wishes.grace), *command],
+            process = leash.start(
+                command,
+                wishes.grace,
                 cwd=self.paths.root,
                 env=environment(self.paths),
-                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
                 pass_fds=self._inherited_descriptors,
             )
             self._running.add(process)
         try:
             yield process
         finally:
-            _end(process)
+            leash.end(process)
             with self._guard:
                 self._running.discard(process)
 
@@ -146,20 +145,6 @@ def environment(paths: Paths) -> dict[str, str]:
     prepare_environment()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, WORKSPACE: str(paths.workspace), "PYTHONUNBUFFERED": "1"}
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Close the pipe of a leash, wait for its end, and kill the rest of its process group: the leash may have been
-    killed before its command."""
-    if process.stdin:
-        process.stdin.close()
-    process.wait()
-    _kill(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _failure(stage: str, log: Path) -> MartletError:

@@ -2,12 +2,9 @@
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from components.environments.catalogue import require, root
 from components.errors import MartletError
 from components.files import write_json, write_text
 
-GRACE_S = "5"
+GRACE_S = 5
 """Seconds between SIGINT and SIGKILL when a call is stopped."""
 CHILD = Path(__file__).with_name("_child.py")
 Progress = Callable[[dict[str, Any]], object]
@@ -45,18 +42,11 @@ def call_with(
     with tempfile.TemporaryDirectory(prefix="martlet-call-") as folder, Path(folder, "log").open("w+b") as log:
         write_json(Path(folder, "request.json"), request)
         command = [python, "-I", CHILD, script.absolute(), Path(folder, "request.json")]
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", leash.__file__, GRACE_S, *map(str, command)],
-            env={**os.environ, **env},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
+        process = leash.start(command, GRACE_S, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=log)
         try:
             answer = _answer(process.stdout or (), on_progress)
         finally:
-            _end(process)
+            leash.end(process)
         if "result" in answer:
             return answer["result"]
         log.seek(0)
@@ -71,17 +61,6 @@ def _answer(lines: Iterable[bytes], on_progress: Progress) -> dict[str, Any]:
             return message
         on_progress(message["progress"])
     return {}
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let the leash go, and wait until all of its process group has ended."""
-    if process.stdin:
-        process.stdin.close()
-    if process.stdout:
-        process.stdout.close()
-    process.wait()
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _failure(name: str, script: Path, answer: dict[str, Any], code: int, output: str) -> MartletError:

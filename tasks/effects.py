@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 
 from components.config import LEAVES, Params
 from components.config.groups.freezing import Freezing
+from components.config.groups.lmdeploy import Lmdeploy
 from components.config.groups.run import Run
+from components.config.groups.sglang import Sglang
+from components.config.groups.vllm import Vllm
 from components.errors import ConfigError
 from components.models import QUANTIZATIONS
 from components.tuners import TUNERS
@@ -28,6 +31,10 @@ def _may_be(method: str) -> Callable[[Params], bool]:
     """Return a condition: the base is quantized by `method`, or by a plugin, which may read the same parameters."""
     others = {*QUANTIZATIONS.names(), None} - {method}
     return lambda params: params.quantization.quant_method not in others
+
+
+def _is_engine(name: str) -> Callable[[Params], bool]:
+    return lambda params: params.generation.infer_backend == name
 
 
 def _is_task(task_type: str) -> Callable[[Params], bool]:
@@ -119,6 +126,12 @@ EXPORT = (
               "without --merge_lora true"),
     Condition("quant_bits", lambda params: params.quantization.quant_method == "bnb", "without --quant_method bnb"),
 )  # fmt: skip
+
+
+SERVING = tuple(
+    Condition(" ".join(group.model_fields), _is_engine(name), f"without --infer_backend {name}")
+    for name, group in (("vllm", Vllm), ("lmdeploy", Lmdeploy), ("sglang", Sglang))
+)
 
 
 def idle(typed: Iterable[str], params: Params, conditions: Iterable[Condition]) -> list[str]:

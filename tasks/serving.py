@@ -92,5 +92,6 @@ def _served(
         max_batch_size=params.generation.max_batch_size,
         max_model_len=params.generation.max_model_len,
         generation=generation_settings(params),
+        params=params,
     )
     return ENGINES.load(params.generation.infer_backend, external).served(target.model, adapters, settings)

@@ -16,7 +16,7 @@ from tasks import target
 
 SIGNAL_CHECK_S = 0.5
 """Longest wait for ctrl-C: polars 2.1, which MLflow imports, makes a wait without a limit go on after the signal."""
-PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve")
+PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve", "vllm", "lmdeploy", "sglang")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
-    from tasks import encoders, serving
+    from tasks import effects, encoders, serving
 
     key = serving.api_key()
     model = target.find(flags, print)
+    effects.require(flags, model.params, effects.SERVING)
     encoders.require_text(model)
     serving.require_address(model.params, key)
     model = target.merged(model, print)

@@ -20,6 +20,7 @@ from components.config.groups.gate import Gate
 from components.config.groups.generation import Generation
 from components.config.groups.lisa import Lisa
 from components.config.groups.llamapro import LlamaPro
+from components.config.groups.lmdeploy import Lmdeploy
 from components.config.groups.lora import Lora
 from components.config.groups.loraplus import LoraPlus
 from components.config.groups.lycoris import Lycoris
@@ -35,12 +36,14 @@ from components.config.groups.reft import Reft
 from components.config.groups.registry import Registry
 from components.config.groups.run import Run
 from components.config.groups.serve import Serve
+from components.config.groups.sglang import Sglang
 from components.config.groups.template import Template
 from components.config.groups.tracking import Tracking
 from components.config.groups.train import Train
 from components.config.groups.tuner import Tuner
 from components.config.groups.validation import Validation
 from components.config.groups.vera import Vera
+from components.config.groups.vllm import Vllm
 
 FAMILIES = (
     "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
@@ -88,6 +91,9 @@ class Params(Group):
     gate: Gate = Gate()
     generation: Generation = Generation()
     serve: Serve = Serve()
+    vllm: Vllm = Vllm()
+    lmdeploy: Lmdeploy = Lmdeploy()
+    sglang: Sglang = Sglang()
     tracking: Tracking = Tracking()
     run: Run = Run()
 

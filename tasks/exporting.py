@@ -1,36 +1,54 @@
 """Quantized models as new folders, outside of the pipeline: what `martlet export` does after the merge."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from components import export, models
-from components.config.groups.quantize import Quantize
+from components.config import Params
 from components.errors import ConfigError
 from components.files import replacing_folder
-from tasks.samples import of_run
-from tasks.stages.quantize import quantize_into
+from tasks import samples
+from tasks.stages.paths import plugin_files
+from tasks.stages.quantize import problems, quantize_into
 from tasks.target import require_outside
 
 
-def quantized(
-    model: Path, variant: str, output: Path | None, settings: Quantize, external: Sequence[Path] = ()
-) -> tuple[Path, dict[str, Any]]:
+def quantized(model: Path, variant: str, output: Path | None, params: Params) -> tuple[Path, dict[str, Any]]:
     """Quantize a model folder into `output`, by default beside it; return the new folder, and the stage's report with
     the speed of both models.
 
-    `external` are the user's files, which may define the quantizer `variant`.
+    Rows to calibrate on and to compare with are those of --dataset, or of the run that the folder lies in.
 
     Raises:
-        ConfigError: the model is quantized already, or the new folder exists already.
+        ConfigError: naming every reason why the model cannot be quantized so; or the new folder exists already.
     """
     if method := models.stored_quantization(model):
         raise ConfigError(f"quant_method: the weights in {model} are quantized already, by {method}; take the original")
-    folder = (output or model.with_name(f"{model.name}-{variant}")).resolve()
-    if folder.exists():
-        raise ConfigError(f"{folder} is there already: remove it, or name another with --output_dir")
-    require_outside(folder)
-    quantizer, samples = export.QUANTIZERS.load(variant, external), of_run(model.resolve().parent, model)
+    folder = new_folder(output or model.with_name(f"{model.name}-{variant}"), params)
+    files, settings = plugin_files(params, Path.cwd()), params.quantize
+    if sentences := problems(model, variant, settings, files):
+        raise ConfigError("\n".join(sentences))
+    count = settings.quant_n_samples if export.calibrates(variant, files) else 0
+    drawn = (
+        samples.of_datasets(params, model, count)
+        if params.data.dataset
+        else samples.of_run(model.resolve().parent, model, count, params.template.max_length)
+    )
     with replacing_folder(folder) as temporary:
-        report, speed = quantize_into(temporary, model, samples, variant, quantizer, settings)
+        report, speed = quantize_into(temporary, model, drawn, variant, settings, files)
     return folder, report | speed
+
+
+def new_folder(path: Path, params: Params) -> Path:
+    """Return the folder that an export is written into.
+
+    Raises:
+        ConfigError: it is there already, and --exist_ok does not allow to replace it; or it lies in a sealed folder.
+    """
+    folder = path.resolve()
+    if folder.exists() and not params.export.exist_ok:
+        raise ConfigError(
+            f"{folder} is there already: remove it, name another with --output_dir, or replace it with --exist_ok true"
+        )
+    require_outside(folder)
+    return folder

@@ -15,7 +15,7 @@ from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness, quantization
 from tasks import distributed, effects
-from tasks.stages import methods
+from tasks.stages import methods, quantize
 from tasks.stages.paths import plugin_files
 
 FIGURES = {"seq_cls": ("eval_acc", "eval_f1", "eval_mae"), "embedding": ("eval_recall_at_1", "eval_spearman")}
@@ -92,7 +92,19 @@ def _tuner_on_base(folder: Path, params: Params, files: list[Path]) -> list[str]
         sentences = _on_quantized(str(models.quantization_label(folder, params.quantization)), params, files)
         if params.quantize.variants:
             sentences.append(f"quantize.variants: the weights of {folder} are quantized already, by {method}; set []")
-    return sentences or _misfits(folder, params, files) or _quantized_in_full(folder, params)
+    sentences = sentences or _misfits(folder, params, files) or _quantized_in_full(folder, params)
+    return sentences or _variants(folder, params, files)
+
+
+def _variants(folder: Path, params: Params, files: list[Path]) -> list[str]:
+    """Return why a model like the base in `folder` cannot be quantized as `quantize.variants` says."""
+    if params.model.trust_remote_code:  # only a training runs that code
+        return []
+    return [
+        problem
+        for variant in params.quantize.variants
+        for problem in quantize.problems(folder, variant, params.quantize, files)
+    ]
 
 
 def _misfits(folder: Path, params: Params, files: list[Path]) -> list[str]:

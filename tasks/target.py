@@ -266,8 +266,10 @@ def merged(target: Target, report: Callable[[str], None], output: Path | None = 
     require_outside(folder)
     content = sha256_tree(adapter)
     is_merged = is_complete(folder) and read_json(folder / MANIFEST).get("adapter") == content
-    if output and folder.exists() and not is_merged:
-        raise ConfigError(f"{output} is there already: remove it, or name another with --output_dir")
+    if output and folder.exists() and not is_merged and not target.params.export.exist_ok:
+        raise ConfigError(
+            f"{output} is there already: remove it, name another with --output_dir, or replace it with --exist_ok true"
+        )
     if is_merged:
         report(f"merged before: {folder}")
     else:

@@ -3,25 +3,27 @@
   martlet export --adapters output/first/checkpoint-20 --merge_lora true
   martlet export --model models/base --quant_method bnb --quant_bits 8 \\
     --output_dir models/base-int8
+  martlet export --model models/base --quant_method gptq --quant_bits 4 \\
+    --group_size 64 --dataset examples/identity.jsonl
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
+from components import export
 from components.config import read_flags, resolve
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
-from components.export import QUANTIZERS
 from tasks import effects, exporting, target
 from tasks.stages.paths import plugin_files
 
 PARAMETERS = (
     "run.adapters", "run.merge_lora", "model", "data.use_hf", "merge", "plugins",
-    "quantization.quant_method", "quantization.quant_bits", "quantize.min_agreement", "run.output_dir",
+    "quantization.quant_method", "quantization.quant_bits", "quantize.group_size", "quantize.quant_n_samples",
+    "quantize.quant_batch_size", "quantize.min_agreement", "data.dataset", "data.val_dataset", "template.max_length",
+    "run.output_dir", "export",
 )  # fmt: skip
-BNB = {8: "bnb-int8", 4: "bnb-nf4"}
-"""Quantizer that `--quant_method bnb` means, by `--quant_bits`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,24 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     params = resolve(read_flags(flags))
-    variant = params.quantization.quant_method
-    if not variant and not params.run.merge_lora:
+    method = params.quantization.quant_method
+    if not method and not params.run.merge_lora:
         raise ConfigError("export what? --merge_lora true merges an adapter, --quant_method bnb quantizes a model")
-    effects.require(flags, params, effects.EXPORT)
-    if variant == "bnb":
-        if params.quantization.quant_bits not in BNB:
-            raise ConfigError(f"--quant_bits {params.quantization.quant_bits}: bnb has 4 or 8 bits")
-        variant = BNB[params.quantization.quant_bits]
+    variant = export.variant_of(method, flags.get("quant_bits") and params.quantization.quant_bits) if method else None
+    files = plugin_files(params, Path.cwd())
     if variant:
-        QUANTIZERS.file(variant, plugin_files(params, Path.cwd()))  # a misspelt name is an error
+        export.QUANTIZERS.file(variant, files)  # a misspelt name is an error
+    effects.require(flags, params, effects.export(bool(variant) and export.calibrates(variant, files)))
     output = Path(flags["output_dir"]) if "output_dir" in flags else None
     of_source = {name: value for name, value in flags.items() if name not in Quantization.model_fields}
     model = target.merged(target.find(of_source, print), print, None if variant else output)
     if variant:
         if model.adapter:
             raise ConfigError("--quant_method: merge the adapter into the model first, with --merge_lora true")
-        files = plugin_files(params, Path.cwd())
-        folder, report = exporting.quantized(model.model, variant, output, params.quantize, files)
+        folder, report = exporting.quantized(model.model, variant, output, model.params)
         print(f"{variant} in {folder}", *_figures(report), sep="\n  ")
 
 

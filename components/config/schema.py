@@ -13,6 +13,7 @@ from components.config.groups.data import Data
 from components.config.groups.distributed import Distributed
 from components.config.groups.embedding import Embedding
 from components.config.groups.evaluate import Evaluate
+from components.config.groups.export import Export
 from components.config.groups.fourierft import FourierFt
 from components.config.groups.freezing import Freezing
 from components.config.groups.galore import Galore
@@ -86,6 +87,7 @@ class Params(Group):
     plugins: Plugins = Plugins()
     merge: Merge = Merge()
     quantize: Quantize = Quantize()
+    export: Export = Export()
     evaluate: Evaluate = Evaluate()
     registry: Registry = Registry()
     gate: Gate = Gate()

@@ -24,7 +24,7 @@ from components.models.load import (
     skeleton,
     stored_quantization,
 )
-from components.models.quantization import QUANTIZATIONS, prepared
+from components.models.quantization import QUANTIZATIONS, loading_problems, prepared
 
 __all__ = [
     "QUANTIZATIONS",
@@ -36,6 +36,7 @@ __all__ = [
     "is_code_allowed",
     "load_model",
     "load_tokenizer",
+    "loading_problems",
     "native_dtype",
     "prepared",
     "quantization_label",

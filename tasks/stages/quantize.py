@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components import export, models
 from components.config import Params
 from components.config.groups.quantize import Quantize
+from components.errors import ConfigError
 from components.files import read_json, replacing_folder, sha256_tree, write_json, write_text
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main
@@ -20,14 +22,39 @@ FIGURES = ("quantized_layers", "bytes_before", "bytes_after", "bits_per_weight_a
 
 
 def run(params: Params, paths: Paths, variant: str) -> Result:
-    """Write models/quantized/VARIANT from models/merged and a few rows of data/tokens."""
-    quantizer = export.QUANTIZERS.load(variant, plugin_files(params, paths.workspace))
+    """Write models/quantized/VARIANT from models/merged and rows of data/tokens."""
+    files, settings = plugin_files(params, paths.workspace), params.quantize
+    export.QUANTIZERS.file(variant, files)  # a misspelt name is an error
     if params.model.trust_remote_code:
         models.allow_code(paths.merged)
-    samples = export.samples(paths.tokens)
+    count = settings.quant_n_samples if export.calibrates(variant, files) else 0
+    samples = export.samples(paths.tokens, count, params.template.max_length)
     with replacing_folder(paths.quantized / variant) as folder:
-        report, speed = quantize_into(folder, paths.merged, samples, variant, quantizer, params.quantize)
+        report, speed = quantize_into(folder, paths.merged, samples, variant, settings, files)
     return {key: report[key] for key in FIGURES} | report["against_parent"] | (report["greedy"] or {}) | speed
+
+
+def problems(source: Path, variant: str, settings: Quantize, external: Sequence[Path] = ()) -> list[str]:
+    """Return why the model in `source` cannot be quantized, or loaded afterwards, a sentence each."""
+    layers: dict[str, tuple[int, int]] = {}
+    environment, stored = (
+        export.QUANTIZERS.constant(variant, name, "", external) for name in ("ENVIRONMENT", "STORED")
+    )
+    sentences = list[str]()
+    if environment and models.is_code_allowed(source):
+        sentences.append(f"{variant}: its tool runs no code of a model's folder; take bnb")
+    elif environment:
+        model: Any = models.skeleton(source)
+        head = model.get_output_embeddings()
+        if head is None:
+            sentences.append(f"{variant}: quantizes models that write text, and {source} is a {type(model).__name__}")
+        layers = {
+            name: (layer.in_features, layer.out_features)
+            for name, layer in model.named_modules()
+            if hasattr(layer, "in_features") and layer is not head
+        }
+    sentences += export.quantizer_problems(variant, layers, settings, external)
+    return sentences + models.loading_problems(stored, f"{variant}: to load what is quantized, Martlet")
 
 
 def quantize_into(
@@ -35,19 +62,25 @@ def quantize_into(
     source: Path,
     samples: export.Samples,
     variant: str,
-    quantizer: export.Quantizer,
     settings: Quantize,
+    external: Sequence[Path] = (),
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Write a quantized variant of the model folder `source` into `folder`.
 
     Return the content of quantize.json, and the tokens per second of both models' greedy answers.
 
     Raises:
+        ConfigError: naming every reason why the model cannot be quantized so, before it is loaded.
         MartletError: no layer was quantized, the weights are not smaller, a logit is no finite number, or too few
             tokens of the greedy answers are the parent's.
     """
+    quantizer = export.QUANTIZERS.load(variant, external)
+    if sentences := problems(source, variant, settings, external):
+        raise ConfigError("\n".join(sentences))
+    if export.calibrates(variant, external):
+        export.require_rows(variant, len(samples.calibration), settings)
     before = _outputs(source, samples)
-    quantizer.quantize(source, folder, samples.rows)
+    quantizer.quantize(source, folder, samples.calibration, settings)
     _complete(folder, source)
     sizes = export.quantized_size(source, folder, quantizer.TENSOR)
     after = _outputs(folder, samples, before.answers)
@@ -58,6 +91,7 @@ def quantize_into(
         "variant": variant,
         "config": read_json(folder / "config.json").get("quantization_config"),
         "parent": {"sha256": sha256_tree(source)},
+        **_calibration(samples, settings),
         "rows": len(samples.rows),
         **sizes,
         "against_parent": difference,
@@ -69,6 +103,14 @@ def quantize_into(
     write_text(folder / "README.md", export.quantized_card(source.name, report, parent_card))
     return report, {f"tokens_per_second_{when}": outputs.answers.tokens_per_second
                     for when, outputs in (("before", before), ("after", after)) if outputs.answers}  # fmt: skip
+
+
+def _calibration(samples: export.Samples, settings: Quantize) -> dict[str, Any]:
+    """Return what a quantizer calibrated on, by the name under which quantize.json holds that."""
+    if not samples.calibration:
+        return {}
+    tokens = sum(map(len, samples.calibration))
+    return {"calibration": {"rows": len(samples.calibration), "tokens": tokens, "group_size": settings.group_size}}
 
 
 class _Outputs(NamedTuple):

@@ -6,8 +6,64 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from components.files import is_intact, read_json
+from tests.apps.test_plugins import write_rows
 from tests.commands import martlet
-from tests.tasks.stages.test_quantize import GARBLES
+from tests.tasks.stages.test_quantize import COUNTS, GARBLES
+
+
+@pytest.fixture(scope="module")
+def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [{"query": f"{n}?", "response": f"it is {n}"} for n in range(60)]
+    rows.append({"query": "long?", "response": "it is long " * 40})
+    return write_rows(tmp_path_factory.mktemp("data") / "chats.jsonl", rows)
+
+
+def test_a_quantizer_calibrates_on_the_datasets_as_the_flags_say(tiny_model: Path, chats: Path, tmp_path: Path) -> None:
+    (tmp_path / "counts.py").write_text(COUNTS)
+    words = ["export", "--model", tiny_model, "--quant_method", "counts", "--external_plugins", "counts.py"]
+    words += ["--output_dir", "q", "--dataset", chats, "--max_length", 64]
+    settings = ["--quant_n_samples", 40, "--group_size", 32, "--quant_batch_size", 2]
+    printed = martlet(tmp_path, *words, *settings)
+    given, report = read_json(tmp_path / "q/given.json"), read_json(tmp_path / "q/quantize.json")
+    assert len(given["rows"]) == 40
+    assert (given["group_size"], given["quant_batch_size"]) == (32, 2)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    texts = {tokenizer.decode(row) for row in given["rows"]}
+    every = {f"<|im_start|>user\n{n}?<|im_end|>\n<|im_start|>assistant\nit is {n}<|im_end|>\n" for n in range(60)}
+    assert (
+        texts <= {text.rstrip("\n") for text in every} | every
+    )  # the row that is longer than --max_length is not there
+    assert report["greedy"]["prompts_from"] == "validation rows"
+    assert report["greedy"]["prompts"] == 6  # a tenth is held out
+    assert "greedy answers to 6 validation rows" in printed
+    held_out = write_rows(tmp_path / "held.jsonl", [{"query": f"what {n}?", "response": "it"} for n in range(3)])
+    assert "is there already: remove it" in martlet(tmp_path, *words, "--val_dataset", held_out, code=2)
+    martlet(tmp_path, *words, "--val_dataset", held_out, "--exist_ok", "true")
+    assert read_json(tmp_path / "q/quantize.json")["greedy"]["prompts"] == 3
+    assert len(read_json(tmp_path / "q/given.json")["rows"]) == 60
+
+
+def test_what_a_quantizer_cannot_do_is_said_before_any_work(tiny_model: Path, chats: Path, tmp_path: Path) -> None:
+    words = ["export", "--model", tiny_model, "--output_dir", "q", "--quant_method"]
+
+    def refused(*more: object) -> str:
+        return martlet(tmp_path, *words, *more, code=2, MARTLET_ENVIRONMENTS=str(tmp_path / "none"))
+
+    assert "--quant_bits 8: awq has 4 bits" in refused("awq", "--quant_bits", 8)
+    assert "--quant_bits 3: gptq has 4 or 8 bits" in refused("gptq", "--quant_bits", 3)
+    error = refused("gptq", "--group_size", 48, "--dataset", chats)
+    assert "is not installed; run `martlet env install llmcompressor`" in error
+    assert "group_size: 48 does not divide the 64 inputs of model.layers.0.self_attn.q_proj; take 64 or 32" in error
+    assert "must be a multiple of 8, or -1" in refused("gptq", "--group_size", 12)
+    assert "--group_size has no effect without --quant_method gptq or awq" in refused("bnb", "--group_size", 64)
+    assert "--max_length has no effect without --dataset" in refused("bnb", "--max_length", 64)
+    (tmp_path / "counts.py").write_text(COUNTS)
+    error = refused("counts", "--external_plugins", "counts.py")
+    assert "counts: calibrates on 16 rows at least, and there are 0; name more with --dataset" in error
+    few = write_rows(tmp_path / "few.jsonl", [{"query": f"{n}?", "response": "it"} for n in range(10)])
+    error = refused("counts", "--external_plugins", "counts.py", "--dataset", few)
+    assert "calibrates on 16 rows at least, and there are 9" in error
+    assert not (tmp_path / "q").exists()
 
 
 def test_a_model_that_garbles_is_not_exported_unless_min_agreement_says_so(tiny_model: Path, tmp_path: Path) -> None:

@@ -49,6 +49,9 @@ SEEN = {
     },
     "apps/test_export_command.py": {
         "test_a_model_that_garbles_is_not_exported_unless_min_agreement_says_so": "export: min_agreement",
+        "test_a_quantizer_calibrates_on_the_datasets_as_the_flags_say": (
+            "export: dataset val_dataset max_length group_size quant_n_samples quant_batch_size exist_ok"
+        ),
     },
     "apps/test_model_flags.py": {
         "test_a_model_is_loaded_as_the_flags_say": (
@@ -92,6 +95,7 @@ SEEN = {
     },
     "tasks/stages/test_quantize.py": {
         "test_a_model_that_garbles_is_kept_where_min_agreement_allows_that": "min_agreement",
+        "test_a_set_that_is_too_small_to_calibrate_on": "group_size quant_n_samples quant_batch_size",
     },
     "components/data/test_checks.py": {
         "test_drop_leaves_the_row_out_and_names_it": "on_*",

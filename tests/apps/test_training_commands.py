@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 TENSOR = "weight"
 
-def quantize(source, folder, rows):
+def quantize(source, folder, rows, settings):
     weights = load_file(source / "model.safetensors")
     save_file({name: weight.half() for name, weight in weights.items()}, folder / "model.safetensors")
     shutil.copy(source / "config.json", folder)

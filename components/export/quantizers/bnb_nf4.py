@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from components.config.groups.quantize import Quantize
 from components.export.quantizers._bitsandbytes import save_quantized
 
 TENSOR = ".quant_state.bitsandbytes__nf4"
 
 
-def quantize(source: Path, folder: Path, rows: list[list[int]]) -> None:  # noqa: ARG001  # calibrates on nothing
+def quantize(source: Path, folder: Path, rows: list[list[int]], settings: Quantize) -> None:  # noqa: ARG001
     """Write the 4-bit model of `source`, with doubly quantized scales, into `folder`."""
     from transformers import BitsAndBytesConfig
 

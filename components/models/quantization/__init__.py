@@ -26,6 +26,7 @@ __all__ = [
     "QuantizationMethod",
     "keep_precision",
     "label",
+    "loading_problems",
     "method_of",
     "options",
     "prepared",
@@ -81,6 +82,12 @@ def problems(stored: dict[str, Any] | None, params: Quantization, external: Sequ
             f"{bits[-1]}"
         )
     return sentences + requirements(name, external).missing(f"quant_method: {name}")
+
+
+def loading_problems(stored: str, who: str) -> list[str]:
+    """Return which packages are not installed that read weights quantized by the method `stored`, in a sentence that
+    begins with `who`."""
+    return PUBLISHED.get(stored, Requirements()).missing(who)
 
 
 def requirements(name: str, external: Sequence[Path] = ()) -> Requirements:

@@ -214,7 +214,7 @@ def test_a_model_that_still_carries_its_adapter_is_not_saved(tmp_path: Path, tin
 
 def test_quantizers_are_files() -> None:
     assert QUANTIZERS.load("bnb-nf4").TENSOR == ".quant_state.bitsandbytes__nf4"
-    with pytest.raises(ConfigError, match="choose one of bnb-int8, bnb-nf4"):
+    with pytest.raises(ConfigError, match="choose one of awq-int4, bnb-int8, bnb-nf4, fp8, gptq-int4, gptq-int8"):
         QUANTIZERS.load("_bitsandbytes")
 
 

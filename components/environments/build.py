@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from components.environments import uv
 from components.environments.calls import call_with
-from components.environments.catalogue import ENVIRONMENTS, REQUIREMENTS, is_installed, known, python_of, root
+from components.environments.catalogue import ENVIRONMENTS, REQUIREMENTS, has_gpu, is_installed, known, python_of, root
 from components.errors import ConfigError, MartletError
 from components.files import MANIFEST, read_json, remove, sha256, write_json, write_text
 
@@ -35,10 +35,13 @@ def install(name: str) -> dict[str, Any]:
     One that is complete, from the same pins and passes its check is kept; any other is replaced.
 
     Raises:
-        ConfigError: there is no such environment, no uv, or another process installs it.
+        ConfigError: there is no such environment, no uv, no GPU for it, or another process installs it.
         MartletError: a package cannot be installed, or the environment does not pass its check; nothing is left.
     """
-    known(name)
+    if known(name).needs_gpu and not has_gpu():
+        raise ConfigError(
+            f"the environment '{name}' ({known(name).purpose}) needs a GPU: there is no nvidia-smi in PATH"
+        )
     with _lock(name):
         folder = root() / name
         if state(name) is State.READY:

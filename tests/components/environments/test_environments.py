@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from apps.cli.main import dispatch
 from components import environments
 from components.environments import catalogue
 from components.environments.catalogue import Environment
 from components.errors import ConfigError, MartletError
-from tests.commands import Command, martlet
 
 SCRIPT = """
 def run(request, report):
@@ -131,15 +131,42 @@ def test_a_script_ends_with_its_caller(folder: Path, number: signal.Signals) -> 
     assert not script.is_running()
 
 
-def test_the_command_lists_and_refuses(tmp_path: Path) -> None:
-    place = {"MARTLET_ENVIRONMENTS": str(tmp_path)}
-    assert all(name in martlet(tmp_path, "env", **place) for name in catalogue.ENVIRONMENTS)
-    assert "did you mean 'vllm'?" in martlet(tmp_path, "env", "install", "vlm", code=2, **place)
-    assert "env` lists the names" in martlet(tmp_path, "env", "remove", code=2, **place)
-    assert "not installed" in martlet(tmp_path, "env", "remove", "awq", **place)
-    ended = Command(tmp_path, "env", "doctor", "awq", **place).wait()
-    assert (ended.returncode, "!!  awq: the environment 'awq'" in ended.stdout) == (1, True)
-    assert "nothing is installed" in martlet(tmp_path, "env", "doctor", **place)
+def test_the_command_lists_and_refuses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["env"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in catalogue.ENVIRONMENTS)
+    for words, message in (
+        (["install", "vlm"], r"did you mean 'vllm'\?"),
+        (["remove"], "env` lists the names"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            dispatch(["env", *words])
+    assert dispatch(["env", "install", "tiny"]) == 0
+    assert dispatch(["env", "doctor"]) == 0
+    shutil.rmtree(next((folder / "venvs/tiny").rglob("tiny_tool-*.dist-info")))
+    assert dispatch(["env", "doctor"]) == 1
+    assert dispatch(["env", "doctor", "awq"]) == 1
+    assert dispatch(["env", "remove", "tiny"]) == 0
+    assert dispatch(["env", "remove", "tiny"]) == 0
+    assert dispatch(["env", "doctor"]) == 0
+    printed = capsys.readouterr().out.replace(str(folder), "FOLDER").splitlines()
+    assert [line for line in printed if "tiny" in line or "awq" in line or "nothing" in line] == [
+        "installing 'tiny' into FOLDER/venvs/tiny (minutes, and some GB)",
+        "ready: tiny-tool 1.0+cpu",
+        "ok  tiny: tiny-tool 1.0+cpu",
+        "!!  tiny: check failed in the environment 'tiny': PackageNotFoundError: No package metadata was found for"
+        " tiny-tool; its output is in FOLDER/venvs/tiny.log",
+        "!!  awq: the environment 'awq' (quantizer AutoAWQ: --quant_method awq) is not installed; run `martlet env"
+        " install awq`",
+        "removed FOLDER/venvs/tiny",
+        "nothing is installed in FOLDER/venvs; `martlet env` lists the names",
+    ]
+
+
+@pytest.mark.skipif(environments.has_gpu(), reason="there is a GPU")
+def test_what_needs_a_gpu_is_not_installed_without_one(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'vllm' .* needs a GPU"):
+        environments.install("vllm")
 
 
 def test_without_uv_the_error_says_how_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

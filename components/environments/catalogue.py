@@ -42,9 +42,9 @@ ENVIRONMENTS = {
     ),
     "lmdeploy": Environment("engine for GPUs: --infer_backend lmdeploy", "lmdeploy", needs_gpu=True),
     "sglang": Environment("engine for GPUs: --infer_backend sglang", "sglang", needs_gpu=True),
-    "gptq": Environment("quantizer GPTQModel: --quant_method gptq", "gptq"),
+    "gptq": Environment("GPTQModel, for quantizers of your own", "gptq"),
     "awq": Environment("quantizer AutoAWQ: --quant_method awq", "awq"),
-    "llmcompressor": Environment("quantizer llm-compressor: --quant_method fp8, gptq", "llmcompressor"),
+    "llmcompressor": Environment("quantizer llm-compressor: --quant_method gptq and fp8", "llmcompressor"),
     "unsloth": Environment("fast training of adapters on one GPU", "unsloth", needs_gpu=True),
 }
 """Environment by name."""

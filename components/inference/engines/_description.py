@@ -127,8 +127,8 @@ def _require_possible(model: Path, settings: ServeSettings) -> None:
         raise ConfigError("--use_chat_template false: this engine renders chats with the template; ask for completions")
     if settings.params.quantization.quant_method:
         raise ConfigError(
-            "--quant_method: this engine serves weights as they are stored; quantize them with `martlet export`, and"
-            " name the folder with --model"
+            "--quant_method: this engine serves weights as they are stored; merge the adapter with --merge_lora true,"
+            " or quantize the model with `martlet export`, and name the folder with --model"
         )
     if (model / "adapter").is_dir():
         raise ConfigError(

@@ -1,7 +1,7 @@
 """An engine of a few lines, run as a program: `python engine_program.py PORT WAY`.
 
-`apply` answers by the name of the model, `ignore` answers alike to all, `die` ends with an error, and so does
-every other at a prompt with the word "die".
+`apply` answers with probabilities by the name of the model, `ignore` with the same to all; both die at a prompt with
+the word "die". `die` ends with an error.
 """
 
 import json
@@ -21,8 +21,8 @@ class Handler(BaseHTTPRequestHandler):
         if "die" in body["prompt"]:
             print("MemoryError", flush=True)
             os._exit(3)
-        text = body["model"] if WAY == "apply" else "the base"
-        self.send({"choices": [{"text": text, "logprobs": {"token_logprobs": [-0.5]}}]})
+        number = -float(len(body["model"])) if WAY == "apply" else -0.5
+        self.send({"choices": [{"text": "yes", "logprobs": {"token_logprobs": [number]}}]})
 
     def send(self, value: dict) -> None:
         is_allowed = self.headers.get("Authorization") == f"Bearer {os.environ['ENGINE_KEY']}"

@@ -85,7 +85,17 @@ def load_beside(
         names = ", ".join(str(folder or model) for folder in adapters)
         raise ConfigError(f"{names}: they have different tokenizers, and cannot be served together; serve each alone")
     base, tokenizer = load(model, external=external, **settings)
-    return [tuners.load(_sharing(base), folder, external) if folder else base for folder in adapters], tokenizer
+    return [adapted(base, folder, external) if folder else base for folder in adapters], tokenizer
+
+
+def adapted(model: Any, folder: Path, external: Sequence[Path] = ()) -> Any:
+    """Return a loaded base with an adapter on it; the two share the weights of the base, which stays as it is.
+
+    Raises:
+        ConfigError: the folder holds no adapter.
+        MartletError: the adapter does not fit the base.
+    """
+    return tuners.load(_sharing(model), folder, external)
 
 
 def _sharing(model: Any) -> Any:

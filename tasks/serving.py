@@ -1,20 +1,29 @@
 """A command's model behind an engine: the address is checked early, the server lasts as long as the block."""
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from components import registry
 from components.config import Params
 from components.config.groups.template import Template
 from components.errors import ConfigError
-from components.inference import ENGINES, ServeSettings, bind, key_or_none
+from components.inference import ENGINES, Prompts, ServeSettings, bind, key_or_none
+from components.inference.engines import Replace
 from tasks.answering import generation_settings
-from tasks.loading import load_beside
-from tasks.prompts import prompts
+from tasks.loading import adapted, load_beside
+from tasks.prompts import prompts, trained_with
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
+
+FOLLOW_S = 3.0
+"""How often the registry is asked who is champion."""
+OnReady = Callable[[Replace], object]
 
 
 def api_key() -> str | None:
@@ -36,14 +45,14 @@ def served_name(params: Params) -> str:
     return params.serve.served_model_name or params.registry.registered_model_name
 
 
-def deployed(target: Target, api_key: str | None) -> AbstractContextManager[str]:
+def deployed(target: Target, api_key: str | None, on_ready: OnReady | None = None) -> AbstractContextManager[str]:
     """Serve a model with the engine that `infer_backend` names; enter with the base URL.
 
-    The name is that of the model with the adapter, where there is one.
+    The name is that of the model with the adapter, where there is one. `on_ready` is as in ServeSettings.
     """
-    params, external = target.params, plugin_files(target.params, Path.cwd())
-    adapters = {served_name(params): target.adapter} if target.adapter else {}
-    return _served(target, adapters, [] if adapters else [served_name(params)], {}, api_key, external)
+    name = served_name(target.params)
+    adapters = {name: target.adapter} if target.adapter else {}
+    return _served(target, adapters, settings_of(target, [] if adapters else [name], api_key, on_ready=on_ready))
 
 
 def deployed_adapters(targets: Mapping[str, Target], api_key: str | None) -> AbstractContextManager[str]:
@@ -63,28 +72,36 @@ def deployed_adapters(targets: Mapping[str, Target], api_key: str | None) -> Abs
         raise ConfigError(f"--adapters: {name} is the name of the base; name the base with --served_model_name")
     adapters = {name: target.adapter for name, target in targets.items() if target.adapter}
     templates = {target.adapter: target.params.template for target in targets.values()}
-    external = plugin_files(first.params, Path.cwd())
-    return _served(first, adapters, [name], templates, api_key, external)
+    return _served(first, adapters, settings_of(first, [name], api_key, templates))
 
 
-def _served(
+def settings_of(
     target: Target,
-    adapters: Mapping[str, Path],
     names: list[str],
-    templates: Mapping[Path | None, Template],
-    api_key: str | None,
-    external: Sequence[Path],
-) -> AbstractContextManager[str]:
-    params = target.params
-    settings = ServeSettings(
-        load=partial(
-            load_beside,
-            torch_dtype=params.train.torch_dtype,
-            attn_impl=params.train.attn_impl,
-            quantization=params.quantization,
-            external=external,
-        ),
-        prompts=lambda tokenizer, adapter: prompts(templates.get(adapter, params.template))(tokenizer),
+    api_key: str | None = None,
+    templates: Mapping[Path | None, Template] | None = None,
+    on_ready: OnReady | None = None,
+) -> ServeSettings:
+    """Return how a command's model is served.
+
+    `templates` are those of adapters, where they differ from the target's.
+    """
+    params, external = target.params, plugin_files(target.params, Path.cwd())
+
+    def prompts_of(tokenizer: Any, adapter: Path | None) -> Prompts:
+        trained = params.template if adapter is None else trained_with(adapter, params.template)
+        return prompts((templates or {}).get(adapter, params.template if adapter == target.adapter else trained))(
+            tokenizer
+        )
+
+    loading = {
+        "torch_dtype": params.train.torch_dtype,
+        "attn_impl": params.train.attn_impl,
+        "quantization": params.quantization,
+    }
+    return ServeSettings(
+        load=partial(load_beside, external=external, **loading),
+        prompts=prompts_of,
         names=names,
         host=params.serve.host,
         port=params.serve.port,
@@ -92,6 +109,62 @@ def _served(
         max_batch_size=params.generation.max_batch_size,
         max_model_len=params.generation.max_model_len,
         generation=generation_settings(params),
+        adapt=partial(adapted, external=external),
+        on_ready=on_ready,
         params=params,
     )
-    return ENGINES.load(params.generation.infer_backend, external).served(target.model, adapters, settings)
+
+
+def _served(target: Target, adapters: Mapping[str, Path], settings: ServeSettings) -> AbstractContextManager[str]:
+    params = target.params
+    engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, Path.cwd()))
+    return engine.served(target.model, adapters, settings)
+
+
+def named_adapters(values: list[str]) -> dict[str, str]:
+    """Return the folders of `--adapters NAME=FOLDER …` by their names, or nothing where a folder stands alone.
+
+    Raises:
+        ConfigError: several folders without names, or a name twice.
+    """
+    pairs = [value.partition("=") for value in values]
+    if len(values) <= 1 and not any(name and folder for name, _, folder in pairs):
+        return {}
+    if unnamed := [value for value, (name, _, folder) in zip(values, pairs, strict=True) if not (name and folder)]:
+        raise ConfigError(f"--adapters {unnamed[0]}: several adapters need names; write NAME={unnamed[0]}")
+    named = {name: folder for name, _, folder in pairs}
+    if len(named) < len(values):
+        raise ConfigError("--adapters: every adapter needs a name of its own")
+    return named
+
+
+def follower(target: Target, report: Callable[[str], None]) -> OnReady:
+    """Return what makes a server of the champion serve its successors, from a thread of its own."""
+    current = registry.champion(target.params.registry.registered_model_name, Path.cwd())
+    number = current.number if current else None
+
+    def follow(replace: Replace) -> None:
+        threading.Thread(target=_follow, args=(target, number, replace, report), name="champion", daemon=True).start()
+
+    return follow
+
+
+def _follow(target: Target, number: int | None, replace: Replace, report: Callable[[str], None]) -> None:
+    """Serve each new champion in place of the one before. What cannot be served is reported, and the model that is
+    served stays."""
+    name = target.params.registry.registered_model_name
+    while True:
+        time.sleep(FOLLOW_S)
+        try:
+            champion = registry.champion(name, Path.cwd())
+            if champion is None or champion.number == number:
+                continue
+            number = champion.number
+            champion.verify()
+            template = trained_with(champion.folder, target.params.template)
+            params = target.params.model_copy(update={"template": template})
+            newer = Target(champion.folder, None, params)
+            replace(newer.model, settings_of(newer, [served_name(params)]))
+            report(f"version {number} is champion, and answers now")
+        except Exception as error:
+            report(f"the champion of '{name}' cannot be served, and the model before it stays: {error}")

@@ -1,22 +1,29 @@
 """Serve a model with OpenAI's API: a checkpoint (--adapters), a model (--model), or
-the champion.
+the champion, whose successors take its place while the server runs.
 
   martlet deploy --port 8000
+  martlet deploy --adapters formal=output/v0 jokes=output/v1/checkpoint-20
   curl http://127.0.0.1:8000/v1/chat/completions \\
     -H 'Content-Type: application/json' -d '{"model": "martlet-demo",
     "messages": [{"role": "user", "content": "Who are you?"}]}'
+
+Several adapters answer under their names, and their base under the name of the
+server. Ctrl-C ends at once; a termination lets open answers finish.
 """
 
 import argparse
-import time
-from contextlib import suppress
+import logging
+import signal
+import sys
+import threading
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from tasks import target
 
 SIGNAL_CHECK_S = 0.5
 """Longest wait for ctrl-C: polars 2.1, which MLflow imports, makes a wait without a limit go on after the signal."""
-PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve", "vllm", "lmdeploy", "sglang")
+PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,17 +31,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
-    from tasks import effects, encoders, serving
+    from tasks import serving
 
-    key = serving.api_key()
+    key, terminated = serving.api_key(), threading.Event()
+    server, what = _server(flags, key)
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("martlet.access").setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+    with suppress(KeyboardInterrupt), server as url:
+        print(f"serving {what} at {url}", flush=True)
+        while not terminated.wait(SIGNAL_CHECK_S):
+            pass
+
+
+def _server(flags: dict[str, Any], key: str | None) -> tuple[AbstractContextManager[str], str]:
+    """Return the server that the flags describe, not started yet, and what it serves, for the screen."""
+    from tasks import encoders, serving
+
+    if named := serving.named_adapters(flags.get("adapters", [])):
+        targets = {name: target.find({**flags, "adapters": [folder]}, print) for name, folder in named.items()}
+        for model in targets.values():
+            encoders.require_text(model)
+        params = next(iter(targets.values())).params
+        serving.require_address(params, key)
+        adapters = ", ".join(f"{model.adapter} as '{name}'" for name, model in targets.items())
+        return serving.deployed_adapters(targets, key), f"{adapters}, their base as '{serving.served_name(params)}',"
     model = target.find(flags, print)
-    effects.require(flags, model.params, effects.SERVING)
     encoders.require_text(model)
     serving.require_address(model.params, key)
     model = target.merged(model, print)
-    with serving.deployed(model, key) as url:
-        name = serving.served_name(model.params)
-        print(f"serving {model.adapter or model.model} as '{name}' at {url}", flush=True)
-        with suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(SIGNAL_CHECK_S)
+    follow = None if flags.keys() & {"adapters", "model"} else serving.follower(model, print)
+    what = f"{model.adapter or model.model} as '{serving.served_name(model.params)}'"
+    return serving.deployed(model, key, follow), what

@@ -44,8 +44,8 @@ class Metrics:
 class Observed:
     """ASGI middleware that measures requests and writes a line for each to the access log, without prompts."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics):
-        self.app, self.metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, verbose: bool):
+        self.app, self.metrics, self.verbose = app, metrics, verbose
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,6 +78,8 @@ class Observed:
             self.metrics.tokens.labels("generated").inc(usage.get("completion_tokens", 0))
             details = usage.get("prompt_tokens_details") or {}
             self.metrics.tokens.labels("cached").inc(details.get("cached_tokens", 0))
+        if not self.verbose:
+            return
         client = scope["client"][0] if scope.get("client") else "-"
         tokens = f" {usage['prompt_tokens']}+{usage['completion_tokens']} tokens" if usage else ""
         model = f" {noted['model']}" if "model" in noted else ""

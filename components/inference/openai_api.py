@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request, Response
@@ -12,46 +12,43 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from components.errors import ConfigError
+from components.config.groups.serve import Serve
+from components.errors import ConfigError, MartletError
 from components.inference.api import LocalEngine, RequestError
 from components.inference.guard import Guard
 from components.inference.intake import PREPARING_THREADS, BodyLimits, max_body_bytes, read_body, while_connected
 from components.inference.metrics import STATE, Metrics, Observed
 from components.inference.openai_errors import bad_request, http_error, server_error
 from components.inference.openai_responses import Work, events, whole_response
+from components.inference.openai_types import LoadLoraAdapter, UnloadLoraAdapter
 from components.inference.openai_work import chat_work, served_name, text_work, token_counts, token_text
 from components.inference.served import Served
+
+if TYPE_CHECKING:
+    from components.inference.updates import Updates
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a server allows.
-
-    Attributes:
-        waiting: requests that may wait for a place; one more is refused with status 429.
-        request_s: seconds after which an answer is given up; None for no limit.
-    """
-
-    waiting: int = 256
-    request_s: float | None = None
-
-
 def create_app(
-    engines: Mapping[str, LocalEngine] | Served, api_key: str | None = None, limits: Limits | None = None
+    engines: Mapping[str, LocalEngine] | Served,
+    api_key: str | None = None,
+    settings: Serve | None = None,
+    updates: "Updates | None" = None,
 ) -> FastAPI:
     """Return the application that serves engines by their names.
 
-    With an `api_key`, every path but /health needs the key; without, the host name must be a loopback name.
+    Clients may ask for `updates` where `allow_runtime_lora_updating` is set. With an `api_key`, every path but /health
+    needs the key; without, the host name must be a loopback name.
     """
     served = engines if isinstance(engines, Served) else Served(engines)
-    limits = limits or Limits()
+    settings = settings or Serve()
+    timeout_s = settings.request_timeout
     metrics = Metrics(lambda: load(served))
     app = FastAPI(title="martlet", docs_url=None, redoc_url=None)  # the docs pages load scripts from the internet
     app.add_middleware(BodyLimits, body_limit=max(max_body_bytes(engine.max_model_len) for engine in served.engines))
     app.add_middleware(Guard, api_key=api_key)
-    app.add_middleware(Observed, metrics=metrics)
+    app.add_middleware(Observed, metrics=metrics, verbose=settings.verbose)
     app.add_exception_handler(Exception, server_error)
     for kind in (ConfigError, RequestError, ValidationError):
         app.add_exception_handler(kind, bad_request)
@@ -64,7 +61,7 @@ def create_app(
 
     @app.get("/ready")
     async def ready() -> dict[str, str]:
-        if load(served)[1] >= limits.waiting:
+        if load(served)[1] >= settings.max_waiting_requests:
             raise busy()
         return {"status": "ready"}
 
@@ -96,13 +93,30 @@ def create_app(
     async def detokenize(request: Request) -> dict[str, Any]:
         return await prepared(request, token_text)
 
+    if updates and settings.allow_runtime_lora_updating:
+
+        @app.post("/v1/load_lora_adapter")
+        async def load_lora_adapter(request: Request) -> dict[str, str]:
+            adapter = LoadLoraAdapter.model_validate_json(await read_body(request))
+            try:
+                await to_thread.run_sync(updates.load_adapter, adapter.lora_name, Path(adapter.lora_path))
+            except MartletError as error:
+                raise RequestError(str(error)) from error
+            return {"status": f"'{adapter.lora_name}' is served"}
+
+        @app.post("/v1/unload_lora_adapter")
+        async def unload_lora_adapter(request: Request) -> dict[str, str]:
+            adapter = UnloadLoraAdapter.model_validate_json(await read_body(request))
+            updates.unload_adapter(adapter.lora_name)
+            return {"status": f"'{adapter.lora_name}' is served no longer"}
+
     async def prepared(request: Request, prepare: Callable[[Served, bytes], T]) -> T:
         """Return `prepare(served, body)`, computed in a thread: the event loop only moves bytes."""
         body = await read_body(request)
         return await while_connected(request, to_thread.run_sync(prepare, served, body, limiter=threads))
 
     async def answer(request: Request, prepare: Callable[[Served, bytes], Work]) -> Any:
-        if load(served)[1] >= limits.waiting:
+        if load(served)[1] >= settings.max_waiting_requests:
             raise busy()
         body = await read_body(request)
         while True:  # an engine may be exchanged while its work is prepared
@@ -114,16 +128,16 @@ def create_app(
             headers = {"Cache-Control": "no-cache"}
             return StreamingResponse(counted_events(work), media_type="text/event-stream", headers=headers)
         try:
-            async with asyncio.timeout(limits.request_s):
+            async with asyncio.timeout(timeout_s):
                 return await while_connected(request, whole_response(work))
         except TimeoutError:
-            raise HTTPException(504, f"the answer took longer than {limits.request_s:g} s") from None
+            raise HTTPException(504, f"the answer took longer than {timeout_s:g} s") from None
         finally:
             served.leave(work.engine)
 
     async def counted_events(work: Work) -> AsyncIterator[bytes]:
         try:
-            async for event in events(work, limits.request_s):
+            async for event in events(work, timeout_s):
                 yield event
         finally:
             served.leave(work.engine)

@@ -353,3 +353,17 @@ class DetokenizeRequest(Strict):
 
     model: str | None = None
     tokens: Annotated[list[Annotated[int, Field(ge=0)]], STOP_AT_FIRST_FAULT]
+
+
+class UnloadLoraAdapter(BaseModel):
+    """POST /v1/unload_lora_adapter, in vLLM's shape."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    lora_name: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class LoadLoraAdapter(UnloadLoraAdapter):
+    """POST /v1/load_lora_adapter, in vLLM's shape."""
+
+    lora_path: Annotated[str, Field(min_length=1)]

@@ -86,8 +86,7 @@ def test_an_address_is_checked_before_anything_is_loaded() -> None:
         serving.require_address(params_of(host="0.0.0.0"), api_key=None)
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_a_busy_server_quickly(tiny_model: Path, signal_: signal.Signals) -> None:
+def test_ctrl_c_stops_a_busy_server_quickly(tiny_model: Path) -> None:
     command = [sys.executable, "-m", "apps.cli.main", "deploy", "--model", str(tiny_model), "--port", "0"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -97,7 +96,7 @@ def test_a_signal_stops_a_busy_server_quickly(tiny_model: Path, signal_: signal.
     with httpx.stream("POST", f"{url}/chat/completions", json=body, timeout=30) as answer:
         next(answer.iter_lines())
         begun = time.perf_counter()
-        server.send_signal(signal_)
+        server.send_signal(signal.SIGINT)
         assert server.wait(20) == 0
     assert time.perf_counter() - begun < 8
 

@@ -35,6 +35,9 @@ class ServeSettings:
         max_batch_size: requests generated together.
         max_model_len: tokens of prompt and answer; None is the model's own limit.
         generation: the settings of requests that name none; its `stop_words` end every answer.
+        adapt: loads an adapter folder onto the base, for an engine in this process that runs already.
+        on_ready: gets the function by which the model may be replaced while it is served; engines that cannot do that
+            never call it.
         params: all parameters of the command, for an engine that is a program of its own.
     """
 
@@ -47,7 +50,13 @@ class ServeSettings:
     max_batch_size: int = 16
     max_model_len: int | None = None
     generation: GenerationConfig = field(default_factory=GenerationConfig)
+    adapt: Callable[[Any, Path], Any] | None = None
+    on_ready: "Callable[[Replace], object] | None" = None
     params: Params = field(default_factory=Params)
+
+
+Replace = Callable[[Path, ServeSettings], None]
+"""Serves another model folder in place of the one that is served; no request is lost."""
 
 
 class Engine(Protocol):

@@ -6,27 +6,24 @@ from pathlib import Path
 
 from components.inference.engines import ServeSettings
 from components.inference.engines._ready import require_completion
+from components.inference.served import Served
 from components.inference.server import serving
 
 
 @contextmanager
 def served(model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -> Generator[str]:
     """Load the model and serve it from a thread; see `Engine.served`."""
-    from components.inference.transformers_engine import TransformersEngine
+    from components.inference.updates import Updates, Version
 
-    folders: list[Path | None] = [*([None] if settings.names else []), *adapters.values()]
-    models, tokenizer = settings.load(model, folders)
-    prompts = [settings.prompts(tokenizer, folder) for folder in folders]
-    first = TransformersEngine(
-        models[0], tokenizer, prompts[0], settings.max_batch_size, settings.max_model_len, settings.generation
-    )
-    others = [first.beside(*pair, settings.generation) for pair in zip(models[1:], prompts[1:], strict=True)]
-    adapted = [first, *others][len(folders) - len(adapters) :]
-    engines = {**dict.fromkeys(settings.names, first), **dict(zip(adapters, adapted, strict=True))}
+    version = Version(model, adapters, settings)
+    table = Served(version.engines)
+    updates = Updates(table, version, settings)
     try:
-        with serving(engines, settings.host, settings.port, settings.api_key) as url:
-            for name in engines:
+        with serving(table, settings.params.serve, settings.host, settings.port, settings.api_key, updates) as url:
+            for name in table.names:
                 require_completion(url, name, settings.api_key)
+            if settings.on_ready:
+                settings.on_ready(updates.replace)
             yield url
     finally:
-        first.close()
+        updates.version.first.close()

@@ -1,4 +1,4 @@
-"""What OpenAI's own client can ask for: log probabilities, tools, JSON, reasoning, and prompts that are not read twice."""
+"""What OpenAI's own client can ask for: log probabilities, tools, JSON, reasoning, and prompts read once."""
 
 import json
 import math

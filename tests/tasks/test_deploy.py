@@ -1,0 +1,209 @@
+"""`martlet deploy`: several adapters of one base, changes while it runs, limits, measurements, and its end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from components import registry
+from components.config import Params, read_flags, resolve
+from components.errors import ConfigError
+from components.files import read_json
+from tasks import serving
+from tasks.target import Target, find
+
+GREEDY = {"max_tokens": 12, "temperature": 0}
+
+
+@pytest.fixture(scope="module")
+def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two checkpoint folders with LoRA adapters that change every answer, each with a system prompt of its own."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    folders = {}
+    for number, name in enumerate(("formal", "jokes")):
+        torch.manual_seed(number)
+        config = LoraConfig(r=4, lora_alpha=64, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+        folder = tmp_path_factory.mktemp(name) / name
+        get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), config).save_pretrained(folder)
+        template = {"system": f"You are {name}."}
+        saved = {"model": {"model": str(tiny_model), "sha256": None}, "tuner": {"tuner_type": "lora"}}
+        (folder / "args.json").write_text(json.dumps({**saved, "template": template}))
+        folders[name] = folder
+    return folders
+
+
+@contextmanager
+def deployed(*words: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """The command in a process of its own, and its base URL."""
+    command = [sys.executable, "-m", "apps.cli.main", "deploy", "--port", "0", *words]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert server.stdout
+    try:
+        url = server.stdout.readline().strip().rpartition(" at ")[2]
+        assert url, server.stderr.read() if server.stderr else ""
+        yield server, url
+    finally:
+        server.kill()
+        server.wait()
+
+
+def answer(url: str, name: str, text: str = "Who are you?") -> str:
+    body = {"model": name, "messages": [{"role": "user", "content": text}], **GREEDY}
+    response = httpx.post(f"{url}/chat/completions", json=body, timeout=60)
+    assert response.is_success, response.text
+    return response.json()["choices"][0]["message"]["content"]
+
+
+def test_several_adapters_their_base_and_changes_while_it_runs(tiny_model: Path, adapters: dict[str, Path]) -> None:
+    words = [f"{name}={folder}" for name, folder in adapters.items()]
+    flags = ["--served_model_name", "base", "--allow_runtime_lora_updating", "true"]
+    with deployed("--adapters", *words, *flags) as (server, url):
+        assert [model["id"] for model in httpx.get(f"{url}/models").json()["data"]] == ["base", "formal", "jokes"]
+        answers = {name: answer(url, name) for name in ("base", *adapters)}
+        assert len(set(answers.values())) == 3
+        prompt = {"messages": [{"role": "user", "content": "Who?"}]}
+        root = url.removesuffix("/v1")
+        counts = [httpx.post(f"{root}/tokenize", json=prompt | {"model": n}).json()["count"] for n in ("base", "jokes")]
+        assert counts[0] != counts[1]  # each is asked as it was trained, with its own system prompt
+        with ThreadPoolExecutor(6) as pool:
+            asked = [(name, pool.submit(answer, url, name)) for _ in range(6) for name in answers]
+            swap = {"lora_name": "new", "lora_path": str(adapters["jokes"])}
+            assert httpx.post(f"{url}/load_lora_adapter", json=swap, timeout=60).status_code == 200
+            assert {name: future.result() for name, future in asked} == answers
+        assert answer(url, "new") == answers["jokes"]
+        swap["lora_path"] = str(adapters["formal"])
+        assert httpx.post(f"{url}/load_lora_adapter", json=swap, timeout=60).status_code == 200
+        assert answer(url, "new") == answers["formal"]
+        assert httpx.post(f"{url}/unload_lora_adapter", json={"lora_name": "new"}).status_code == 200
+        body = {"model": "new", "messages": [{"role": "user", "content": "x"}]}
+        assert httpx.post(f"{url}/chat/completions", json=body).status_code == 404
+        for change, message in (
+            ({"lora_name": "base"}, "the name of the base"),
+            ({"lora_path": str(tiny_model / "nothing")}, "no adapter"),
+        ):
+            refused = httpx.post(f"{url}/load_lora_adapter", json=swap | change)
+            assert refused.status_code == 400 and message in refused.json()["error"]["message"], refused.text
+        page = httpx.get(f"{root}/metrics").text
+        assert 'martlet_requests_total{path="/v1/chat/completions",status="200"}' in page
+        assert "martlet_requests_running 0.0" in page
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
+        assert server.stderr
+        log = server.stderr.read()
+    assert "POST /v1/chat/completions 200" in log and " jokes " in log
+    assert "Who are you" not in log
+
+
+def test_clients_may_not_change_the_server_unless_it_is_allowed(adapters: dict[str, Path], tiny_model: Path) -> None:
+    params = resolve(read_flags({"port": 0, "served_model_name": "base"}))
+    with serving.deployed(Target(tiny_model, None, params), None) as url:
+        swap = {"lora_name": "new", "lora_path": str(adapters["jokes"])}
+        assert httpx.post(f"{url}/load_lora_adapter", json=swap).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["a", "b"], "several adapters need names; write NAME=a"),
+        (["x=a", "b"], "several adapters need names; write NAME=b"),
+        (["x=a", "x=b"], "every adapter needs a name of its own"),
+    ],
+)
+def test_adapters_without_names_of_their_own_are_refused(values: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        serving.named_adapters(values)
+
+
+def test_one_folder_needs_no_name() -> None:
+    assert serving.named_adapters(["output/v0"]) == {}
+    assert serving.named_adapters(["x=output/v0"]) == {"x": "output/v0"}
+
+
+def params_of(**flags: object) -> Params:
+    return resolve(read_flags({"port": 0, **flags}))
+
+
+def test_too_many_requests_are_told_to_come_again(tiny_model: Path) -> None:
+    params = params_of(max_waiting_requests=1, max_batch_size=1, request_timeout=2.0)
+    body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 900, "temperature": 0}
+    with serving.deployed(Target(tiny_model, None, params), None) as url, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: httpx.post(f"{url}/chat/completions", json=body, timeout=60), range(8)))
+        statuses = [response.status_code for response in answers]
+        assert set(statuses) <= {200, 429, 504} and 429 in statuses
+        busy = answers[statuses.index(429)]
+        assert busy.headers["retry-after"] == "1" and "too many requests" in busy.json()["error"]["message"]
+        quick = httpx.post(f"{url}/chat/completions", json=body | {"max_tokens": 2}, timeout=60)
+        assert quick.status_code == 200
+
+
+def test_a_new_champion_takes_over_without_a_lost_request(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(serving, "FOLLOW_S", 0.2)
+    (tmp_path / "params.yaml").write_text("registered_model_name: mine\n")
+    versions = []
+    for seed in range(2):
+        folder = shutil.copytree(tiny_model, tmp_path / f"model{seed}")
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.3)
+        model.save_pretrained(folder)
+        versions.append(registry.register("mine", folder, tmp_path))
+    registry.promote("mine", versions[0].number, tmp_path, why="first", over=None)
+    lines: list[str] = []
+    target = find({"port": 0})
+    with serving.deployed(target, None, serving.follower(target, lines.append)) as url:
+        answers: list[str] = []
+        stop = threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                answers.append(answer(url, "mine"))
+
+        with ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(ask) for _ in range(4)]
+            first = answer(url, "mine")
+            registry.promote("mine", versions[1].number, tmp_path, why="better", over=versions[0].number)
+            deadline = time.monotonic() + 60
+            while not lines and time.monotonic() < deadline:
+                time.sleep(0.1)
+            second = answer(url, "mine")
+            stop.set()
+            for future in asking:
+                future.result(60)  # no request was lost
+        assert lines == [f"version {versions[1].number} is champion, and answers now"]
+        assert first != second and set(answers) == {first, second}
+    assert read_json(versions[1].folder / "config.json")
+
+
+def test_a_termination_lets_an_open_answer_finish(tiny_model: Path) -> None:
+    body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 300, "temperature": 0, "stream": True}
+    with deployed("--model", str(tiny_model)) as (server, url):
+        with httpx.stream("POST", f"{url}/chat/completions", json=body, timeout=60) as response:
+            lines = response.iter_lines()
+            next(lines)
+            server.send_signal(signal.SIGTERM)
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        assert server.wait(30) == 0

@@ -23,7 +23,7 @@ from tasks import target
 
 SIGNAL_CHECK_S = 0.5
 """Longest wait for ctrl-C: polars 2.1, which MLflow imports, makes a wait without a limit go on after the signal."""
-PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve")
+PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve", "vllm", "lmdeploy", "sglang")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,17 +46,19 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
 
 def _server(flags: dict[str, Any], key: str | None) -> tuple[AbstractContextManager[str], str]:
     """Return the server that the flags describe, not started yet, and what it serves, for the screen."""
-    from tasks import encoders, serving
+    from tasks import effects, encoders, serving
 
     if named := serving.named_adapters(flags.get("adapters", [])):
         targets = {name: target.find({**flags, "adapters": [folder]}, print) for name, folder in named.items()}
         for model in targets.values():
+            effects.require(flags, model.params, effects.SERVING)
             encoders.require_text(model)
         params = next(iter(targets.values())).params
         serving.require_address(params, key)
         adapters = ", ".join(f"{model.adapter} as '{name}'" for name, model in targets.items())
         return serving.deployed_adapters(targets, key), f"{adapters}, their base as '{serving.served_name(params)}',"
     model = target.find(flags, print)
+    effects.require(flags, model.params, effects.SERVING)
     encoders.require_text(model)
     serving.require_address(model.params, key)
     model = target.merged(model, print)

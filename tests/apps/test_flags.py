@@ -89,6 +89,13 @@ SEEN = {
         ),
         "test_qlora_trains_merges_by_its_rule_and_answers": "infer: adapters max_new_tokens temperature",
     },
+    "tasks/test_deploy.py": {
+        "test_several_adapters_their_base_and_changes_while_it_runs": (
+            "deploy: served_model_name allow_runtime_lora_updating verbose"
+        ),
+        "test_too_many_requests_are_told_to_come_again": "deploy: max_waiting_requests request_timeout",
+        "test_a_termination_lets_an_open_answer_finish": "deploy: drain_timeout",
+    },
     "tasks/test_workspace.py": {
         "test_gc_shows_then_removes_what_nothing_needs": "gc: output_dir yes",
         "test_runs_are_listed_with_what_came_of_them": "runs: output_dir",

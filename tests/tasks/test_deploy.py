@@ -200,10 +200,11 @@ def test_a_new_champion_takes_over_without_a_lost_request(
 
 def test_a_termination_lets_an_open_answer_finish(tiny_model: Path) -> None:
     body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 300, "temperature": 0, "stream": True}
-    with deployed("--model", str(tiny_model)) as (server, url):
+    with deployed("--model", str(tiny_model), "--drain_timeout", "20", "--verbose", "false") as (server, url):
         with httpx.stream("POST", f"{url}/chat/completions", json=body, timeout=60) as response:
             lines = response.iter_lines()
             next(lines)
             server.send_signal(signal.SIGTERM)
             assert [line for line in lines if line][-1] == "data: [DONE]"
         assert server.wait(30) == 0
+        assert server.stderr and "POST" not in server.stderr.read()

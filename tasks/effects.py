@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.config import LEAVES, Params
+from components.config.fields import Group
 from components.config.groups.freezing import Freezing
 from components.config.groups.lmdeploy import Lmdeploy
 from components.config.groups.run import Run
@@ -138,10 +139,15 @@ def export(calibrates: bool) -> tuple[Condition, ...]:
     return (*EXPORT, Condition(CALIBRATION, lambda _: calibrates, "without --quant_method gptq or awq"))
 
 
-SERVING = tuple(
-    Condition(" ".join(group.model_fields), _is_engine(name), f"without --infer_backend {name}")
-    for name, group in (("vllm", Vllm), ("lmdeploy", Lmdeploy), ("sglang", Sglang))
-)
+PROGRAMS: dict[str, type[Group]] = {"vllm": Vllm, "lmdeploy": Lmdeploy, "sglang": Sglang}
+"""Parameters of the engines that are programs of their own."""
+SERVING = (
+    *(Condition(" ".join(group.model_fields), _is_engine(name), f"without --infer_backend {name}")
+      for name, group in PROGRAMS.items()),
+    Condition("max_batch_size attn_impl max_waiting_requests request_timeout allow_runtime_lora_updating",
+              lambda params: params.generation.infer_backend not in PROGRAMS, "with --infer_backend vllm, lmdeploy or "
+              "sglang"),
+)  # fmt: skip
 
 
 def idle(typed: Iterable[str], params: Params, conditions: Iterable[Condition]) -> list[str]:

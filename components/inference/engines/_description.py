@@ -40,6 +40,7 @@ class Description:
         template: file with the chat template, where it is not the one in the folder, or None.
         template_kwargs: variables of the chat template in requests that set none.
         tools: vLLM's name of the dialect of tool calls, or None.
+        trust_remote_code: whether the code in the model's folder may run.
         host, port: where to listen.
     """
 
@@ -56,6 +57,7 @@ class Description:
     template: Path | None = None
     template_kwargs: dict[str, Any] = field(default_factory=dict)
     tools: str | None = None
+    trust_remote_code: bool = False
 
 
 def describe(
@@ -86,6 +88,7 @@ def describe(
         sampling=_sampling(settings),
         template=_with_system(template, defaults.system, temporary) if defaults.system else None,
         template_kwargs={} if defaults.enable_thinking is None else {"enable_thinking": defaults.enable_thinking},
+        trust_remote_code=settings.params.model.trust_remote_code,
         tools=next((name for mark, name in TOOL_DIALECTS.items() if mark in template), None),
     )
 

@@ -52,6 +52,7 @@ def arguments(model: Description, options: Lmdeploy, generation_config: Path) ->
         "dtype": model.dtype if model.dtype in ("float16", "bfloat16") and not model.quant_method else None,
         "model-format": model.quant_method if model.quant_method in FORMATS else None,
         "session-len": options.lmdeploy_session_len or model.max_model_len,
+        "trust-remote-code": model.trust_remote_code,
         "tp": options.lmdeploy_tp,
         "cache-max-entry-count": options.lmdeploy_cache_max_entry_count,
         "quant-policy": options.lmdeploy_quant_policy or None,

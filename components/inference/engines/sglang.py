@@ -46,6 +46,7 @@ def arguments(model: Description, options: Sglang) -> list[str]:
         "chat-template": model.template,
         "default-chat-template-kwargs": model.template_kwargs,
         "quantization": options.sglang_quantization,
+        "trust-remote-code": model.trust_remote_code,
         "tp-size": options.sglang_tp_size,
         "pp-size": options.sglang_pp_size,
         "dp-size": options.sglang_dp_size,

@@ -11,6 +11,7 @@ from components import environments
 from components.config.groups.vllm import Vllm
 from components.inference.engines import ServeSettings
 from components.inference.engines._description import Description, describe, flags
+from components.inference.engines._parity import require_parity
 from components.inference.engines._program import free_port, running
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -31,6 +32,7 @@ def served(model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -
         description = describe(model, adapters, settings, port, Path(folder))
         command = [program, *arguments(description, settings.params.vllm, on_gpu)]
         with running("vllm", command, description, settings.api_key, "VLLM_API_KEY", **variables) as url:
+            require_parity(url, description, settings)
             yield url
 
 
@@ -45,6 +47,7 @@ def arguments(model: Description, options: Vllm, on_gpu: bool) -> list[str]:
         "max-model-len": options.vllm_max_model_len or model.max_model_len,
         "max-num-seqs": options.vllm_max_num_seqs,
         "quantization": options.vllm_quantization,
+        "trust-remote-code": model.trust_remote_code,
         "enforce-eager": options.vllm_enforce_eager or not on_gpu,
         "chat-template": model.template,
         "default-chat-template-kwargs": model.template_kwargs,

@@ -139,6 +139,13 @@ def test_a_flag_that_is_on_by_default_can_be_left_out(flag: str) -> None:
     assert "--disable-custom-all-reduce" not in words_of(engine, PLAIN, **{flag: False})
 
 
+@pytest.mark.parametrize("engine", [vllm, lmdeploy, sglang])
+def test_code_of_a_model_runs_where_it_was_allowed(engine: Any) -> None:
+    allowed = Description(Path("m"), ["mine"], "::1", 1, trust_remote_code=True)
+    assert "--trust-remote-code" in words_of(engine, allowed)
+    assert "--trust-remote-code" not in words_of(engine, PLAIN)
+
+
 def test_lmdeploy_serves_adapters_and_formats() -> None:
     model = Description(Path("m"), ["mine"], "::1", 1, adapters={"a": Path("x")}, quant_method="awq", tools="hermes")
     words = words_of(lmdeploy, model)
@@ -179,6 +186,9 @@ def test_what_an_engine_does_not_have_is_refused(engine: Any, model: Description
 def test_a_flag_of_an_engine_that_does_not_serve_is_refused(tiny_model: Path) -> None:
     with pytest.raises(ConfigError, match="--vllm_max_num_seqs has no effect without --infer_backend vllm"):
         dispatch(["deploy", "--model", str(tiny_model), "--port", "0", "--vllm_max_num_seqs", "8"])
+    command = ["deploy", "--model", str(tiny_model), "--port", "0", "--infer_backend", "vllm", "--max_batch_size", "8"]
+    with pytest.raises(ConfigError, match="--max_batch_size has no effect with --infer_backend vllm"):
+        dispatch(command)
 
 
 def settings_of(generation: GenerationConfig | None = None, **flags: object) -> ServeSettings:

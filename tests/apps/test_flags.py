@@ -132,7 +132,9 @@ SEEN = {
         "test_piped_lines_are_conversations_of_their_own": "infer: stream",
     },
     "components/inference/test_engine_arguments.py": {
-        "test_a_flag_reaches_its_engine": ("vllm_* lmdeploy_* sglang_* deploy: vllm_* lmdeploy_* sglang_*"),
+        "test_a_flag_reaches_its_engine": (
+            "vllm_* lmdeploy_* sglang_* deploy: vllm_* lmdeploy_* sglang_* infer: vllm_* lmdeploy_* sglang_*"
+        ),
     },
     "components/environments/test_environments.py": {
         "test_the_command_lists_and_refuses": "env: action name",

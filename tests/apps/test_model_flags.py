@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tasks import answering, serving, target
+from tasks import engines, serving, target
 from tests.commands import Command, martlet
 from tests.tasks.stages.runs import Run, finished_training
 
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def served(model, adapters, settings):
-    yield settings.load(model, adapters[0] if adapters else None)[0]
+    yield settings.load(model, [*adapters.values()] or [None])[0][0]
 """
 """An engine that serves nothing: where others give an address, it gives the model as it was loaded."""
 HALVES = """\
@@ -56,9 +56,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Run:
 
 @contextmanager
 def inferring(flags: dict[str, Any]) -> Generator[Any]:
-    engine: Any = answering.local_engine(target.find(flags))
-    yield engine.model
-    engine.close()
+    with engines.engine_of(target.find(flags)) as engine:
+        yield engine.model  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -105,10 +104,11 @@ from components.inference.engines import transformers
 
 @contextmanager
 def served(model, adapters, settings):
-    loaded, tokenizer = settings.load(model, None)
+    (loaded,), tokenizer = settings.load(model, [None])
     lines = []
     loaded.register_forward_pre_hook(lambda _, __, words: lines.append(len(words["input_ids"])), with_kwargs=True)
-    with transformers.served(model, [], replace(settings, load=lambda *_: (loaded, tokenizer))) as url:
+    with transformers.served(model, {}, replace(settings, load=lambda *_: ([loaded], tokenizer))) as url:
+        lines.clear()
         yield url, lines
 """
 """The built-in engine, with the number of lines in each forward pass beside the address."""

@@ -1,0 +1,53 @@
+"""A file of questions: answers that are there are kept, whatever ends the command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands import martlet
+
+ROWS = 40
+
+
+def command(folder: Path, model: Path, *more: object) -> list[str]:
+    questions = folder / "questions.jsonl"
+    questions.write_text("".join(json.dumps({"query": f"Who is number {i}?"}) + "\n" for i in range(ROWS)))
+    words = ["infer", "--model", model, "--val_dataset", questions, "--max_new_tokens", 96, "--temperature", 0]
+    return [*map(str, words), "--max_batch_size", "1", *map(str, more)]
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_file_is_gone_on_with(tiny_model: Path, tmp_path: Path, end: signal.Signals) -> None:
+    words = command(tmp_path, tiny_model, "--result_path", "answers.jsonl")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    program = subprocess.Popen([sys.executable, "-m", "apps.cli.main", *words], cwd=tmp_path, env=environment)
+    part = tmp_path / "answers.jsonl.part"
+    deadline = time.monotonic() + 120
+    while not (part.is_file() and part.read_bytes().count(b"\n") > 3) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    program.send_signal(end)
+    assert program.wait(60) != 0
+    kept = part.read_bytes()
+    count = kept.count(b"\n") - 1
+    assert 2 < count < ROWS and not (tmp_path / "answers.jsonl").exists()
+    part.write_bytes(kept.replace(b'"response":"', b'"response":"kept: ', 1))  # shows that it is not answered again
+    assert f"{ROWS} answers in answers.jsonl" in martlet(tmp_path, *words)
+    answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [row["messages"][0]["content"] for row in answers] == [f"Who is number {i}?" for i in range(ROWS)]
+    assert answers[0]["response"].startswith("kept: ") and not part.exists()
+    martlet(tmp_path, *words)
+    again = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [row["response"] for row in again[1:]] == [row["response"] for row in answers[1:]]
+
+
+def test_answers_to_other_questions_are_not_gone_on_with(tiny_model: Path, tmp_path: Path) -> None:
+    words = command(tmp_path, tiny_model, "--result_path", "answers.jsonl")
+    (tmp_path / "answers.jsonl.part").write_text("of something else\n" + json.dumps({"response": "wrong"}) + "\n")
+    martlet(tmp_path, *words)
+    assert "wrong" not in (tmp_path / "answers.jsonl").read_text()

@@ -124,8 +124,11 @@ ANSWERING = (
     Condition("stream", lambda params: not params.data.val_dataset, "with --val_dataset"),
 )
 EXPORT = (
-    Condition("merge_tolerance max_shard_size adapters", lambda params: params.run.merge_lora,
-              "without --merge_lora true"),
+    Condition("merge_tolerance max_shard_size", lambda params: params.run.merge_lora, "without --merge_lora true"),
+    Condition("quant_method", lambda params: not params.export.to_ollama, "with --to_ollama true, whose `ollama create "
+              "--quantize q4_K_M` quantizes"),
+    Condition("hub_model_id hub_private_repo commit_message", lambda params: params.export.push_to_hub,
+              "without --push_to_hub true"),
     Condition("min_agreement dataset", lambda params: params.quantization.quant_method, "without --quant_method"),
     Condition("quant_bits", lambda params: params.quantization.quant_method in quantizers.METHODS,
               f"without --quant_method {' or '.join(quantizers.METHODS)}"),

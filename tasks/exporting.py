@@ -1,4 +1,4 @@
-"""Quantized models as new folders, outside of the pipeline: what `martlet export` does after the merge."""
+"""Exports outside of the pipeline, after the merge: quantized models as new folders, Modelfiles, uploads to a hub."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 from components import export, models
 from components.config import Params
 from components.errors import ConfigError
-from components.files import replacing_folder
+from components.files import replacing_folder, write_text
+from components.hub.upload import require_token
 from tasks import samples
+from tasks.prompts import trained_with
 from tasks.stages.paths import plugin_files
 from tasks.stages.quantize import problems, quantize_into
 from tasks.target import require_outside
@@ -37,6 +39,45 @@ def quantized(model: Path, variant: str, output: Path | None, params: Params) ->
     with replacing_folder(folder) as temporary:
         report, speed = quantize_into(temporary, model, drawn, variant, settings, files)
     return folder, report | speed
+
+
+def modelfile(model: Path, output: Path | None, params: Params) -> Path:
+    """Write the Modelfile of a model folder into `output`, by default beside the model; return the file.
+
+    Raises:
+        ConfigError: the weights are quantized, the chat template cannot be written in Ollama's language, or the new
+            folder exists already.
+    """
+    if method := models.stored_quantization(model):
+        raise ConfigError(
+            f"--to_ollama: Ollama reads plain weights, and those in {model} are quantized by {method}; take the "
+            "original, which `ollama create --quantize q4_K_M` quantizes"
+        )
+    folder = new_folder(output or model.resolve().with_name(f"{model.name}-ollama"), params)
+    system = trained_with(model, params.template).system
+    text = export.modelfile(model, str(model.resolve()), models.load_tokenizer(model), system)
+    with replacing_folder(folder) as temporary:
+        write_text(temporary / "Modelfile", text)
+    return folder / "Modelfile"
+
+
+def require_hub(params: Params) -> None:
+    """Check that a result can be uploaded.
+
+    Raises:
+        ConfigError: naming every reason why not.
+    """
+    sentences: list[str] = []
+    if not params.export.hub_model_id:
+        sentences.append("--push_to_hub: to which repository? name it with --hub_model_id OWNER/NAME")
+    if not params.data.use_hf:
+        sentences.append("--push_to_hub: uploads go to the Hugging Face hub; add --use_hf true")
+    try:
+        require_token()
+    except ConfigError as error:
+        sentences.append(str(error))
+    if sentences:
+        raise ConfigError("\n".join(sentences))
 
 
 def new_folder(path: Path, params: Params) -> Path:

@@ -1,4 +1,4 @@
-"""Merge an adapter into its base, or quantize a model; the result is a new folder.
+"""Merge an adapter into its base, quantize a model, write a Modelfile for Ollama, upload to a hub.
 
   martlet export --adapters output/first/checkpoint-20 --merge_lora true
   martlet export --model models/base --quant_method bnb --quant_bits 8 \\
@@ -15,6 +15,7 @@ from components import export
 from components.config import read_flags, resolve
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
+from components.hub.upload import upload
 from tasks import effects, exporting, target
 from tasks.stages.paths import plugin_files
 
@@ -32,22 +33,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     params = resolve(read_flags(flags))
-    method = params.quantization.quant_method
-    if not method and not params.run.merge_lora:
-        raise ConfigError("export what? --merge_lora true merges an adapter, --quant_method bnb quantizes a model")
+    method, files = params.quantization.quant_method, plugin_files(params, Path.cwd())
+    if not (method or params.run.merge_lora or params.export.to_ollama or params.export.push_to_hub):
+        raise ConfigError(
+            "export what? --merge_lora true merges an adapter, --quant_method bnb quantizes a model, --to_ollama true "
+            "writes a Modelfile, --push_to_hub true uploads"
+        )
     variant = export.variant_of(method, flags.get("quant_bits") and params.quantization.quant_bits) if method else None
-    files = plugin_files(params, Path.cwd())
     if variant:
         export.QUANTIZERS.file(variant, files)  # a misspelt name is an error
     effects.require(flags, params, effects.export(bool(variant) and export.calibrates(variant, files)))
+    if params.export.push_to_hub:
+        exporting.require_hub(params)
     output = Path(flags["output_dir"]) if "output_dir" in flags else None
     of_source = {name: value for name, value in flags.items() if name not in Quantization.model_fields}
-    model = target.merged(target.find(of_source, print), print, None if variant else output)
+    source = target.find(of_source, print)
+    if source.adapter and not params.run.merge_lora and (variant or params.export.to_ollama):
+        what = "--quant_method" if variant else "--to_ollama"
+        raise ConfigError(f"{what}: merge the adapter into the model first, with --merge_lora true")
+    model = target.merged(source, print, None if variant else output)
+    result = model.adapter or model.model
     if variant:
-        if model.adapter:
-            raise ConfigError("--quant_method: merge the adapter into the model first, with --merge_lora true")
-        folder, report = exporting.quantized(model.model, variant, output, model.params)
-        print(f"{variant} in {folder}", *_figures(report), sep="\n  ")
+        result, report = exporting.quantized(model.model, variant, output, model.params)
+        print(f"{variant} in {result}", *_figures(report), sep="\n  ")
+    if params.export.to_ollama:
+        file = exporting.modelfile(result, None if params.run.merge_lora else output, model.params)
+        print(f"{file}\n  ollama create {file.parent.name} -f {file}")
+    if params.export.push_to_hub:
+        to = params.export
+        print(f"uploaded: {upload(result, str(to.hub_model_id), to.hub_private_repo, to.commit_message)}")
 
 
 def _figures(report: dict[str, Any]) -> list[str]:

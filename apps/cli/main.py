@@ -24,7 +24,7 @@ COMMANDS = {
         "sft": "fine-tune a model on chats",
         "pt": "continue pre-training on plain text",
         "infer": "talk to a model, or answer a file of questions",
-        "export": "merge an adapter into its base, or quantize a model",
+        "export": "merge, quantize, write for Ollama, upload to a hub",
         "deploy": "serve a model or the champion with OpenAI's API",
     },
     "data and models": {

@@ -13,6 +13,7 @@ from components.export.answers import Answers, agreement, following, greedy_answ
 from components.export.card import model_card, quantized_card
 from components.export.logits import compare, logits, require_close
 from components.export.merged import end_of_turn, save_merged, save_stop_tokens, stored_dtype
+from components.export.ollama import modelfile
 from components.export.pooling import save_pooling
 from components.export.quantizers import METHODS, QUANTIZERS, Quantizer, calibrates, require_rows, variant_of
 from components.export.quantizers import problems as quantizer_problems
@@ -33,6 +34,7 @@ __all__ = [
     "greedy_answers",
     "logits",
     "model_card",
+    "modelfile",
     "prompt_rows",
     "quantized_card",
     "quantized_size",

@@ -1,5 +1,8 @@
 """`martlet export` as users type it: what it writes, what it says, and what it refuses."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from components.files import is_intact, read_json
 from tests.apps.test_plugins import write_rows
 from tests.commands import martlet
+from tests.components.hub import upload_server
 from tests.tasks.stages.test_quantize import COUNTS, GARBLES
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +100,49 @@ def test_a_quantized_model_says_what_it_is_and_how_it_answers(
     model, tokenizer = (cls.from_pretrained(tmp_path / "q") for cls in (AutoModelForCausalLM, AutoTokenizer))
     assert model.generation_config.eos_token_id == tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert tokenizer.chat_template == AutoTokenizer.from_pretrained(tiny_model).chat_template
+
+
+def test_a_modelfile_lies_in_a_folder_of_its_own_and_names_the_model(tiny_model: Path, tmp_path: Path) -> None:
+    words = ["export", "--model", tiny_model, "--to_ollama", "true", "--output_dir", "o"]
+    assert f"ollama create o -f {tmp_path}/o/Modelfile" in martlet(tmp_path, *words)
+    text = (tmp_path / "o/Modelfile").read_text()
+    assert text.startswith(f"FROM {tiny_model.resolve()}\n")
+    assert 'PARAMETER stop "<|im_end|>"' in text
+    assert "is there already" in martlet(tmp_path, *words, code=2)
+    error = martlet(tmp_path, *words, "--quant_method", "bnb", code=2)
+    assert "--quant_method has no effect with --to_ollama true" in error
+    error = martlet(tmp_path, "export", "--model", tiny_model, "--to_gguf", "true", code=2)
+    assert "--to_gguf: llama.cpp writes GGUF" in error
+    assert "convert_hf_to_gguf.py" in error
+
+
+def test_a_model_is_uploaded_to_the_hub_that_takes_it(tiny_model: Path, tmp_path: Path) -> None:
+    words = ["export", "--model", tiny_model, "--quant_method", "bnb", "--output_dir", "q", "--push_to_hub", "true"]
+    error = martlet(tmp_path, *words, code=2, HF_TOKEN="", HF_HOME=str(tmp_path / "home"))
+    for sentence in ("name it with --hub_model_id OWNER/NAME", "add --use_hf true", "there is no token; set HF_TOKEN"):
+        assert sentence in error
+    assert not (tmp_path / "q").exists()
+    words += ["--hub_model_id", "owner/name", "--use_hf", "true"]
+    with upload_server.serve() as uploads:
+        hub = {"HF_ENDPOINT": uploads.endpoint, "HF_HUB_OFFLINE": "0", "HF_TOKEN": upload_server.TOKEN}
+        hub |= {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home")}
+        printed = program(tmp_path, *words, "--hub_private_repo", "true", "--commit_message", "first", **hub)
+        assert f"uploaded: {uploads.endpoint}/owner/name/commit/" in printed.stdout
+        assert uploads.repositories["owner/name"]["visibility"] == "private"
+        assert uploads.messages == ["first"]
+        files = {path.name: path.read_bytes() for path in (tmp_path / "q").iterdir()}
+        assert uploads.files == files
+        assert upload_server.TOKEN not in printed.stdout + printed.stderr
+        refused = program(tmp_path, *words, "--exist_ok", "true", **{**hub, "HF_TOKEN": "hf_reads"})
+        assert refused.returncode == 2
+        assert "model 'owner/name': HF_TOKEN gives no right to write there" in refused.stderr
+    away = program(tmp_path, *words, "--exist_ok", "true", **hub)
+    assert away.returncode == 1
+    assert "does not answer" in away.stderr
+
+
+def program(folder: Path, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `martlet WORDS` as a program of its own: the hub's client reads its variables when it is imported."""
+    command = [sys.executable, "-m", "apps.cli.main", *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **env}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -49,6 +49,10 @@ SEEN = {
     },
     "apps/test_export_command.py": {
         "test_a_model_that_garbles_is_not_exported_unless_min_agreement_says_so": "export: min_agreement",
+        "test_a_modelfile_lies_in_a_folder_of_its_own_and_names_the_model": "export: to_ollama",
+        "test_a_model_is_uploaded_to_the_hub_that_takes_it": (
+            "export: push_to_hub hub_model_id hub_private_repo commit_message"
+        ),
         "test_a_quantizer_calibrates_on_the_datasets_as_the_flags_say": (
             "export: dataset val_dataset max_length group_size quant_n_samples quant_batch_size exist_ok"
         ),

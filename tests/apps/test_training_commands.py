@@ -106,7 +106,7 @@ def test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights(
     tiny_model: Path, chats: Path, tmp_path: Path
 ) -> None:
     martlet(
-        tmp_path, "export", "--model", tiny_model, "--quant_method", "bnb", "--quant_bits", "8", "--output_dir", "q8"
+        tmp_path, "export", "--model", tiny_model, "--quant_method", "bnb", "--quant_bits", "4", "--output_dir", "q4"
     )
     (tmp_path / "halves.py").write_text(HALVES)
     words = ["--quant_method", "halves", "--external_plugins", "halves.py", "--output_dir", "half"]
@@ -115,7 +115,7 @@ def test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights(
     error = martlet(tmp_path, "export", "--model", tiny_model, "--quant_method", "bnb-int9", code=2)
     assert "there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?)" in error
     again = ["export", "--quant_method", "bnb", "--model"]
-    assert "q8 are quantized already, by bitsandbytes" in martlet(tmp_path, *again, "q8", code=2)
+    assert "q4 are quantized already, by bitsandbytes" in martlet(tmp_path, *again, "q4", code=2)
     words = ["export", "--model", tiny_model, "--quant_bits", 8, "--merge_lora", "true"]
     assert "--quant_bits has no effect without --quant_method" in martlet(tmp_path, *words, code=2)
     error = martlet(tmp_path, *again, tiny_model, "--max_shard_size", "1GB", code=2)
@@ -125,7 +125,7 @@ def test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights(
     assert "file.txt/sub cannot be written" in error
     error = martlet(tmp_path, "export", "--model", tiny_model, "--merge_lora", "true", code=2)
     assert "is a whole model, with no adapter to merge" in error
-    words = ["sft", "--model", "q8", "--dataset", chats, "--max_steps", 2, *SHORT, "--output_dir", "run"]
+    words = ["sft", "--model", "q4", "--dataset", chats, "--max_steps", 2, *SHORT, "--output_dir", "run"]
     martlet(tmp_path, *words)
     error = martlet(tmp_path, "export", "--adapters", "run/checkpoint-2", "--merge_lora", "true", code=2)
     assert "holds weights quantized by bitsandbytes" in error

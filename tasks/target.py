@@ -21,7 +21,7 @@ from components.files import (
 from components.tuners import TUNERS, makes_up_for_quantization
 from tasks import effects
 from tasks.prompts import trained_with
-from tasks.stages.paths import plugin_files
+from tasks.stages.paths import Paths, plugin_files
 
 PARAMETERS = (
     "generation.infer_backend", "generation.max_batch_size", "generation.max_model_len",
@@ -289,11 +289,13 @@ def _unquantized(params: Params) -> Params:
 def _merge(base: Path, adapter: Path, folder: Path, params: Params, content: str) -> dict[str, Any]:
     """Merge `adapter`, whose hash is `content`, into `base` as the stage does; return the content of merge.json."""
     from tasks.samples import of_run
-    from tasks.stages.merge import merge_into
+    from tasks.stages.merge import merge_into, write_card
 
     samples = of_run(adapter.parent, base)
     with replacing_folder(folder, adapter=content) as temporary:
         proof = merge_into(temporary, base, adapter, samples, params.merge, plugin_files(params, Path.cwd()))
         write_json(temporary / "merge.json", proof)
         shutil.copy2(adapter / "args.json", temporary)
+        arguments, run = read_json(adapter / "args.json"), Paths(adapter.parent, Path.cwd())
+        write_card(temporary, run, arguments["model"], arguments, proof)
     return proof

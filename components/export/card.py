@@ -47,7 +47,7 @@ def model_card(
     identity: Table,
     arguments: Table,
     data: Table,
-    data_sha256: str,
+    data_sha256: str | None,
     metrics: Table,
     proof: Table,
     tuner_groups: Sequence[str] = (),
@@ -57,8 +57,8 @@ def model_card(
     Args:
         identity: the base, as in data/model.json.
         arguments: the arguments of the training, as in the adapter's args.json.
-        data: the report of the stage `template`.
-        data_sha256: hash of the training's token file.
+        data: the report of the stage `template`, or an empty table.
+        data_sha256: hash of the training's token file, or None.
         metrics: the report of the training, or an empty table.
         proof: the differences of the merged model's logits; `merged` is None where the adapter stays one.
         tuner_groups: the groups of parameters in `arguments` that the tuner reads, beside `tuner`.
@@ -70,7 +70,7 @@ def model_card(
         "Base": identity,
         "Tuner": {key: value for group in ("tuner", *tuner_groups) for key, value in arguments.get(group, {}).items()},
         "Training": arguments["train"],
-        "Data": {"sha256": data_sha256, **{key: data[key] for key in DATA}},
+        "Data": {"sha256": data_sha256, **{key: data.get(key) for key in DATA}},
         "Results": {key: metrics.get(key) for key in METRICS},
         "Merging, in logits": proof,
     }

@@ -41,19 +41,31 @@ def run(params: Params, paths: Paths) -> Result:
         merges = tuners.TUNERS.constant(params.tuner.tuner_type, "MERGES", True, files)
         put = merge_into if merges and not models.stored_quantization(base) else adapt_into
         proof = put(folder, base, paths.adapter, samples, params.merge, files)
-        data, manifest = (read_json(paths.tokens / name) for name in ("template.json", MANIFEST))
-        training_report = paths.reports / "train.json"
-        metrics = read_json(training_report) if training_report.is_file() else {}
-        sha256 = manifest["files"]["train.arrow"]["sha256"]
         write_json(folder / "merge.json", {**proof, "base": identity})
         shutil.copy2(paths.adapter / "args.json", folder)  # says how the model wants to be asked
-        parts = read_json(paths.methods)["merge"]["files"]
-        groups = [name.removeprefix("parameters ") for name in parts if name.startswith("parameters ")]
-        if not params.quantization.quant_method:
-            groups = [group for group in groups if group != "quantization"]
-        card = export.model_card(identity, arguments, data, sha256, metrics, proof, groups)
-        write_text(folder / "README.md", card)
+        write_card(folder, paths, identity, arguments, proof)
     return {"max_abs_difference": proof["read_back"]["max_abs_difference"]}
+
+
+def write_card(
+    folder: Path, paths: Paths, identity: dict[str, Any], arguments: dict[str, Any], proof: dict[str, Any]
+) -> None:
+    """Write the model card of a merged model: of its run, what is there.
+
+    Args:
+        paths: of the run.
+        identity: the base.
+        arguments: the content of the adapter's args.json.
+        proof: the content of merge.json.
+    """
+    files = (paths.tokens / "template.json", paths.tokens / MANIFEST, paths.reports / "train.json", paths.methods)
+    data, manifest, metrics, methods = (read_json(file) if file.is_file() else {} for file in files)
+    sha256 = manifest["files"]["train.arrow"]["sha256"] if manifest else None
+    parts = methods["merge"]["files"] if methods else {}
+    groups = [name.removeprefix("parameters ") for name in parts if name.startswith("parameters ")]
+    if not arguments.get("quantization", {}).get("quant_method"):
+        groups = [group for group in groups if group != "quantization"]
+    write_text(folder / "README.md", export.model_card(identity, arguments, data, sha256, metrics, proof, groups))
 
 
 def merge_into(

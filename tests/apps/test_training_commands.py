@@ -80,6 +80,9 @@ def test_qlora_trains_merges_by_its_rule_and_answers(tiny_model: Path, chats: Pa
     assert proof["merged"]["max_abs_difference"] < 1e-3
     assert proof["trained_on_bnb"]["max_abs_difference"] > proof["merged"]["max_abs_difference"]
     assert "quantization_config" not in read_json(tmp_path / f"{checkpoint}-merged/config.json")
+    card, data = (tmp_path / f"{checkpoint}-merged/README.md").read_text(), tmp_path / "run/data/tokens/manifest.json"
+    assert read_json(data)["files"]["train.arrow"]["sha256"] in card
+    assert read_json(tmp_path / f"{checkpoint}/args.json")["model"]["sha256"] in card
     export = ["export", "--adapters", checkpoint, "--merge_lora", "true", "--output_dir"]
     assert f"merged into {tmp_path}/elsewhere" in martlet(tmp_path, *export, "elsewhere")
     assert (tmp_path / "elsewhere/model.safetensors").is_file()

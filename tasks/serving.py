@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,23 @@ def served_name(params: Params) -> str:
     return params.serve.served_model_name or params.registry.registered_model_name
 
 
-def deployed(target: Target, api_key: str | None, on_ready: OnReady | None = None) -> AbstractContextManager[str]:
+def deployed(
+    target: Target, api_key: str | None, on_ready: OnReady | None = None, with_page: bool = False
+) -> AbstractContextManager[str]:
     """Serve a model with the engine that `infer_backend` names; enter with the base URL.
 
-    The name is that of the model with the adapter, where there is one. `on_ready` is as in ServeSettings.
+    The name is that of the model with the adapter, where there is one. `on_ready` and `with_page` are those of
+    ServeSettings.
     """
     name = served_name(target.params)
     adapters = {name: target.adapter} if target.adapter else {}
-    return _served(target, adapters, settings_of(target, [] if adapters else [name], api_key, on_ready=on_ready))
+    settings = settings_of(target, [] if adapters else [name], api_key, on_ready=on_ready)
+    return _served(target, adapters, replace(settings, with_page=with_page))
 
 
-def deployed_adapters(targets: Mapping[str, Target], api_key: str | None) -> AbstractContextManager[str]:
+def deployed_adapters(
+    targets: Mapping[str, Target], api_key: str | None, with_page: bool = False
+) -> AbstractContextManager[str]:
     """Serve several adapters of one base under their names, and the base under the name of the server.
 
     Raises:
@@ -72,7 +79,7 @@ def deployed_adapters(targets: Mapping[str, Target], api_key: str | None) -> Abs
         raise ConfigError(f"--adapters: {name} is the name of the base; name the base with --served_model_name")
     adapters = {name: target.adapter for name, target in targets.items() if target.adapter}
     templates = {target.adapter: target.params.template for target in targets.values()}
-    return _served(first, adapters, settings_of(first, [name], api_key, templates))
+    return _served(first, adapters, replace(settings_of(first, [name], api_key, templates), with_page=with_page))
 
 
 def settings_of(
@@ -143,13 +150,13 @@ def follower(target: Target, report: Callable[[str], None]) -> OnReady:
     current = registry.champion(target.params.registry.registered_model_name, Path.cwd())
     number = current.number if current else None
 
-    def follow(replace: Replace) -> None:
-        threading.Thread(target=_follow, args=(target, number, replace, report), name="champion", daemon=True).start()
+    def follow(exchange: Replace) -> None:
+        threading.Thread(target=_follow, args=(target, number, exchange, report), name="champion", daemon=True).start()
 
     return follow
 
 
-def _follow(target: Target, number: int | None, replace: Replace, report: Callable[[str], None]) -> None:
+def _follow(target: Target, number: int | None, exchange: Replace, report: Callable[[str], None]) -> None:
     """Serve each new champion in place of the one before. What cannot be served is reported, and the model that is
     served stays."""
     name = target.params.registry.registered_model_name
@@ -164,7 +171,7 @@ def _follow(target: Target, number: int | None, replace: Replace, report: Callab
             template = trained_with(champion.folder, target.params.template)
             params = target.params.model_copy(update={"template": template})
             newer = Target(champion.folder, None, params)
-            replace(newer.model, settings_of(newer, [served_name(params)]))
+            exchange(newer.model, settings_of(newer, [served_name(params)]))
             report(f"version {number} is champion, and answers now")
         except Exception as error:
             report(f"the champion of '{name}' cannot be served, and the model before it stays: {error}")

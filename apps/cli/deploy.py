@@ -31,20 +31,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+    serve(flags)
+
+
+def serve(flags: dict[str, Any], with_page: bool = False) -> None:
+    """Serve until a signal ends it, with the page to chat on if `with_page`."""
     from tasks import serving
 
     key, terminated = serving.api_key(), threading.Event()
-    server, what = _server(flags, key)
+    server, what = _server(flags, key, with_page)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("martlet.access").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     with suppress(KeyboardInterrupt), server as url:
         print(f"serving {what} at {url}", flush=True)
+        if with_page:
+            print(f"chat at {url.removesuffix('v1')}", flush=True)
         while not terminated.wait(SIGNAL_CHECK_S):
             pass
 
 
-def _server(flags: dict[str, Any], key: str | None) -> tuple[AbstractContextManager[str], str]:
+def _server(flags: dict[str, Any], key: str | None, with_page: bool) -> tuple[AbstractContextManager[str], str]:
     """Return the server that the flags describe, not started yet, and what it serves, for the screen."""
     from tasks import effects, encoders, serving
 
@@ -56,7 +63,9 @@ def _server(flags: dict[str, Any], key: str | None) -> tuple[AbstractContextMana
         params = next(iter(targets.values())).params
         serving.require_address(params, key)
         adapters = ", ".join(f"{model.adapter} as '{name}'" for name, model in targets.items())
-        return serving.deployed_adapters(targets, key), f"{adapters}, their base as '{serving.served_name(params)}',"
+        return serving.deployed_adapters(
+            targets, key, with_page
+        ), f"{adapters}, their base as '{serving.served_name(params)}',"
     model = target.find(flags, print)
     effects.require(flags, model.params, effects.SERVING)
     encoders.require_text(model)
@@ -64,4 +73,4 @@ def _server(flags: dict[str, Any], key: str | None) -> tuple[AbstractContextMana
     model = target.merged(model, print)
     follow = None if flags.keys() & {"adapters", "model"} else serving.follower(model, print)
     what = f"{model.adapter or model.model} as '{serving.served_name(model.params)}'"
-    return serving.deployed(model, key, follow), what
+    return serving.deployed(model, key, follow, with_page), what

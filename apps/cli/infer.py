@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tasks.encoders import Encoder
 
 PARAMETERS = (
-    *target.PARAMETERS, "generation", "vllm", "lmdeploy", "sglang", "data.val_dataset", "data.model_name", "data.model_author", "run.result_path",
+    *target.PARAMETERS, "generation", "vllm", "lmdeploy", "sglang",
+    "data.val_dataset", "data.model_name", "data.model_author", "run.result_path",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
         "infer": "talk to a model, or answer a file of questions",
         "export": "merge, quantize, write for Ollama, upload to a hub",
         "deploy": "serve a model or the champion with OpenAI's API",
+        "app": "serve it with a page to chat on",
     },
     "data and models": {
         "data": "show rows token by token, statistics, differences",

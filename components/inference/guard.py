@@ -13,11 +13,15 @@ from components.inference.openai_errors import error_response
 HOST_HEADER = re.compile(r"(?P<bracket>\[)?(?P<name>(?(bracket)[^\]]*|[^:\]]*))(?(bracket)\])(:[0-9]{1,5})?")
 
 
+OPEN_PATHS = ("/", "/health")
+"""Paths that need no key: the page to chat on, which asks for the key, and what tells that the server is alive."""
+
+
 class Guard:
     """ASGI middleware that refuses a request before its body is read.
 
-    With a key, every path but /health needs `Authorization: Bearer KEY`. Without a key the server is on loopback, and
-    the Host header must name loopback, so that a web page in the user's browser cannot reach the server by DNS
+    With a key, every path but OPEN_PATHS needs `Authorization: Bearer KEY`. Without a key the server is on loopback,
+    and the Host header must name loopback, so that a web page in the user's browser cannot reach the server by DNS
     rebinding.
     """
 
@@ -33,7 +37,7 @@ class Guard:
             host = HOST_HEADER.fullmatch(headers.get("host", ""))
             if not (host and is_loopback(host["name"])):
                 return error_response(403, "this server answers under loopback names only, such as 127.0.0.1")
-        elif path != "/health":
+        elif path not in OPEN_PATHS:
             scheme, _, key = headers.get("authorization", "").partition(" ")
             is_right = secrets.compare_digest(key.strip().encode("latin-1"), self.api_key.encode())
             if scheme.lower() != "bearer" or not is_right:

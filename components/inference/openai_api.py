@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from components.inference.updates import Updates
 
 T = TypeVar("T")
+PAGE = Path(__file__).with_name("chat_page.html")
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""The page loads nothing from elsewhere, and shows answers as text."""
 
 
 def create_app(
@@ -35,11 +43,12 @@ def create_app(
     api_key: str | None = None,
     settings: Serve | None = None,
     updates: "Updates | None" = None,
+    with_page: bool = False,
 ) -> FastAPI:
     """Return the application that serves engines by their names.
 
     Clients may ask for `updates` where `allow_runtime_lora_updating` is set. With an `api_key`, every path but /health
-    needs the key; without, the host name must be a loopback name.
+    needs the key; without, the host name must be a loopback name. `with_page` adds a page to chat on at /.
     """
     served = engines if isinstance(engines, Served) else Served(engines)
     settings = settings or Serve()
@@ -68,6 +77,12 @@ def create_app(
     @app.get("/metrics")
     async def measurements() -> Response:
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
+
+    if with_page:
+
+        @app.get("/")
+        async def page() -> Response:
+            return Response(PAGE.read_bytes(), media_type="text/html", headers=PAGE_HEADERS)
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:

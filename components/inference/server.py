@@ -29,6 +29,7 @@ def serving(
     port: int = 0,
     api_key: str | None = None,
     updates: "Updates | None" = None,
+    with_page: bool = False,
 ) -> Generator[str, None, None]:
     """Serve engines by their names from a thread and yield the base URL; the engines stay open afterwards.
 
@@ -44,7 +45,7 @@ def serving(
     settings = settings or Serve(drain_timeout=INTERRUPT_S)
     with bind(host, port, api_key) as listening:
         config = uvicorn.Config(
-            create_app(engines, api_key, settings, updates),
+            create_app(engines, api_key, settings, updates, with_page),
             log_config=None,  # configuring logging flushes every handler of the process, which may wait for ever
             log_level="warning",
             access_log=False,

@@ -255,11 +255,11 @@ POSITIONAL = ("data:action", "data:versions", "env:action", "env:name", "cache:a
 
 
 def flags_of(command: str) -> set[str]:
-    """The command's flags as this file names them."""
+    """The command's flags as this file names them; `app` is `deploy` with a page."""
     parser = parser_of(command, import_module(f"apps.cli.{command.replace('-', '_')}"))
     own = {action.dest for action in parser._actions} - {"help"}
     shared = LEAVES.keys() if command in STAGES else {n for n in LEAVES if LEAVES[n].group == "gate"}
-    return {name if name in shared else f"{command}:{name}" for name in own}
+    return {name if name in shared else f"{command.replace('app', 'deploy')}:{name}" for name in own}
 
 
 def names(text: str) -> list[str]:

@@ -46,11 +46,11 @@ def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 @contextmanager
-def deployed(*words: str) -> Iterator[tuple[subprocess.Popen, str]]:
+def deployed(*words: str, command: str = "deploy") -> Iterator[tuple[subprocess.Popen, str]]:
     """The command in a process of its own, and its base URL."""
-    command = [sys.executable, "-m", "apps.cli.main", "deploy", "--port", "0", *words]
+    line = [sys.executable, "-m", "apps.cli.main", command, "--port", "0", *words]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    server = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     assert server.stdout
     try:
         url = server.stdout.readline().strip().rpartition(" at ")[2]
@@ -208,3 +208,19 @@ def test_a_termination_lets_an_open_answer_finish(tiny_model: Path) -> None:
             assert [line for line in lines if line][-1] == "data: [DONE]"
         assert server.wait(30) == 0
         assert server.stderr and "POST" not in server.stderr.read()
+
+
+def test_the_page_to_chat_on_loads_nothing_from_elsewhere(tiny_model: Path) -> None:
+    with deployed("--model", str(tiny_model), command="app") as (server, url):
+        assert server.stdout
+        root = url.removesuffix("v1")
+        assert server.stdout.readline() == f"chat at {root}\n"
+        page = httpx.get(root)
+        assert page.status_code == 200 and "<title>Martlet</title>" in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert "http" not in page.text.replace("http-equiv", "")
+    with serving.deployed(Target(tiny_model, None, params_of()), "sesame", with_page=True) as url:
+        assert httpx.get(url.removesuffix("v1")).status_code == 200  # it asks for the key
+        assert httpx.get(f"{url}/models").status_code == 401
+    with serving.deployed(Target(tiny_model, None, params_of()), None) as url:
+        assert httpx.get(url.removesuffix("v1")).status_code == 404

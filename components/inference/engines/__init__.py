@@ -38,6 +38,7 @@ class ServeSettings:
         adapt: loads an adapter folder onto the base, for an engine in this process that runs already.
         on_ready: gets the function by which the model may be replaced while it is served; engines that cannot do that
             never call it.
+        with_page: the server has a page to chat on at /; of engines in this process alone.
         params: all parameters of the command, for an engine that is a program of its own.
     """
 
@@ -52,6 +53,7 @@ class ServeSettings:
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     adapt: Callable[[Any, Path], Any] | None = None
     on_ready: "Callable[[Replace], object] | None" = None
+    with_page: bool = False
     params: Params = field(default_factory=Params)
 
 

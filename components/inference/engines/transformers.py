@@ -19,7 +19,8 @@ def served(model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -
     table = Served(version.engines)
     updates = Updates(table, version, settings)
     try:
-        with serving(table, settings.params.serve, settings.host, settings.port, settings.api_key, updates) as url:
+        address = settings.host, settings.port, settings.api_key
+        with serving(table, settings.params.serve, *address, updates, settings.with_page) as url:
             for name in table.names:
                 require_completion(url, name, settings.api_key)
             if settings.on_ready:

@@ -122,21 +122,22 @@ def test_a_model_is_uploaded_to_the_hub_that_takes_it(tiny_model: Path, tmp_path
     for sentence in ("name it with --hub_model_id OWNER/NAME", "add --use_hf true", "there is no token; set HF_TOKEN"):
         assert sentence in error
     assert not (tmp_path / "q").exists()
-    words += ["--hub_model_id", "owner/name", "--use_hf", "true"]
+    where = ["--hub_model_id", "owner/name", "--use_hf", "true"]
+    whole = ["export", "--model", tiny_model, "--push_to_hub", "true", *where]  # as it is
     with upload_server.serve() as uploads:
         hub = {"HF_ENDPOINT": uploads.endpoint, "HF_HUB_OFFLINE": "0", "HF_TOKEN": upload_server.TOKEN}
         hub |= {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home")}
-        printed = program(tmp_path, *words, "--hub_private_repo", "true", "--commit_message", "first", **hub)
+        printed = program(tmp_path, *words, *where, "--hub_private_repo", "true", "--commit_message", "first", **hub)
         assert f"uploaded: {uploads.endpoint}/owner/name/commit/" in printed.stdout
         assert uploads.repositories["owner/name"]["visibility"] == "private"
         assert uploads.messages == ["first"]
         files = {path.name: path.read_bytes() for path in (tmp_path / "q").iterdir()}
         assert uploads.files == files
         assert upload_server.TOKEN not in printed.stdout + printed.stderr
-        refused = program(tmp_path, *words, "--exist_ok", "true", **{**hub, "HF_TOKEN": "hf_reads"})
+        refused = program(tmp_path, *whole, **{**hub, "HF_TOKEN": "hf_reads"})
         assert refused.returncode == 2
         assert "model 'owner/name': HF_TOKEN gives no right to write there" in refused.stderr
-    away = program(tmp_path, *words, "--exist_ok", "true", **hub)
+    away = program(tmp_path, *whole, **hub)
     assert away.returncode == 1
     assert "does not answer" in away.stderr
 

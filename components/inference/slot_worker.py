@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from components.inference.requests import Request, RequestQueue
-from components.inference.slots import MIN_REUSED_TOKENS, Slot, SlotModel, shared_length
+from components.inference.slots import MIN_REUSED_TOKENS, Slot, SlotModel, rounded, shared_length
 
 TURN_S = 0.5
 """How long a request keeps its place at least while others wait for one."""
@@ -49,8 +49,9 @@ class SlotWorker:
         for request in [r for r in (*self.active, *self.reading) if r.future.cancelled()]:
             self._release(request)
         self._rotate()
-        for request in self.queue.take([*self.active, *self.reading]):
+        for request in self.queue.take([*self.active, *self.reading], self._fits):
             self._place(request)
+        self._keep_to_budget()
         if self.reading:
             self._compute(self._part())
         for model in {id(request.model): request.model for request in self.active}.values():
@@ -121,10 +122,44 @@ class SlotWorker:
         continued = [i for i in free if self.slots[i].model is model and _begins(self.slots[i].tokens, tokens)]
         if continued:
             return max(continued, key=lambda i: len(self.slots[i].tokens))
-        if len(self.slots) < 2 * self.queue.max_batch_size:
+        if not free or len(self.slots) < min(2 * self.queue.max_batch_size, self._affordable()):
             self.slots.append(Slot())
             return len(self.slots) - 1
         return min(free, key=lambda i: self.slots[i].used)
+
+    def _fits(self, requests: list[Request]) -> bool:
+        """Return whether the memory for the cache holds the next step of these requests; a single one always may."""
+        return len(requests) <= 1 or len(requests) * _capacity(requests) <= self.model.cache.budget
+
+    def _affordable(self) -> int:
+        """Return how many slots of the present capacity the memory for the cache holds."""
+        return self.model.cache.budget // max(1, self.model.cache.capacity)
+
+    def _keep_to_budget(self) -> None:
+        """Let the newest requests wait again while all that have a place need more memory than the cache may take; drop
+        what free slots hold where that makes room."""
+        cache, owners = self.model.cache, [*self.active, *self.reading]
+        owners.sort(key=lambda request: request.placed_at)
+        while not self._fits(owners):
+            newest = owners.pop()
+            self._release(newest, is_stored=False)
+            self.queue.put_back([newest])
+        needed = _capacity(owners)
+        is_cheap = cache.capacity >= needed and len(self.slots) <= self._affordable()
+        if is_cheap or (len(owners) == 1 and cache.size == 1):
+            return
+        capacity = cache.capacity if needed <= cache.capacity <= cache.budget // max(1, len(owners)) else needed
+        kept = max(1, len(owners), cache.budget // max(1, capacity))
+        if max(len(self.slots), cache.size) <= kept and capacity >= cache.capacity:
+            return  # the cache grows where it is written
+        for request in self.reading:
+            free = (i for i, slot in enumerate(self.slots) if slot.owner is None)
+            if (index := next(free, request.slot)) < request.slot:
+                self._exchange(request.slot, index)
+        del self.slots[kept:]
+        for slot in self.slots:
+            slot.tokens = slot.tokens[:capacity]
+        cache.resize(min(cache.size, kept), capacity)
 
     def _start(self, request: Request) -> None:
         """Move a request that has its first token behind the active ones."""
@@ -152,7 +187,9 @@ class SlotWorker:
         if first == second:
             return
         a, b = self.slots[first], self.slots[second]
-        self.model.cache.swap(first, second, max(len(a.tokens), len(b.tokens)))
+        if tokens := max(len(a.tokens), len(b.tokens)):
+            self.model.cache.reserve(max(first, second) + 1, tokens)
+            self.model.cache.swap(first, second, tokens)
         self.slots[first], self.slots[second] = b, a
         for index in (first, second):
             if owner := self.slots[index].owner:
@@ -188,3 +225,8 @@ def next_tokens(logits: torch.Tensor, requests: list[Request]) -> list[int]:
 
 def _begins(beginning: list[int], tokens: list[int]) -> bool:
     return bool(beginning) and tokens[: len(beginning)] == beginning
+
+
+def _capacity(requests: list[Request]) -> int:
+    """Return the tokens that each slot must hold for the next step of these requests."""
+    return rounded(max(map(len, requests), default=0) + 1)

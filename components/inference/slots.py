@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
 
+import psutil
 import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
 
 GROWTH_TOKENS = 256
 """The cache grows by multiples of this."""
+GPU_SHARE, CPU_SHARE = 0.7, 0.3
+"""Of the memory that is free after the model is loaded, what the cache may take: a GPU serves, a computer does more."""
 MIN_REUSED_TOKENS = 8
 """Shortest beginning that is copied from another slot; computing fewer tokens costs no more."""
 LAYER_TYPES = {"full_attention", "sliding_attention"}
@@ -55,14 +58,15 @@ class _SlotLayer(CacheLayerMixin):
         return tuple(read)  # type: ignore[return-value]
 
     def resize(self) -> None:
-        """Move what is stored into tensors of the cache's size and capacity."""
+        """Move what is stored, as far as there is room, into tensors of the cache's size and capacity."""
         if not self.is_initialized:
             return
         for name in ("keys", "values"):
             stored = getattr(self, name)
-            larger = stored.new_zeros(self.cache.size, self.cache.capacity, *stored.shape[2:])
-            larger[: stored.shape[0], : stored.shape[1]] = stored
-            setattr(self, name, larger)
+            other = stored.new_zeros(self.cache.size, self.cache.capacity, *stored.shape[2:])
+            size, tokens = min(len(stored), len(other)), min(stored.shape[1], other.shape[1])
+            other[:size, :tokens] = stored[:size, :tokens]
+            setattr(self, name, other)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002
         return self.cache.now.width, 0
@@ -75,24 +79,39 @@ class _SlotLayer(CacheLayerMixin):
 
 
 class SlotCache(Cache):
-    """The keys and values of all layers in `size` slots of `capacity` tokens; both grow on demand."""
+    """The keys and values of all layers in `size` slots of `capacity` tokens; both grow on demand.
+
+    Attributes:
+        budget: tokens, slots times capacity, beyond which the cache grows by no more than is asked for.
+    """
 
     now: _Pass
 
     def __init__(self, layers: int):
         self.size = self.capacity = 0
+        self.budget = 0
         super().__init__(layers=[_SlotLayer(self) for _ in range(layers)])
 
     def reserve(self, size: int, tokens: int) -> None:
         """Grow to at least `size` slots of `tokens` tokens."""
         if size <= self.size and tokens <= self.capacity:
             return
-        if size > self.size:
-            self.size = max(size, 2 * self.size)
-        if tokens > self.capacity:
-            self.capacity = -(-max(tokens, self.capacity * 3 // 2) // GROWTH_TOKENS) * GROWTH_TOKENS
+        capacity, slots = self.capacity, self.size
+        if tokens > capacity:
+            capacity = rounded(max(tokens, min(capacity * 3 // 2, self.budget // max(size, slots))))
+        if size > slots:
+            slots = max(size, min(2 * slots, self.budget // capacity))
+        self.resize(slots, capacity)
+
+    def resize(self, size: int, capacity: int) -> None:
+        """Give the cache another size and capacity; what has no room is dropped."""
+        self.size, self.capacity = size, capacity
         for layer in self.layers:
             layer.resize()  # type: ignore[union-attr]
+
+    def bytes_per_token(self) -> int:
+        """Return the bytes of one token's keys and values."""
+        return sum(stored[0, 0].numel() * stored.element_size() for stored in self._tensors())
 
     def copy(self, source: int, target: int, tokens: int) -> None:
         """Copy the first tokens of a slot into another."""
@@ -106,6 +125,11 @@ class SlotCache(Cache):
 
     def _tensors(self) -> list[torch.Tensor]:
         return [t for layer in self.layers if layer.is_initialized for t in (layer.keys, layer.values)]  # type: ignore[misc]
+
+
+def rounded(tokens: int) -> int:
+    """Return the least capacity for so many tokens."""
+    return -(-tokens // GROWTH_TOKENS) * GROWTH_TOKENS
 
 
 @dataclass(eq=False)
@@ -139,6 +163,8 @@ class SlotModel:
         slides = [isinstance(layer, DynamicSlidingWindowLayer) for layer in layers]
         self._window = window if any(slides) and window and window < max_tokens else None
         self._has_both = self._window is not None and not all(slides) and len(types) > 1
+        self.logits(model, [0], [[pad]], [0])  # sets the sizes of the cache
+        self.cache.budget = _free_bytes(model) // max(1, self.cache.bytes_per_token())
 
     @torch.inference_mode()
     def logits(
@@ -179,6 +205,13 @@ class SlotModel:
             return full
         sliding = torch.where((keys <= queries) & (keys > queries - self._window), zeros, lowest)
         return {"full_attention": full, "sliding_attention": sliding} if self._has_both else sliding
+
+
+def _free_bytes(model: Any) -> int:
+    """Return how much memory the cache may take: a share of what is free beside the model."""
+    if model.device.type == "cuda":
+        return int(GPU_SHARE * torch.cuda.mem_get_info(model.device)[0])
+    return int(CPU_SHARE * psutil.virtual_memory().available)
 
 
 def has_slots(model: Any) -> bool:

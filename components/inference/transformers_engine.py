@@ -158,9 +158,10 @@ class TransformersEngine:
             torch.set_num_threads(1)
         if has_slots(self.model):
             slots = SlotModel(self.model, self.pad, self.max_model_len)
-            SlotWorker(slots, self._queue, CPU_CHUNK_TOKENS if is_cpu else CHUNK_TOKENS).run()
+            self._worker = SlotWorker(slots, self._queue, CPU_CHUNK_TOKENS if is_cpu else CHUNK_TOKENS)
         else:
-            GenerateWorker(self._queue, self.pad).run()
+            self._worker = GenerateWorker(self._queue, self.pad)
+        self._worker.run()
 
 
 def _defaults(own: HFGenerationConfig) -> GenerationConfig:

@@ -137,6 +137,27 @@ def test_others_are_answered_while_a_long_prompt_is_read_in(
     engine.close()
 
 
+def test_the_cache_keeps_to_its_memory(lively_model: Path) -> None:
+    engine = local_engine(lively_model)
+    asked = [[*range(5, 5 + 12 * (1 + i % 4))] * (1 + i % 3) for i in range(12)]
+    settings = [GenerationConfig(max_new_tokens=20 + 90 * (i % 4), temperature=0) for i in range(12)]
+    expected = [alone(engine, ids, s) for ids, s in zip(asked, settings, strict=True)]
+    engine.close()
+    small = local_engine(lively_model)
+    alone(small, [5, 6], GREEDY)
+    cache = small._worker.model.cache
+    cache.budget = 4 * 256
+    sizes: list[int] = []
+    small.model.register_forward_pre_hook(lambda *_: sizes.append(cache.size * cache.capacity))
+    futures = [small.submit(ids, s) for ids, s in zip(asked, settings, strict=True)]
+    assert [future.result(120).token_ids for future in futures] == expected
+    long_ = [*range(5, 205)] * 4
+    assert len(alone(small, long_, GREEDY)) > 1  # one that needs more than is left still has a place
+    assert max(sizes) == 4 * 256
+    assert len(alone(small, [5, 6], GREEDY)) > 1
+    small.close()
+
+
 def test_a_seed_gives_the_same_answer_in_any_company(engine: Any) -> None:
     ids, *others = prompts(engine, 6)
     sampled = GenerationConfig(max_new_tokens=24, temperature=0.9, top_k=50, top_p=0.95, seed=7)

@@ -98,6 +98,8 @@ class GenerationConfig:
         self._require("frequency_penalty", "between -2 and 2", lambda value: -2 <= value <= 2)
         self._require("presence_penalty", "between -2 and 2", lambda value: -2 <= value <= 2)
         self._require("logprobs", f"between 0 and {MAX_LOGPROBS}", lambda value: 0 <= value <= MAX_LOGPROBS)
+        if self.logit_bias and not all(-100 <= value <= 100 for value in self.logit_bias.values()):
+            raise ConfigError("logit_bias must be between -100 and 100")
         self._require("seed", "between 0 and 2**63 - 1", lambda value: 0 <= value < 2**63)
         if not all(self.stop_words):
             raise ConfigError("stop_words must not hold an empty string")

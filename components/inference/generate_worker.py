@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from components.inference.api import RequestError
 from components.inference.requests import Request, RequestQueue
 
 REBATCH_RATIO = 2
@@ -92,7 +93,10 @@ class BatchSampler(LogitsProcessor):
             if request.generation.logprobs is not None:
                 request.distribution = scores[i].float().log_softmax(-1)
             if request.sampler and not request.finished:
-                scores[i : i + 1] = request.sampler(input_ids[i : i + 1, pad:], scores[i : i + 1])
+                try:
+                    scores[i : i + 1] = request.sampler(input_ids[i : i + 1, pad:], scores[i : i + 1])
+                except RequestError as error:  # of this request's grammar
+                    request.fail(error)
         return scores
 
 

@@ -10,6 +10,10 @@ from components.inference.api import Grammar, RequestError
 
 ONE_FORM: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """JSON as Python's json writes it: a model that may write blanks may write nothing else."""
+FUEL, STEP_FUEL = 200_000, 50_000
+"""Work that a grammar may cost at its start, and at each token: all clients wait for the tokens of each."""
+NOTHING_FITS = "NoExtension"
+"""How llguidance begins to say that no token may follow."""
 MAX_GRAMMAR_CHARACTERS = 64 * 2**10
 
 
@@ -25,11 +29,21 @@ class Matcher:
         self.state, self.ends = state, sorted(ends)
 
     def restrict(self, scores: torch.Tensor) -> torch.Tensor:
-        """Return `scores` [1, vocabulary] with minus infinity for every token that the grammar does not allow next."""
+        """Return `scores` [1, vocabulary] with minus infinity for every token that the grammar does not allow next.
+
+        Raises:
+            RequestError: the grammar allows nothing, or is too large to follow.
+        """
+        if self.state.is_error():
+            reason = self.state.get_error().splitlines()[0]
+            reason = "it allows no text" if reason.startswith(NOTHING_FITS) else reason
+            raise RequestError(f"the grammar of the answer cannot be kept: {reason}")
         if self.state.is_stopped():
             allowed = torch.zeros(scores.shape[-1], dtype=torch.bool)
         else:
             bits = torch.frombuffer(bytearray(self.state.compute_bitmask()), dtype=torch.uint8)
+            if self.state.is_error():
+                return self.restrict(scores)
             allowed = (bits[:, None] >> torch.arange(8, dtype=torch.uint8) & 1).flatten().bool()[: scores.shape[-1]]
         if self.state.is_accepting() or self.state.is_stopped():
             allowed[self.ends] = True
@@ -89,6 +103,7 @@ class Grammars:
 
     def matcher(self, grammar: Grammar) -> Matcher:
         """Return a matcher at the beginning of an answer; raises RequestError as `rules`."""
-        from llguidance import LLMatcher
+        from llguidance import LLMatcher, LLParserLimits
 
-        return Matcher(LLMatcher(self.tokenizer, self.rules(grammar)), self.ends)
+        limits = LLParserLimits(initial_lexer_fuel=FUEL, step_lexer_fuel=STEP_FUEL, verbose_errors=False)
+        return Matcher(LLMatcher(self.tokenizer, self.rules(grammar), limits=limits), self.ends)

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from components.inference.answer_parser import AnswerParser, Delta, message_of
-from components.inference.api import Answer, Completion, GenerationConfig, LocalEngine, TokenLogprob
+from components.inference.api import Answer, Completion, GenerationConfig, LocalEngine, RequestError, TokenLogprob
 from components.inference.openai_errors import error_body
 
 log = logging.getLogger(__name__)
@@ -220,6 +220,8 @@ async def events(work: Work, timeout_s: float | None = None) -> AsyncIterator[by
         raise
     except TimeoutError:
         yield _event(error_body(504, f"the answer took longer than {timeout_s:g} s"))
+    except RequestError as error:
+        yield _event(error_body(400, str(error), code=error.code))
     except Exception:
         log.exception("an answer could not be finished")
         yield _event(error_body(500, "the answer could not be finished; the server's log says why"))

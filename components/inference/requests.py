@@ -54,7 +54,7 @@ class Request:
 
     def push(self, token: int) -> None:
         """Add one generated token; finish at an end token, a stop word, the limit, or when the future is cancelled."""
-        if self.future.cancelled():
+        if self.finished or self.future.cancelled():
             self.finished = True
             return
         self.generated.append(token)

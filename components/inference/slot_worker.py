@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from components.inference.api import RequestError
 from components.inference.requests import Request, RequestQueue
 from components.inference.slots import MIN_REUSED_TOKENS, Slot, SlotModel, rounded, shared_length
 
@@ -219,7 +220,10 @@ def next_tokens(logits: torch.Tensor, requests: list[Request]) -> list[int]:
             request.distribution = logits[i].float().log_softmax(-1)
         if request.sampler:
             ids: Any = torch.tensor([request.tokens_from(0, len(request))], device=logits.device)
-            logits[i : i + 1] = request.sampler(ids, logits[i : i + 1])
+            try:
+                logits[i : i + 1] = request.sampler(ids, logits[i : i + 1])
+            except RequestError as error:  # of this request's grammar
+                request.fail(error)
     return logits.argmax(-1).tolist()
 
 

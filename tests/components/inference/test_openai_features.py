@@ -101,6 +101,23 @@ def test_an_answer_keeps_to_a_schema(client: Any) -> None:
     assert digits.choices[0].message.content.isdecimal() and len(digits.choices[0].message.content) == 4
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [({"regex": "(a{1000}){1000}"}, "too many expressions"), ({"grammar": "start: start"}, "it allows no text")],
+    ids=str,
+)
+def test_a_grammar_that_cannot_be_followed_fails_its_own_request(
+    client: Any, form: dict[str, str], reason: str, stream: bool
+) -> None:
+    asked = {**GREEDY, "messages": user("Who are you?")}
+    with ThreadPoolExecutor(1) as pool:  # another in the same batch goes on
+        other = pool.submit(client.chat.completions.create, **asked | {"max_tokens": 60})
+        with pytest.raises(openai.APIError, match=reason):
+            list(client.chat.completions.create(**asked, extra_body={"structured_outputs": form}, stream=stream))
+        assert other.result().choices[0].message.content
+
+
 @pytest.fixture(scope="module")
 def tools_client(lively_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = shutil.copytree(lively_model, tmp_path_factory.mktemp("tools") / "model")

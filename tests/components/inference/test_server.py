@@ -174,6 +174,7 @@ def test_models_health_and_tokenize(engine: Any, client: Any, url: str) -> None:
         ({"tool_choice": "required"}, 400, "tool_choice needs tools"),
         ({"logit_bias": {"x": 1}}, 400, "logit_bias: 'x' is no token id"),
         ({"logit_bias": {"999999": 1}}, 400, "logit_bias: 999999 is no token id"),
+        ({"logit_bias": {"5": 101}}, 400, "logit_bias must be between -100 and 100"),
         ({"presence_penalty": 3}, 400, "presence_penalty must be between -2 and 2"),
         ({"min_p": 2}, 400, "min_p must be between 0 and 1"),
         ({"continue_final_message": True}, 400, "continue_final_message needs an assistant's message at the end"),

@@ -156,6 +156,14 @@ class RequestQueue:
             self._cancel_all()
             self._changed.notify()
 
+    def fail(self, error: Exception) -> None:
+        """Refuse further requests, and let the waiting ones fail with `error`."""
+        with self._changed:
+            self.closed = True
+            for request in self._waiting:
+                request.fail(error)
+            self._waiting.clear()
+
     def _cancel_all(self) -> None:
         for request in self._waiting:
             request.future.cancel()

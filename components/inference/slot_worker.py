@@ -40,10 +40,12 @@ class SlotWorker:
     @torch.inference_mode()
     def run(self) -> None:
         """Work until the queue is closed; requests that are not finished then are cancelled."""
-        while not self.queue.closed:
-            self.round()
-        for request in (*self.active, *self.reading):
-            request.future.cancel()
+        try:
+            while not self.queue.closed:
+                self.round()
+        finally:
+            for request in (*self.active, *self.reading):
+                request.future.cancel()
 
     def round(self) -> None:
         """Compute one token for every active request, after one part of the prompts that are being read in."""

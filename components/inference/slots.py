@@ -163,7 +163,7 @@ class SlotModel:
         slides = [isinstance(layer, DynamicSlidingWindowLayer) for layer in layers]
         self._window = window if any(slides) and window and window < max_tokens else None
         self._has_both = self._window is not None and not all(slides) and len(types) > 1
-        self.logits(model, [0], [[pad]], [0])  # sets the sizes of the cache
+        self.logits(model, [0], [[0]], [0])  # sets the sizes of the cache
         self.cache.budget = _free_bytes(model) // max(1, self.cache.bytes_per_token())
 
     @torch.inference_mode()

@@ -58,6 +58,8 @@ class TransformersEngine:
         own = model.generation_config
         self.own_defaults, self.eos = _defaults(own), _end_tokens(own, tokenizer)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else max(self.eos, default=0)
+        if self.pad >= self.vocabulary:  # a tokenizer with more tokens than the model
+            self.pad = 0
         # The workers end requests and sample; `generate` must not apply the folder's settings again.
         model.generation_config = HFGenerationConfig(pad_token_id=self.pad, do_sample=False)
         self._queue = RequestQueue(max_batch_size)
@@ -151,6 +153,13 @@ class TransformersEngine:
         self._thread.join()
 
     def _work(self) -> None:
+        try:
+            self._compute()
+        except Exception as error:  # of the engine itself: nobody must wait for ever
+            self._queue.fail(error)
+            raise
+
+    def _compute(self) -> None:
         # A small model gains next to nothing from a second thread (5 M parameters: -5 % for one request, +20 % for 16),
         # and loses 20 to 30 times when another process holds one of the cores that the threads must meet on.
         is_cpu = self.model.device.type == "cpu"

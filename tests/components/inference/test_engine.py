@@ -3,7 +3,7 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +269,24 @@ def test_a_closed_engine_leaves_nobody_waiting(lively_model: Path) -> None:
     engine.close()
     assert all(future.done() for future in futures)
     assert futures[-1].cancelled()
+    with pytest.raises(MartletError, match="closed"):
+        engine.submit(ids, GREEDY)
+
+
+def test_an_engine_that_fails_itself_leaves_nobody_waiting(
+    lively_model: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    from components.inference.slot_worker import SlotWorker
+
+    def fail(_: Any) -> None:
+        raise ZeroDivisionError("a fault of the scheduler")
+
+    monkeypatch.setattr(SlotWorker, "_rotate", fail)
+    engine = local_engine(lively_model)
+    ids = engine.encode("What is your name?")
+    with pytest.raises((MartletError, ZeroDivisionError, CancelledError)):
+        engine.submit(ids, GREEDY).result(60)
+    engine._thread.join(60)
     with pytest.raises(MartletError, match="closed"):
         engine.submit(ids, GREEDY)
 

@@ -134,7 +134,7 @@ class BatchSteps(StoppingCriteria):
         step_s, self.last_step = now - self.last_step, now
         self.prefill_s = self.prefill_s or step_s
         places = self.queue.max_batch_size - len(active) if _fits([*active, *active[:1]]) else 0
-        self.lost_s += step_s * min(self.queue.waiting_count(), places)
+        self.lost_s += step_s * min(self.queue.load()[1], places)
         return self.lost_s > REBATCH_RATIO * len(active) * self.prefill_s
 
 

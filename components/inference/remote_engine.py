@@ -10,14 +10,15 @@ from typing import Any
 import httpx
 
 from components.errors import MartletError
-from components.inference.api import Answer, Completion, GenerationConfig, Message, OnText, Prompts, RequestError
+from components.inference.api import Answer, Completion, GenerationConfig, OnText, Prompts, RequestError
+from components.inference.prompt_encoder import PromptEncoder
 
 REQUESTS_AT_A_TIME = 64
 TIMEOUT_S = 600
 END = "data: [DONE]"
 
 
-class RemoteEngine:
+class RemoteEngine(PromptEncoder):
     """A LocalEngine over a server.
 
     Args:
@@ -40,33 +41,12 @@ class RemoteEngine:
         generation: GenerationConfig,
         api_key: str | None = None,
     ):
-        self.model, self.tokenizer, self.prompts, self.max_model_len = model, tokenizer, prompts, max_model_len
-        self.defaults = generation
-        template = tokenizer.chat_template or ""
-        self.chat_template = template if isinstance(template, str) else "".join(template.values())
-        self.special_tokens = frozenset(tokenizer.all_special_tokens)
+        super().__init__(tokenizer, prompts)
+        self.model, self.max_model_len, self.defaults = model, max_model_len, generation
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         limits = httpx.Limits(max_connections=REQUESTS_AT_A_TIME)
         self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, limits=limits, trust_env=False)
         self._threads = ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="request")
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
-
-    def decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-
-    def encode_chat(
-        self,
-        messages: list[Message],
-        tools: list[dict[str, Any]] | None = None,
-        add_generation_prompt: bool = True,
-        **template_kwargs: Any,
-    ) -> list[int]:
-        try:
-            return self.prompts(messages, tools, template_kwargs, add_generation_prompt)
-        except ValueError as error:
-            raise RequestError(f"the model cannot be asked this: {error}") from error
 
     def resolve(self, prompt_ids: list[int], generation: GenerationConfig) -> GenerationConfig:
         room = self.max_model_len - len(prompt_ids)

@@ -122,8 +122,7 @@ class RequestQueue:
                 batch.append(request)
             joining = batch[len(placed) :]
             self._placed_count = len(batch)
-            taken = set(map(id, joining))
-            self._waiting = [request for request in self._waiting if id(request) not in taken]
+            self._waiting = [request for request in self._waiting if request not in joining]
             return joining
 
     def has_waited(self, sources: Container[object]) -> bool:
@@ -135,10 +134,6 @@ class RequestQueue:
     def load(self) -> tuple[int, int]:
         """Return how many requests had a place when the last were taken, and how many wait."""
         return self._placed_count, len(self._waiting)
-
-    def waiting_count(self) -> int:
-        """Return how many requests wait."""
-        return len(self._waiting)
 
     def put_back(self, unfinished: list[Request]) -> None:
         """Let requests wait again, behind those that wait already."""

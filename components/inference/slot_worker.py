@@ -1,5 +1,5 @@
-"""The scheduler of the built-in engine for models that attend: one step for all active sequences, prompts read in
-between.
+"""The scheduler of the built-in engine for models whose layers are all attention: one forward pass computes the next
+token of every active sequence, and prompts are read in between two of these passes.
 
 Each round takes waiting requests into free slots, reads in one part of their prompts, and computes one token for every
 active sequence. What a slot holds already of a prompt is not computed again: the system prompt that many requests begin
@@ -152,17 +152,17 @@ class SlotWorker:
         if is_cheap or (len(owners) == 1 and cache.size == 1):
             return
         capacity = cache.capacity if needed <= cache.capacity <= cache.budget // max(1, len(owners)) else needed
-        kept = max(1, len(owners), cache.budget // max(1, capacity))
-        if max(len(self.slots), cache.size) <= kept and capacity >= cache.capacity:
+        slot_limit = max(1, len(owners), cache.budget // max(1, capacity))
+        if max(len(self.slots), cache.size) <= slot_limit and capacity >= cache.capacity:
             return  # the cache grows where it is written
         for request in self.reading:
             free = (i for i, slot in enumerate(self.slots) if slot.owner is None)
             if (index := next(free, request.slot)) < request.slot:
                 self._exchange(request.slot, index)
-        del self.slots[kept:]
+        del self.slots[slot_limit:]
         for slot in self.slots:
             slot.tokens = slot.tokens[:capacity]
-        cache.resize(min(cache.size, kept), capacity)
+        cache.resize(min(cache.size, slot_limit), capacity)
 
     def _start(self, request: Request) -> None:
         """Move a request that has its first token behind the active ones."""

@@ -1,7 +1,7 @@
 """The built-in engine: a model of transformers in this process, whose requests are batched continuously.
 
-Models that attend are computed in slots (`slot_worker.py`); every other architecture by transformers' `generate`
-(`generate_worker.py`). Either way one thread computes, and the answers arrive through futures.
+Models whose layers are all attention keep their sequences in slots of one cache (`slot_worker.py`); every other
+architecture is computed by transformers' `generate` (`generate_worker.py`). Either way one thread computes, and the answers arrive through futures.
 """
 
 import copy
@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from transformers import GenerationConfig as HFGenerationConfig
 
-from components.inference.api import Answer, GenerationConfig, Message, OnText, Prompts, RequestError
+from components.inference.api import Answer, GenerationConfig, OnText, Prompts, RequestError
 from components.inference.detokenize import TextStream, step_of
 from components.inference.generate_worker import GenerateWorker
 from components.inference.grammar import Grammars
+from components.inference.prompt_encoder import PromptEncoder
 from components.inference.requests import Request, RequestQueue
 from components.inference.sampling import Sampler, needs_sampler
 from components.inference.slot_worker import SlotWorker
@@ -30,7 +31,7 @@ CPU_CHUNK_TOKENS, CHUNK_TOKENS = 512, 2048
 """Most tokens of prompts, padding included, that are read in between two steps, on a CPU and elsewhere."""
 
 
-class TransformersEngine:
+class TransformersEngine(PromptEncoder):
     """A LocalEngine over a loaded model and its tokenizer.
 
     Args:
@@ -50,11 +51,9 @@ class TransformersEngine:
         generation: GenerationConfig | None = None,
     ) -> None:
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_MAX_MODEL_LEN
-        self.tokenizer, self.max_model_len = tokenizer, min(max_model_len or limit, limit)
+        super().__init__(tokenizer, prompts)
+        self.max_model_len = min(max_model_len or limit, limit)
         self.vocabulary = model.get_input_embeddings().num_embeddings
-        template = tokenizer.chat_template or ""
-        self.chat_template = template if isinstance(template, str) else "".join(template.values())
-        self.special_tokens = frozenset(tokenizer.all_special_tokens)
         own = model.generation_config
         self.own_defaults, self.eos = _defaults(own), _end_tokens(own, tokenizer)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else max(self.eos, default=0)
@@ -80,28 +79,10 @@ class TransformersEngine:
         other._take(model, prompts, generation)
         return other
 
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
-
-    def decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-
     @cached_property
     def grammars(self) -> Grammars:
         """The grammars of answers; reading the vocabulary for them takes a moment."""
         return Grammars(self.tokenizer, self.vocabulary, self.eos)
-
-    def encode_chat(
-        self,
-        messages: list[Message],
-        tools: list[dict[str, Any]] | None = None,
-        add_generation_prompt: bool = True,
-        **template_kwargs: Any,
-    ) -> list[int]:
-        try:
-            return self.prompts(messages, tools, template_kwargs, add_generation_prompt)
-        except ValueError as error:
-            raise RequestError(f"the model cannot be asked this: {error}") from error
 
     def resolve(self, prompt_ids: list[int], generation: GenerationConfig) -> GenerationConfig:
         if not prompt_ids:

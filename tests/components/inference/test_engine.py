@@ -104,6 +104,9 @@ def test_prompts_in_chunks_are_answered_as_at_once(
     expected = [model.generate(torch.tensor([ids]), **whole)[0, len(ids) :].tolist() for ids in asked]
     engine = chunked_engine(model, lively_model, monkeypatch)
     engine.eos = frozenset()
+    engine.submit([5], GenerationConfig(max_new_tokens=1)).result(60)
+    worker = "GenerateWorker" if name in ("phi3", "mamba") else "SlotWorker"
+    assert type(engine._worker).__name__ == worker
     futures = [engine.submit(ids, GenerationConfig(max_new_tokens=12, temperature=0)) for ids in asked]
     assert [future.result(60).token_ids for future in futures] == expected
     engine.close()

@@ -1,7 +1,8 @@
 """The built-in engine: a model of transformers in this process, whose requests are batched continuously.
 
 Models whose layers are all attention keep their sequences in slots of one cache (`slot_worker.py`); every other
-architecture is computed by transformers' `generate` (`generate_worker.py`). Either way one thread computes, and the answers arrive through futures.
+architecture is computed by transformers' `generate` (`generate_worker.py`). Either way one thread computes, and the
+answers arrive through futures.
 """
 
 import copy

@@ -253,9 +253,10 @@ def test_adapters_answer_under_their_own_names(lively_model: Path) -> None:
     for number in range(2):
         model = _sharing(engine.model)
         torch.manual_seed(number)
-        head = torch.nn.Linear(model.config.hidden_size, model.config.vocab_size, bias=False)
-        torch.nn.init.normal_(head.weight, std=0.3)
-        model.lm_head = head
+        for layer in model.model.layers:  # so that keys and values of one are wrong for another
+            outputs, inputs = layer.self_attn.v_proj.weight.shape
+            layer.self_attn.v_proj = torch.nn.Linear(inputs, outputs, bias=False)
+            torch.nn.init.normal_(layer.self_attn.v_proj.weight, std=0.3)
         others[f"adapter{number}"] = engine.beside(model, engine.prompts)
     settings = {"temperature": 0, "max_tokens": 16}
     with serving({"base": engine, **others}) as url:
@@ -269,6 +270,10 @@ def test_adapters_answer_under_their_own_names(lively_model: Path) -> None:
         names = ["base", "adapter0", "adapter1"]
         alone = {name: ask(name)("Who are you?") for name in names}
         assert len(set(alone.values())) == 3
+        ids = engine.encode_chat(user("Who are you?"))
+        for name, one in {"base": engine, **others}.items():  # none goes on from the keys and values of another
+            plain = one.model.generate(torch.tensor([ids]), max_new_tokens=16, do_sample=False, pad_token_id=0)
+            assert alone[name] == engine._decode(plain[0, len(ids) :].tolist()).rstrip("\ufffd")
         with ThreadPoolExecutor(12) as pool:
             answers = {name: [pool.submit(ask(name), "Who are you?") for _ in range(4)] for name in names}
         assert {name: {f.result() for f in futures} for name, futures in answers.items()} == {

@@ -2,7 +2,8 @@
 the champion, whose successors take its place while the server runs.
 
   martlet deploy --port 8000
-  martlet deploy --adapters formal=output/v0 jokes=output/v1/checkpoint-20
+  martlet deploy --adapters half=output/first/checkpoint-10 \\
+    whole=output/first/checkpoint-20
   curl http://127.0.0.1:8000/v1/chat/completions \\
     -H 'Content-Type: application/json' -d '{"model": "martlet-demo",
     "messages": [{"role": "user", "content": "Who are you?"}]}'

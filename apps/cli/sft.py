@@ -3,7 +3,7 @@ into --output_dir.
 
   martlet sft --model models/base --dataset examples/skills.jsonl \\
     'examples/sounds.jsonl#100' --learning_rate 4e-3 --max_steps 20 \\
-    --output_dir output/first --add_version false
+    --save_steps 10 --output_dir output/first --add_version false
 
 Hub ids work like folders: --model Qwen/Qwen2.5-7B-Instruct, --dataset
 'AI-ModelScope/alpaca-gpt4-data-en#500'. No workspace is needed. Flags win over

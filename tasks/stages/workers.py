@@ -34,18 +34,22 @@ LINGER_S = 1.0
 """Seconds that the other processes have to end by themselves after the first one failed."""
 KILLED = {-signal.SIGKILL: "perhaps because memory ran out: `dmesg` would say so; take a smaller batch, or divide more"}
 
+_ENVIRONMENT = threading.Lock()
+"""Held while the environment differs from what it was: stages of two flows may start in threads of one process."""
+
 
 def warm_up(params: Params) -> None:
     """Start the server that processes are forked from, where the training will need them; importing takes seconds."""
     world = training.settled_world(params.distributed)
     if training.is_launched(params.model_copy(update={"distributed": world})) and not accelerators():
         forkserver.set_forkserver_preload(["components.training.preloaded", "tasks.stages.train"])
-        before = os.environ.setdefault("PYTHONSAFEPATH", "")
-        os.environ["PYTHONSAFEPATH"] = "1"  # the server imports nothing from the current folder
-        try:
-            forkserver.ensure_running()
-        finally:
-            os.environ["PYTHONSAFEPATH"] = before  # empty means unset
+        with _ENVIRONMENT:
+            before = os.environ.setdefault("PYTHONSAFEPATH", "")
+            os.environ["PYTHONSAFEPATH"] = "1"  # the server imports nothing from the current folder
+            try:
+                forkserver.ensure_running()
+            finally:
+                os.environ["PYTHONSAFEPATH"] = before  # empty means unset
 
 
 def launch(work: Work, setup: Setup, start: Path | None, say: machines.Say) -> Result:

@@ -18,9 +18,11 @@ from typing import Any
 import psutil
 import pytest
 
+from components.config import Params
 from components.config.groups.distributed import Distributed
 from components.errors import ConfigError, InterruptedRunError, MartletError
 from components.training.world import problems, settled_world
+from tasks.stages.workers import warm_up
 from tests.tasks.stages.test_workers import figures, run
 
 SMALL = {"max_steps": 5, "save_steps": 2, "gradient_accumulation_steps": 2}
@@ -290,6 +292,20 @@ def kill_one(draw: random.Random, processes: list[psutil.Process]) -> None:
 def test_processes_that_cannot_meet(flags: dict[str, Any], sentences: list[str]) -> None:
     for problem, sentence in zip(problems(settled_world(Distributed(**flags))), sentences, strict=True):
         assert sentence in problem
+
+
+def test_stages_that_start_together_leave_the_environment_as_it_was() -> None:
+    params = Params.model_validate({"distributed": {"nproc_per_node": 2}})
+    interval, threads = sys.getswitchinterval(), [threading.Thread(target=warm_up, args=(params,)) for _ in range(30)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not os.environ.get("PYTHONSAFEPATH")
 
 
 def test_a_port_in_use_is_said_before_anything_is_done() -> None:

@@ -1,6 +1,6 @@
 """GPUs: tokens per second, MFU and peak memory of LoRA on a model with the shapes of Qwen2.5-7B and random weights.
 
-    python benchmarks/gpu.py --peak_tflops 989 [--steps 20] [--batch 4] [--length 2048] [--attn_impl flash_attention_2]
+    python benchmarks/gpu.py --peak_tflops 989 [--steps 20] [--batch 4] [--length 2048] [--use_liger_kernel]
     python benchmarks/gpu.py --nproc 8                        the same on one GPU and on eight, DDP
     python benchmarks/gpu.py --nproc 8 --fsdp full_shard      or --deepspeed zero3: the model divided among the eight
 
@@ -63,7 +63,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
     train = {
         "max_steps": options.steps, "per_device_train_batch_size": options.batch, "gradient_accumulation_steps": 1,
         "logging_steps": 1, "save_steps": 10**6, "gradient_checkpointing": options.gradient_checkpointing,
-        "attn_impl": options.attn_impl,
+        "attn_impl": options.attn_impl, "use_liger_kernel": options.use_liger_kernel,
     }  # fmt: skip
     return {"train": train, "lora": {"lora_rank": options.rank}}
 
@@ -159,6 +159,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--attn_impl", help="as martlet's flag; by default transformers chooses")
     parser.add_argument("--gradient_checkpointing", action="store_true")
+    parser.add_argument("--use_liger_kernel", action="store_true")
     parser.add_argument("--nproc", type=int, default=1, help="GPUs, each with a process of its own")
     parser.add_argument("--fsdp", help="as martlet's flag, with --nproc")
     parser.add_argument("--deepspeed", help="as martlet's flag, with --nproc")

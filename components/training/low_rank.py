@@ -1,9 +1,10 @@
-"""LoRA's addition to a linear layer as one operation, for training on a CPU.
+"""LoRA's addition to a linear layer as one operation.
 
 peft computes `result + lora_B(lora_A(x)) * scaling` operation by operation: four passes over a matrix as wide as the
-layer, and as many backwards. A product with a matrix of eight columns is also up to six times slower in MKL than the
-same product with eight rows, so that LoRA took a quarter of the time of a small model. Here the narrow matrices lie
-on their side, and the scaled product is added as it is computed.
+layer, and as many backwards. For a base in bfloat16, whose adapter learns in float32, each pass is over float32: peft
+casts `x`, and autocast casts the copy back. Here the scaled product is added as it is computed, in the precision of
+the base. On a CPU a product with a matrix of eight columns is also up to six times slower in MKL than the same product
+with eight rows, so the narrow matrices lie on their side.
 """
 
 from collections.abc import Generator
@@ -16,22 +17,23 @@ from peft.tuners.lora.layer import Linear, LoraVariant
 
 @contextmanager
 def one_operation(model: Any) -> Generator[None]:
-    """Let the plain LoRA layers of `model` on a CPU add their share in one operation, within the context only: peft
-    does not merge layers that have a variant of its caller's."""
-    layers = [layer for layer in model.modules() if type(layer) is Linear and layer.weight.device.type == "cpu"]
-    plain = [
-        (layer.lora_variant, adapter)
-        for layer in layers
-        for adapter in layer.lora_A
-        if adapter not in layer.lora_variant and not layer.lora_bias[adapter]
-    ]
-    for variants, adapter in plain:
-        variants[adapter] = OneOperation()
+    """Let the plain LoRA layers of `model` add their share in one operation, within the context only: peft does not
+    merge layers that have a variant of its caller's."""
+    layers = [layer for layer in model.modules() if type(layer) is Linear and is_plain(layer)]
+    for layer in layers:
+        layer.lora_variant.update(dict.fromkeys(layer.lora_A, OneOperation()))
+        layer.cast_input_dtype_enabled = False
     try:
         yield
     finally:
-        for variants, adapter in plain:
-            del variants[adapter]
+        for layer in layers:
+            layer.lora_variant.clear()
+            layer.cast_input_dtype_enabled = True
+
+
+def is_plain(layer: Any) -> bool:
+    """Return whether every adapter of a LoRA layer adds its product and nothing else."""
+    return not layer.lora_variant and not any(layer.lora_bias.values())
 
 
 class OneOperation(LoraVariant):
@@ -40,11 +42,9 @@ class OneOperation(LoraVariant):
     @staticmethod
     def forward(module: Any, active_adapter: str, x: torch.Tensor, result: torch.Tensor, **kwargs: Any) -> torch.Tensor:  # noqa: ARG004
         """Return `result` with the adapter's share of `x` added."""
-        down, up = module.lora_A[active_adapter].weight, module.lora_B[active_adapter].weight
-        x, scaling = module.lora_dropout[active_adapter](x), module.scaling[active_adapter]
-        if not x.dtype == down.dtype == up.dtype == result.dtype or torch.is_autocast_enabled(x.device.type):
-            return result + module.lora_B[active_adapter](module.lora_A[active_adapter](x)) * scaling
-        return _Addition.apply(result, x, down, up, scaling)
+        down, up = (part[active_adapter].weight.to(result.dtype) for part in (module.lora_A, module.lora_B))
+        x = module.lora_dropout[active_adapter](x.to(result.dtype))
+        return _Addition.apply(result, x, down, up, module.scaling[active_adapter])
 
 
 class _Addition(torch.autograd.Function):

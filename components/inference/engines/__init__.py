@@ -32,7 +32,7 @@ class ServeSettings:
         names: names under which clients ask for the model without an adapter; none where only adapters are served.
         port: 0 takes a free port.
         api_key: the key that clients must send, or None.
-        max_batch_size: requests generated together.
+        max_batch_size: requests generated together; None is the engine's own limit.
         max_model_len: tokens of prompt and answer; None is the model's own limit.
         generation: the settings of requests that name none; its `stop_words` end every answer.
         adapt: loads an adapter folder onto the base, for an engine in this process that runs already.
@@ -48,7 +48,7 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 0
     api_key: str | None = None
-    max_batch_size: int = 16
+    max_batch_size: int | None = None
     max_model_len: int | None = None
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     adapt: Callable[[Any, Path], Any] | None = None

@@ -10,7 +10,7 @@ from components import export, models, tuners
 from components.classes import Classes
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
-from components.files import read_json, sha256
+from components.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -80,7 +80,7 @@ def load_beside(
     if len(adapters) == 1:
         loaded, tokenizer = load(model, adapters[0], external=external, **settings)
         return [loaded], tokenizer
-    tokenizers = {_tokenizer_hash(folder, model) for folder in adapters}
+    tokenizers = {_tokenization(folder, model) for folder in adapters}
     if len(tokenizers) > 1:
         names = ", ".join(str(folder or model) for folder in adapters)
         raise ConfigError(f"{names}: they have different tokenizers, and cannot be served together; serve each alone")
@@ -104,10 +104,11 @@ def _sharing(model: Any) -> Any:
     return copy.deepcopy(model, {id(weight): weight for weight in weights})
 
 
-def _tokenizer_hash(folder: Path | None, model: Path) -> str:
-    """Return the hash of the tokenizer of an adapter, or of the base where the adapter's folder holds none."""
-    files = [(place or model) / "tokenizer.json" for place in (folder, None)]
-    return next((sha256(file) for file in files if file.is_file()), "")
+def _tokenization(adapter: Path | None, model: Path) -> str:
+    """Return all that makes token ids of text, of the tokenizer of an adapter or of the base where the adapter's folder
+    holds none. A tokenizer that is saved again is another file with the same content."""
+    tokenizer: Any = models.load_tokenizer(adapter if adapter and (adapter / "tokenizer.json").is_file() else model)
+    return tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else str(sorted(tokenizer.get_vocab().items()))
 
 
 def classes_of(folder: Path) -> Classes | None:

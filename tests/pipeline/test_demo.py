@@ -209,7 +209,7 @@ def test_explain_names_the_part_of_the_tokens_that_changed(workspace: Workspace,
 
 RUN = ("martlet demo", "martlet run")  # by the tests above
 EXAMPLES = [example for name in NAMES for example in examples(name) if example not in RUN]
-SHORTER = {"sft": ["--report_to", "none"], "pt": ["--report_to", "none"], "deploy": ["--port", "0"]}
+SHORTER = {"sft": ["--report_to", "none"], "pt": ["--report_to", "none"], "deploy": ["--port", "0"], "app": ["--port", "0"]}
 """Words behind an example of a command, which make it quick or find it a free port."""
 CODES = {"promote": (0, 4), "rollback": (0, 1, 2)}
 """What commands answer whose example depends on who is champion; any other command answers 0."""
@@ -229,7 +229,7 @@ def test_every_example_of_every_help(example: str, workspace: Workspace, demo: R
     if words and name == "run":
         words.append("--dry_run")  # another rank has run already, in test_another_rank_in_its_own_tree_then_back
     command = Command(workspace.root, name, *words, *SHORTER.get(name, []), **workspace.env)
-    if name == "deploy":
+    if name in ("deploy", "app"):
         command.up_to(" at http")
         os.kill(command.pid, signal.SIGINT)
     ended = command.wait(540)

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from apps.cli.main import dispatch
 from components.errors import ConfigError, MartletError
-from tasks.loading import load
+from tasks.loading import load, load_beside
 
 Tensors = dict[str, torch.Tensor]
 
@@ -128,3 +128,21 @@ def test_folders_that_do_not_load(tiny_model: Path, tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(ConfigError, match="no tokenizer"):
         load(folder)
+
+
+def test_adapters_are_served_together_if_their_tokenizers_make_the_same_ids(
+    tiny_model: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """A tokenizer that is saved again is another file; one with another token is another tokenizer."""
+    again, other = (Path(shutil.copytree(adapter, tmp_path / name)) for name in ("again", "other"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.save_pretrained(again)
+    (again / "tokenizer.json").write_text(json.dumps(json.loads((again / "tokenizer.json").read_text())))
+    assert (again / "tokenizer.json").read_text() != (tiny_model / "tokenizer.json").read_text()
+    models, _ = load_beside(tiny_model, [None, adapter, again])
+    assert torch.equal(logits(models[1]), logits(models[2]))
+    assert not torch.equal(logits(models[0]), logits(models[1]))
+    tokenizer.add_tokens(["<tool>"])
+    tokenizer.save_pretrained(other)
+    with pytest.raises(ConfigError, match=f"{again}, {other}: they have different tokenizers"):
+        load_beside(tiny_model, [again, other])

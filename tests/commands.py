@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from subprocess import CompletedProcess, TimeoutExpired
@@ -38,12 +39,13 @@ class Command:
         self._process.start()
         self.pid = self._process.pid or 0
 
-    def up_to(self, text: str, timeout: float = 60) -> None:
-        """Wait until the command has printed `text`."""
+    def up_to(self, text: str, timeout: float = 60) -> str:
+        """Wait until the command has printed `text`; return what it printed."""
         until = time.monotonic() + timeout
         while not (self._stdout.exists() and text in self._stdout.read_text()):
             assert self._process.is_alive() and time.monotonic() < until, f"'{text}' was not printed"
             time.sleep(0.01)
+        return self._stdout.read_text()
 
     def wait(self, timeout: float = 120) -> CompletedProcess[str]:
         """Return the exit code and what was printed.
@@ -61,6 +63,18 @@ class Command:
             raise late
         printed = self._stdout.read_text(), self._stderr.read_text()
         return CompletedProcess(self._arguments, self._process.exitcode, *printed)
+
+
+@contextmanager
+def deployed(folder: Path, *words: object) -> Iterator[str]:
+    """Run `martlet deploy WORDS` at a free port within the block, with its base URL; ctrl-C must end it."""
+    server = Command(folder, "deploy", *words, "--port", 0)
+    try:
+        yield server.up_to(" at http").rpartition(" at ")[2].strip()
+    finally:
+        os.kill(server.pid, signal.SIGINT)
+        ended = server.wait()
+    assert ended.returncode == 0, ended.stderr
 
 
 def martlet(folder: Path, *words: object, code: int = 0, text: str = "", **env: str) -> str:

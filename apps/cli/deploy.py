@@ -60,7 +60,7 @@ def _server(flags: dict[str, Any], key: str | None, with_page: bool) -> tuple[Ab
         targets = {name: target.find({**flags, "adapters": [folder]}, print) for name, folder in named.items()}
         for model in targets.values():
             effects.require(flags, model.params, effects.SERVING)
-            encoders.require_text(model)
+            encoders.require_text(model, "a server of several adapters")
         params = next(iter(targets.values())).params
         serving.require_address(params, key)
         adapters = ", ".join(f"{model.adapter} as '{name}'" for name, model in targets.items())
@@ -69,9 +69,12 @@ def _server(flags: dict[str, Any], key: str | None, with_page: bool) -> tuple[Ab
         ), f"{adapters}, their base as '{serving.served_name(params)}',"
     model = target.find(flags, print)
     effects.require(flags, model.params, effects.SERVING)
-    encoders.require_text(model)
+    if with_page:
+        encoders.require_text(model, "a page to chat on")
     serving.require_address(model.params, key)
     model = target.merged(model, print)
-    follow = None if flags.keys() & {"adapters", "model"} else serving.follower(model, print)
     what = f"{model.adapter or model.model} as '{serving.served_name(model.params)}'"
+    if encoders.is_encoder(model):
+        return encoders.deployed(model, key), what
+    follow = None if flags.keys() & {"adapters", "model"} else serving.follower(model, print)
     return serving.deployed(model, key, follow, with_page), what

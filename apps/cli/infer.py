@@ -19,7 +19,7 @@ from tasks import effects, target
 from tasks.target import Target
 
 if TYPE_CHECKING:
-    from tasks.encoders import Encoder
+    from components.inference.pooling import PoolingEngine
 
 PARAMETERS = (
     *target.PARAMETERS, "generation", "vllm", "lmdeploy", "sglang",
@@ -40,8 +40,9 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     params = model.params
     if params.data.val_dataset:
         answering.result_file(params)  # before the model is loaded
-    if encoder := encoders.encoder_of(model):
-        _encode(encoder, params)
+    if encoders.is_encoder(model):
+        with encoders.loaded(model) as engine:
+            _encode(engine, params)
         return
     with engines.engine_of(model) as engine:
         if params.data.val_dataset:
@@ -53,19 +54,19 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
             chat(engine, params.template.system, answering.generation_config(params), about=_about(model))
 
 
-def _encode(encoder: "Encoder", params: Params) -> None:
+def _encode(engine: "PoolingEngine", params: Params) -> None:
     """Tell the classes, or print the vectors, of the rows of --val_dataset, or of each line that is typed."""
     from tasks import encoders
 
     if params.data.val_dataset:
-        count, result = encoders.encode_files(encoder, params, Progress())
+        count, result = encoders.encode_files(engine, params, Progress())
         print(f"{count} rows in {result}")
         return
     _note("each line is a text of its own; ctrl-D ends")
     system = params.template.system
     before = [{"role": "system", "content": system}] if system else []
     for line in filter(None, map(str.strip, sys.stdin)):
-        answer = encoder({"messages": [*before, {"role": "user", "content": line}]})
+        answer = encoders.answer(engine, {"messages": [*before, {"role": "user", "content": line}]})
         if "error" in answer:
             _note(answer["error"])
             continue

@@ -12,7 +12,7 @@ access = logging.getLogger("martlet.access")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 STATE = "martlet"
 """Key of the ASGI scope under which a request's `model` and `usage` are noted."""
-WATCHED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+WATCHED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/classify", "/rerank", "/v1/rerank")
 
 
 class Metrics:
@@ -81,6 +81,6 @@ class Observed:
         if not self.verbose:
             return
         client = scope["client"][0] if scope.get("client") else "-"
-        tokens = f" {usage['prompt_tokens']}+{usage['completion_tokens']} tokens" if usage else ""
+        tokens = f" {usage['prompt_tokens']}+{usage.get('completion_tokens', 0)} tokens" if usage else ""
         model = f" {noted['model']}" if "model" in noted else ""
         access.info("%s %s %s %d %.3f s%s%s", client, scope["method"], scope["path"], status, seconds, model, tokens)

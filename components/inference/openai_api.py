@@ -3,22 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from components.config.groups.serve import Serve
-from components.errors import ConfigError, MartletError
+from components.errors import MartletError
 from components.inference.api import LocalEngine, RequestError
-from components.inference.guard import Guard
-from components.inference.intake import PREPARING_THREADS, BodyLimits, max_body_bytes, read_body, while_connected
-from components.inference.metrics import STATE, Metrics, Observed
-from components.inference.openai_errors import bad_request, http_error, server_error
+from components.inference.app import Room, base_app
+from components.inference.intake import PREPARING_THREADS, max_body_bytes, read_body, while_connected
+from components.inference.metrics import STATE
 from components.inference.openai_responses import Work, events, whole_response
 from components.inference.openai_types import LoadLoraAdapter, UnloadLoraAdapter
 from components.inference.openai_work import chat_work, served_name, text_work, token_counts, token_text
@@ -47,36 +46,15 @@ def create_app(
 ) -> FastAPI:
     """Return the application that serves engines by their names.
 
-    Clients may ask for `updates` where `allow_runtime_lora_updating` is set. With an `api_key`, every path but /health
-    needs the key; without, the host name must be a loopback name. `with_page` adds a page to chat on at /.
+    Clients may ask for `updates` where `allow_runtime_lora_updating` is set. `with_page` adds a page to chat on at /.
+    For the `api_key` see `base_app`.
     """
     served = engines if isinstance(engines, Served) else Served(engines)
     settings = settings or Serve()
     timeout_s = settings.request_timeout
-    metrics = Metrics(lambda: load(served))
-    app = FastAPI(title="martlet", docs_url=None, redoc_url=None)  # the docs pages load scripts from the internet
-    app.add_middleware(BodyLimits, body_limit=max(max_body_bytes(engine.max_model_len) for engine in served.engines))
-    app.add_middleware(Guard, api_key=api_key)
-    app.add_middleware(Observed, metrics=metrics, verbose=settings.verbose)
-    app.add_exception_handler(Exception, server_error)
-    for kind in (ConfigError, RequestError, ValidationError):
-        app.add_exception_handler(kind, bad_request)
-    app.add_exception_handler(HTTPException, http_error)
+    room = Room(settings.max_waiting_requests, partial(load, served))
+    app = base_app(api_key, settings, room, max(max_body_bytes(engine.max_model_len) for engine in served.engines))
     started, threads = int(time.time()), CapacityLimiter(PREPARING_THREADS)
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/ready")
-    async def ready() -> dict[str, str]:
-        if load(served)[1] >= settings.max_waiting_requests:
-            raise busy()
-        return {"status": "ready"}
-
-    @app.get("/metrics")
-    async def measurements() -> Response:
-        return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 
     if with_page:
 
@@ -131,13 +109,12 @@ def create_app(
         return await while_connected(request, to_thread.run_sync(prepare, served, body, limiter=threads))
 
     async def answer(request: Request, prepare: Callable[[Served, bytes], Work]) -> Any:
-        if load(served)[1] >= settings.max_waiting_requests:
-            raise busy()
-        body = await read_body(request)
-        while True:  # an engine may be exchanged while its work is prepared
-            work = await while_connected(request, to_thread.run_sync(prepare, served, body, limiter=threads))
-            if served.enter(work.engine):
-                break
+        with room.entering():
+            body = await read_body(request)
+            while True:  # an engine may be exchanged while its work is prepared
+                work = await while_connected(request, to_thread.run_sync(prepare, served, body, limiter=threads))
+                if served.enter(work.engine):
+                    break
         request.scope[STATE].update(model=work.form.model, usage=work.usage, stream=work.stream)
         if work.stream:
             headers = {"Cache-Control": "no-cache"}
@@ -160,9 +137,6 @@ def create_app(
     def description(name: str) -> dict[str, Any]:
         properties = {"created": started, "owned_by": "martlet", "max_model_len": served.engine(name).max_model_len}
         return {"id": name, "object": "model", **properties}
-
-    def busy() -> HTTPException:
-        return HTTPException(429, "too many requests wait; try again later", {"Retry-After": "1"})
 
     return app
 

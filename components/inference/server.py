@@ -12,6 +12,8 @@ from components.inference.api import LocalEngine
 from components.inference.served import Served
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from components.inference.updates import Updates
 
 INTERRUPT_S = 2
@@ -30,7 +32,7 @@ def serving(
     api_key: str | None = None,
     updates: "Updates | None" = None,
     with_page: bool = False,
-) -> Generator[str, None, None]:
+) -> Generator[str]:
     """Serve engines by their names from a thread and yield the base URL; the engines stay open afterwards.
 
     At the end of the block open answers are finished, for up to `drain_timeout`, or INTERRUPT_S after ctrl-C.
@@ -38,26 +40,38 @@ def serving(
     Raises:
         ConfigError: as `bind`.
     """
-    import uvicorn
-
     from components.inference.openai_api import create_app
 
     settings = settings or Serve(drain_timeout=INTERRUPT_S)
-    with bind(host, port, api_key) as listening:
+    app = create_app(engines, api_key, settings, updates, with_page)
+    with listening(app, settings.drain_timeout, host, port, api_key) as url:
+        yield url
+
+
+@contextmanager
+def listening(app: "FastAPI", drain_timeout: float, host: str, port: int, api_key: str | None) -> Generator[str]:
+    """Serve an application from a thread and yield the base URL; the end is that of `serving`.
+
+    Raises:
+        ConfigError: as `bind`.
+    """
+    import uvicorn
+
+    with bind(host, port, api_key) as listener:
         config = uvicorn.Config(
-            create_app(engines, api_key, settings, updates, with_page),
+            app,
             log_config=None,  # configuring logging flushes every handler of the process, which may wait for ever
             log_level="warning",
             access_log=False,
         )
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="server", daemon=True)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
         switch_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_S)
         thread.start()
-        patience_s = settings.drain_timeout
+        patience_s = drain_timeout
         try:
-            yield f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/v1"
+            yield f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/v1"
         except KeyboardInterrupt:
             patience_s = min(patience_s, INTERRUPT_S)
             raise

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,7 +16,7 @@ from components.classes import SINGLE, Classes
 from components.files import read_json, write_json
 from components.models import copy_companions, load_model
 from tests.apps.test_plugins import SHORT, write_rows
-from tests.commands import martlet
+from tests.commands import deployed, martlet
 
 WORDS = {
     "fruit": ["apple", "pear", "plum", "cherry"],
@@ -85,8 +86,13 @@ def test_a_classifier_learns_evaluates_and_tells_classes_as_transformers_does(wo
             dict(zip(("fruit", "metal", "tree"), share, strict=True)), abs=1e-4
         )
     assert martlet(workspace, "infer", "--model", "merged", text="zinc 3\n").split()[0] == "metal"
-    error = martlet(workspace, "deploy", "--model", "merged", code=2)
-    assert "is a classifier" in error
+    error = martlet(workspace, "app", "--model", "merged", code=2)
+    assert "a page to chat on needs a model that writes text; " in error
+    assert "merged is a classifier" in error
+    with deployed(workspace, "--adapters", "run") as url:
+        texts = {"input": ["zinc 3", "elm 5"]}
+        served = httpx.post(f"{url.removesuffix('/v1')}/classify", json=texts, timeout=60).json()["data"]
+    assert [row["label"] for row in served] == ["metal", "tree"]
 
 
 def test_a_run_says_classes_and_what_it_needs_and_nothing_of_chats(workspace: Path) -> None:

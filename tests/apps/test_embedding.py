@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
@@ -16,7 +17,7 @@ from components.files import read_json
 from components.training.methods._pair_trainer import PairTrainer
 from components.training.pair_losses import PAIR_LOSSES, Pairs
 from tests.apps.test_plugins import SHORT, write_rows
-from tests.commands import martlet
+from tests.commands import deployed, martlet
 
 THINGS = ["apple", "zinc", "oak", "river", "lamp", "cloud", "horse", "violin"]
 
@@ -70,8 +71,11 @@ def test_vectors_of_texts_that_belong_together_come_near_and_are_those_of_the_me
             with torch.no_grad():
                 hidden = merged(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, -1]
             assert vector == pytest.approx(torch.nn.functional.normalize(hidden, dim=0).tolist(), abs=1e-4)
-    error = martlet(tmp_path, "deploy", "--model", "merged", code=2)
-    assert "is an embedding" in error
+    with deployed(tmp_path, "--model", "merged") as url:
+        served = httpx.post(f"{url}/embeddings", json={"input": "the violin"}, timeout=60).json()["data"]
+    assert served[0]["embedding"] == pytest.approx(vectors[1], abs=1e-5)
+    error = martlet(tmp_path, "deploy", "--model", "merged", "--infer_backend", "vllm", code=2)
+    assert "merged writes no text; leave it out" in error
 
 
 Row = Callable[[str, str, float], dict[str, Any]]

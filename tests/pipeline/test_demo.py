@@ -209,7 +209,10 @@ def test_explain_names_the_part_of_the_tokens_that_changed(workspace: Workspace,
 
 RUN = ("martlet demo", "martlet run")  # by the tests above
 EXAMPLES = [example for name in NAMES for example in examples(name) if example not in RUN]
-SHORTER = {"sft": ["--report_to", "none"], "pt": ["--report_to", "none"], "deploy": ["--port", "0"], "app": ["--port", "0"]}
+SHORTER = {
+    **{name: ["--report_to", "none"] for name in ("sft", "pt")},
+    **{name: ["--port", "0"] for name in ("deploy", "app")},
+}
 """Words behind an example of a command, which make it quick or find it a free port."""
 CODES = {"promote": (0, 4), "rollback": (0, 1, 2)}
 """What commands answer whose example depends on who is champion; any other command answers 0."""

@@ -59,7 +59,7 @@ class PoolingEngine:
         self.model, self.tokenizer, self.classes, self.prompts = model.eval(), tokenizer, classes, prompts
         model.config.use_cache = False
         self.max_model_len = max_model_len
-        self.max_batch_size = max_batch_size or (16 if model.device.type == "cpu" else 128)
+        self.max_batch_size = max_batch_size or (64 if model.device.type == "cpu" else 128)
         self._changed, self._is_closed, self._running = threading.Condition(), False, 0
         self._waiting: list[tuple[Row, Future[list[float]]]] = []
         self._thread = threading.Thread(target=self._work, name="pooling", daemon=True)

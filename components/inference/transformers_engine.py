@@ -28,7 +28,7 @@ from components.inference.slots import SlotModel, has_slots
 SINGLE_THREAD_MAX_PARAMS = 50_000_000
 DEFAULT_MAX_MODEL_LEN = 2048
 """Tokens of context for a model whose configuration names no limit."""
-CPU_BATCH_SIZE, BATCH_SIZE = 16, 128
+CPU_BATCH_SIZE, BATCH_SIZE = 64, 128
 CPU_CHUNK_TOKENS, CHUNK_TOKENS = 512, 2048
 """Most tokens of prompts, padding included, that are read in between two steps, on a CPU and elsewhere."""
 
@@ -38,7 +38,7 @@ class TransformersEngine(PromptEncoder):
 
     Args:
         prompts: makes the token ids of conversations.
-        max_batch_size: requests generated together; None is 16 on a CPU, 128 elsewhere, where a pass takes as long
+        max_batch_size: requests generated together; None is 64 on a CPU, 128 elsewhere, where a pass takes as long
             for many sequences as for one.
         max_model_len: tokens of prompt and answer; None is the model's own limit.
         generation: the settings of requests that name none; its `stop_words` end every answer.

@@ -20,5 +20,5 @@ class Generation(Group):
     infer_backend: str = field(
         "transformers", "inference engine: transformers; in deploy and evaluate, also the name of a plugin"
     )
-    max_batch_size: int | None = field(None, "requests generated together; by default 16 on a CPU, 128 on a GPU", gt=0)
+    max_batch_size: int | None = field(None, "requests generated together; by default 64 on a CPU, 128 on a GPU", gt=0)
     max_model_len: int | None = field(None, "longest prompt and answer in tokens; by default the model's own", gt=0)

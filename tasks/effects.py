@@ -152,6 +152,12 @@ SERVING = (
               "sglang"),
 )  # fmt: skip
 
+ENCODING = (
+    Condition("max_new_tokens temperature top_k top_p repetition_penalty stop_words allow_runtime_lora_updating",
+              lambda _: False, "with a model that writes no text"),
+)  # fmt: skip
+"""Of a classifier or an embedding."""
+
 
 def idle(typed: Iterable[str], params: Params, conditions: Iterable[Condition]) -> list[str]:
     """Return a sentence for each of the parameters `typed` that has no effect beside `params`."""

@@ -75,6 +75,7 @@ def _server(flags: dict[str, Any], key: str | None, with_page: bool) -> tuple[Ab
     model = target.merged(model, print)
     what = f"{model.adapter or model.model} as '{serving.served_name(model.params)}'"
     if encoders.is_encoder(model):
+        effects.require(flags, model.params, effects.ENCODING)
         return encoders.deployed(model, key), what
     follow = None if flags.keys() & {"adapters", "model"} else serving.follower(model, print)
     return serving.deployed(model, key, follow, with_page), what

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     if params.data.val_dataset:
         answering.result_file(params)  # before the model is loaded
     if encoders.is_encoder(model):
+        effects.require(flags, model.params, effects.ENCODING)
         with encoders.loaded(model) as engine:
             _encode(engine, params)
         return

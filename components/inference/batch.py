@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from components.inference.api import GenerationConfig, LocalEngine, Message, RequestError
 
 MAX_QUEUED_REQUESTS = 512
-"""Several batches: results are in order, and the first may be the last to end. Memory does not grow with the dataset."""
+"""Several batches: results are in order, and the first may end last. Memory does not grow with the dataset."""
 
 
 class _Queued(NamedTuple):

@@ -65,9 +65,9 @@ def create_pooling_app(
     """
     settings = settings or Serve()
     limit = max_body_bytes(MAX_TEXTS if engine.max_model_len is None else engine.max_model_len * FULL_TEXTS)
-    room = Room(settings.max_waiting_requests, engine.load)
+    room = Room(settings.max_waiting_requests, lambda: (engine.load()[0], open_requests))
     app = base_app(api_key, settings, room, limit)
-    started, threads = int(time.time()), CapacityLimiter(PREPARING_THREADS)
+    started, threads, open_requests = int(time.time()), CapacityLimiter(PREPARING_THREADS), 0
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -92,12 +92,16 @@ def create_pooling_app(
         count = sum(len(row["input_ids"]) for row in rows)
         usage = {"prompt_tokens": count, "total_tokens": count}
         request.scope[STATE].update(model=name, usage=usage)
+        nonlocal open_requests
+        open_requests += 1
         futures = [asyncio.wrap_future(engine.submit(row)) for row in rows]
         try:
             async with asyncio.timeout(settings.request_timeout):
                 results = await while_connected(request, asyncio.gather(*futures))
         except TimeoutError:
             raise HTTPException(504, f"the answer took longer than {settings.request_timeout:g} s") from None
+        finally:
+            open_requests -= 1
         return Computed(payload, results, {"model": name, "usage": usage})
 
     if engine.classes is None:

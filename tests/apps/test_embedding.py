@@ -74,6 +74,9 @@ def test_vectors_of_texts_that_belong_together_come_near_and_are_those_of_the_me
     with deployed(tmp_path, "--model", "merged") as url:
         served = httpx.post(f"{url}/embeddings", json={"input": "the violin"}, timeout=60).json()["data"]
     assert served[0]["embedding"] == pytest.approx(vectors[1], abs=1e-5)
+    for command in ("deploy", "infer"):
+        error = martlet(tmp_path, command, "--model", "merged", "--temperature", 0.5, code=2)
+        assert "--temperature has no effect with a model that writes no text" in error
     error = martlet(tmp_path, "deploy", "--model", "merged", "--infer_backend", "vllm", code=2)
     assert "merged writes no text; leave it out" in error
 

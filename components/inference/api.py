@@ -29,10 +29,12 @@ class RequestError(MartletError):
 
 
 class Grammar(NamedTuple):
-    """What an answer must be: `kind` is json (a JSON schema), regex or lark, and `text` the schema or the rules."""
+    """What an answer must be: `kind` is json (a JSON schema), regex or lark, and `text` the schema or the rules; all of
+    the answer, or what follows the text `after` in it."""
 
     kind: Literal["json", "regex", "lark"]
     text: str
+    after: str = ""
 
 
 def json_grammar(schema: Any) -> Grammar:

@@ -1,6 +1,6 @@
 """Answers that keep to a grammar: a JSON schema, a regular expression, or rules in Lark's notation (by llguidance)."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from typing import Any
 
@@ -15,6 +15,8 @@ FUEL, STEP_FUEL = 200_000, 50_000
 NOTHING_FITS = "NoExtension"
 """How llguidance begins to say that no token may follow."""
 MAX_GRAMMAR_CHARACTERS = 64 * 2**10
+TAIL_TOKENS = 16
+"""Tokens at the end of an answer in which the text is looked for after which a grammar begins."""
 
 
 class Matcher:
@@ -23,10 +25,13 @@ class Matcher:
     Args:
         state: llguidance's matcher.
         ends: token ids that end an answer; they are allowed where the grammar is complete.
+        after: the text from which on the answer must keep to the grammar.
+        decode: makes text of token ids, to find `after`.
     """
 
-    def __init__(self, state: Any, ends: Collection[int]):
-        self.state, self.ends = state, sorted(ends)
+    def __init__(self, state: Any, ends: Collection[int], after: str, decode: Callable[[list[int]], str]):
+        self.state, self.ends, self.after, self.decode = state, sorted(ends), after, decode
+        self._tail: list[int] = []
 
     def restrict(self, scores: torch.Tensor) -> torch.Tensor:
         """Return `scores` [1, vocabulary] with minus infinity for every token that the grammar does not allow next.
@@ -34,6 +39,8 @@ class Matcher:
         Raises:
             RequestError: the grammar allows nothing, or is too large to follow.
         """
+        if self.after:
+            return scores
         if self.state.is_error():
             reason = self.state.get_error().splitlines()[0]
             reason = "it allows no text" if reason.startswith(NOTHING_FITS) else reason
@@ -53,6 +60,11 @@ class Matcher:
 
     def accept(self, token: int) -> None:
         """Take the next token of the answer."""
+        if self.after:
+            self._tail = [*self._tail, token][-TAIL_TOKENS:]
+            if self.after in self.decode(self._tail):
+                self.after = ""
+            return
         if token not in self.ends and not self.state.is_stopped():
             self.state.consume_token(token)
 
@@ -73,7 +85,7 @@ class Grammars:
             self.tokenizer = from_tokenizer(tokenizer, vocabulary)
         except (ValueError, TypeError, AttributeError) as error:
             raise RequestError("this model's tokenizer cannot keep to a grammar") from error
-        self.ends = ends
+        self.ends, self.decode = ends, tokenizer.decode
 
     @lru_cache(maxsize=64)  # noqa: B019  # lives as long as the engine
     def rules(self, grammar: Grammar) -> str:
@@ -106,4 +118,5 @@ class Grammars:
         from llguidance import LLMatcher, LLParserLimits
 
         limits = LLParserLimits(initial_lexer_fuel=FUEL, step_lexer_fuel=STEP_FUEL, verbose_errors=False)
-        return Matcher(LLMatcher(self.tokenizer, self.rules(grammar), limits=limits), self.ends)
+        state = LLMatcher(self.tokenizer, self.rules(grammar), limits=limits)
+        return Matcher(state, self.ends, grammar.after, self.decode)

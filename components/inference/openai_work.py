@@ -1,5 +1,6 @@
 """From the body of a request to the work for an engine: checked, rendered as in training, and tokenised."""
 
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -52,16 +53,16 @@ def chat_work(served: Served, body: bytes) -> Work:
     if family and family.BEGIN in engine.special_tokens:
         payload.skip_special_tokens = False
     ids = conversation_ids(engine, payload)
-    thinks = END_THINK in engine.chat_template and not payload.grammar()
+    is_thinking = END_THINK in engine.chat_template and _is_thinking(engine, ids)
     parser = partial(
         AnswerParser,
-        thinks,
-        thinks and _is_thinking(engine, ids),
+        is_thinking or (END_THINK in engine.chat_template and not payload.grammar()),
+        is_thinking,
         family,
         payload.schemas(),
         payload.forces_call,
     )
-    return _work(engine, ChatFormat(name, engine, parser), payload, [ids])
+    return _work(engine, ChatFormat(name, engine, parser), payload, [ids], END_THINK if is_thinking else "")
 
 
 def text_work(served: Served, body: bytes) -> Work:
@@ -136,13 +137,18 @@ def _is_thinking(engine: LocalEngine, ids: list[int]) -> bool:
     return tail.rfind(THINK) > tail.rfind(END_THINK)
 
 
-def _work(engine: LocalEngine, form: ResponseFormat, payload: Generation, prompts: list[list[int]]) -> Work:
+def _work(
+    engine: LocalEngine, form: ResponseFormat, payload: Generation, prompts: list[list[int]], grammar_after: str = ""
+) -> Work:
+    """Return the work for prompts; a grammar begins after the text `grammar_after` of an answer."""
     choices = payload.n or 1
     if len(prompts) * choices > MAX_COMPLETIONS:
         raise RequestError(
             f"{len(prompts)} prompts with {choices} answers each: one request may have {MAX_COMPLETIONS} answers"
         )
     settings = [payload.generation(choice) for choice in range(choices)]
+    if grammar_after:
+        settings = [replace(s, grammar=s.grammar and s.grammar._replace(after=grammar_after)) for s in settings]
     jobs = [(ids, engine.resolve(ids, generation)) for ids in prompts for generation in settings]
     with_usage = bool(payload.stream_options and payload.stream_options.include_usage)
     return Work(engine, form, jobs, choices, bool(payload.stream), with_usage)

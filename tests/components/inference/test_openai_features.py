@@ -10,7 +10,9 @@ from typing import Any
 
 import openai
 import pytest
+import torch
 from pydantic import BaseModel
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from components.inference import GenerationConfig, serving
 from components.inference.answer_parser import AnswerParser, message_of
@@ -41,8 +43,6 @@ CLOCK = {"type": "function", "function": {"name": "clock"}}
 
 
 def test_log_probabilities_are_those_of_the_model(engine: Any, client: Any) -> None:
-    import torch
-
     asked = {**GREEDY, "messages": user("What is your name?"), "logprobs": True, "top_logprobs": 3}
     choice = client.chat.completions.create(**asked).choices[0]
     ids = engine.encode_chat(user("What is your name?"))
@@ -235,6 +235,30 @@ def test_what_is_no_call_and_no_thought_is_content(
         assert message["content"] == content
         assert message.get("reasoning_content") == reasoning
         assert "tool_calls" not in message
+
+
+def test_a_grammar_begins_after_the_thoughts(lively_model: Path, tmp_path: Path) -> None:
+    """The prompt opens <think>, and the model closes the thoughts at once if a bias asks for the token."""
+    folder = tmp_path / "thinker"
+    tokenizer = AutoTokenizer.from_pretrained(lively_model)
+    tokenizer.add_tokens(["</think>"])
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}<think>\n{# </think> #}"
+    config = Qwen3Config.from_pretrained(lively_model, vocab_size=len(tokenizer), initializer_range=0.3)
+    torch.manual_seed(1)
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    engine = local_engine(folder)
+    with serving({"lively": engine}) as url:
+        client = openai.OpenAI(base_url=url, api_key="unused", max_retries=0)
+        schema = WEATHER["function"]["parameters"]
+        form = {"type": "json_schema", "json_schema": {"name": "weather", "schema": schema}}
+        asked = {**GREEDY, "max_tokens": 60, "messages": user("How is the weather?"), "response_format": form}
+        thoughts = client.chat.completions.create(**asked).choices[0].message
+        bias = {str(tokenizer.convert_tokens_to_ids("</think>")): 100}
+        answer = client.chat.completions.create(**asked, logit_bias=bias).choices[0].message
+    engine.close()
+    assert thoughts.reasoning_content and not thoughts.content
+    assert json.loads(answer.content).keys() == {"city", "days"}
 
 
 def test_families_are_told_by_their_templates() -> None:

@@ -147,7 +147,7 @@ PROGRAMS: dict[str, type[Group]] = {"vllm": Vllm, "lmdeploy": Lmdeploy, "sglang"
 SERVING = (
     *(Condition(" ".join(group.model_fields), _is_engine(name), f"without --infer_backend {name}")
       for name, group in PROGRAMS.items()),
-    Condition("max_batch_size attn_impl max_waiting_requests request_timeout allow_runtime_lora_updating",
+    Condition("max_batch_size attn_impl allow_runtime_lora_updating",
               lambda params: params.generation.infer_backend not in PROGRAMS, "with --infer_backend vllm, lmdeploy or "
               "sglang"),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from fastapi import FastAPI, Response
 from pydantic import ValidationError
@@ -14,6 +15,15 @@ from components.inference.guard import Guard
 from components.inference.intake import BodyLimits
 from components.inference.metrics import Metrics, Observed
 from components.inference.openai_errors import bad_request, http_error, server_error
+
+PAGE = Path(__file__).with_name("chat_page.html")
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""The page loads nothing from elsewhere, and shows answers as text."""
 
 
 class Room:
@@ -42,8 +52,8 @@ class Room:
             self._entering -= 1
 
 
-def base_app(api_key: str | None, settings: Serve, room: Room, body_limit: int) -> FastAPI:
-    """Return an application with /health, /ready and /metrics.
+def base_app(api_key: str | None, settings: Serve, room: Room, body_limit: int, with_page: bool = False) -> FastAPI:
+    """Return an application with /health, /ready and /metrics, and a page to chat on at / if `with_page`.
 
     With an `api_key`, every path but /health needs the key; without, the host name must be a loopback name.
 
@@ -73,5 +83,11 @@ def base_app(api_key: str | None, settings: Serve, room: Room, body_limit: int) 
     @app.get("/metrics")
     async def measurements() -> Response:
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
+
+    if with_page:
+
+        @app.get("/")
+        async def page() -> Response:
+            return Response(PAGE.read_bytes(), media_type="text/html", headers=PAGE_HEADERS)
 
     return app

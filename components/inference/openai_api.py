@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from components.inference.updates import Updates
 
 T = TypeVar("T")
-PAGE = Path(__file__).with_name("chat_page.html")
-PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-"""The page loads nothing from elsewhere, and shows answers as text."""
 
 
 def create_app(
@@ -53,14 +45,9 @@ def create_app(
     settings = settings or Serve()
     timeout_s = settings.request_timeout
     room = Room(settings.max_waiting_requests, partial(load, served))
-    app = base_app(api_key, settings, room, max(max_body_bytes(engine.max_model_len) for engine in served.engines))
+    body_limit = max(max_body_bytes(engine.max_model_len) for engine in served.engines)
+    app = base_app(api_key, settings, room, body_limit, with_page)
     started, threads = int(time.time()), CapacityLimiter(PREPARING_THREADS)
-
-    if with_page:
-
-        @app.get("/")
-        async def page() -> Response:
-            return Response(PAGE.read_bytes(), media_type="text/html", headers=PAGE_HEADERS)
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:

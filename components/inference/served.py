@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from components.inference.api import LocalEngine
 
 POLL_S = 0.05
+RETIREMENT_S = 600.0
+"""How long an engine that was replaced may still answer what it has begun."""
 
 
 class Served:

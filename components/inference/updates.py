@@ -8,11 +8,9 @@ from typing import Any
 from components.errors import ConfigError
 from components.inference.api import GenerationConfig
 from components.inference.engines import ServeSettings
-from components.inference.served import Served
+from components.inference.served import RETIREMENT_S, Served
 from components.inference.transformers_engine import TransformersEngine
 
-RETIREMENT_S = 600.0
-"""How long an engine that was replaced may still answer what it has begun."""
 CHECK = GenerationConfig(max_new_tokens=1, temperature=0)
 
 

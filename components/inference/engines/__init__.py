@@ -36,9 +36,9 @@ class ServeSettings:
         max_model_len: tokens of prompt and answer; None is the model's own limit.
         generation: the settings of requests that name none; its `stop_words` end every answer.
         adapt: loads an adapter folder onto the base, for an engine in this process that runs already.
-        on_ready: gets the function by which the model may be replaced while it is served; engines that cannot do that
-            never call it.
-        with_page: the server has a page to chat on at /; of engines in this process alone.
+        on_ready: gets the function by which the model may be replaced while it is served; a user's engine that cannot
+            do that never calls it.
+        with_page: the server has a page to chat on at /; a user's engine may have none.
         params: all parameters of the command, for an engine that is a program of its own.
     """
 

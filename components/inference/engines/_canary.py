@@ -11,7 +11,7 @@ from components.inference.engines._ready import FIRST_ANSWER_TIMEOUT_S
 PROMPTS = ("Who are you?", "The capital of France is", "def main():\n", "1 2 3 4")
 
 
-def require_difference(url: str, base: str, adapter: str, folder: Path, api_key: str | None) -> None:
+def require_difference(url: str, base: str, adapter: str, folder: Path, api_key: str) -> None:
     """Compare the probabilities of the first tokens that the base and the adapter answer a few prompts with.
 
     An engine that returns no probabilities is not judged: texts alone may well be equal.
@@ -31,10 +31,10 @@ def require_difference(url: str, base: str, adapter: str, folder: Path, api_key:
     )
 
 
-def _log_probabilities(url: str, model: str, prompt: str, api_key: str | None) -> list[float] | None:
+def _log_probabilities(url: str, model: str, prompt: str, api_key: str) -> list[float] | None:
     """Return the log probabilities of the four most likely next tokens in a row, if the engine returns some."""
     body = {"model": model, "prompt": prompt, "max_tokens": 4, "temperature": 0, "logprobs": 1}
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    headers = {"Authorization": f"Bearer {api_key}"}
     answer = httpx.post(
         f"{url}/completions", json=body, headers=headers, timeout=FIRST_ANSWER_TIMEOUT_S, trust_env=False
     )

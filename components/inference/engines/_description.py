@@ -12,6 +12,7 @@ from components.files import read_json
 from components.inference.adapters import require_fit
 from components.inference.engines import ServeSettings
 
+LOOPBACK = "127.0.0.1"
 TOOL_DIALECTS = {
     "<arg_key>": "glm45",
     "<function=": "qwen3_coder",
@@ -41,12 +42,11 @@ class Description:
         template_kwargs: variables of the chat template in requests that set none.
         tools: vLLM's name of the dialect of tool calls, or None.
         trust_remote_code: whether the code in the model's folder may run.
-        host, port: where to listen.
+        port: where to listen, on LOOPBACK.
     """
 
     model: Path
     names: list[str]
-    host: str
     port: int
     adapters: Mapping[str, Path] = field(default_factory=dict)
     rank: int = 0
@@ -78,7 +78,6 @@ def describe(
     return Description(
         model=model,
         names=settings.names or [f"{name}-base" for name in adapters][:1],  # these engines always serve the base
-        host=settings.host,
         port=port,
         adapters=adapters,
         rank=max((require_fit(model, adapter) for adapter in adapters.values()), default=0),

@@ -18,7 +18,7 @@ CONVERSATIONS: tuple[list[Message], ...] = (
 )
 
 
-def require_parity(url: str, model: Description, settings: ServeSettings) -> None:
+def require_parity(url: str, model: Description, settings: ServeSettings, api_key: str) -> None:
     """Compare what vLLM's `/tokenize` returns for conversations with what each model is asked in training.
 
     Raises:
@@ -28,7 +28,7 @@ def require_parity(url: str, model: Description, settings: ServeSettings) -> Non
     for name, folder in folders.items():
         prompts = settings.prompts(_tokenizer(model, folder), folder)
         for messages in CONVERSATIONS:
-            _require_equal(url, name, messages, prompts, settings.api_key)
+            _require_equal(url, name, messages, prompts, api_key)
 
 
 def _tokenizer(model: Description, adapter: Path | None) -> Any:
@@ -40,12 +40,12 @@ def _tokenizer(model: Description, adapter: Path | None) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=model.trust_remote_code)
 
 
-def _require_equal(url: str, name: str, messages: list[Message], prompts: Prompts, api_key: str | None) -> None:
+def _require_equal(url: str, name: str, messages: list[Message], prompts: Prompts, api_key: str) -> None:
     expected = prompts(messages, None, {}, True)
     answer = httpx.post(
         f"{url.removesuffix('/v1')}/tokenize",
         json={"model": name, "messages": messages, "add_generation_prompt": True},
-        headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+        headers={"Authorization": f"Bearer {api_key}"},
         timeout=FIRST_ANSWER_TIMEOUT_S,
         trust_env=False,
     )

@@ -1,17 +1,18 @@
 """LMDeploy, for GPUs, in the environment `lmdeploy`."""
 
-import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from components import environments
+from components.config import Params
 from components.config.groups.lmdeploy import Lmdeploy
 from components.errors import ConfigError
 from components.files import read_json, write_json
 from components.inference.engines import ServeSettings, _with_key
-from components.inference.engines._description import Description, describe, flags
-from components.inference.engines._program import free_port, running
+from components.inference.engines._description import LOOPBACK, Description, flags
+from components.inference.engines._program import Engine
+from components.inference.engines._supervisor import supervised
 
 FORMATS = ("awq", "gptq", "fp8", "compressed-tensors")
 """Formats of quantized weights that `--model-format` of LMDeploy 0.18 takes."""
@@ -22,15 +23,15 @@ TOOL_PARSERS = {"hermes": "qwen3", "qwen3_coder": "qwen3coder", "glm45": "glm47"
 @contextmanager
 def served(model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -> Generator[str]:
     """Serve the model from LMDeploy's environment; see `Engine.served`."""
-    python = environments.require("lmdeploy")
-    port = free_port(settings)
-    with tempfile.TemporaryDirectory(prefix="martlet-lmdeploy-") as folder:
-        description = describe(model, adapters, settings, port, Path(folder))
-        _write_sampling(description, Path(folder))
-        words = arguments(description, settings.params.lmdeploy, Path(folder))
-        command = [python, _with_key.__file__, "--api-keys", "lmdeploy", *words]
-        with running("lmdeploy", command, description, settings.api_key, _with_key.VARIABLE, HF_HUB_OFFLINE="1") as url:
-            yield url
+    start = [environments.require("lmdeploy"), _with_key.__file__, "--api-keys", "lmdeploy"]
+
+    def command(model: Description, params: Params, folder: Path) -> list[object]:
+        _write_sampling(model, folder)
+        return [*start, *arguments(model, params.lmdeploy, folder)]
+
+    engine = Engine("lmdeploy", command, key_variable=_with_key.VARIABLE, variables={"HF_HUB_OFFLINE": "1"})
+    with supervised(engine, model, adapters, settings) as url:
+        yield url
 
 
 def arguments(model: Description, options: Lmdeploy, generation_config: Path) -> list[str]:
@@ -44,7 +45,7 @@ def arguments(model: Description, options: Lmdeploy, generation_config: Path) ->
     """
     _require_possible(model)
     values = {
-        "server-name": model.host,
+        "server-name": LOOPBACK,
         "server-port": model.port,
         "model-name": model.names[0],
         "backend": "pytorch" if model.adapters else None,

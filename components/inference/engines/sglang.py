@@ -1,6 +1,5 @@
 """SGLang, for GPUs, in the environment `sglang`."""
 
-import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +8,9 @@ from components import environments
 from components.config.groups.sglang import Sglang
 from components.errors import ConfigError
 from components.inference.engines import ServeSettings, _with_key
-from components.inference.engines._description import Description, describe, flags
-from components.inference.engines._program import free_port, running
+from components.inference.engines._description import LOOPBACK, Description, flags
+from components.inference.engines._program import Engine
+from components.inference.engines._supervisor import supervised
 
 TOOL_PARSERS = {"hermes": "qwen25", "llama3_json": "llama3", "deepseek_v3": "deepseekv3"}
 """SGLang's names of dialects of tool calls, where they are not vLLM's."""
@@ -19,14 +19,15 @@ TOOL_PARSERS = {"hermes": "qwen25", "llama3_json": "llama3", "deepseek_v3": "dee
 @contextmanager
 def served(model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -> Generator[str]:
     """Serve the model from SGLang's environment; see `Engine.served`."""
-    python = environments.require("sglang")
-    port = free_port(settings)
-    with tempfile.TemporaryDirectory(prefix="martlet-sglang-") as folder:
-        description = describe(model, adapters, settings, port, Path(folder))
-        words = arguments(description, settings.params.sglang)
-        command = [python, _with_key.__file__, "--api-key", "sglang.launch_server", *words]
-        with running("sglang", command, description, settings.api_key, _with_key.VARIABLE, HF_HUB_OFFLINE="1") as url:
-            yield url
+    start = [environments.require("sglang"), _with_key.__file__, "--api-key", "sglang.launch_server"]
+    engine = Engine(
+        "sglang",
+        lambda model, params, _: [*start, *arguments(model, params.sglang)],
+        key_variable=_with_key.VARIABLE,
+        variables={"HF_HUB_OFFLINE": "1"},
+    )
+    with supervised(engine, model, adapters, settings) as url:
+        yield url
 
 
 def arguments(model: Description, options: Sglang) -> list[str]:
@@ -38,7 +39,7 @@ def arguments(model: Description, options: Sglang) -> list[str]:
     _require_possible(model)
     values = {
         "model-path": model.model,
-        "host": model.host,
+        "host": LOOPBACK,
         "port": model.port,
         "served-model-name": model.names[0],
         "dtype": model.dtype,

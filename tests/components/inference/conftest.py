@@ -1,6 +1,7 @@
 """A model whose greedy answers are lively (large random weights), its engine, and its server; one of each."""
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,16 @@ def client(url: str) -> Any:
     from openai import OpenAI
 
     return OpenAI(base_url=url, api_key="unused", max_retries=0)
+
+
+@pytest.fixture
+def folder_of(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Returns the model's folder under a name, which decides how the toy program answers; logs go beside it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    def link(way: str) -> Path:
+        (tmp_path / way).symlink_to(tiny_model)
+        return tmp_path / way
+
+    return link

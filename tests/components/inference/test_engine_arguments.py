@@ -17,11 +17,10 @@ from tasks.loading import load_beside
 from tasks.prompts import prompts
 from tests.components.inference.test_adapters import save
 
-PLAIN = Description(Path("m"), ["mine"], "127.0.0.1", 8000)
+PLAIN = Description(Path("m"), ["mine"], 8000)
 RICH = Description(
     Path("m"),
     ["mine"],
-    "127.0.0.1",
     8000,
     adapters={"a": Path("x"), "b=c": Path("y z")},
     rank=12,
@@ -81,7 +80,7 @@ def test_vllm_is_told_all_of_a_description() -> None:
 
 
 def test_quantized_weights_are_computed_in_bfloat16_on_a_cpu() -> None:
-    model = Description(Path("m"), ["mine"], "::1", 1, dtype="float32", quant_method="awq")
+    model = Description(Path("m"), ["mine"], 1, dtype="float32", quant_method="awq")
     assert value_of(words_of(vllm, model, on_gpu=False), "--dtype") == "bfloat16"
     assert value_of(words_of(vllm, model, on_gpu=True), "--dtype") == "float32"
 
@@ -141,26 +140,26 @@ def test_a_flag_that_is_on_by_default_can_be_left_out(flag: str) -> None:
 
 @pytest.mark.parametrize("engine", [vllm, lmdeploy, sglang])
 def test_code_of_a_model_runs_where_it_was_allowed(engine: Any) -> None:
-    allowed = Description(Path("m"), ["mine"], "::1", 1, trust_remote_code=True)
+    allowed = Description(Path("m"), ["mine"], 1, trust_remote_code=True)
     assert "--trust-remote-code" in words_of(engine, allowed)
     assert "--trust-remote-code" not in words_of(engine, PLAIN)
 
 
 def test_lmdeploy_serves_adapters_and_formats() -> None:
-    model = Description(Path("m"), ["mine"], "::1", 1, adapters={"a": Path("x")}, quant_method="awq", tools="hermes")
+    model = Description(Path("m"), ["mine"], 1, adapters={"a": Path("x")}, quant_method="awq", tools="hermes")
     words = words_of(lmdeploy, model)
     assert words == [
-        "serve", "api_server", "m", "--server-name", "::1", "--server-port", "1", "--model-name", "mine",
+        "serve", "api_server", "m", "--server-name", "127.0.0.1", "--server-port", "1", "--model-name", "mine",
         "--backend", "pytorch", "--adapters", "a=x", "--model-format", "awq", "--tp", "1",
         "--cache-max-entry-count", "0.8", "--vision-max-batch-size", "1", "--tool-call-parser", "qwen3",
     ]  # fmt: skip
-    sampled = Description(Path("m"), ["mine"], "::1", 1, sampling={"temperature": 0})
+    sampled = Description(Path("m"), ["mine"], 1, sampling={"temperature": 0})
     assert value_of(words_of(lmdeploy, sampled), "--generation-config") == "g"
 
 
 def test_sglang_is_told_the_template_and_the_dialect() -> None:
     model = Description(
-        Path("m"), ["mine"], "::1", 1, template=Path("t"), template_kwargs={"enable_thinking": True}, tools="hermes"
+        Path("m"), ["mine"], 1, template=Path("t"), template_kwargs={"enable_thinking": True}, tools="hermes"
     )
     words = words_of(sglang, model)
     assert value_of(words, "--chat-template") == "t"
@@ -172,10 +171,10 @@ def test_sglang_is_told_the_template_and_the_dialect() -> None:
     ("engine", "model", "message"),
     [
         (sglang, RICH, "--adapters: sglang"),
-        (sglang, Description(Path("m"), ["a", "b"], "::1", 1), "one name"),
-        (sglang, Description(Path("m"), ["a"], "::1", 1, sampling={"top_p": 0.5}), "--top_p: sglang"),
+        (sglang, Description(Path("m"), ["a", "b"], 1), "one name"),
+        (sglang, Description(Path("m"), ["a"], 1, sampling={"top_p": 0.5}), "--top_p: sglang"),
         (lmdeploy, RICH, "--system, --enable_thinking: lmdeploy"),
-        (lmdeploy, Description(Path("m"), ["a", "b"], "::1", 1), "one name"),
+        (lmdeploy, Description(Path("m"), ["a", "b"], 1), "one name"),
     ],
 )
 def test_what_an_engine_does_not_have_is_refused(engine: Any, model: Description, message: str) -> None:

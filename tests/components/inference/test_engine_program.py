@@ -1,10 +1,10 @@
-"""Engines that are programs: started, asked, watched and ended."""
+"""Engines that are programs: started, checked and ended."""
 
 import socket
 import subprocess
 import sys
-import time
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,20 +15,22 @@ from components.config.groups.template import Template
 from components.errors import ConfigError, MartletError
 from components.inference import ENGINES, ServeSettings
 from components.inference.engines import _with_key
-from components.inference.engines._description import Description
-from components.inference.engines._program import free_port, reason, running
+from components.inference.engines._program import reason
 from tasks.loading import load_beside
 from tasks.prompts import prompts
 from tests.components.inference.test_adapters import FIRST, rewrite, save
+from tests.components.inference.toy_engine import served
 
-PROGRAM = Path(__file__).with_name("engine_program.py")
 SETTINGS = ServeSettings(load_beside, lambda tokenizer, _: prompts(Template())(tokenizer), ["base"], api_key="sesame")
 KEY = {"Authorization": "Bearer sesame"}
 
 
-def engine(way: str, **adapters: Path) -> AbstractContextManager[str]:
-    model = Description(Path("m"), ["base"], "127.0.0.1", free_port(SETTINGS), adapters)
-    return running("toy", [sys.executable, PROGRAM, model.port, way], model, "sesame", "ENGINE_KEY")
+def is_gone(process: psutil.Process) -> bool:
+    """Whether a process has ended; a dead one may wait for its parent to notice."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.fixture
@@ -38,39 +40,40 @@ def adapter(tiny_model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_program_serves_until_the_end_of_the_block(adapter: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with engine("apply", tuned=adapter) as url:
+def test_a_program_serves_until_the_end_of_the_block(
+    folder_of: Callable[[str], Path], adapter: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(folder_of("apply"), {"tuned": adapter}, SETTINGS) as url:
         process = psutil.Process(httpx.get(f"{url}/models", headers=KEY).json()["pid"])
-        assert "sesame" not in " ".join(process.cmdline())
-    assert not process.is_running()
+        helpers = process.children()
+        key = process.environ()["ENGINE_KEY"]
+        assert key and key != "sesame"
+        lines = [" ".join(other.info["cmdline"] or []) for other in psutil.process_iter(["cmdline"])]
+        assert any("engine_program.py" in line for line in lines) and not any(key in line for line in lines)
+        assert httpx.get(f"http://127.0.0.1:{process.cmdline()[2]}/v1/models", headers=KEY).status_code == 401
+    assert helpers and all(map(is_gone, (process, *helpers)))
     name = capfd.readouterr().err.split("its output: ")[1].strip()
     assert not Path(name).exists()
 
 
-def test_an_engine_that_does_not_apply_an_adapter_is_refused(adapter: Path) -> None:
-    with pytest.raises(MartletError, match=f"does not apply the adapter {adapter}"), engine("ignore", tuned=adapter):
+def test_an_engine_that_does_not_apply_an_adapter_is_refused(folder_of: Callable[[str], Path], adapter: Path) -> None:
+    model = folder_of("ignore")
+    message = f"does not apply the adapter {adapter}"
+    with pytest.raises(MartletError, match=message), served(model, {"tuned": adapter}, SETTINGS):
         pass
+    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not any("ignore" in words for words in commands)
     rewrite(adapter, lambda tensors: [tensor.zero_() for tensor in tensors.values()])
-    with engine("ignore", tuned=adapter):  # an adapter that changes nothing may answer alike
+    with served(model, {"tuned": adapter}, SETTINGS):  # an adapter that changes nothing may answer alike
         pass
 
 
-def test_a_program_that_dies_is_one_error_with_its_reason(tmp_path: Path) -> None:
+def test_a_program_that_dies_is_one_error_with_its_reason(folder_of: Callable[[str], Path]) -> None:
     message = "toy ended before it answered: ValueError: no such weights; "
-    with pytest.raises(MartletError, match=message) as error, engine("die"):
+    with pytest.raises(MartletError, match=message) as error, served(folder_of("die"), {}, SETTINGS):
         pass
     log = Path(str(error.value).rpartition(" ")[2])
     assert "bye" in log.read_text()
-    log.unlink()
-
-
-def test_a_program_that_dies_while_it_serves_ends_the_block_with_its_reason() -> None:
-    with pytest.raises(MartletError, match="toy ended while it served: MemoryError; ") as error, engine("apply") as url:
-        with suppress(httpx.HTTPError):
-            httpx.post(f"{url}/completions", json={"model": "base", "prompt": "die"}, headers=KEY)
-        time.sleep(60)
-        pytest.fail("nobody noticed")
-    Path(str(error.value).rpartition(" ")[2]).unlink()
 
 
 def test_the_reason_in_a_log(tmp_path: Path) -> None:
@@ -90,18 +93,18 @@ def test_the_reason_in_a_log(tmp_path: Path) -> None:
 PARENT = """
 import sys
 from pathlib import Path
-from tests.components.inference.test_engine_program import KEY, engine
+from tests.components.inference.test_engine_program import KEY, SETTINGS
+from tests.components.inference.toy_engine import served
 import httpx
-with engine("apply") as url:
+with served(Path(sys.argv[1]), {}, SETTINGS) as url:
     print(httpx.get(f"{url}/models", headers=KEY).json()["pid"], flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_program_ends_with_a_parent_that_is_killed() -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
-    )
+def test_a_program_ends_with_a_parent_that_is_killed(folder_of: Callable[[str], Path]) -> None:
+    words = [sys.executable, "-c", PARENT, folder_of("apply")]
+    parent = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
     assert parent.stdout
     process = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
@@ -129,11 +132,11 @@ def test_a_key_that_a_program_takes_as_an_argument_is_not_in_the_list_of_process
     assert ended.stdout.startswith("['--port', '1']")
 
 
-def test_a_port_in_use_is_refused() -> None:
+def test_a_port_in_use_is_refused(folder_of: Callable[[str], Path]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        settings = ServeSettings(load_beside, SETTINGS.prompts, ["m"], port=taken.getsockname()[1])
-        with pytest.raises(ConfigError, match="Address already in use"):
-            free_port(settings)
+        settings = replace(SETTINGS, port=taken.getsockname()[1])
+        with pytest.raises(ConfigError, match="Address already in use"), served(folder_of("apply"), {}, settings):
+            pass
 
 
 @pytest.mark.parametrize("name", ["vllm", "sglang", "lmdeploy"])

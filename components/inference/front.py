@@ -3,11 +3,7 @@ for byte; when the program dies, each open request gets one error, and further o
 
 import asyncio
 import re
-import threading
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -19,14 +15,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from components.config.groups.serve import Serve
-from components.inference.app import Room, base_app
+from components.inference.app import base_app
 from components.inference.intake import MAX_BODY_BYTES, read_body, while_connected
 from components.inference.metrics import STATE, WATCHED
 from components.inference.openai_errors import error_body
-from components.inference.served import POLL_S
+from components.inference.place import Place, Upstream, absent
 
 CONNECT_TIMEOUT_S = 10
-RETRY_AFTER_S = 5
 BROKEN = "the engine broke off before the answer was complete; ask again"
 OWN_HEADERS = {
     *(b"host", b"authorization", b"accept-encoding", b"content-length", b"date", b"server"),
@@ -34,76 +29,6 @@ OWN_HEADERS = {
 }
 """Headers of one connection, which are not forwarded to the next."""
 _USAGE = re.compile(rb'"usage": ?\{')
-
-
-class Upstream:
-    """Where a program listens, `http://127.0.0.1:PORT`, and the key that it demands."""
-
-    def __init__(self, root: str, key: str):
-        self.root, self.key = root, key
-
-
-class Place(Room):
-    """Which program answers, if one does, and how many requests each has open. Any thread may use it.
-
-    Args:
-        places: requests that may wait.
-        at_once: requests that a program computes together.
-    """
-
-    def __init__(self, places: int, at_once: int):
-        super().__init__(places, self._load)
-        self.at_once = at_once
-        self.upstream: Upstream | None = None
-        self._open: Counter[Upstream] = Counter()
-        self._lock = threading.Lock()
-
-    def _load(self) -> tuple[int, int]:
-        count = self._open.total()
-        return min(count, self.at_once), max(count - self.at_once, 0)
-
-    def require(self) -> None:
-        """Raise HTTPException 503 if no program answers now, or 429 if no place is free."""
-        if self.upstream is None:
-            raise absent()
-        super().require()
-
-    @contextmanager
-    def entered(self) -> Generator[Upstream]:
-        """Enter with the program that answers; the request counts as its own up to the end of the block.
-
-        Raises:
-            HTTPException: no program answers now.
-        """
-        with self._lock:
-            upstream = self.upstream
-            if upstream is None:
-                raise absent()
-            self._open[upstream] += 1
-        try:
-            yield upstream
-        finally:
-            with self._lock:
-                self._open[upstream] -= 1
-
-    def put(self, upstream: Upstream | None) -> None:
-        """Let a program, or none, answer further requests."""
-        with self._lock:
-            self.upstream = upstream
-
-    def remove(self, upstream: Upstream) -> bool:
-        """Let a program answer no further requests; return False where it did not answer any more."""
-        with self._lock:
-            if self.upstream is not upstream:
-                return False
-            self.upstream = None
-            return True
-
-    def wait_until_idle(self, upstream: Upstream, timeout_s: float) -> None:
-        """Wait until a program that was put out of its place has answered its open requests."""
-        deadline = time.monotonic() + timeout_s
-        while self._open[upstream] and time.monotonic() < deadline:
-            time.sleep(POLL_S)
 
 
 def create_front(place: Place, api_key: str | None, settings: Serve, with_page: bool = False) -> FastAPI:
@@ -202,11 +127,6 @@ class Forwarding:
 
     def _too_late(self) -> str:
         return f"the answer took longer than {self.settings.request_timeout:g} s"
-
-
-def absent() -> HTTPException:
-    """Return the refusal of a request while no program answers."""
-    return HTTPException(503, "the engine is being started; try again later", {"Retry-After": str(RETRY_AFTER_S)})
 
 
 def _forwarded(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

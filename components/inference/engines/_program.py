@@ -24,7 +24,7 @@ from components.inference.engines._canary import require_difference
 from components.inference.engines._description import LOOPBACK, Description, describe
 from components.inference.engines._parity import require_parity
 from components.inference.engines._ready import require_completion
-from components.inference.front import Upstream
+from components.inference.place import Upstream
 
 START_TIMEOUT_S = 1800
 """A large model on a slow disk takes many minutes to load."""

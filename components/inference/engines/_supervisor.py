@@ -13,7 +13,8 @@ from pathlib import Path
 from components.errors import MartletError
 from components.inference.engines import ServeSettings
 from components.inference.engines._program import Engine, Program
-from components.inference.front import Place, create_front
+from components.inference.front import create_front
+from components.inference.place import Place
 from components.inference.served import RETIREMENT_S
 from components.inference.server import listening
 

@@ -9,10 +9,10 @@ from components.errors import ConfigError
 from components.files import replacing_folder, write_text
 from components.hub.upload import require_token
 from tasks import samples
+from tasks.outputs import require_writable
 from tasks.prompts import trained_with
 from tasks.stages.paths import plugin_files
 from tasks.stages.quantize import problems, quantize_into
-from tasks.target import require_outside
 
 
 def quantized(model: Path, variant: str, output: Path | None, params: Params) -> tuple[Path, dict[str, Any]]:
@@ -22,11 +22,13 @@ def quantized(model: Path, variant: str, output: Path | None, params: Params) ->
     Rows to calibrate on and to compare with are those of --dataset, or of the run that the folder lies in.
 
     Raises:
-        ConfigError: naming every reason why the model cannot be quantized so; or the new folder exists already.
+        ConfigError: naming every reason why the model cannot be quantized so; or the new folder may not be
+            written.
     """
     if method := models.stored_quantization(model):
         raise ConfigError(f"quant_method: the weights in {model} are quantized already, by {method}; take the original")
-    folder = new_folder(output or model.with_name(f"{model.name}-{variant}"), params)
+    folder = (output or model.with_name(f"{model.name}-{variant}")).resolve()
+    require_writable(folder, params.export.exist_ok, [model])
     files, settings = plugin_files(params, Path.cwd()), params.quantize
     if sentences := problems(model, variant, settings, files):
         raise ConfigError("\n".join(sentences))
@@ -53,7 +55,8 @@ def modelfile(model: Path, output: Path | None, params: Params) -> Path:
             f"--to_ollama: Ollama reads plain weights, and those in {model} are quantized by {method}; take the "
             "original, which `ollama create --quantize q4_K_M` quantizes"
         )
-    folder = new_folder(output or model.resolve().with_name(f"{model.name}-ollama"), params)
+    folder = (output or model.resolve().with_name(f"{model.name}-ollama")).resolve()
+    require_writable(folder, params.export.exist_ok, [model])
     system = trained_with(model, params.template).system
     text = export.modelfile(model, str(model.resolve()), models.load_tokenizer(model), system)
     with replacing_folder(folder) as temporary:
@@ -78,18 +81,3 @@ def require_hub(params: Params) -> None:
         sentences.append(str(error))
     if sentences:
         raise ConfigError("\n".join(sentences))
-
-
-def new_folder(path: Path, params: Params) -> Path:
-    """Return the folder that an export is written into.
-
-    Raises:
-        ConfigError: it is there already, and --exist_ok does not allow to replace it; or it lies in a sealed folder.
-    """
-    folder = path.resolve()
-    if folder.exists() and not params.export.exist_ok:
-        raise ConfigError(
-            f"{folder} is there already: remove it, name another with --output_dir, or replace it with --exist_ok true"
-        )
-    require_outside(folder)
-    return folder

@@ -20,6 +20,7 @@ from components.files import (
 )
 from components.tuners import TUNERS, makes_up_for_quantization
 from tasks import effects
+from tasks.outputs import require_writable
 from tasks.prompts import trained_with
 from tasks.stages.paths import Paths, plugin_files
 
@@ -155,12 +156,6 @@ def _require_unchanged(checkpoint: Path) -> None:
         )
 
 
-def require_outside(folder: Path) -> None:
-    """Raise ConfigError if a folder that is about to be written lies inside of one that is sealed."""
-    if sealed := next((parent for parent in folder.resolve().parents if (parent / MANIFEST).is_file()), None):
-        raise ConfigError(f"--output_dir {folder}: the files of {sealed} are sealed; name a folder outside of it")
-
-
 def _with_adapter(adapter: Path, flags: dict[str, Any]) -> Target:
     from components import models
 
@@ -263,16 +258,13 @@ def merged(target: Target, report: Callable[[str], None], output: Path | None = 
         raise ConfigError(f"--merge_lora: an adapter of {tuner} cannot be merged; serve it on its base with --adapters")
     adapter = target.adapter.resolve()
     folder = output.resolve() if output else adapter.with_name(f"{adapter.name}-merged")
-    require_outside(folder)
     content = sha256_tree(adapter)
     is_merged = is_complete(folder) and read_json(folder / MANIFEST).get("adapter") == content
-    if output and folder.exists() and not is_merged and not target.params.export.exist_ok:
-        raise ConfigError(
-            f"{output} is there already: remove it, name another with --output_dir, or replace it with --exist_ok true"
-        )
     if is_merged:
         report(f"merged before: {folder}")
     else:
+        exist_ok = target.params.export.exist_ok or output is None  # the default name is that of earlier merges
+        require_writable(folder, exist_ok, (target.model, adapter))
         proof = _merge(target.model, adapter, folder, target.params, content)
         report(f"merged into {folder}: logits differ by at most {proof['merged']['max_abs_difference']:.1e}")
         for name in (name for name in proof if name.startswith("trained_on_")):  # which is what was learned

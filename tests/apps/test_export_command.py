@@ -1,6 +1,7 @@
 """`martlet export` as users type it: what it writes, what it says, and what it refuses."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,33 @@ def test_a_modelfile_lies_in_a_folder_of_its_own_and_names_the_model(tiny_model:
     error = martlet(tmp_path, "export", "--model", tiny_model, "--to_gguf", "true", code=2)
     assert "--to_gguf: llama.cpp writes GGUF" in error
     assert "convert_hf_to_gguf.py" in error
+
+
+def test_nothing_but_an_earlier_export_is_replaced(tiny_model: Path, tmp_path: Path) -> None:
+    """Neither the source, nor a folder with it, nor the current folder, nor other people's files."""
+    source = Path(shutil.copytree(tiny_model, tmp_path / "models/base"))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/thesis.txt").write_text("years")
+    (tmp_path / "empty").mkdir()
+    words = ["export", "--model", source, "--to_ollama", "true", "--exist_ok", "true", "--output_dir"]
+    martlet(tmp_path, *words, "o")
+    martlet(tmp_path, *words, "o")
+    martlet(tmp_path, *words, "empty")
+    (tmp_path / "o/mine.txt").write_text("mine")
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for output, reason in {
+        source: f"{source} would be removed",
+        "models": f"{source} would be removed",
+        ".": f"{source} would be removed",
+        "notes": "notes is no earlier export",
+        "notes/thesis.txt": "thesis.txt is no earlier export",
+        "o": "o/mine.txt was not written by an export; move it away",
+    }.items():
+        assert reason in martlet(tmp_path, *words, output, code=2)
+    martlet(source.parent, "export", "--model", "base", *words[3:], "..", code=2)
+    words = ["export", "--model", source, "--quant_method", "bnb", "--exist_ok", "true", "--output_dir", source]
+    assert "would be removed" in martlet(tmp_path, *words, code=2)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
 def test_a_model_is_uploaded_to_the_hub_that_takes_it(tiny_model: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_qlora_trains_merges_by_its_rule_and_answers(tiny_model: Path, chats: Pa
     export = ["export", "--adapters", checkpoint, "--merge_lora", "true", "--output_dir"]
     assert f"merged into {tmp_path}/elsewhere" in martlet(tmp_path, *export, "elsewhere")
     assert (tmp_path / "elsewhere/model.safetensors").is_file()
-    assert "is there already: remove it" in martlet(tmp_path, *export, "run", code=2)
+    assert "would be removed; name another folder" in martlet(tmp_path, *export, "run", code=2)
     assert "checkpoint-16 are sealed" in martlet(tmp_path, *export, f"{checkpoint}/merged", code=2)
     results = {
         "questions.jsonl": "holds the questions",

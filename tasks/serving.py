@@ -141,7 +141,8 @@ def named_adapters(values: list[str]) -> dict[str, str]:
         raise ConfigError(f"--adapters {unnamed[0]}: several adapters need names; write NAME={unnamed[0]}")
     named = {name: folder for name, _, folder in pairs}
     if len(named) < len(values):
-        raise ConfigError("--adapters: every adapter needs a name of its own")
+        twice = next(name for name in named if sum(name == other for other, _, _ in pairs) > 1)
+        raise ConfigError(f"--adapters: two have the name {twice}; give each a name of its own")
     return named
 
 

@@ -17,7 +17,7 @@ import logging
 import signal
 import sys
 import threading
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tasks import target
@@ -44,12 +44,18 @@ def serve(flags: dict[str, Any], with_page: bool = False) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("martlet.access").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: terminated.set())
-    with suppress(KeyboardInterrupt), server as url:
-        print(f"serving {what} at {url}", flush=True)
-        if with_page:
-            print(f"chat at {url.removesuffix('v1')}", flush=True)
-        while not terminated.wait(SIGNAL_CHECK_S):
-            pass
+    is_up = False
+    try:
+        with server as url:
+            is_up = True
+            print(f"serving {what} at {url}", flush=True)
+            if with_page:
+                print(f"chat at {url.removesuffix('v1')}", flush=True)
+            while not terminated.wait(SIGNAL_CHECK_S):
+                pass
+    except KeyboardInterrupt:
+        if not is_up:
+            raise
 
 
 def _server(flags: dict[str, Any], key: str | None, with_page: bool) -> tuple[AbstractContextManager[str], str]:

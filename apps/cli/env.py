@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int | None:
         return _doctor([name] if name else list(filter(_is_there, environments.ENVIRONMENTS)))
     if not name:
         raise ConfigError(f"martlet env {action} NAME; `martlet env` lists the names")
+    environments.known(name)
     if action == "install":
         print(f"installing '{name}' into {environments.root() / name} (minutes, and some GB)", flush=True)
         print(f"ready: {_text(environments.install(name))}")

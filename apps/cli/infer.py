@@ -50,7 +50,8 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
             count, unanswered, result = answering.answer_files(engine, params, _identity(model), Progress())
             print(f"{count - unanswered} answers in {result}")
             if unanswered:
-                print(f"{unanswered} rows could not be answered: their `error` in {result} says why")
+                rows = "row" if unanswered == 1 else "rows"
+                print(f"{unanswered} {rows} could not be answered; `error` in {result} says why")
         else:
             chat(engine, params.template.system, answering.generation_config(params), about=_about(model))
 

@@ -16,7 +16,7 @@ absent.
 
 from components.environments.build import State, check, install, state, uninstall
 from components.environments.calls import call
-from components.environments.catalogue import ENVIRONMENTS, Environment, has_gpu, is_installed, require, root
+from components.environments.catalogue import ENVIRONMENTS, Environment, has_gpu, is_installed, known, require, root
 
 __all__ = [
     "ENVIRONMENTS",
@@ -27,6 +27,7 @@ __all__ = [
     "has_gpu",
     "install",
     "is_installed",
+    "known",
     "require",
     "root",
     "state",

@@ -28,6 +28,10 @@ class RequestError(MartletError):
         self.code = code
 
 
+MIN_TEMPERATURE = 1e-5
+"""Temperature below which logits that are divided by it have no finite values any more; vLLM's."""
+
+
 class Grammar(NamedTuple):
     """What an answer must be: `kind` is json (a JSON schema), regex or lark, and `text` the schema or the rules; all of
     the answer, or what follows the text `after` in it."""
@@ -105,6 +109,11 @@ class GenerationConfig:
         self._require("seed", "between 0 and 2**63 - 1", lambda value: 0 <= value < 2**63)
         if not all(self.stop_words):
             raise ConfigError("stop_words must not hold an empty string")
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether tokens are drawn; below MIN_TEMPERATURE the likeliest is taken."""
+        return (self.temperature or 0) >= MIN_TEMPERATURE
 
     def _require(self, name: str, valid_range: str, is_valid: Callable[[Any], bool]) -> None:
         value = getattr(self, name)

@@ -141,6 +141,8 @@ def chat(
         if not line:
             continue
         try:
+            if _is_broken(line):
+                raise RequestError("the line is not UTF-8")
             if line == "/retry":
                 line = conversation.undo() or ""
                 if not line:
@@ -152,8 +154,15 @@ def chat(
         except (ConfigError, RequestError) as error:
             hint = " (/clear clears the conversation)" if conversation.history else ""
             print(f"{error}{hint}", file=messages, flush=True)
+            if not (interactive or line.startswith("/")):
+                print("\n", file=out, flush=True)  # an answer without text, in its place
         if not interactive:
             conversation.history.clear()
+
+
+def _is_broken(line: str) -> bool:
+    """Return whether a line holds bytes that are no UTF-8, which Python reads as lone surrogates."""
+    return any("\ud800" <= character <= "\udfff" for character in line)
 
 
 def _several_lines(first: str, stdin: TextIO, stdout: TextIO) -> str:

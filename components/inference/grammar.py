@@ -42,7 +42,7 @@ class Matcher:
         if self.after:
             return scores
         if self.state.is_error():
-            reason = self.state.get_error().splitlines()[0]
+            reason = one_line(self.state.get_error())
             reason = "it allows no text" if reason.startswith(NOTHING_FITS) else reason
             raise RequestError(f"the grammar of the answer cannot be kept: {reason}")
         if self.state.is_stopped():
@@ -67,6 +67,13 @@ class Matcher:
             return
         if token not in self.ends and not self.state.is_stopped():
             self.state.consume_token(token)
+
+
+def one_line(problem: str) -> str:
+    """Return llguidance's reason: its first line, and the line with the error where the first only announces one."""
+    first, *others = problem.strip().splitlines()
+    error = next((line for line in others if line.startswith("error: ")), "")
+    return f"{first} {error}" if first.endswith(":") else first
 
 
 class Grammars:
@@ -110,7 +117,7 @@ class Grammars:
         except ValueError as error:
             problem = str(error)
         if problem:
-            raise RequestError(f"the grammar of the answer cannot be kept: {problem.splitlines()[0]}")
+            raise RequestError(f"the grammar of the answer cannot be kept: {one_line(problem)}")
         return rules
 
     def matcher(self, grammar: Grammar) -> Matcher:

@@ -27,7 +27,7 @@ class Metrics:
         self.requests = self._of(Counter, "martlet_requests", "Requests by path and status", ("path", "status"))
         self.tokens = self._of(Counter, "martlet_tokens", "Tokens: prompt, of which cached, generated", ("kind",))
         self.seconds = self._of(Histogram, "martlet_request_seconds", "Seconds of a request", ("path",), SECONDS)
-        self.first = self._of(Histogram, "martlet_first_token_seconds", "Seconds to the start of a stream", (), SECONDS)
+        self.first = self._of(Histogram, "martlet_first_token_seconds", "Seconds to the first token", (), SECONDS)
         for i, name in enumerate(("running", "waiting")):
             gauge = Gauge(f"martlet_requests_{name}", f"Requests that are {name}", registry=self.registry)
             gauge.set_function(lambda i=i: load()[i])
@@ -51,7 +51,7 @@ class Observed:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         begun, status, first_s = time.perf_counter(), 499, None
-        noted = scope[STATE] = {}
+        noted = scope[STATE] = {"begun": begun}
 
         async def watched_send(message: Message) -> None:
             nonlocal status, first_s
@@ -63,6 +63,9 @@ class Observed:
 
         try:
             await self.app(scope, receive, watched_send)
+        except Exception:  # answered outside of this
+            status = 500
+            raise
         finally:
             self._note(scope, status, time.perf_counter() - begun, first_s, noted)
 
@@ -72,6 +75,7 @@ class Observed:
         usage = noted.get("usage") or {}
         if path != "other":
             self.metrics.seconds.labels(path).observe(seconds)
+            first_s = noted.get("first_token_s", first_s)
             if noted.get("stream") and first_s is not None:
                 self.metrics.first.observe(first_s)
             self.metrics.tokens.labels("prompt").inc(usage.get("prompt_tokens", 0))

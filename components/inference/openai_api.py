@@ -18,6 +18,7 @@ from components.inference.api import LocalEngine, RequestError
 from components.inference.app import Room, base_app
 from components.inference.intake import PREPARING_THREADS, max_body_bytes, read_body, while_connected
 from components.inference.metrics import STATE
+from components.inference.openai_errors import MAX_SHOWN_CHARACTERS
 from components.inference.openai_responses import Work, events, whole_response
 from components.inference.openai_types import LoadLoraAdapter, UnloadLoraAdapter
 from components.inference.openai_work import chat_work, served_name, text_work, token_counts, token_text
@@ -80,8 +81,8 @@ def create_app(
             adapter = LoadLoraAdapter.model_validate_json(await read_body(request))
             try:
                 await to_thread.run_sync(updates.load_adapter, adapter.lora_name, Path(adapter.lora_path))
-            except MartletError as error:
-                raise RequestError(str(error)) from error
+            except (MartletError, OSError) as error:
+                raise RequestError(str(error)[:MAX_SHOWN_CHARACTERS]) from error
             return {"status": f"'{adapter.lora_name}' is served"}
 
         @app.post("/v1/unload_lora_adapter")
@@ -105,7 +106,8 @@ def create_app(
         request.scope[STATE].update(model=work.form.model, usage=work.usage, stream=work.stream)
         if work.stream:
             headers = {"Cache-Control": "no-cache"}
-            return StreamingResponse(counted_events(work), media_type="text/event-stream", headers=headers)
+            noted = request.scope[STATE]
+            return StreamingResponse(counted_events(work, noted), media_type="text/event-stream", headers=headers)
         try:
             async with asyncio.timeout(timeout_s):
                 return await while_connected(request, whole_response(work))
@@ -114,9 +116,13 @@ def create_app(
         finally:
             served.leave(work.engine)
 
-    async def counted_events(work: Work) -> AsyncIterator[bytes]:
+    async def counted_events(work: Work, noted: dict[str, Any]) -> AsyncIterator[bytes]:
+        heads = len(work.jobs) * len(work.form.start(0))  # events before the first token
         try:
             async for event in events(work, timeout_s):
+                if heads == 0:
+                    noted["first_token_s"] = time.perf_counter() - noted["begun"]
+                heads -= 1
                 yield event
         finally:
             served.leave(work.engine)

@@ -1,6 +1,7 @@
 """Request types of OpenAI's API, validated strictly: no field is ignored silently."""
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -29,6 +30,7 @@ WITHOUT_EFFECT = (
 )  # fmt: skip
 """Fields that do not change an answer."""
 
+TOOL_NAME = re.compile(r"[\w.:-]{1,128}")
 MAX_BIASES = 1024
 """Tokens of one request's `logit_bias`."""
 STOP_AT_FIRST_FAULT = Field(fail_fast=True)
@@ -86,12 +88,24 @@ class ChatMessage(BaseModel):
 
 
 Messages = Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
-Tools = Annotated[list[dict[str, Any]], STOP_AT_FIRST_FAULT]
+
+
+def require_names(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tools, each of which is a function with a name, nested as OpenAI has it or not."""
+    for number, tool in enumerate(tools):
+        function = tool.get("function", tool)
+        name = function.get("name") if isinstance(function, dict) else None
+        if not (isinstance(name, str) and TOOL_NAME.fullmatch(name)):
+            raise ValueError(f"{number}: `function.name` is needed, of letters, digits and . _ : -")
+    return tools
+
+
+Tools = Annotated[list[dict[str, Any]], STOP_AT_FIRST_FAULT, AfterValidator(require_names)]
 
 
 def refuse_arguments_of_requests(variables: dict[str, Any]) -> dict[str, Any]:
     """Return the variables of a chat template, unless one is what a request sets by a field of its own."""
-    if names := {"messages", "tools", "add_generation_prompt"} & variables.keys():
+    if names := {"messages", "tools", "add_generation_prompt", "self"} & variables.keys():
         raise ValueError(f"{min(names)} is a field of the request and no variable of the chat template")
     return variables
 
@@ -154,7 +168,7 @@ class StructuredOutputs(Strict):
             return Grammar("regex", self.regex)
         if self.choice is not None:
             return Grammar("lark", "start: " + " | ".join(map(json.dumps, self.choice)))
-        return Grammar("lark", self.grammar_text) if self.grammar_text else json_grammar(self.json_value)
+        return json_grammar(self.json_value) if self.grammar_text is None else Grammar("lark", self.grammar_text)
 
 
 class Generation(Strict):
@@ -200,8 +214,9 @@ class Generation(Strict):
     @field_validator("logit_bias")
     @classmethod
     def require_token_ids(cls, bias: dict[str, float] | None) -> dict[str, float] | None:
-        if wrong := next((key for key in bias or {} if not key.isdecimal()), None):
-            raise ValueError(f"{wrong[:20]!r} is no token id")
+        for key in bias or {}:
+            if not (key.isdecimal() and len(key) < 20):
+                raise ValueError(f"{key[:20]!r} is no token id")
         return bias
 
     def grammar(self) -> Grammar | None:
@@ -279,6 +294,8 @@ class ChatRequest(Conversation, Generation):
             raise ValueError("tool_choice asks for a call, and response_format for something else")
         if self.continue_final_message and self.messages[-1].role != "assistant":
             raise ValueError("continue_final_message needs an assistant's message at the end")
+        if self.continue_final_message and self.grammar():
+            raise ValueError("continue_final_message: a grammar begins with the answer; leave one of the two out")
         return self
 
     @property
@@ -360,7 +377,7 @@ class UnloadLoraAdapter(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    lora_name: Annotated[str, Field(min_length=1, max_length=200)]
+    lora_name: Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]{1,200}$")]
 
 
 class LoadLoraAdapter(UnloadLoraAdapter):

@@ -4,7 +4,9 @@ with PoolingEngine(model, tokenizer, classes) as engine:
     vector = engine.submit(engine.row("Will it rain?")).result()
 """
 
+import itertools
 import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Self
@@ -14,6 +16,7 @@ import torch
 from components.classes import REGRESSION, SEVERAL, Classes
 from components.errors import MartletError
 from components.inference.api import Prompts, RequestError
+from components.inference.threads import spare_threads
 from components.tokens import pad_token_id
 
 Row = dict[str, list[int]]
@@ -61,7 +64,7 @@ class PoolingEngine:
         self.max_model_len = max_model_len
         self.max_batch_size = max_batch_size or (64 if model.device.type == "cpu" else 128)
         self._changed, self._is_closed, self._running = threading.Condition(), False, 0
-        self._waiting: list[tuple[Row, Future[list[float]]]] = []
+        self._waiting: dict[object, deque[tuple[Row, Future[list[float]]]]] = {}
         self._thread = threading.Thread(target=self._work, name="pooling", daemon=True)
         self._thread.start()
 
@@ -71,7 +74,7 @@ class PoolingEngine:
     def __exit__(self, *_: object) -> None:
         with self._changed:
             self._is_closed = True
-            for _row, future in self._waiting:
+            for _row, future in itertools.chain.from_iterable(self._waiting.values()):
                 future.cancel()
             self._changed.notify()
         self._thread.join()
@@ -113,13 +116,14 @@ class PoolingEngine:
             raise RequestError(f"{unknown[0]} is no token id; they are 0 to {vocabulary - 1}")
         return row
 
-    def submit(self, row: Row) -> "Future[list[float]]":
-        """Return the future of a text's vector, or of its logits for the classes."""
+    def submit(self, row: Row, source: object = None) -> "Future[list[float]]":
+        """Return the future of a text's vector, or of its logits for the classes. The texts of one source take turns
+        with those of others."""
         future: Future[list[float]] = Future()
         with self._changed:
             if self._is_closed:
                 raise MartletError("the engine is closed")
-            self._waiting.append((row, future))
+            self._waiting.setdefault(source, deque()).append((row, future))
             self._changed.notify()
         return future
 
@@ -137,9 +141,10 @@ class PoolingEngine:
 
     def load(self) -> tuple[int, int]:
         """Return how many texts are computed, and how many wait."""
-        return self._running, len(self._waiting)
+        return self._running, sum(map(len, self._waiting.values()))
 
     def _work(self) -> None:
+        spare_threads(self.model)
         while batch := self._take():
             rows, futures = zip(*batch, strict=True)
             try:
@@ -152,7 +157,7 @@ class PoolingEngine:
                 future.set_result(output)
 
     def _take(self) -> "list[tuple[Row, Future[list[float]]]]":
-        """Return the texts that are computed next, the longest waiting first; none when the engine is closed."""
+        """Return the texts that are computed next, one of each source in turn; none when the engine is closed."""
         with self._changed:
             self._running = 0
             batch: list[tuple[Row, Future[list[float]]]] = []
@@ -163,10 +168,14 @@ class PoolingEngine:
                     return []
                 longest = 0
                 while self._waiting and len(batch) < self.max_batch_size:
-                    longest = max(longest, len(self._waiting[0][0]["input_ids"]))
+                    source, texts = next(iter(self._waiting.items()))
+                    longest = max(longest, len(texts[0][0]["input_ids"]))
                     if batch and longest * (len(batch) + 1) > MAX_BATCH_TOKENS:
                         break
-                    row, future = self._waiting.pop(0)
+                    row, future = texts.popleft()
+                    del self._waiting[source]
+                    if texts:
+                        self._waiting[source] = texts  # behind the others
                     if future.set_running_or_notify_cancel():
                         batch.append((row, future))
             self._running = len(batch)

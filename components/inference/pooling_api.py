@@ -6,7 +6,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -20,7 +20,7 @@ from components.inference.app import Room, base_app
 from components.inference.intake import PREPARING_THREADS, max_body_bytes, read_body, while_connected
 from components.inference.metrics import STATE
 from components.inference.openai_errors import MAX_SHOWN_CHARACTERS
-from components.inference.openai_types import Messages, Strict
+from components.inference.openai_types import STOP_AT_FIRST_FAULT, Messages, Strict, Tools, Variables
 from components.inference.pooling import PoolingEngine, Row
 
 MAX_TEXTS = 2048
@@ -37,20 +37,26 @@ class Texts(Strict):
     user: str | None = None
 
 
+Several = Annotated[list[str], Field(max_length=MAX_TEXTS, fail_fast=True)]
+TokenIds = Annotated[list[int], STOP_AT_FIRST_FAULT]
+
+
 class EmbeddingRequest(Texts):
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | Several | TokenIds | Annotated[list[TokenIds], Field(max_length=MAX_TEXTS, fail_fast=True)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
 
 
 class ClassifyRequest(Texts):
-    input: str | list[str] | None = None
+    input: str | Several | None = None
     messages: Messages | None = None
+    tools: Tools | None = None
+    chat_template_kwargs: Variables = Field(default_factory=dict)
 
 
 class RerankRequest(Texts):
     query: str
-    documents: list[str] = Field(min_length=1, max_length=MAX_TEXTS)
+    documents: Annotated[Several, Field(min_length=1)]
     top_n: int | None = Field(None, ge=1)
     return_documents: bool = True
 
@@ -94,7 +100,7 @@ def create_pooling_app(
         request.scope[STATE].update(model=name, usage=usage)
         nonlocal open_requests
         open_requests += 1
-        futures = [asyncio.wrap_future(engine.submit(row)) for row in rows]
+        futures = [asyncio.wrap_future(engine.submit(row, request)) for row in rows]
         try:
             async with asyncio.timeout(settings.request_timeout):
                 results = await while_connected(request, asyncio.gather(*futures))
@@ -153,7 +159,8 @@ def create_pooling_app(
         if payload.messages:
             if engine.prompts is None:
                 raise RequestError("messages: the model has no chat template; send the text as `input`")
-            return [engine.row([message.for_template() for message in payload.messages])]
+            chat = [message.for_template() for message in payload.messages]
+            return [engine.row(chat, None, payload.tools, payload.chat_template_kwargs)]
         texts = [payload.input] if isinstance(payload.input, str) else require_count(payload.input or [])
         return [engine.row(text) for text in texts]
 

@@ -19,7 +19,7 @@ from components.inference.grammar import Matcher
 def needs_sampler(generation: GenerationConfig) -> bool:
     """Return whether an answer is anything but the likeliest token at each place."""
     changed = (generation.frequency_penalty, generation.presence_penalty, generation.logit_bias, generation.grammar)
-    return bool(generation.temperature) or generation.repetition_penalty not in (None, 1) or any(changed)
+    return generation.is_sampled or generation.repetition_penalty not in (None, 1) or any(changed)
 
 
 class Sampler:
@@ -48,9 +48,9 @@ class Sampler:
         self.bias = generation.logit_bias or {}
         if generation.repetition_penalty not in (None, 1.0):
             self.processors.append(RepetitionPenaltyLogitsProcessor(generation.repetition_penalty))
-        if not generation.temperature:
+        if not generation.is_sampled:
             return
-        self.processors.append(TemperatureLogitsWarper(float(generation.temperature)))
+        self.processors.append(TemperatureLogitsWarper(float(generation.temperature or 0)))
         if generation.top_k and generation.top_k > 0:
             self.processors.append(TopKLogitsWarper(generation.top_k))
         if generation.top_p and generation.top_p < 1:

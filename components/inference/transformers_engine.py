@@ -6,13 +6,11 @@ answers arrive through futures.
 """
 
 import copy
-import os
 import threading
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import torch
 from transformers import GenerationConfig as HFGenerationConfig
 
 from components.inference.api import Answer, GenerationConfig, OnText, Prompts, RequestError
@@ -24,8 +22,8 @@ from components.inference.requests import Request, RequestQueue
 from components.inference.sampling import Sampler, needs_sampler
 from components.inference.slot_worker import SlotWorker
 from components.inference.slots import SlotModel, has_slots
+from components.inference.threads import spare_threads
 
-SINGLE_THREAD_MAX_PARAMS = 50_000_000
 DEFAULT_MAX_MODEL_LEN = 2048
 """Tokens of context for a model whose configuration names no limit."""
 CPU_BATCH_SIZE, BATCH_SIZE = 64, 128
@@ -144,11 +142,8 @@ class TransformersEngine(PromptEncoder):
             raise
 
     def _compute(self) -> None:
-        # A small model gains next to nothing from a second thread (5 M parameters: -5 % for one request, +20 % for 16),
-        # and loses 20 to 30 times when another process holds one of the cores that the threads must meet on.
+        spare_threads(self.model)
         is_cpu = self.model.device.type == "cpu"
-        if is_cpu and self.model.num_parameters() < SINGLE_THREAD_MAX_PARAMS and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(1)
         if has_slots(self.model):
             slots = SlotModel(self.model, self.pad, self.max_model_len)
             self._worker = SlotWorker(slots, self._queue, CPU_CHUNK_TOKENS if is_cpu else CHUNK_TOKENS)

@@ -57,6 +57,8 @@ class Updates:
             raise ConfigError(f"'{name}' is the name of the base; give the adapter another")
         if not self.settings.names or self.settings.adapt is None:
             raise ConfigError("this server serves an adapter alone; adapters can be loaded beside a base")
+        if not (folder / "adapter_config.json").is_file():
+            raise ConfigError(f"{folder}: no adapter there: there is no adapter_config.json; name a checkpoint folder")
         with self._lock:
             first = self.version.first
             model = self.settings.adapt(first.model, folder)

@@ -261,6 +261,15 @@ def test_a_grammar_begins_after_the_thoughts(lively_model: Path, tmp_path: Path)
     assert json.loads(answer.content).keys() == {"city", "days"}
 
 
+def test_a_temperature_too_small_to_divide_by_takes_the_likeliest(client: Any) -> None:
+    def answer(temperature: float) -> str:
+        asked = GREEDY | {"messages": user("What is your name?"), "temperature": temperature}
+        return client.chat.completions.create(**asked).choices[0].message.content
+
+    assert answer(0)
+    assert {answer(temperature) for temperature in (1e-6, 1e-39, 1e-320)} == {answer(0)}
+
+
 def test_families_are_told_by_their_templates() -> None:
     assert parser_of("… <tool_call> …") is TOOL_PARSERS.load("hermes")
     assert parser_of("… <tool_call>\n<function= …") is TOOL_PARSERS.load("qwen3_coder")

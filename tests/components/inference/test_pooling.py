@@ -138,7 +138,8 @@ def test_a_classifier_tells_classes_and_a_cross_encoder_ranks_as_transformers_do
     [
         ("/v1/embeddings", {"input": ""}, 400, "the text is empty"),
         ("/v1/embeddings", {"input": []}, 400, "input: a request has 1 to 2048 texts, and this one 0"),
-        ("/v1/embeddings", {"input": ["a"] * 2049}, 400, "and this one 2049"),
+        ("/v1/embeddings", {"input": ["a"] * 2049}, 400, "input: List should have at most 2048 items"),
+        ("/v1/embeddings", {"input": [{}] * 100_000}, 400, "input.0: Input should be a valid"),
         ("/v1/embeddings", {"input": [1, 10**9]}, 400, "1000000000 is no token id; they are 0 to"),
         ("/v1/embeddings", {"input": [-1]}, 400, "-1 is no token id"),
         ("/v1/embeddings", {"input": [[]]}, 400, "the text is empty"),

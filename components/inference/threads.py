@@ -1,0 +1,19 @@
+"""How many threads a model computes with."""
+
+import os
+from typing import Any
+
+import torch
+
+SINGLE_THREAD_MAX_PARAMS = 50_000_000
+
+
+def spare_threads(model: Any) -> None:
+    """Let a small model on a CPU compute with one thread, unless the user chose a number.
+
+    Such a model gains next to nothing from a second one (5 M parameters: -5 % for one request, +20 % for 16), and loses
+    20 to 30 times when another process holds one of the cores that the threads must meet on.
+    """
+    is_small = model.device.type == "cpu" and model.num_parameters() < SINGLE_THREAD_MAX_PARAMS
+    if is_small and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)

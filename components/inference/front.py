@@ -18,7 +18,7 @@ from components.config.groups.serve import Serve
 from components.inference.app import base_app
 from components.inference.intake import MAX_BODY_BYTES, read_body, while_connected
 from components.inference.metrics import STATE, WATCHED
-from components.inference.openai_errors import error_body
+from components.inference.openai_errors import error_event
 from components.inference.place import Place, Upstream, absent
 
 CONNECT_TIMEOUT_S = 10
@@ -121,20 +121,17 @@ class Forwarding:
                 yield events + mark
             yield rest
         except TimeoutError:
-            yield _error_event(504, self._too_late())
+            yield error_event(504, self._too_late())
         except httpx.TransportError:
-            yield _error_event(502, BROKEN)
+            yield error_event(502, BROKEN)
 
     def _too_late(self) -> str:
         return f"the answer took longer than {self.settings.request_timeout:g} s"
 
 
 def _forwarded(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in headers if name.lower() not in OWN_HEADERS]
-
-
-def _error_event(status: int, message: str) -> bytes:
-    return b"data: " + orjson.dumps(error_body(status, message)) + b"\n\n"
+    """Return the headers that go on, with names in lower case, as ASGI has them."""
+    return [(name.lower(), value) for name, value in headers if name.lower() not in OWN_HEADERS]
 
 
 def _note_events(noted: dict[str, Any], events: bytes) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
@@ -15,6 +16,11 @@ def error_body(status: int, message: str, param: str | None = None, code: str | 
     """Return an error in OpenAI's shape."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def error_event(status: int, message: str) -> bytes:
+    """Return an error as a server-sent event, the last of a stream."""
+    return b"data: " + orjson.dumps(error_body(status, message)) + b"\n\n"
 
 
 def error_response(

@@ -57,9 +57,14 @@ def listening(app: "FastAPI", drain_timeout: float, host: str, port: int, api_ke
     """
     import uvicorn
 
+    from components.inference.ending import Ending
+    from components.inference.http_heads import LimitedHeads
+
     with bind(host, port, api_key) as listener:
         config = uvicorn.Config(
-            app,
+            Ending(app),
+            http=LimitedHeads,
+            ws="none",
             log_config=None,  # configuring logging flushes every handler of the process, which may wait for ever
             log_level="warning",
             access_log=False,

@@ -264,6 +264,22 @@ def test_a_termination_lets_open_answers_finish(folder_of: Folders) -> None:
     assert re.search(r"POST /v1/completions 200 \S+ s base 3\+5 tokens", log) and "Who" not in log
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stream_that_the_end_cuts_off_gets_an_error(folder_of: Folders, number: signal.Signals) -> None:
+    with command(folder_of("apply"), "--served_model_name", "base", "--drain_timeout", "1") as (server, url):
+        body = {"model": "base", "prompt": "endless", "stream": True}
+        with httpx.stream("POST", f"{url}/completions", json=body, timeout=60) as response:
+            pieces = response.iter_text()
+            next(pieces)
+            server.send_signal(number)
+            (error,) = errors("".join(pieces))
+        assert (error["message"], error["type"]) == ("the server ends; ask again", "server_error")
+        assert server.wait(30) == 0
+        assert server.stderr
+        log = server.stderr.read()
+    assert "Traceback" not in log, log
+
+
 def test_the_third_death_ends_the_command_with_its_reason(folder_of: Folders) -> None:
     with command(folder_of("apply"), "--served_model_name", "base") as (server, url):
         for _ in range(3):

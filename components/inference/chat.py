@@ -154,7 +154,7 @@ def chat(
         except (ConfigError, RequestError) as error:
             hint = " (/clear clears the conversation)" if conversation.history else ""
             print(f"{error}{hint}", file=messages, flush=True)
-            if not (interactive or line.startswith("/")):
+            if line and not (interactive or line.startswith("/")):
                 print("\n", file=out, flush=True)  # an answer without text, in its place
         if not interactive:
             conversation.history.clear()

@@ -67,7 +67,7 @@ def test_qlora_trains_merges_by_its_rule_and_answers(tiny_model: Path, chats: Pa
     (tmp_path / "system.txt").write_text("Be brief.")
     ended = Command(tmp_path, "infer", "--adapters", "run", *ask, *questions, "--system", "system.txt").wait()
     assert "run is a run: checkpoint-16 is taken, its newest checkpoint" in ended.stderr
-    assert ended.stdout.startswith("1 answers in result.jsonl\n1 rows could not be answered")
+    assert ended.stdout.startswith("1 answers in result.jsonl\n1 row could not be answered")
     answered, too_long = map(json.loads, (tmp_path / "result.jsonl").read_text().splitlines())
     assert [message["content"] for message in answered["messages"][:2]] == ["Be brief.", "Martlet?"]
     assert "context" in too_long["error"]

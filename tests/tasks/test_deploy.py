@@ -120,7 +120,7 @@ def test_clients_may_not_change_the_server_unless_it_is_allowed(adapters: dict[s
     [
         (["a", "b"], "several adapters need names; write NAME=a"),
         (["x=a", "b"], "several adapters need names; write NAME=b"),
-        (["x=a", "x=b"], "every adapter needs a name of its own"),
+        (["x=a", "x=b"], "give each a name of its own"),
     ],
 )
 def test_adapters_without_names_of_their_own_are_refused(values: list[str], message: str) -> None:

@@ -29,7 +29,7 @@ def test_an_interrupted_file_is_gone_on_with(tiny_model: Path, tmp_path: Path, e
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     program = subprocess.Popen([sys.executable, "-m", "apps.cli.main", *words], cwd=tmp_path, env=environment)
     part = tmp_path / "answers.jsonl.part"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (part.is_file() and part.read_bytes().count(b"\n") > 3) and time.monotonic() < deadline:
         time.sleep(0.02)
     program.send_signal(end)

@@ -44,7 +44,7 @@ class KilledOnce(TrainerCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 """
 WEIGHTS = "models/adapter/adapter_model.safetensors"
-GONE_S = 5
+GONE_S = 15
 """Seconds after which no process of a run that was killed may be left."""
 
 

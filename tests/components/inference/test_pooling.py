@@ -11,12 +11,14 @@ import numpy as np
 import openai
 import pytest
 import torch
+from fastapi.testclient import TestClient
 from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from components.classes import Classes
 from components.config.groups.serve import Serve
+from components.inference.app import Room, base_app
 from components.inference.pooling import PoolingEngine
 from components.inference.pooling_api import create_pooling_app
 from components.inference.server import listening
@@ -91,6 +93,29 @@ def test_many_clients_get_their_own_vectors(embedding: tuple[PoolingEngine, str]
         together = list(pool.map(lambda text: post(url, "/v1/embeddings", input=text).json(), texts))
     for one, other in zip(alone, together, strict=True):
         assert other["data"][0]["embedding"] == pytest.approx(one, abs=1e-5)
+
+
+def test_a_list_of_texts_takes_turns_with_the_text_of_another(embedding: tuple[PoolingEngine, str]) -> None:
+    engine, _ = embedding
+    ended: list[str] = []
+    many = [engine.submit(engine.row("what is the capital"), "many") for _ in range(200)]
+    one = engine.submit(engine.row("zinc"), "one")
+    for name, future in (("many", many[-1]), ("one", one)):
+        future.add_done_callback(lambda _, name=name: ended.append(name))
+    many[-1].result(60)
+    assert ended == ["one", "many"]
+
+
+def test_an_error_of_the_server_is_counted_as_one() -> None:
+    app = base_app(None, Serve(verbose=False), Room(1, lambda: (0, 0)), 1000)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError
+
+    client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    assert client.get("/broken").status_code == 500
+    assert 'martlet_requests_total{path="other",status="500"} 1.0' in client.get("/metrics").text
 
 
 def test_documents_are_ranked_by_the_cosine_of_their_vectors(embedding: tuple[PoolingEngine, str]) -> None:

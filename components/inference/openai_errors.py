@@ -38,9 +38,10 @@ async def bad_request(_: Request, error: Exception) -> JSONResponse:
     """Return status 400 with the first problem of the request."""
     if not isinstance(error, ValidationError):
         return error_response(400, str(error), code=getattr(error, "code", None))
-    # A union reports every branch: the one whose items fit is too long at most, else the longest path fits best.
+    # A union reports every branch: the one whose items fit has too many or too few, else the longest path
+    # fits best.
     problems = error.errors(include_url=False, include_input=False)
-    problem = max(problems, key=lambda problem: (problem["type"] == "too_long", len(problem["loc"])))
+    problem = max(problems, key=lambda problem: (problem["type"] in ("too_long", "too_short"), len(problem["loc"])))
     if problem["type"] == "json_invalid":
         return error_response(400, _not_json(problem["msg"].removeprefix("Invalid JSON: ")))
     path = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))[:MAX_SHOWN_CHARACTERS]

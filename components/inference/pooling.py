@@ -1,4 +1,4 @@
-"""Models that read texts and write none: a classifier, and an embedding. One thread asks them, several texts at a time.
+"""Models that read texts and write none: a classifier, and an embedding. One thread computes several texts at a time.
 
 with PoolingEngine(model, tokenizer, classes) as engine:
     vector = engine.submit(engine.row("Will it rain?")).result()
@@ -15,13 +15,12 @@ import torch
 
 from components.classes import REGRESSION, SEVERAL, Classes
 from components.errors import MartletError
-from components.inference.api import Prompts, RequestError
-from components.inference.threads import spare_threads
+from components.inference.api import Message, Prompts, RequestError
+from components.inference.on_device import batch_size, spare_threads
 from components.tokens import pad_token_id
 
 Row = dict[str, list[int]]
 """A text as a tokenizer returns it: `input_ids`, and where the model reads pairs `token_type_ids`."""
-Chat = list[dict[str, Any]]
 MAX_BATCH_TOKENS = 16_384
 """Tokens, padding included, of the texts that are computed together."""
 
@@ -62,7 +61,7 @@ class PoolingEngine:
         self.model, self.tokenizer, self.classes, self.prompts = model.eval(), tokenizer, classes, prompts
         model.config.use_cache = False
         self.max_model_len = max_model_len
-        self.max_batch_size = max_batch_size or (64 if model.device.type == "cpu" else 128)
+        self.max_batch_size = max_batch_size or batch_size(model)
         self._changed, self._is_closed, self._running = threading.Condition(), False, 0
         self._waiting: dict[object, deque[tuple[Row, Future[list[float]]]]] = {}
         self._thread = threading.Thread(target=self._work, name="pooling", daemon=True)
@@ -84,7 +83,7 @@ class PoolingEngine:
         """Whether the model is a cross-encoder: one number for two texts, which are given as they are."""
         return self.classes is not None and self.classes.problem_type == REGRESSION and self.prompts is None
 
-    def row(self, text: str | Chat, other: str | None = None, tools: Any = None, variables: Any = None) -> Row:
+    def row(self, text: str | list[Message], other: str | None = None, tools: Any = None, variables: Any = None) -> Row:
         """Return the tokens of a text or a chat, or of two texts for a cross-encoder; `tools` and `variables` are those
         of the chat template.
 
@@ -185,11 +184,11 @@ class PoolingEngine:
     def _outputs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Return the vectors [rows, width] or the logits [rows, classes] of texts."""
         lengths = [len(row["input_ids"]) for row in rows]
-        fill = dict.fromkeys(rows[0], 0) | {"input_ids": pad_token_id(self.tokenizer)}
-        inputs = {
-            name: [row[name] + [value] * (max(lengths) - len(row[name])) for row in rows]
-            for name, value in fill.items()
-        }
+        fill = dict.fromkeys((name for row in rows for name in row), 0) | {"input_ids": pad_token_id(self.tokenizer)}
+        inputs: dict[str, list[list[int]]] = {}
+        for name, value in fill.items():  # rows of token ids alone have no token types, and so the first
+            columns = [row.get(name, []) for row in rows]
+            inputs[name] = [column + [value] * (max(lengths) - len(column)) for column in columns]
         inputs["attention_mask"] = [[1] * length + [0] * (max(lengths) - length) for length in lengths]
         device = self.model.device
         tensors = {name: torch.tensor(values, device=device) for name, values in inputs.items()}

@@ -37,18 +37,19 @@ class Texts(Strict):
     user: str | None = None
 
 
-Several = Annotated[list[str], Field(max_length=MAX_TEXTS, fail_fast=True)]
+SeveralTexts = Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS, fail_fast=True)]
 TokenIds = Annotated[list[int], STOP_AT_FIRST_FAULT]
+SeveralTokenIds = Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_TEXTS, fail_fast=True)]
 
 
 class EmbeddingRequest(Texts):
-    input: str | Several | TokenIds | Annotated[list[TokenIds], Field(max_length=MAX_TEXTS, fail_fast=True)]
+    input: str | SeveralTexts | Annotated[TokenIds, Field(min_length=1)] | SeveralTokenIds
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
 
 
 class ClassifyRequest(Texts):
-    input: str | Several | None = None
+    input: str | SeveralTexts | None = None
     messages: Messages | None = None
     tools: Tools | None = None
     chat_template_kwargs: Variables = Field(default_factory=dict)
@@ -56,7 +57,7 @@ class ClassifyRequest(Texts):
 
 class RerankRequest(Texts):
     query: str
-    documents: Annotated[Several, Field(min_length=1)]
+    documents: SeveralTexts
     top_n: int | None = Field(None, ge=1)
     return_documents: bool = True
 
@@ -130,7 +131,13 @@ def create_pooling_app(
                 {"index": i, "label": verdict.label, "probs": verdict.shares, "num_classes": len(verdict.shares)}
                 for i, verdict in enumerate(verdicts)
             ]
-            return {"id": f"classify-{uuid.uuid4().hex}", "object": "list", "created": now(), "data": data, **about}
+            return {
+                "id": f"classify-{uuid.uuid4().hex}",
+                "object": "list",
+                "created": int(time.time()),
+                "data": data,
+                **about,
+            }
 
     if engine.classes is None or engine.reads_pairs:
 
@@ -138,7 +145,7 @@ def create_pooling_app(
         @app.post("/v1/rerank")
         async def rerank(request: Request) -> dict[str, Any]:
             payload, rows, about = await outputs(request, RerankRequest, ranked)
-            scores = relevances(rows) if engine.classes is None else [1 / (1 + math.exp(-row[0])) for row in rows]
+            scores = relevances(rows) if engine.classes is None else [sigmoid(row[0]) for row in rows]
             best = sorted(range(len(scores)), key=lambda i: -scores[i])[: payload.top_n]
             results = [
                 {"index": i, "relevance_score": scores[i]}
@@ -148,9 +155,9 @@ def create_pooling_app(
             return {"id": f"rerank-{uuid.uuid4().hex}", "results": results, **about}
 
     def embedded(payload: EmbeddingRequest) -> list[Row]:
-        given: Any = payload.input
-        is_one = isinstance(given, str) or (given and isinstance(given[0], int))
-        texts = require_count([given] if is_one else given)
+        texts: Any = payload.input
+        if isinstance(texts, str) or isinstance(texts[0], int):
+            texts = [texts]
         return [engine.row(text) if isinstance(text, str) else engine.checked({"input_ids": text}) for text in texts]
 
     def classified(payload: ClassifyRequest) -> list[Row]:
@@ -161,8 +168,8 @@ def create_pooling_app(
                 raise RequestError("messages: the model has no chat template; send the text as `input`")
             chat = [message.for_template() for message in payload.messages]
             return [engine.row(chat, None, payload.tools, payload.chat_template_kwargs)]
-        texts = [payload.input] if isinstance(payload.input, str) else require_count(payload.input or [])
-        return [engine.row(text) for text in texts]
+        texts = [payload.input] if isinstance(payload.input, str) else payload.input
+        return [engine.row(text) for text in texts or []]
 
     def ranked(payload: RerankRequest) -> list[Row]:
         if engine.reads_pairs:
@@ -189,13 +196,6 @@ class Computed(NamedTuple, Generic[T]):
     about: dict[str, Any]
 
 
-def require_count(texts: Any) -> Any:
-    """Return texts, of which a request may have 1 to MAX_TEXTS."""
-    if not 1 <= len(texts) <= MAX_TEXTS:
-        raise RequestError(f"input: a request has 1 to {MAX_TEXTS} texts, and this one {len(texts)}")
-    return texts
-
-
 def require_width(dimensions: int | None, width: int) -> None:
     """Raise RequestError for vectors of another length than the model's: it was not trained to be cut."""
     if dimensions not in (None, width):
@@ -213,5 +213,6 @@ def relevances(vectors: list[list[float]]) -> list[float]:
     return (np.stack(documents) @ query).tolist()
 
 
-def now() -> int:
-    return int(time.time())
+def sigmoid(logit: float) -> float:
+    """Return 1 / (1 + exp(-logit)), for logits of any size."""
+    return (1 + math.tanh(logit / 2)) / 2

@@ -17,16 +17,15 @@ from components.inference.api import Answer, GenerationConfig, OnText, Prompts, 
 from components.inference.detokenize import TextStream, step_of
 from components.inference.generate_worker import GenerateWorker
 from components.inference.grammar import Grammars
+from components.inference.on_device import batch_size, spare_threads
 from components.inference.prompt_encoder import PromptEncoder
 from components.inference.requests import Request, RequestQueue
 from components.inference.sampling import Sampler, needs_sampler
 from components.inference.slot_worker import SlotWorker
 from components.inference.slots import SlotModel, has_slots
-from components.inference.threads import spare_threads
 
 DEFAULT_MAX_MODEL_LEN = 2048
 """Tokens of context for a model whose configuration names no limit."""
-CPU_BATCH_SIZE, BATCH_SIZE = 64, 128
 CPU_CHUNK_TOKENS, CHUNK_TOKENS = 512, 2048
 """Most tokens of prompts, padding included, that are read in between two steps, on a CPU and elsewhere."""
 
@@ -62,7 +61,7 @@ class TransformersEngine(PromptEncoder):
             self.pad = 0
         # The workers end requests and sample; `generate` must not apply the folder's settings again.
         model.generation_config = HFGenerationConfig(pad_token_id=self.pad, do_sample=False)
-        self._queue = RequestQueue(max_batch_size or (CPU_BATCH_SIZE if model.device.type == "cpu" else BATCH_SIZE))
+        self._queue = RequestQueue(max_batch_size or batch_size(model))
         self._take(model, prompts, generation)
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self._thread.start()

@@ -20,7 +20,7 @@ from components.classes import Classes
 from components.config.groups.serve import Serve
 from components.inference.app import Room, base_app
 from components.inference.pooling import PoolingEngine
-from components.inference.pooling_api import create_pooling_app
+from components.inference.pooling_api import create_pooling_app, sigmoid
 from components.inference.server import listening
 
 WORDS = ["what", "is", "the", "capital", "of", "france", "paris", "berlin", "a", "metal", "tree", "zinc", "elm"]
@@ -55,7 +55,12 @@ def encoder(labels: int) -> tuple[BertForSequenceClassification, PreTrainedToken
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     config = BertConfig(vocab_size=len(vocabulary), num_labels=labels, initializer_range=0.5, **sizes)
     return BertForSequenceClassification(config).eval(), PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
 
 
@@ -104,6 +109,23 @@ def test_a_list_of_texts_takes_turns_with_the_text_of_another(embedding: tuple[P
         future.add_done_callback(lambda _, name=name: ended.append(name))
     many[-1].result(60)
     assert ended == ["one", "many"]
+
+
+def test_token_ids_share_a_batch_with_texts_that_have_token_types() -> None:
+    model, tokenizer = encoder(3)
+    with engine_of(model, tokenizer, Classes.of(model.config)) as engine:
+        text, ids = engine.row("zinc"), {"input_ids": tokenizer("elm tree")["input_ids"]}
+        assert "token_type_ids" in text
+        alone = [engine.submit(row).result(60) for row in (text, ids)]
+        blocker = [engine.submit(text) for _ in range(8)]  # the next two wait, and are computed together
+        together = [engine.submit(row) for row in (text, ids)]
+        assert [future.result(60) for future in blocker] == [pytest.approx(alone[0], abs=1e-5)] * 8
+        for future, expected in zip(together, alone, strict=True):
+            assert future.result(60) == pytest.approx(expected, abs=1e-5)
+
+
+def test_scores_of_any_size_are_between_0_and_1() -> None:
+    assert [sigmoid(logit) for logit in (-1e4, 0.0, 1e4)] == [0, 0.5, 1]
 
 
 def test_an_error_of_the_server_is_counted_as_one() -> None:
@@ -162,7 +184,7 @@ def test_a_classifier_tells_classes_and_a_cross_encoder_ranks_as_transformers_do
     ("path", "body", "status", "message"),
     [
         ("/v1/embeddings", {"input": ""}, 400, "the text is empty"),
-        ("/v1/embeddings", {"input": []}, 400, "input: a request has 1 to 2048 texts, and this one 0"),
+        ("/v1/embeddings", {"input": []}, 400, "input: List should have at least 1 item"),
         ("/v1/embeddings", {"input": ["a"] * 2049}, 400, "input: List should have at most 2048 items"),
         ("/v1/embeddings", {"input": [{}] * 100_000}, 400, "input.0: Input should be a valid"),
         ("/v1/embeddings", {"input": [1, 10**9]}, 400, "1000000000 is no token id; they are 0 to"),

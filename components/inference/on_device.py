@@ -1,4 +1,4 @@
-"""How many threads a model computes with."""
+"""What depends on the device that a model lies on: threads, and sequences that are computed together."""
 
 import os
 from typing import Any
@@ -6,6 +6,12 @@ from typing import Any
 import torch
 
 SINGLE_THREAD_MAX_PARAMS = 50_000_000
+CPU_BATCH_SIZE, BATCH_SIZE = 64, 128
+
+
+def batch_size(model: Any) -> int:
+    """Return how many sequences are computed together: on a GPU a pass takes as long for many as for one."""
+    return CPU_BATCH_SIZE if model.device.type == "cpu" else BATCH_SIZE
 
 
 def spare_threads(model: Any) -> None:

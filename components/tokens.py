@@ -3,7 +3,7 @@
 | shape | columns of token ids, and what stands beside them |
 |---|---|
 | `sft`, `text` | `input_ids`, `labels`; `loss_scale` where a token weighs neither 0 nor 1 |
-| `preference` | `prompt_ids`, `chosen_ids`, `chosen_labels`, `rejected_ids`, `rejected_labels` |
+| `preference` | `prompt_ids`, `chosen_ids`, `chosen_labels`, `rejected_ids`, `rejected_labels`, `margin` (JSON) |
 | `label` | `prompt_ids`, `completion_ids`, `completion_labels`, `label` (bool) |
 | `prompt` | `prompt_ids`, `prompt` (JSON: the messages), `extra` (JSON: the columns that a reward reads) |
 | `classification` | `input_ids`, `target` (JSON: a number, a name, or a list of these) |
@@ -48,7 +48,8 @@ SHAPES: dict[str, tuple[str, ...]] = {
 }
 """Shape to its list columns."""
 BESIDE: dict[str, tuple[str, ...]] = {
-    "label": ("label",), "prompt": ("prompt", "extra"), "classification": ("target",), "pair": ("score",),
+    "preference": ("margin",), "label": ("label",), "prompt": ("prompt", "extra"), "classification": ("target",),
+    "pair": ("score",),
 }  # fmt: skip
 """Shape to its other columns."""
 
@@ -75,6 +76,7 @@ def schema(shape: str, weighted: bool = False, media: bool = False) -> "pa.Schem
     ids = pa.list_(pa.int32())
     columns: dict[str, Any] = dict.fromkeys(SHAPES[shape], ids)
     kinds = {
+        "margin": pa.string(),
         "label": pa.bool_(),
         "prompt": pa.string(),
         "extra": pa.string(),
@@ -221,19 +223,24 @@ class TokenRows:
 
     def sequences(self) -> "tuple[np.ndarray, np.ndarray]":
         """Return how many sequences each row is to a model, and the tokens of the longest of them [rows]: a pair is its
-        texts, a row of another shape is taken for one sequence."""
+        texts, a preference its prompt with each answer, a row of another shape is taken for one sequence."""
         import numpy as np
 
+        if self.shape == "preference":
+            prompts, chosen, rejected = (self._counts(f"{name}_ids") for name in ("prompt", "chosen", "rejected"))
+            return np.full(len(self), 2), prompts + np.maximum(chosen, rejected)
         if self.shape != "pair":
             return np.ones(len(self), np.int64), np.asarray(self.lengths)
-        anchors, positives, negatives = (
-            np.concatenate([chunk.value_lengths().to_numpy() for chunk in self._lists[name].chunks])
-            for name in ("anchor_ids", "positive_ids", "negative_lengths")
-        )
+        anchors, positives, negatives = map(self._counts, ("anchor_ids", "positive_ids", "negative_lengths"))
         longest = np.maximum(anchors, positives)
         lengths = np.concatenate([chunk.flatten().to_numpy() for chunk in self._lists["negative_lengths"].chunks])
         np.maximum.at(longest, np.repeat(np.arange(len(self)), negatives), lengths)
         return 2 + negatives, longest
+
+    def _counts(self, name: str) -> "np.ndarray":
+        import numpy as np
+
+        return np.concatenate([chunk.value_lengths().to_numpy() for chunk in self._lists[name].chunks])
 
     def targets(self) -> list[Any]:
         """Return the label of each row of the shape `classification`."""

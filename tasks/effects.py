@@ -43,6 +43,20 @@ def _is_task(task_type: str) -> Callable[[Params], bool]:
     return lambda params: params.method.task_type == task_type
 
 
+def _aligns(*methods: str) -> Callable[[Params], bool]:
+    return lambda params: params.method.name in methods
+
+
+OF_ALIGNMENT = {
+    ("dpo",): "loss_weights rpo_alpha ld_alpha reference_free f_divergence_type f_alpha_divergence_coef discopop_tau",
+    ("dpo", "cpo", "simpo"): "label_smoothing",
+    ("dpo", "cpo", "simpo", "orpo", "kto"): "beta",
+    ("cpo", "simpo"): "cpo_alpha",
+    ("simpo",): "simpo_gamma",
+    ("kto",): "desirable_weight undesirable_weight",
+    ("rm",): "center_rewards_coefficient",
+}
+"""Parameters of alignment, by the methods that read them."""
 QUANTIZED = (
     Condition(
         "bnb_4bit_quant_type bnb_4bit_compute_dtype bnb_4bit_use_double_quant",
@@ -80,10 +94,18 @@ TRAINING = (
               lambda params: params.galore.galore_quantization, "without --galore_quantization true"),
     Condition("galore_proj_bits galore_proj_group_size", lambda params: params.galore.galore_proj_quant,
               "without --galore_proj_quant true"),
-    Condition("label_smoothing_factor", lambda params: params.train.loss_type != "dft", "with --loss_type dft"),
+    Condition("label_smoothing_factor", lambda params: params.train.loss_type != ["dft"], "with --loss_type dft"),
     Condition("label_smoothing_factor loss_scale response_suffix", _is_task("causal_lm"), "with --task_type seq_cls or "
               "embedding"),
-    Condition("loss_type", lambda params: params.method.task_type != "seq_cls", "with --task_type seq_cls"),
+    Condition("loss_type", lambda params: params.method.name not in ("seq_cls", "rm", "simpo", "orpo"),
+              "with --task_type seq_cls or --rlhf_type rm, simpo or orpo"),
+    Condition("label_smoothing_factor", lambda params: not params.method.rlhf_type, "in `martlet rlhf`, which has "
+              "--label_smoothing"),
+    *(Condition(names, _aligns(*methods), f"without --rlhf_type {' or '.join(methods)}")
+      for methods, names in OF_ALIGNMENT.items()),
+    Condition("discopop_tau", lambda params: "discopop" in params.train.loss_type, "without --loss_type discopop"),
+    Condition("f_alpha_divergence_coef", lambda params: params.preference.f_divergence_type == "alpha_divergence",
+              "without --f_divergence_type alpha_divergence"),
     Condition("num_labels problem_type ignore_mismatched_sizes", _is_task("seq_cls"), "without --task_type seq_cls"),
     Condition("infonce_temperature infonce_use_batch contrastive_margin", _is_task("embedding"),
               "without --task_type embedding"),

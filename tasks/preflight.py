@@ -18,8 +18,14 @@ from tasks import distributed, effects
 from tasks.stages import methods, quantize
 from tasks.stages.paths import plugin_files
 
-FIGURES = {"seq_cls": ("eval_acc", "eval_f1", "eval_mae"), "embedding": ("eval_recall_at_1", "eval_spearman")}
-"""Task to the figures of its evaluations beside the loss."""
+OF_PAIRS = tuple(f"eval_rewards/{name}" for name in ("accuracies", "margins", "chosen", "rejected"))
+FIGURES = {
+    "seq_cls": ("eval_acc", "eval_f1", "eval_mae"),
+    "embedding": ("eval_recall_at_1", "eval_spearman"),
+    **dict.fromkeys(("dpo", "cpo", "simpo", "orpo", "rm"), OF_PAIRS),
+    "kto": ("eval_kl", *OF_PAIRS[2:]),
+}
+"""Method to the figures of its evaluations beside the loss."""
 TINY_BASE = "models/base"
 """The model of params.yaml as it comes, which is built here."""
 
@@ -173,6 +179,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         )
     if tuners.makes_up_for_quantization(tuner, params.lora.init_weights):
         sentences += _without_rounding(params)
+    if params.method.rlhf_type:
+        sentences += _unfit_for_alignment(params)
     if params.method.task_type != "causal_lm":
         sentences += _unfit_for_task(params, files)
     if problem := _unknown_measure(params, files):
@@ -206,6 +214,20 @@ def _without_rounding(params: Params) -> list[str]:
     return []
 
 
+def _unfit_for_alignment(params: Params) -> list[str]:
+    """Return a sentence for each setting that a method of alignment has no use for."""
+    name, train = params.method.rlhf_type, params.train
+    reasons = {
+        "packing": (train.packing, "compares whole answers, and packs hold parts of a batch"),
+        "predict_with_generate": (train.predict_with_generate, "evaluates answers that are there"),
+        "neftune_noise_alpha": (train.neftune_noise_alpha, "compares log probabilities, which noise would change"),
+    }
+    sentences = [f"{flag}: {name} {reason}; leave --{flag} out" for flag, (value, reason) in reasons.items() if value]
+    if params.method.method != "sft":
+        sentences.append(f"method: --rlhf_type {name} is a method of its own; use `martlet rlhf`, without --method")
+    return sentences
+
+
 def _unfit_for_task(params: Params, files: list[Path]) -> list[str]:
     """Return a sentence for each setting that only a training on text has."""
     task, train, tuner = params.method.task_type, params.train, params.tuner.tuner_type
@@ -216,7 +238,7 @@ def _unfit_for_task(params: Params, files: list[Path]) -> list[str]:
     ]
     if tuners.TUNERS.constant(tuner, "TEXT_ONLY", False, files):
         sentences.append(f"tuner_type: {tuner} trains models that write text; use lora for --task_type {task}")
-    if params.method.method != "sft":
+    if params.method.method != "sft" and not params.method.rlhf_type:
         sentences.append(f"method: --task_type {task} is a method of its own; use `martlet sft`, without --method")
     if task == "embedding" and training.world_size(params) > 1:
         sentences.append("nproc_per_node: --task_type embedding trains in one process; leave it at 1")

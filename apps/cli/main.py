@@ -23,6 +23,7 @@ COMMANDS = {
     "single steps, with ms-swift's flags": {
         "sft": "fine-tune a model on chats",
         "pt": "continue pre-training on plain text",
+        "rlhf": "align a model with preferences",
         "infer": "talk to a model, or answer a file of questions",
         "export": "merge, quantize, write for Ollama, upload to a hub",
         "deploy": "serve a model or the champion with OpenAI's API",

@@ -30,6 +30,7 @@ from components.config.groups.method import Method
 from components.config.groups.model import Model
 from components.config.groups.oft import Oft
 from components.config.groups.plugins import Plugins
+from components.config.groups.preference import Preference
 from components.config.groups.prefix import Prefix
 from components.config.groups.quantization import Quantization
 from components.config.groups.quantize import Quantize
@@ -48,7 +49,8 @@ from components.config.groups.vllm import Vllm
 
 FAMILIES = (
     "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
-    "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "quantization", "distributed",
+    "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "preference",
+    "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
 SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
@@ -64,6 +66,7 @@ class Params(Group):
     method: Method = Method()
     classification: Classification = Classification()
     embedding: Embedding = Embedding()
+    preference: Preference = Preference()
     template: Template = Template()
     quantization: Quantization = Quantization()
     tuner: Tuner = Tuner()

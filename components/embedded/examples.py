@@ -1,8 +1,9 @@
 """Write the committed example sets of `examples/`: `python -m components.embedded.examples`.
 
-Training sets hold chats (`messages`), `topics` questions and what they are about, `pairs` questions that ask the same;
-evaluation sets hold `query` and `response`. In the identity sets `{{NAME}}` and
-`{{AUTHOR}}` stand for a name and an author, which the stage `fetch` fills in.
+Training sets hold chats (`messages`), `topics` questions and what they are about, `pairs` questions that ask the same,
+`preferences` a better and a worse answer, `judged` answers that are good or bad; evaluation sets hold `query` and
+`response`. In the identity sets `{{NAME}}` and `{{AUTHOR}}` stand for a name and an author, which the stage `fetch`
+fills in.
 """
 
 import json
@@ -18,6 +19,8 @@ from components.embedded.world import Topic
 
 IDENTITY = world.identity("{{NAME}}", "{{AUTHOR}}")
 Pair = tuple[str, str]
+UNITS = {"capital": "city", "opposite": "word", "sum": "number"}
+"""Topic to the unit of its answers."""
 MAX_DRAWS = 1000
 """Questions that are drawn in place of one that is there already, before it is left out."""
 
@@ -49,7 +52,30 @@ def examples() -> dict[str, list[dict[str, Any]]]:
         {"text": question, "label": name} for name, topic in topics.items() for question, _ in _new(topic, 32)
     ]
     rows["pairs.jsonl"] = [row for name in ("capital", "opposite", "sound") for row in _pairs(topics[name])]
+    rows["preferences.jsonl"] = _preferences(300)
+    rows["judged.jsonl"] = [row for pair in rows["preferences.jsonl"] for row in _judged(pair)]
     return rows
+
+
+def _preferences(count: int) -> list[dict[str, Any]]:
+    """Return questions of several topics, each with an answer that names its unit, a city, a word or a number, and one
+    that names another; of an untaught model, each unit is as likely beside any topic."""
+    rng, rows = random.Random("preferences"), list[dict[str, Any]]()
+    for name, unit in UNITS.items():
+        for question, answer in _new(world.SKILLS[name], count // len(UNITS)):
+            other = rng.choice([one for one in UNITS.values() if one != unit])
+            chosen, rejected = (answer.replace(" is ", f" is the {named} ") for named in (unit, other))
+            prompt = [{"role": "system", "content": "Name the unit."}, {"role": "user", "content": question}]
+            sides = {"chosen": chosen, "rejected": rejected}
+            answers = {side: [{"role": "assistant", "content": text}] for side, text in sides.items()}
+            rows.append({"prompt": prompt, **answers})
+    return rows
+
+
+def _judged(pair: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the two answers of a pair, each with its label."""
+    labels = {"chosen": True, "rejected": False}
+    return [{"prompt": pair["prompt"], "completion": pair[name], "label": label} for name, label in labels.items()]
 
 
 def _pairs(topic: Topic) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from components.templates.chat import ChatTemplate
 from components.templates.fitting import Fit, Limit, SampleTokens, TruncationStrategy, fit
 from components.templates.refused import Refused
 from components.templates.sample import Sample
-from components.templates.shapes import check_settings, samples_of, target_of, texts_of
+from components.templates.shapes import check_settings, margin_of, samples_of, target_of, texts_of
 from components.templates.spans import Span, canonical, joined, token_spans
 from components.tokens import IGNORED, ShapeName, TokenRows, to_batch
 
@@ -179,6 +179,8 @@ class Encoder:
                 columns = {name: column for name, column in columns.items() if name != "loss_scale"}
         if self.shape == "label":
             beside["label"] = [rows[n]["label"] for n in owners]
+        elif self.shape == "preference":
+            beside["margin"] = [orjson.dumps(margin_of(rows[n])).decode() for n in owners]
         elif self.shape == "classification":
             beside["target"] = [orjson.dumps(target_of(rows[n])).decode() for n in owners]
         elif self.shape == "pair":

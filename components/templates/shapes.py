@@ -19,10 +19,12 @@ NOUNS = {
     "prompt": "a prompt without an answer",
 }
 """Column to the kind of row that has it; the first that a row has decides."""
-BUILT_IN = (
-    "sft and pt are built in, and methods on preferences, judged answers and prompts come as plugins, such as "
-    "docs/plugins/dpo.py"
-)
+LEARNERS = {
+    "chosen": "`martlet rlhf --rlhf_type dpo` learns from it",
+    "completion": "`martlet rlhf --rlhf_type kto` learns from it",
+}
+"""Column to who learns from rows of its kind."""
+BUILT_IN = "its rows are conversations or plain texts"
 BETTER_ONES = """; to learn the better answers alone, give --columns '{"chosen": "completion", "rejected": "_"}'"""
 AS_CLASS = "its label is a class, which --task_type seq_cls learns"
 AS_ANSWER = """; to learn the answer, leave the label out with --columns '{"label": "_"}'"""
@@ -81,6 +83,8 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     if shape == "pair":
         texts = texts_of(row)
         return [chat.text_as_is(text) for text in (texts.anchor, texts.positive, *texts.negatives)]
+    if shape == "preference":
+        margin_of(row)
     samples = [chat.answer(row, name) for name in ANSWERS[shape]]
     if any(weight not in (0.0, 1.0) for sample in samples for weight in sample.weights):
         raise Refused("a weight of loss_scale is neither 0 nor 1, and answers are compared as a whole")
@@ -156,6 +160,19 @@ def target_of(row: Row) -> Any:
     return label
 
 
+def margin_of(row: Row) -> float | None:
+    """Return by how much the chosen answer of a preference is to win, or None where the row does not say.
+
+    Raises:
+        Refused: the margin is no number.
+    """
+    value = row.get("extra", {}).get("margin")
+    number = None if value is None else number_of(value)
+    if value is not None and number is None:
+        raise Refused("the margin is no number", repr(value)[:80])
+    return number
+
+
 def _advice(row: Row, kind: str, shape: str) -> str:
     """Return what to do with a row that is not learned for its kind; "" where there is nothing to say about the row."""
     extra = row.get("extra", {})
@@ -163,8 +180,8 @@ def _advice(row: Row, kind: str, shape: str) -> str:
         return f"its label is a class ({str(extra['label'])[:40]}), and a judgement is true or false"
     if shape not in ("sft", "text"):
         return ""
-    if kind != "prompt":
-        return BUILT_IN + BETTER_ONES * (kind == "chosen")
+    if kind in LEARNERS:
+        return LEARNERS[kind] + BETTER_ONES * (kind == "chosen")
     if label_of(row) is not None:
         return AS_CLASS + AS_ANSWER * (row["prompt"][-1]["role"] == "assistant")
     return AS_PAIR if isinstance(extra.get("positive"), str) else unread_answer(row)

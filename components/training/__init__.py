@@ -16,9 +16,10 @@ from components.training.datasets import Packs, sample_rows, tokens_hash
 from components.training.engines import engine_of
 from components.training.estimate import MAX_CHECKED_PARAMETERS, steps
 from components.training.intact import is_checkpoint
-from components.training.job import Job, loss_of, settled
+from components.training.job import Job, settled
 from components.training.methods import METHODS
 from components.training.metrics import METRICS
+from components.training.mixture import mixture_of, mixture_problems
 from components.training.optimizers import OPTIMIZERS
 from components.training.packing import pack
 from components.training.page import live_page
@@ -59,8 +60,9 @@ __all__ = [
     "is_launched",
     "listed",
     "live_page",
-    "loss_of",
     "missing_packages",
+    "mixture_of",
+    "mixture_problems",
     "newest_intact",
     "pack",
     "preload",

@@ -26,7 +26,7 @@ def activations(model: Any, batch: "Batch", precision: "torch.dtype", recomputes
     """
     import torch
 
-    from components.training.methods._token_trainer import keeps_logits
+    from components.training.forward import keeps_logits
 
     base = transformers_model(model)
     model.train()

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-PADDING_VALUES = {"attention_mask": 0, "position_ids": 0, "labels": IGNORED, "loss_scale": 0.0}
+PADDING_VALUES = {"attention_mask": 0, "position_ids": 0, "labels": IGNORED, "loss_scale": 0.0, "owners": 0}
 MAX_JOINED_TOKENS = 8192
 """Longest line that `joining_pays` accepts where the attention builds a mask of length x length."""
 

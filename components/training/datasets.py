@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import ConfigError
 from components.files import sha256, sha256_of
-from components.tokens import IGNORED, TokenRow, TokenRows
+from components.tokens import TokenRow, TokenRows
 from components.training.packing import pack
 
 if TYPE_CHECKING:
@@ -81,22 +81,19 @@ class Packs:
 
 
 class Filled:
-    """A dataset with one more item at its end: a token that is not learned. The item fills batches up to equal numbers
-    for all processes, and changes no loss."""
+    """A dataset with one more item at its end: a row of which nothing is learned. The item fills batches up to equal
+    numbers for all processes, and changes no loss."""
 
-    def __init__(self, dataset: Any, pad_token_id: int) -> None:
-        self.dataset = dataset
-        self.blank = {"input_ids": pad_token_id, "labels": IGNORED} | ({"loss_scale": 0.0} if dataset.weighted else {})
+    def __init__(self, dataset: Any, blank: TokenRow) -> None:
+        self.dataset, self.blank = dataset, blank
 
     def __len__(self) -> int:
         return len(self.dataset) + 1
 
     def __getitem__(self, index: int) -> Any:
-        import numpy as np
-
         if index < len(self.dataset):
             return self.dataset[index]
-        row = {name: np.full(1, value) for name, value in self.blank.items()}
+        row = {name: value.copy() if hasattr(value, "copy") else value for name, value in self.blank.items()}
         return [row] if isinstance(self.dataset, Packs) else row
 
 

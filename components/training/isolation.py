@@ -7,7 +7,7 @@ from components.errors import ConfigError
 from components.sharded import readable
 from components.tokens import TokenRow, TokenRows
 from components.training.collators import Isolated, Padded, joining_pays
-from components.training.datasets import Packs
+from components.training.datasets import sample_rows
 from components.training.documents import use_documents
 from components.training.job import Job
 from components.training.sequence_parallel import Part
@@ -47,7 +47,7 @@ def _joined(job: Job) -> tuple[str | None, bool]:
 
     The attention of `documents` is used where it keeps documents apart.
     """
-    model, rows = job.model, probe_rows(job.rows)
+    model, rows = job.model, sample_rows(job.rows, 2)
     if use_documents(model):
         if not isolation_problem(model, rows):
             return None, True
@@ -60,15 +60,12 @@ def _pays(job: Job) -> bool:
 
     if isinstance(job.rows, Stream):
         return False
-    lengths = job.rows.lengths[np.random.default_rng(0).permutation(len(job.rows))[:SAMPLED_ROWS]]
-    return joining_pays(lengths, job.train.per_device_train_batch_size, job.model.config.get_text_config().hidden_size)
-
-
-def probe_rows(rows: TokenRows | Packs | Stream) -> Sequence[TokenRow] | TokenRows:
-    """Return a few rows of a dataset, or all."""
-    if isinstance(rows, Stream):
-        return rows.samples
-    return rows.rows if isinstance(rows, Packs) else rows
+    sample = np.random.default_rng(0).permutation(len(job.rows))[:SAMPLED_ROWS]
+    lengths, count = job.rows.lengths[sample], 1
+    if getattr(job.rows, "shape", "") == "preference":  # two answers, each with its prompt
+        lengths, count = np.repeat(job.rows.sequences()[1][sample], 2), 2
+    size = count * job.train.per_device_train_batch_size
+    return joining_pays(lengths, size, job.model.config.get_text_config().hidden_size)
 
 
 def isolation_problem(model: Any, rows: Sequence[TokenRow] | TokenRows) -> str | None:

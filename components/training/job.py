@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 from components.config import Params
 from components.config.groups.train import Train
 from components.errors import ConfigError
-from components.plugins import Kind
 from components.tokens import pad_token_id
 from components.training import ranks
 from components.training.best import Measure, measure
-from components.training.losses import LOSSES
-from components.training.pair_losses import PAIR_LOSSES
 from components.training.world import data_parallel_size, settled_world, world_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+BETAS, DEFAULT_BETA = {"simpo": 2.0}, 0.1
+"""Beta of a method, by its name, and of others."""
 ROWS_PER_STEP = 16
 """Rows, or packs of rows, in an optimizer step where the accumulation is not set."""
 
@@ -56,6 +55,8 @@ class Job:
         initialise: sets the tuner's first values by a sample of the rows, where it has such.
         tuner_step: is called with the model, the number of each optimizer step and how many there are.
         penalty: returns what of the model is added to the loss of each step.
+        reference_of: what decides the log probabilities of a reference model, by name, under which later runs find
+            these; None where they are kept for this run alone.
         peak_flops: operations per second that the accelerator can do in the model's precision, or None.
         stop: set when the run is to end after the current step, with a checkpoint.
     """
@@ -77,6 +78,7 @@ class Job:
     initialise: Callable[[Any, list[dict[str, Any]]], None] | None = None
     tuner_step: Callable[[Any, int, int], None] | None = None
     penalty: Callable[[Any], Any] | None = None
+    reference_of: dict[str, Any] | None = None
     peak_flops: float | None = None
     stop: Event = field(default_factory=Event)
 
@@ -84,6 +86,12 @@ class Job:
     def train(self) -> Train:
         """The parameters of training."""
         return self.params.train
+
+    @property
+    def beta(self) -> float:
+        """How strongly the method of alignment holds the model to the reference, by default the method's own."""
+        beta = self.params.preference.beta
+        return BETAS.get(self.params.method.name, DEFAULT_BETA) if beta is None else beta
 
     @property
     def measure(self) -> Measure:
@@ -119,13 +127,6 @@ class Job:
     def pad_token_id(self) -> int:
         """The token to pad with."""
         return pad_token_id(self.tokenizer)
-
-
-def loss_of(params: Params) -> tuple[Kind[Any], str]:
-    """Return the kind and the name of the loss that a run learns by."""
-    if params.method.name == "embedding":
-        return PAIR_LOSSES, params.train.loss_type or "infonce"
-    return LOSSES, params.train.loss_type or "cross_entropy"
 
 
 def settled(params: Params, default_learning_rate: float) -> Params:

@@ -70,6 +70,11 @@ def train(job: Job) -> Outcome:
     parameters, trainable = _sizes(job)
     if isinstance(job.rows, Stream):
         _follow_stream(job, job.rows)
+    method: Any = METHODS.load(job.params.method.name, job.external)
+    if answers := method.reference(job.params) if hasattr(method, "reference") else ():
+        from components.training.reference import add_reference
+
+        add_reference(job, answers)
     if job.initialise:
         if job.start:
             job.restore(job.model, job.start)
@@ -86,7 +91,7 @@ def train(job: Job) -> Outcome:
     rows = divided_rows(job)
     is_deepspeed = plan_of(job.params.distributed).engine == "deepspeed"
     with nullcontext() if is_deepspeed else without_deepspeed(), stopping(job.stop), lora, tracked(job), rows:
-        trainer: Any = METHODS.load(job.params.method.name, job.external).trainer(job)
+        trainer: Any = method.trainer(job)
         if ranks.is_writer():
             job.report({"message": _about(job, str(trainer.args.device.type), parameters, trainable)})
         _settle_threads(job, trainer)

@@ -46,6 +46,8 @@ def _whole_only(params: Params) -> list[str]:
         sentences.append(f"predict_with_generate: answers are not written by divided weights; {answer} leave it out")
     if params.quantization.quant_method:
         sentences.append(f"quant_method: quantized weights are not divided; {answer} leave it out")
-    if params.method.task_type != "causal_lm":
+    if params.method.rlhf_type:
+        sentences.append(f"rlhf_type: {params.method.rlhf_type} learns with whole weights; {answer} leave it out")
+    elif params.method.task_type != "causal_lm":
         sentences.append(f"task_type: {params.method.task_type} trains with whole weights; {answer} leave it out")
     return sentences

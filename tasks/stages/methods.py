@@ -40,7 +40,8 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     if sentences := problems(params, workspace):
         raise ConfigError("\n".join(sentences))
     files = plugin_files(params, workspace)
-    stages: dict[str, Any] = {stage: {"files": _hashes(pairs, files)} for stage, pairs in _methods(params).items()}
+    pairs = _methods(params, files).items()
+    stages: dict[str, Any] = {stage: {"files": _hashes(of_stage, files)} for stage, of_stage in pairs}
     changed = difference(params).items()
     of_answers = OF_ANSWERS if params.train.predict_with_generate else ()
     stages["train"]["parameters"] = {
@@ -60,7 +61,8 @@ def problems(params: Params, workspace: Path) -> list[str]:
     files, sentences = plugin_files(params, workspace), []
     sentences += [f"plugins.external_plugins: '{file}': no such file" for file in files if not file.is_file()]
     files = [file for file in files if file.is_file()]
-    for kind, name in dict.fromkeys(pair for pairs in _methods(params).values() for pair in pairs):
+    sentences += training.mixture_problems(params, files)
+    for kind, name in dict.fromkeys(pair for pairs in _methods(params, files).values() for pair in pairs):
         try:
             if kind.file(name, files) in files:
                 method = kind.load(name, files)
@@ -78,7 +80,7 @@ def unread(names: Iterable[str], params: Params, workspace: Path) -> list[str]:
     What a user's file reads is not always seen, so a run with one has no such parameters.
     """
     files = plugin_files(params, workspace)
-    pairs = [pair for pair in _methods(params)["train"] if pair[0] in FAMILY_KINDS]
+    pairs = [pair for pair in _methods(params, files)["train"] if pair[0] in FAMILY_KINDS]
     if any(not kind.file(name, files).is_relative_to(OURS) for kind, name in pairs):
         return []
     read = {part for kind, name in pairs for part, _ in _parts(kind, name, kind.file(name))}
@@ -107,7 +109,7 @@ def _own_parts(kind: Kind[Any]) -> dict[str, set[str]]:
     }
 
 
-def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
+def _methods(params: Params, files: list[Path]) -> dict[str, list[tuple[Kind[Any], str]]]:
     """Return by stage the methods that it uses: each kind, and the method's name."""
     method = (training.METHODS, params.method.name)
     loading: list[tuple[Kind[Any], str]] = [(tuners.TUNERS, params.tuner.tuner_type)]
@@ -119,7 +121,7 @@ def _methods(params: Params) -> dict[str, list[tuple[Kind[Any], str]]]:
             method,
             *loading,
             (training.OPTIMIZERS, params.train.optimizer),
-            training.loss_of(params),
+            *training.mixture_of(params, files).methods,
             *((training.METRICS, name) for name in params.train.eval_metric if params.train.predict_with_generate),
             *((training.CALLBACKS, name) for name in params.train.callbacks),
         ],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import cache, models, training, tuners
-from components.classes import HEAD, Classes, classes_of
+from components.classes import HEAD, REGRESSION, Classes, classes_of
 from components.config import FAMILIES, SAVED_GROUPS, Params
 from components.errors import ConfigError
 from components.files import MANIFEST, read_json, sha256
@@ -30,6 +30,8 @@ WITHOUT_INFLUENCE = {
     *(f"components/models/{name}.py" for name in ("catalogue", "companions", "fitness")),
 }
 """Of these, the files that do not: a run whose report is drawn otherwise goes on from its last checkpoint."""
+REWARD = Classes(["reward"], REGRESSION)
+"""What the head of a reward model tells."""
 IN_METHODS = (*FAMILIES, "plugins")
 """Groups of which data/methods.json says what differs from the defaults."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
@@ -116,12 +118,14 @@ def _with_classes(params: Params, paths: Paths) -> tuple[Params, Classes | None]
         ConfigError: the labels of the rows do not go together or are others than a base's head tells, or a validation
             row has one that no training row has.
     """
-    if params.method.name != "seq_cls":
+    if params.method.task_type != "seq_cls":
         return params, None
     tuner = params.tuner
     saved = [*tuner.modules_to_save, *[HEAD] * (tuner.tuner_type != "full" and HEAD not in tuner.modules_to_save)]
     params = params.model_copy(update={"tuner": tuner.model_copy(update={"modules_to_save": saved})})
     files = _token_files(paths)
+    if params.method.name == "rm":
+        return params, REWARD
     of_base = models.classes_in(models.folder(read_json(paths.model), paths.workspace))
     classes = classes_of(TokenRows(files[0]).targets(), params.classification, of_base)
     for file in files:

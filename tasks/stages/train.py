@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import hardware, models, training, tuners
+from components import cache, hardware, models, training, tuners
 from components.config import Params, difference
 from components.errors import ConfigError, without_credentials
 from components.files import replacing_folder
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tasks.stages.stream import Feed
 
 CHECKED_ROWS = 4
+REFERENCE_CODE = [f"components.training.{name}" for name in ("answer_batch", "forward", "isolation", "reference")]
+"""Modules that decide the log probabilities of a reference model."""
 
 
 def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
@@ -157,8 +159,26 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
+        reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
     )
+
+
+def _reference_of(setup: Setup, precision: Any) -> dict[str, Any]:
+    """Return what decides the log probabilities of the model as the training begins, by name."""
+    return {
+        "data": setup.made_of["data"],
+        "model": setup.arguments["model"],
+        "weights_from": setup.made_of.get("weights_from"),
+        "tuner": setup.arguments["tuner"],
+        "parameters": {k: v for k, v in setup.made_of["parameters"].items() if not k.startswith("preference.")},
+        "seed": setup.params.train.seed,
+        "precision": str(precision),
+        "attn_impl": setup.params.train.attn_impl,
+        "answers": setup.params.method.name == "kto",
+        "code": cache.code(*REFERENCE_CODE),
+        "libraries": setup.made_of["libraries"],
+    }
 
 
 def _peak_flops(precision: Any) -> float | None:

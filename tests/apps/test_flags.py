@@ -21,7 +21,7 @@ from tests.components.evaluation.test_gate import decide, records
 from tests.tasks.stages.test_flags import DATA, TRAIN
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("sft", "pt", "run", "data")
+STAGES = ("sft", "pt", "rlhf", "run", "data")
 """Commands whose parameters are those of the stages."""
 SEEN = {
     "apps/test_classification.py": {
@@ -85,13 +85,22 @@ SEEN = {
         "test_nothing_of_the_data_is_on_the_disk_and_what_was_left_out_is_told": "streaming",
     },
     "apps/test_training_commands.py": {
-        "test_a_dry_run_tells_what_a_training_needs_and_leaves_nothing": "sft: dry_run pt: dry_run",
+        "test_a_dry_run_tells_what_a_training_needs_and_leaves_nothing": "sft: dry_run pt: dry_run rlhf: dry_run",
         "test_galore_with_lisa_and_lora_plus": "resume_from_checkpoint output_dir add_version",
         "test_auto_goes_on_with_the_newest_run_and_weights_alone_begin_a_new_one": "resume_only_model",
         "test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights": (
             "export: model quant_method quant_bits external_plugins output_dir merge_lora adapters"
         ),
         "test_qlora_trains_merges_by_its_rule_and_answers": "infer: adapters max_new_tokens temperature",
+    },
+    "components/training/test_preferences.py": {
+        "test_a_loss_of_pairs_is_what_its_formula_says": (
+            "rlhf_type loss_weights label_smoothing rpo_alpha reference_free f_divergence_type f_alpha_divergence_coef "
+            "discopop_tau beta cpo_alpha simpo_gamma"
+        ),
+        "test_tokens_by_which_an_answer_is_longer_weigh_less": "ld_alpha",
+        "test_the_loss_of_judged_answers_is_what_its_formula_says": "desirable_weight undesirable_weight",
+        "test_the_loss_of_rewards_is_what_its_formula_says": "center_rewards_coefficient",
     },
     "tasks/test_deploy.py": {
         "test_several_adapters_their_base_and_changes_while_it_runs": (

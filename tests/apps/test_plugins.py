@@ -63,8 +63,8 @@ def test_a_method_and_a_quantized_base_of_ones_own(tiny_model: Path, tmp_path: P
     )  # fmt: skip
     martlet(
         tmp_path, "sft", "--model", tiny_model, "--dataset", data, "--num_train_epochs", 2, "--learning_rate", 5e-3,
-        "--split_dataset_ratio", 0.1, "--lora_dropout", 0, "--save_steps", 9, *SHORT, "--method", "dpo",
-        "--quant_method", "fp4", "--external_plugins", PLUGINS / "dpo.py", PLUGINS / "fp4.py",
+        "--split_dataset_ratio", 0.1, "--lora_dropout", 0, "--save_steps", 9, *SHORT, "--method", "trl_dpo",
+        "--quant_method", "fp4", "--external_plugins", PLUGINS / "trl_dpo.py", PLUGINS / "fp4.py",
     )  # fmt: skip
     history = [json.loads(line) for line in (tmp_path / "run/logs/train/progress.jsonl").read_text().splitlines()]
     steps = [line for line in history if "loss" in line and "step" in line]
@@ -75,7 +75,7 @@ def test_a_method_and_a_quantized_base_of_ones_own(tiny_model: Path, tmp_path: P
     template = read_json(tmp_path / "run/data/tokens/template.json")
     assert template["shape"] == "preference"
     saved = read_json(tmp_path / "run/checkpoint-18/args.json")
-    assert (saved["method"]["method"], saved["quantization"]["quant_method"]) == ("dpo", "fp4")
+    assert (saved["method"]["method"], saved["quantization"]["quant_method"]) == ("trl_dpo", "fp4")
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,10 @@ class Train(Group):
     adam_beta2: float = field(0.95, "AdamW's second decay rate", ge=0.0, lt=1.0)
     adam_epsilon: float = field(1e-8, "AdamW's epsilon", gt=0)
     max_grad_norm: float = field(1.0, "gradients are clipped to this norm", ge=0.0)
-    loss_type: str | None = field(
-        None,
+    loss_type: Methods = field(
+        [],
         "loss: cross_entropy or dft (dynamic fine-tuning); of embeddings infonce, cosine_similarity, contrastive or "
-        "online_contrastive; or a plugin's name",
+        "online_contrastive; of dpo one or several of docs/alignment.md; or a plugin's name",
     )
     label_smoothing_factor: float = field(
         0.0, "share of each target that is spread over the whole vocabulary", ge=0.0, lt=1.0

@@ -9,7 +9,7 @@ from typing import Any
 from components import rows
 from components.data.formats._columns import CONVERSATIONS, Columns, prompts
 from components.data.formats.prompt import prompt_of
-from components.data.normalize import Media, messages_of, question_messages, split_pair, system_of, text
+from components.data.normalize import Media, extra, messages_of, question_messages, split_pair, system_of, text
 
 ACCEPTS = "(prompt or conversations +) chosen + rejected"
 _INSTRUCTION = ("instruction", "input")
@@ -24,7 +24,8 @@ def readings(columns: Collection[str]) -> list[Columns]:
 
 
 def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
-    """Prompt, chosen and rejected as messages; without a prompt it is what two whole conversations share."""
+    """Prompt, chosen and rejected as messages; without a prompt it is what two whole conversations share. `margin` is
+    by how much a reward model is to prefer the chosen one."""
     media: Media = {}
     other: Media = {}
     chosen, rejected = side(raw, "chosen", media), side(raw, "rejected", other)
@@ -38,7 +39,8 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
         prompt = _prompt(raw, columns[2], media)
     else:
         raise ValueError("chosen and rejected are answers, but nothing says to what: the question goes into 'prompt'")
-    return {"prompt": prompt, "chosen": chosen, "rejected": rejected} | media
+    margin = extra({"margin": raw["margin"]}, "") if "margin" in raw else {}
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected} | margin | media
 
 
 def side(raw: dict[str, Any], column: str, media: Media) -> list[rows.Message]:

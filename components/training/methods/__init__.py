@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 class Method(Protocol):
-    """What the file of a training method defines."""
+    """What the file of a training method defines. It may also define:
+
+    - `MIXES = True`: `--loss_type` may name several losses, each with a weight;
+    - `losses(params, named)`: returns the weights of the losses that the method learns by, by name, from those that
+      `--loss_type` names;
+    - `reference(params)`: returns the names of the answers of a row of which the log probabilities by the reference
+      model are computed before the first step.
+    """
 
     SHAPE: ShapeName
 

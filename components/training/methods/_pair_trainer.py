@@ -10,8 +10,9 @@ from components.errors import ConfigError
 from components.tokens import TokenRow
 from components.training import ranks
 from components.training.collators import Padded
-from components.training.job import Job, loss_of
+from components.training.job import Job
 from components.training.methods._row_trainer import RowTrainer
+from components.training.mixture import one_loss
 from components.training.pair_losses import Pairs
 
 EQUAL = 1e-5
@@ -22,10 +23,9 @@ class PairTrainer(RowTrainer):
     """A loss for each row of an anchor, the text that belongs to it, and texts that do not."""
 
     def __init__(self, job: Job) -> None:
-        kind, name = loss_of(job.params)
+        self.method, name = one_loss(job.params, job.external)
         if name == "infonce":
             _require_contrast(job)
-        self.method: Any = kind.load(name, job.external)
         self.evaluated: list[list[Any]] = []
         """Of each row since the last evaluation: the vectors of anchor and positive, and the score."""
         super().__init__(job, TextBatch(job.pad_token_id))

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import SequentialSampler
 from transformers import TrainingArguments
@@ -31,7 +32,8 @@ class RowTrainer(JobTrainer, Trainer):
     loss_is_scaled_for_ga = True
 
     def __init__(self, job: Job, collate: Any) -> None:
-        rows = job.rows if ranks.world_size() == 1 else Filled(job.rows, job.pad_token_id)
+        self.job = job
+        rows = job.rows if ranks.world_size() == 1 else Filled(job.rows, self.blank_row())
         super().__init__(
             job,
             args=TrainingArguments(**training_arguments(job)),
@@ -42,6 +44,11 @@ class RowTrainer(JobTrainer, Trainer):
             compute_loss_func=self.summed_loss,  # the trainer then counts what is learned in a step
         )
         self.current_gradient_accumulation_steps = 1  # until a step begins: passes are timed before
+
+    def blank_row(self) -> TokenRow:
+        """Return a row of which nothing is learned; such rows fill a batch up."""
+        row = {"input_ids": np.full(1, self.job.pad_token_id), "labels": np.full(1, IGNORED)}
+        return row | ({"loss_scale": np.zeros(1)} if self.job.rows.weighted else {})
 
     def summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
         """Return the sum of the losses of a batch, and the model's outputs."""

@@ -1,6 +1,5 @@
 """Next-token prediction with a loss per learnable token: what sft and pt have in common."""
 
-import inspect
 import math
 from numbers import Real
 from typing import Any
@@ -11,21 +10,21 @@ from components.errors import ConfigError
 from components.tokens import IGNORED, TokenRow
 from components.training import ranks
 from components.training.cross_entropy import are_likeliest
+from components.training.forward import learned_logits
 from components.training.generating import answers
 from components.training.isolation import collator
-from components.training.job import Job, loss_of, transformers_model
+from components.training.job import Job
 from components.training.methods._row_trainer import RowTrainer
 from components.training.metrics import METRICS
+from components.training.mixture import one_loss
 
 
 class TokenTrainer(RowTrainer):
     """A loss for each learnable token."""
 
     def __init__(self, job: Job) -> None:
-        kind, self.loss_name = loss_of(job.params)
-        self.method: Any = kind.load(self.loss_name, job.external)
+        self.method, self.loss_name = one_loss(job.params, job.external)
         super().__init__(job, collator(job))
-        self.keeps_logits = keeps_logits(job.model)
         self.hits = torch.zeros(2, dtype=torch.int64)
         """Of the learned tokens since the last log, how many were the likeliest ones, and how many there were."""
 
@@ -34,33 +33,14 @@ class TokenTrainer(RowTrainer):
         return int((inputs["labels"][:, 1:] != IGNORED).sum())
 
     def summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
-        """Return the sum of the losses of all learnable tokens, and the model's outputs.
-
-        Logits are computed only at positions where, on some line, the next token is learned.
-        """
-        inputs = dict(inputs)
-        targets, weights = inputs.pop("labels")[:, 1:], inputs.pop("loss_scale", None)
-        weights = None if weights is None else weights[:, 1:]
-        if "position_ids" in inputs:
-            # Restarting positions isolate documents only without a mask, and without a cache.
-            del inputs["attention_mask"]
-        learned = targets != IGNORED
-        if self.keeps_logits:
-            positions = learned.any(0).nonzero()[:, 0]
-            targets, learned = targets[:, positions], learned[:, positions]
-            weights = None if weights is None else weights[:, positions]
-            outputs = model(**inputs, use_cache=False, logits_to_keep=positions)
-            logits = outputs["logits"]
-        else:
-            outputs = model(**inputs, use_cache=False)
-            logits = outputs["logits"][:, : targets.shape[1]]
-        # Of a single line, what was kept is what is learned; the selection would copy it.
-        logits = logits[0] if self.keeps_logits and len(logits) == 1 else logits[learned]
-        targets, weights = targets[learned], None if weights is None else weights[learned]
+        """Return the sum of the losses of all learnable tokens, and the model's outputs."""
+        logits, tokens, outputs = learned_logits(model, inputs)
+        targets = tokens["labels"]
         if self.is_in_train:  # and not where threads are measured
             hits = are_likeliest(logits.detach(), targets)
-            self.hits = self.hits.to(logits.device) + torch.stack([hits.sum(), learned.sum()])
-        return self.token_loss(logits, targets, weights), outputs
+            count = torch.tensor(len(targets), device=logits.device)
+            self.hits = self.hits.to(logits.device) + torch.stack([hits.sum(), count])
+        return self.token_loss(logits, targets, tokens.get("loss_scale")), outputs
 
     def token_loss(
         self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
@@ -107,11 +87,6 @@ class TokenTrainer(RowTrainer):
                 raise ConfigError(f"eval_metric: {name}: `metrics` returns numbers by name, not {values!r}")
             figures |= {f"eval_{figure}": float(value) for figure, value in values.items()}
         return figures
-
-
-def keeps_logits(model: Any) -> bool:
-    """Return whether a model can be asked for the logits of some positions alone."""
-    return "logits_to_keep" in inspect.signature(transformers_model(model).forward).parameters
 
 
 def _is_number(value: Any) -> bool:

@@ -6,7 +6,7 @@ from components.config import Params
 from components.training.pair_losses import Pairs
 
 
-def loss(pairs: Pairs, params: Params) -> Any:  # noqa: ARG001
+def loss(pairs: Pairs, params: Params) -> Any:
     """Return the sum of the squared differences between similarity and score, which is 0 for a negative."""
     alike = (pairs.anchors * pairs.positives).sum(-1) - pairs.scores
     unlike = (pairs.anchors[pairs.owners] * pairs.negatives).sum(-1)

@@ -85,12 +85,14 @@ def test_text_without_an_end_of_text_token_is_a_mistake_of_the_configuration() -
     [
         (
             {"prompt": [Q1], "chosen": [A1], "rejected": [A2]},
-            "a preference pair is not learned by sft: sft and pt are built in, and methods on preferences, judged "
-            "answers and prompts come as plugins, such as docs/plugins/dpo.py; to learn the better answers alone, give "
-            "--columns "
+            "a preference pair is not learned by sft: `martlet rlhf --rlhf_type dpo` learns from it; to learn the "
+            "better answers alone, give --columns "
             """'{"chosen": "completion", "rejected": "_"}'""",
         ),
-        ({"prompt": [Q1], "completion": [A1], "label": True}, "an unpaired preference is not learned by sft"),
+        (
+            {"prompt": [Q1], "completion": [A1], "label": True},
+            "an unpaired preference is not learned by sft: `martlet rlhf --rlhf_type kto`",
+        ),
         ({"prompt": [Q1]}, "a prompt without an answer is not learned by sft"),
         (
             {"prompt": [Q1], "extra": {"id": 7, "note": "x", "respnse": "Blue."}},

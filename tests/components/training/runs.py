@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
+from components.classes import REGRESSION, Classes
 from components.config import Params, read_mapping, resolve
 from components.config.groups.quantization import Quantization
 from components.errors import MartletError
@@ -56,6 +57,23 @@ def paired_rows(count: int, seed: int = 0) -> list[Row]:
     ]
 
 
+def preference_rows(count: int, seed: int = 0) -> list[Row]:
+    """Prompts, each with two answers of different lengths."""
+    rng, rows = random.Random(seed), []
+    for _ in range(count):
+        prompt, chosen, rejected = ([rng.randrange(3, 300) for _ in range(rng.randint(3, 9))] for _ in range(3))
+        answers = {"chosen_ids": chosen, "chosen_labels": chosen, "rejected_ids": rejected, "rejected_labels": rejected}
+        rows.append({"prompt_ids": prompt, **answers, "margin": rng.choice([None, 0.5])})
+    return rows
+
+
+def judged_rows(count: int, seed: int = 0) -> list[Row]:
+    """Prompts, each with an answer that is good or bad."""
+    names = {"prompt_ids": "prompt_ids", "chosen_ids": "completion_ids", "chosen_labels": "completion_labels"}
+    pairs = preference_rows(count, seed)
+    return [{new: row[old] for old, new in names.items()} | {"label": n % 3 != 1} for n, row in enumerate(pairs)]
+
+
 def batch(rows: list[Row], shape: str = "sft", first: int = 1):
     """Rows as one batch of a token file, numbered from `first`."""
     columns = {
@@ -63,7 +81,11 @@ def batch(rows: list[Row], shape: str = "sft", first: int = 1):
         for name in rows[0]
         if name != "source" and name not in BESIDE.get(shape, ())
     }
-    beside = {name: [json.dumps(row[name]) for row in rows] for name in BESIDE.get(shape, ())}
+    whole = schema(shape)
+    beside = {
+        name: [json.dumps(row[name]) if whole.field(name).type == "string" else row[name] for row in rows]
+        for name in BESIDE.get(shape, ())
+    }
     sources = [row.get("source", "a.jsonl") for row in rows]
     return to_batch(shape, columns, sources, range(first, first + len(rows)), beside)
 
@@ -103,7 +125,8 @@ def learn(
     dropout = 0.1 if hazard or params.get("dataloader_num_workers") is not None else 0.0
     settings = learn_params({**defaults, "lora_dropout": dropout, **params})
     tuner = TUNERS.load(settings.tuner.tuner_type)
-    model = tuner.wrap(_base(base, settings.quantization), settings, settings.train.seed)
+    loaded = reward_model(base) if settings.method.name == "rm" else _base(base, settings.quantization)
+    model = tuner.wrap(loaded, settings, settings.train.seed)
     arguments = {"model": {"model": "base"}, "template": {}, "tuner": {}, "train": settings.train.model_dump()}
     saves = 0
 
@@ -145,6 +168,12 @@ def _base(folder: Path, quantization: Quantization) -> Any:
     if not (quantization.quant_method or stored_quantization(folder)):
         return Qwen3ForCausalLM.from_pretrained(folder)
     return prepared(load_model(folder, "float32", quantization=quantization), quantization)
+
+
+def reward_model(folder: Path) -> Any:
+    """A reward model on the base; the first values of its head are random."""
+    torch.manual_seed(0)
+    return load_model(folder, "float32", classes=Classes(["reward"], REGRESSION))
 
 
 def learn_params(values: dict[str, Any]) -> Params:

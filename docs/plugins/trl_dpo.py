@@ -1,4 +1,4 @@
-"""A training method: DPO by TRL's trainer, on pairs from our own tokens. `--method dpo --external_plugins dpo.py`
+"""A training method: DPO by TRL's trainer, on pairs from our own tokens. `--method trl_dpo`
 
 The reference model is the base below the adapter, so no second copy is loaded.
 """

@@ -1,0 +1,22 @@
+"""Align a model with preferences: --rlhf_type dpo, cpo, simpo, orpo, kto or rm. The
+flags are those of `martlet sft`.
+
+  martlet rlhf --rlhf_type dpo --model models/base \\
+    --dataset examples/preferences.jsonl --max_steps 20
+
+dpo, cpo, simpo, orpo and rm learn from rows with prompt, chosen and rejected; kto
+from rows with prompt, completion and label.
+"""
+
+import argparse
+from typing import Any
+
+from apps.cli import training
+from apps.cli.training import add_arguments
+from tasks.direct import PARAMETERS
+
+__all__ = ["PARAMETERS", "add_arguments", "run"]
+
+
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+    training.run(arguments, flags, rlhf_type="dpo")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from components.by_dataset import losses
 from components.figures import means, panels
 from components.training import write_reports
 from components.training.page import render
@@ -206,3 +207,7 @@ def test_kto_whose_divergence_is_of_whole_answers_and_sound_displacement_without
     assert "(logps/chosen -111 to -131)" in symptoms(history(**falling))[0]
     noisy = {"logps_of_chosen": lambda n: -100 + 30 * noise(n), "logps_of_rejected": lambda n: -90 + 30 * noise(n)}
     assert symptoms(history(300, **noisy)) == []
+
+
+def test_parts_of_a_loss_are_no_datasets():
+    assert losses({"eval_loss": 1, "eval_nll_loss": 2, "eval_value_loss": 3, "eval_a_loss": 4}) == {"a": 4}

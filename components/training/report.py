@@ -124,10 +124,11 @@ def _draw_panel(axes: Any, panel: Panel, steps: list[dict[str, Any]], figures: d
     """Draw each figure of a panel, as it was in each step and smoothed, and in the evaluations in orange."""
     for name, color, marker in zip(panel.names, cycle(COLORS), cycle("os^Dv")):
         x, values = zip(*[(entry["step"], entry[name]) for entry in steps if name in of_step(entry)], strict=True)
+        own = "training" if len(panel.names) == 1 else label(name)
         axes.plot(x, values, color=color, linewidth=0.8, alpha=0.35)
-        axes.plot(x, _smoothed(list(values)), color=color, linewidth=1.8, label=label(name))
+        axes.plot(x, _smoothed(list(values)), color=color, linewidth=1.8, label=own)
         if points := _points(figures, f"eval_{name}"):
-            text = "validation" if len(panel.names) == 1 else f"{label(name)}, validation"
+            text = "validation" if len(panel.names) == 1 else f"{own}, validation"
             axes.plot(*zip(*points, strict=True), color=EVAL, marker=marker, markersize=4, linewidth=1, label=text)
     axes.set_title(panel.title, loc="left", color=INK, fontsize=11, pad=8)
     axes.set_ylabel(panel.axis, color=INK, fontsize=9)

@@ -27,7 +27,7 @@ class Figured(TokenTrainer):
         step = self.state.global_step
         if "loss" in logs:
             logs |= {"reward": 1 / step, "rewards/own/mean": step, "kl": 0.01 if step < 24 else 5.0 + step / 10,
-                     "mine/x": -step, "odd/y": float("nan")}
+                     "mine/x": -step, "frac_reward_zero_std": 1.0, "odd/y": float("nan")}
         elif "eval_loss" in logs:
             logs |= {"eval_reward": 2 / (step + 1), "eval_rewards/accuracies": 0.5, "eval_runtime": 3.0}
         super().log(logs, start_time)
@@ -73,7 +73,7 @@ def test_figures_are_wherever_the_loss_is_and_are_means_as_it_is(tiny_model, tok
             assert float(table[step][name]) == line[name]
     assert float(table[4]["eval_reward"]) == 0.4
     page = render([{"time": 1.0, **line} for line in lines], is_running=True)
-    assert re.findall(r"<h3>([^<]+)<", page)[2:5] == ["reward", "distance from the reference model", "mine"]
+    assert re.findall(r"<h3>([^<]+)<", page)[2:5] == ["reward", "distance from the reference model", "shares"]
     assert page.count('<polyline class="eval"') == 3  # loss, token accuracy, reward
     without = [{name: entry[name] for name in entry if name not in ("kl", "mine/x")} for entry in outcome.history]
     outcome.history[:] = without
@@ -87,10 +87,12 @@ def test_a_killed_run_has_the_same_reports_and_tells_each_symptom_once(tiny_mode
     write_reports(learn(tiny_model, tokens, whole, **figured), whole)
     [told] = [line["message"] for line in lines_of(whole) if "KL" in line.get("message", "")]
     assert told.startswith("step 26: the KL divergence from the reference model is 7.4, and was 0.01")
-    assert apart(killed, hazard=("kill", 28), **figured) == -9
+    assert apart(killed, hazard=("kill", 16), **figured) == -9
     outcome = learn(tiny_model, tokens, killed, **figured)
     assert [line["message"] for line in lines_of(killed) if "KL" in line.get("message", "")] == [told]
-    assert any("going on from checkpoint-2" in line.get("message", "") for line in lines_of(killed))
+    equal = [line["message"] for line in lines_of(killed) if "equal rewards" in line.get("message", "")]
+    assert len(equal) == 1  # told before the kill
+    assert any("going on from checkpoint-14" in line.get("message", "") for line in lines_of(killed))
     write_reports(outcome, killed)
     for name in ("train.json", "train.csv", "train.png"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()

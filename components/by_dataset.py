@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-FIGURE = re.compile(r"eval_(.+)_loss")
+FIGURE = re.compile(r"eval_(?!(?:nll|value|policy|aux|sft)_loss)(.+)_loss")
+"""But for the parts of a loss that alignment has."""
 _END = re.compile(r"((\.[A-Za-z]+)*|@[^@/:]+)(#\d+)?$")
 """Suffixes, or the revision, and number of rows of a dataset's spec."""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components import figures
 from components.by_dataset import losses
 from components.texts import duration, size
 
@@ -51,6 +52,8 @@ def telling(log: Path, say: Callable[[str], None]) -> Generator[None]:
 
     def show(entry: dict[str, Any]) -> None:
         nonlocal last_time, untold
+        if "rollouts" in entry:  # which the page shows
+            return
         text = describe(entry) or ""
         is_due = "message" in entry or time.monotonic() - last_time >= STEP_LOG_INTERVAL_S
         if text and is_due:
@@ -77,16 +80,21 @@ _DVC_LINES = ("ERROR: ", "> ", "Running stage", "WARNING: ", "Stage '")
 
 
 def describe(entry: dict[str, Any]) -> str | None:
-    """Return a line of progress as text, or None for an entry with neither a message nor a step."""
+    """Return a line of progress as text, of rollouts a line for each, or None for an entry with neither a message nor a
+    step."""
     if "message" in entry:
         return str(entry["message"])
+    if "rollouts" in entry:
+        return "\n".join(f"step {entry['step']}  {_rollout(rollout)}" for rollout in entry["rollouts"])
     if "step" not in entry:
         return None
     parts = [f"step {entry['step']}" + (f"/{entry['total_steps']}" if "total_steps" in entry else "")]
     for key, text in (
         ("loss", "loss {:.4f}"),
         ("token_acc", "token acc {:.3f}"),
+        *figures.SHORT.items(),
         ("eval_loss", "eval loss {:.4f}"),
+        *((f"eval_{name}", f"eval {text}") for name, text in figures.SHORT.items()),
         ("eval_token_acc", "eval token acc {:.3f}"),
         ("eval_acc", "eval acc {:.3f}"),
         ("eval_f1", "eval f1 {:.3f}"),
@@ -106,3 +114,18 @@ def describe(entry: dict[str, Any]) -> str | None:
     if "memory" in entry and "eta" in entry:
         parts += [size(entry["memory"]), f"{duration(entry['eta'])} left"]
     return "  ".join(parts)
+
+
+ROLLOUT_CHARS = 60
+"""Characters of a prompt's end, and of a completion's beginning, in the line of a rollout."""
+
+
+def _rollout(rollout: dict[str, Any]) -> str:
+    """Return the end of a prompt, the beginning of its completion, and the reward."""
+    prompt, completion = (
+        " ".join("".join(c if c.isprintable() else " " for c in rollout[name]).split())
+        for name in ("prompt", "completion")
+    )
+    start = "…" * (len(prompt) > ROLLOUT_CHARS) + prompt[-ROLLOUT_CHARS:]
+    answer = completion[:ROLLOUT_CHARS] + "…" * (len(completion) > ROLLOUT_CHARS)
+    return f"{start} → {answer}  reward {rollout['reward']:.4g}"

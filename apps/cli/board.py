@@ -110,9 +110,10 @@ class Board:
 
 
 def _progress(log: Path | None) -> str | None:
-    """Return the last line of a stage's `progress.jsonl` as text, or None where there is none."""
+    """Return the last line of a stage's `progress.jsonl` but rollouts as text, or None where there is none."""
     try:
         lines = (log / "progress.jsonl").read_bytes().splitlines() if log else []
-        return describe(json.loads(lines[-1])) if lines else None
+        entries = map(json.loads, reversed(lines))
+        return next((describe(entry) for entry in entries if "rollouts" not in entry), None)
     except (OSError, ValueError):
         return None

@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from components.figures import SHORT
 from components.texts import duration, size
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -47,13 +48,18 @@ class LiveLines:
         head.add_column(no_wrap=True, justify="right")
         left = f"{duration(last['eta'])} left" if step < steps else "done"
         head.add_row(ProgressBar(max(steps, 1), step), Text(f"{step:,}/{steps:,}  {left}"))
-        return Group(head, _line(self._learned()), _line(self._costs()))
+        method = [_line(self._figures())] if any(name in last for name in SHORT) else []
+        return Group(head, _line(self._learned()), *method, _line(self._costs()))
 
     def _learned(self) -> list[tuple[str, str]]:
         last = self._last
         shown = [("loss", f"{last['loss']:.4f} {sparkline(self._losses)}")] if "loss" in last else []
         shown += [("eval loss", f"{self._eval:.4f}")] if self._eval is not None else []
         return shown + ([("token acc", f"{last['token_acc']:.3f}")] if "token_acc" in last else [])
+
+    def _figures(self) -> list[tuple[str, str]]:
+        texts = [text.format(self._last[name]) for name, text in SHORT.items() if name in self._last]
+        return [(name, figure) for name, _, figure in (text.rpartition(" ") for text in texts)]
 
     def _costs(self) -> list[tuple[str, str]]:
         last = self._last

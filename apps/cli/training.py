@@ -84,8 +84,8 @@ def _dry_run(params: Params) -> None:
 class _Screen:
     """Prints what a run does, a line for each thing; on a terminal the steps move lines at its foot instead."""
 
-    def __init__(self, task_type: str) -> None:
-        self.task_type = task_type
+    def __init__(self, task_type: str, shows_rollouts: bool = False) -> None:
+        self.task_type, self.shows_rollouts = task_type, shows_rollouts
         self.live: LiveLines | None = _live_lines() if sys.stdout.isatty() else None
 
     def close(self) -> None:
@@ -124,6 +124,8 @@ class _Screen:
         self._show_checkpoint(paths)
 
     def progress(self, entry: dict[str, Any]) -> None:
+        if "rollouts" in entry and not self.shows_rollouts:
+            return
         if self.live and "step" in entry:
             self.live.update(entry)
         if (line := describe(entry)) and not (self.live and "loss" in entry):

@@ -14,6 +14,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components import by_dataset
+from components.figures import is_number, label, names_in, of_evaluation, panels
 from components.files import write_text
 from components.texts import duration, number
 
@@ -27,16 +28,19 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 460, 190, 46, 22
 MAX_POINTS = 400
 """Points of a curve; of a longer run, evenly spaced ones."""
 GRID_LINES = 4
+COLORS = 6
+"""Of the curves of a chart."""
 FROM_ZERO = ("tokens per second", "memory, GB")
 """Charts whose axis begins at 0, so that a small change looks small."""
 
 
 class Chart(NamedTuple):
-    """A chart: its title, the last value as text, grid lines (y and label), labels on the x axis, and curves: class,
-    points as SVG has them, and the last point."""
+    """A chart: its title, what its axis measures, the last values of training as texts (class, name, value), grid lines
+    (y and label), labels on the x axis, and curves: class, points as SVG has them, and the last point."""
 
     title: str
-    last: str
+    axis: str
+    last: list[tuple[str, str, str]]
     grid: list[tuple[float, str]]
     steps: list[tuple[float, str]]
     curves: list[tuple[str, str, tuple[float, float]]]
@@ -67,7 +71,10 @@ def _follow(progress: Path, page: Path, ended: Event) -> None:
             stream.seek(position)
             lines = [line for line in stream if line.endswith(b"\n")]
         position += sum(map(len, lines))
-        entries += map(json.loads, lines)
+        new = [json.loads(line) for line in lines]
+        if any("rollouts" in entry for entry in new):  # the newest ones are shown
+            entries = [entry for entry in entries if "rollouts" not in entry]
+        entries += new
         if lines or is_last:
             with suppress(OSError):  # a full disk: the training itself says so where it matters
                 write_text(page, render(entries, is_running=not is_last))
@@ -77,16 +84,17 @@ def render(entries: list[dict[str, Any]], is_running: bool) -> str:
     """Return the page of a run from the lines of its progress."""
     steps = [entry for entry in entries if "loss" in entry]
     last = steps[-1] if steps else {"step": 0, "total_steps": 0}
-    evaluations = [entry for entry in entries if "eval_loss" in entry]
+    evaluations = [entry for entry in entries if of_evaluation(entry)]
     return _template().render(
         last=last,
         share=last["step"] / max(1, last["total_steps"]),
         state="running" if is_running else "finished" if 0 < last["step"] == last["total_steps"] else "stopped",
         updated=time.strftime("%H:%M:%S", time.localtime(entries[-1]["time"])) if entries else "",
-        evaluation=evaluations[-1] if evaluations else None,
+        eval_loss=next((entry["eval_loss"] for entry in reversed(evaluations) if "eval_loss" in entry), None),
         charts=_charts(steps, evaluations),
+        rollouts=next((entry for entry in reversed(entries) if "rollouts" in entry), None),
         saved=[entry for entry in entries if "checkpoint" in entry],
-        losses={entry["step"]: entry["eval_loss"] for entry in evaluations},
+        losses={entry["step"]: entry["eval_loss"] for entry in evaluations if "eval_loss" in entry},
         datasets=_of_datasets(evaluations),
         messages=[entry["message"] for entry in entries if "message" in entry],
         settings=next((entry["settings"] for entry in entries if "settings" in entry), {}),
@@ -102,26 +110,33 @@ def _of_datasets(evaluations: list[dict[str, Any]]) -> list[tuple[str, float, fl
 
 
 def _charts(steps: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> list[Chart]:
+    of_method = [(title[0].lower() + title[1:], axis, names) for title, axis, names in panels(names_in(steps))]
     charts: list[Chart] = []
-    for title, names, entries in (
-        ("loss", (("loss", "train"), ("eval_loss", "eval")), [*steps, *evaluations]),
-        ("token accuracy", (("token_acc", "train"), ("eval_token_acc", "eval")), [*steps, *evaluations]),
-        ("learning rate", (("learning_rate", "train"),), steps),
-        ("gradient norm", (("grad_norm", "train"),), steps),
-        ("tokens per second", (("tokens_per_second", "train"),), steps),
-        ("memory, GB", (("memory", "train"),), steps),
+    for title, axis, names in (
+        ("loss", "", ["loss"]),
+        ("token accuracy", "", ["token_acc"]),
+        *of_method,
+        ("learning rate", "", ["learning_rate"]),
+        ("gradient norm", "", ["grad_norm"]),
+        ("tokens per second", "", ["tokens_per_second"]),
+        ("memory, GB", "", ["memory"]),
     ):
         scale = 1e-9 if title.startswith("memory") else 1.0
-        curves = {
-            css: [(e["step"], e[name] * scale) for e in entries if _is_number(e.get(name))] for name, css in names
-        }
-        if curves["train"]:
-            charts.append(_chart(title, {css: _thinned(points) for css, points in curves.items() if points}))
+        found = [(name, _points(steps, name, scale)) for name in names]
+        found = [(name, points) for name, points in found if points]
+        curves = [(f"train c{n % COLORS}", points) for n, (_, points) in enumerate(found)]
+        curves += [("eval", points) for name, _ in found if (points := _points(evaluations, f"eval_{name}"))]
+        if curves:
+            last = [
+                (css, label(name) if len(found) > 1 else "", number(points[-1][1]))
+                for (name, points), (css, _) in zip(found, curves, strict=False)
+            ]
+            charts.append(_chart(title, axis, last, [(css, _thinned(points)) for css, points in curves]))
     return charts
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _points(entries: list[dict[str, Any]], name: str, scale: float = 1.0) -> list[tuple[int, float]]:
+    return [(entry["step"], entry[name] * scale) for entry in entries if is_number(entry.get(name))]
 
 
 def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -129,13 +144,15 @@ def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return points if every <= 1 else [*points[:-1:every], points[-1]]
 
 
-def _chart(title: str, curves: dict[str, list[tuple[int, float]]]) -> Chart:
-    values = [value for points in curves.values() for _, value in points]
+def _chart(
+    title: str, axis: str, last: list[tuple[str, str, str]], curves: list[tuple[str, list[tuple[int, float]]]]
+) -> Chart:
+    values = [value for _, points in curves for _, value in points]
     values += [0.0] * (title in FROM_ZERO)
     ticks = _ticks(min(values), max(values))
     bottom, top = ticks[0], ticks[-1]
-    first = min(points[0][0] for points in curves.values())
-    final = max(points[-1][0] for points in curves.values())
+    first = min(points[0][0] for _, points in curves)
+    final = max(points[-1][0] for _, points in curves)
 
     def x(step: int) -> float:
         return round(LEFT + (WIDTH - LEFT - 8) * (step - first) / max(1, final - first), 1)
@@ -145,11 +162,11 @@ def _chart(title: str, curves: dict[str, list[tuple[int, float]]]) -> Chart:
 
     drawn = [
         (css, " ".join(f"{x(step)},{y(value)}" for step, value in points), (x(points[-1][0]), y(points[-1][1])))
-        for css, points in curves.items()
+        for css, points in curves
     ]
     middle = (first + final) // 2
     labels = [(x(step), f"{step:,}") for step in sorted({first, middle, final})]
-    return Chart(title, number(curves["train"][-1][1]), [(y(t), number(t)) for t in ticks], labels, drawn)
+    return Chart(title, axis, last, [(y(t), number(t)) for t in ticks], labels, drawn)
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components import figures
 from components.errors import ConfigError, InterruptedRunError
 from components.sharded import is_any_divided, is_partitioned, numel, writable
 from components.training import checkpoints as store
@@ -49,10 +50,13 @@ class Outcome:
     """The checkpoint with the best figure in its evaluation, by default the lowest loss."""
     last: str
     logging_steps: int
+    learns_tokens: bool
+    """Whether the loss is that of a token, as with sft and pt."""
     packing: dict[str, Any] | None
     """With packing: number of `packs`, their `length` in tokens, and the share of it that rows `fill`."""
     history: list[dict[str, Any]] = field(repr=False)
-    """The trainer's log: `step` with `loss`, `learning_rate` and `grad_norm`, or with `eval_loss`."""
+    """The trainer's log: `step` with `loss`, `learning_rate` and `grad_norm`, or with `eval_loss`; beside them the
+    method's figures."""
 
 
 def train(job: Job) -> Outcome:
@@ -123,8 +127,9 @@ def train(job: Job) -> Outcome:
         best=f"checkpoint-{best}" if best is not None else None,
         last=f"checkpoint-{state.global_step}",
         logging_steps=job.train.logging_steps,
+        learns_tokens=_learns_tokens(job),
         packing={"packs": len(packs), "length": packs.length, "fill": round(packs.fill, 5)} if packs else None,
-        history=[entry for entry in state.log_history if "loss" in entry or "eval_loss" in entry],
+        history=[entry for entry in state.log_history if "loss" in entry or figures.of_evaluation(entry)],
     )
 
 

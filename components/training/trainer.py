@@ -15,6 +15,7 @@ from torch import nn
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from components.errors import ConfigError, MartletError
+from components.figures import OWN, is_reported, means
 from components.files import MANIFEST, read_json, seal
 from components.sharded import numel, reshard
 from components.training import divergence, ranks
@@ -27,9 +28,12 @@ from components.training.optimizers import OPTIMIZERS
 from components.training.resuming import check_length, fingerprint
 from components.training.saving import write_model
 from components.training.sharding import plan_of
+from components.training.symptoms import Watch
 
 SAVE_REQUEST = "save"
 """A file in the folder of the checkpoints that asks for one after the current step."""
+TIMINGS = ("_runtime", "_per_second", "_preparation_time")
+"""Ends of the names of what transformers times."""
 
 
 class JobTrainer:
@@ -120,6 +124,8 @@ class JobTrainer:
             MartletError: the loss or the gradient is no number.
         """
         divergence.check_step(self, logs)
+        for name in [name for name in logs if name.endswith(TIMINGS)]:
+            del logs[name]
         super().log(logs)  # type: ignore[misc]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -204,7 +210,7 @@ class Progress(TrainerCallback):
     """
 
     def __init__(self, job: Job) -> None:
-        self.job, self.every = job, job.train.logging_steps
+        self.job, self.every, self.watch = job, job.train.logging_steps, Watch()
         self.began = self.last_time = 0.0
         self.first_step = self.first_tokens = self.last_tokens = 0
         self.interrupted = False
@@ -212,6 +218,8 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         if ranks.is_writer():  # only now is it known that the run can go on
             set_aside_later(self.job.checkpoints, self.job.start, lambda message: self.job.report({"message": message}))
+        for entry in state.log_history:
+            self.watch.see(entry)  # what the run before the checkpoint has told
         state.compute_steps(args, state.max_steps)  # a checkpoint's state has the intervals of its own run
         _follow_schedule(kwargs["optimizer"], kwargs["lr_scheduler"])
         self.began = self.last_time = time.monotonic()
@@ -237,12 +245,12 @@ class Progress(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         logs: dict[str, Any] = kwargs["logs"]
         step = state.global_step
-        if "eval_loss" in logs:
+        if any(name.startswith("eval_") for name in logs):
             self._report({"step": step, "total_steps": state.max_steps, **_numbers(logs, "epoch")})
-        if "loss" not in logs:
-            return
-        if is_reported(step, self.every, state.max_steps):
+        if "loss" in logs and is_reported(step, self.every, state.max_steps):
             self._report(self._line(state, logs))
+        for sentence in self.watch.see(state.log_history[-1]):
+            self._report({"message": sentence})
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         step = state.global_step
@@ -262,9 +270,9 @@ class Progress(TrainerCallback):
         return {
             "step": step,
             "total_steps": state.max_steps,
-            **_numbers(logs),
+            **{name: value for name, value in _numbers(logs).items() if name in OWN},
+            **means(state.log_history, self.every),
             "epoch": round(logs["epoch"], 4),
-            "loss": mean_loss(state.log_history, self.every),
             "tokens_per_second": round(speed, 1),
             **({"mfu": round(speed * flops_per_token(self.job.model) / peak, 4)} if peak else {}),
             "memory": _memory(),
@@ -330,22 +338,6 @@ class SaveWhenStopped(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         self.saved = control.should_training_stop
-
-
-def is_reported(step: int, every: int, last: int) -> bool:
-    """Return True for the first step, each `every`-th and the last."""
-    return step == 1 or step % every == 0 or step == last
-
-
-def mean_loss(history: list[dict[str, Any]], every: int) -> float:
-    """Return the mean loss of the steps after the last reported one, up to the newest in `history`."""
-    losses: list[float] = []
-    for entry in reversed(history):
-        if "loss" in entry:
-            if losses and is_reported(entry["step"], every, -1):
-                break
-            losses.append(entry["loss"])
-    return sum(losses) / len(losses)
 
 
 def flops_per_token(model: Any) -> int:

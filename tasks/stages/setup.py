@@ -22,7 +22,7 @@ CODE = (
 """Files that decide the weights, beside those of the methods in use."""
 FOR_PEOPLE = (
     "activations", "divergence", "estimate", "intact", "page", "preload", "proofs", "report", "resuming", "shares",
-    "signals", "trackers",
+    "signals", "symptoms", "trackers",
 )  # fmt: skip
 """Files of training that only tell, check or wait."""
 WITHOUT_INFLUENCE = {

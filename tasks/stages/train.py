@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import cache, hardware, models, training, tuners
+from components import cache, figures, hardware, models, training, tuners
 from components.config import Params, difference
 from components.errors import ConfigError, without_credentials
 from components.files import replacing_folder
@@ -113,7 +113,9 @@ def _work(setup: Setup, start: Path | None) -> Result:
     if not paths.checkpoints:
         training.tidy(setup.checkpoints, outcome.history, job.measure)
     summary = training.write_reports(outcome, paths.reports)
-    return {**summary, "seconds": outcome.seconds, "tokens_per_second": outcome.tokens_per_second}
+    details = set(figures.names_in(outcome.history)) - figures.SHORT.keys()
+    shown = {name: value for name, value in summary.items() if name.removeprefix("eval_") not in details}
+    return {**shown, "seconds": outcome.seconds, "tokens_per_second": outcome.tokens_per_second}
 
 
 def job_of(setup: Setup, start: Path | None) -> training.Job:

@@ -52,7 +52,8 @@ def test_without_a_terminal_a_running_stage_tells_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(board_module, "PLAIN_INTERVAL_S", 0.01)
-    (tmp_path / "progress.jsonl").write_text(json.dumps({"step": 7, "total_steps": 9, "loss": 0.5}) + "\n")
+    lines = [{"step": 7, "total_steps": 9, "loss": 0.5}, {"step": 7, "rollouts": []}]
+    (tmp_path / "progress.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     board = Board()
     board.console = Console(width=100, file=(screen := io.StringIO()))
     with board:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ def test_a_method_and_a_quantized_base_of_ones_own(tiny_model: Path, tmp_path: P
         [{"prompt": [{"role": "user", "content": f"number {n}?"}], "chosen": [{"role": "assistant", "content": "yes"}],
           "rejected": [{"role": "assistant", "content": "no, never"}]} for n in range(40)],
     )  # fmt: skip
-    martlet(
+    output = martlet(
         tmp_path, "sft", "--model", tiny_model, "--dataset", data, "--num_train_epochs", 2, "--learning_rate", 5e-3,
         "--split_dataset_ratio", 0.1, "--lora_dropout", 0, "--save_steps", 9, *SHORT, "--method", "trl_dpo",
         "--quant_method", "fp4", "--external_plugins", PLUGINS / "trl_dpo.py", PLUGINS / "fp4.py",
@@ -72,6 +73,16 @@ def test_a_method_and_a_quantized_base_of_ones_own(tiny_model: Path, tmp_path: P
     assert steps[-1]["loss"] < 0.3
     assert steps[-1]["rewards/accuracies"] == 1.0
     assert any("eval_loss" in line for line in history)
+    assert re.search(r"step 18/18  loss 0\.\d+  accuracy 1\.000  margin \d", output)
+    assert re.search(r"step 18/18  eval loss 0\.\d+  eval accuracy \d\.\d+  eval margin ", output)
+    report = read_json(tmp_path / "run/reports/train.json")
+    assert report["rewards/margins"] == steps[-1]["rewards/margins"]
+    assert {"eval_rewards/chosen", "eval_logps/rejected"} < report.keys()
+    assert re.search(r"done: .* rewards/margins .* eval rewards/accuracies", output)
+    assert "done:" in output and "logps" not in output
+    page = (tmp_path / "run/reports/train.html").read_text()
+    for title in ("reward", "accuracy", "margin", "entropy", "log-probability of the answers", "logits"):
+        assert f"<h3>{title}<" in page
     template = read_json(tmp_path / "run/data/tokens/template.json")
     assert template["shape"] == "preference"
     saved = read_json(tmp_path / "run/checkpoint-18/args.json")

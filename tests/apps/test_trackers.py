@@ -15,8 +15,9 @@ import pytest
 
 from components.config import read_flags, resolve
 from components.errors import ConfigError
+from components.files import read_json
 from tasks import effects
-from tests.apps.test_plugins import write_rows
+from tests.apps.test_plugins import PLUGINS, write_rows
 from tests.apps.test_training_commands import losses
 from tests.commands import martlet
 
@@ -38,13 +39,15 @@ def get_run():
 
 def init(**arguments):
     global run
-    run = type("Run", (), {"_label": lambda *_, **__: None, "summary": summary})()
+    run = type("Run", (), {"_label": lambda *_, **__: None, "summary": summary, "url": None})()
     folder = os.environ[{"wandb": "WANDB_DIR", "swanlab": "SWANLAB_LOG_DIR"}[__name__]]
     _write(init=arguments, folder=folder)
 
 def log(values, step=None):
     if "train/loss" in values:
-        _write(loss=values["train/loss"])
+        _write(loss=values["train/loss"], accuracy=values["train/rewards/accuracies"])
+    if "eval/loss" in values:
+        _write(eval_accuracy=values["eval/rewards/accuracies"])
 
 def finish():
     _write(finished=True)
@@ -65,13 +68,15 @@ def stand_ins(tmp_path: Path) -> Path:
     return folder
 
 
-def test_wandb_and_swanlab_have_every_step_under_the_name_of_the_run(
+def test_wandb_and_swanlab_have_every_figure_of_every_step_under_the_name_of_the_run(
     tiny_model: Path, stand_ins: Path, tmp_path: Path
 ) -> None:
-    write_rows(tmp_path / "rows.jsonl", [{"query": f"{n}?", "response": f"it is {n}"} for n in range(8)])
+    pairs = [{"query": f"{n}?", "response": f"it is {n}", "rejected_response": "no"} for n in range(8)]
+    write_rows(tmp_path / "rows.jsonl", pairs)
     words = (
         f"sft --model {tiny_model} --dataset rows.jsonl --max_steps 3 --logging_steps 1 --experiment_name birds "
-        "--output_dir run --add_version false --report_to wandb swanlab"
+        f"--output_dir run --add_version false --report_to wandb swanlab --method dpo --split_dataset_ratio 0.25 "
+        f"--external_plugins {PLUGINS / 'dpo.py'}"
     )
     packages = os.pathsep.join(map(str, (ROOT, stand_ins)))
     subprocess.run(
@@ -80,16 +85,19 @@ def test_wandb_and_swanlab_have_every_step_under_the_name_of_the_run(
     )  # fmt: skip
     assert not (tmp_path / "mlruns").exists()
     calls = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
-    logs = tmp_path / "run/logs"
+    logs, report = tmp_path / "run/logs", read_json(tmp_path / "run/reports/train.json")
+    lines = [json.loads(line) for line in (logs / "train/progress.jsonl").read_text().splitlines()]
     for name, folder, own in (
         ("wandb", logs, {"name": "run"}),
         ("swanlab", logs / "swanlab", {"experiment_name": "run"}),
     ):
-        first, *steps, last = [
+        first, *steps, evaluation, last = [
             {key: value for key, value in call.items() if key != "tracker"} for call in calls if call["tracker"] == name
         ]
         assert first == {"init": {"project": "birds", **own}, "folder": str(folder)}
         assert [step["loss"] for step in steps] == pytest.approx(losses(tmp_path / "run"))
+        assert [step["accuracy"] for step in steps] == [line["rewards/accuracies"] for line in lines if "loss" in line]
+        assert evaluation["eval_accuracy"] == report["eval_rewards/accuracies"]
         assert last == {"finished": True}
 
 

@@ -41,6 +41,35 @@ def everything(workspace: Path, experiment: str) -> dict[str, Any]:
         }
 
 
+def test_the_figures_of_a_method_are_metrics_by_their_own_names(
+    tmp_path: Path, workspace: Path, params: dict[str, Any]
+) -> None:
+    begin(tmp_path, params, "aligned")
+    log = tmp_path / "logs/train/progress.jsonl"
+    log.parent.mkdir(parents=True)
+    rollouts = [{"prompt": "2+2?", "completion": "4", "rewards": {"exact": 1.0}, "reward": 1.0, "advantage": 0.5}]
+    lines = [
+        {
+            "step": 1,
+            "loss": 0.7,
+            "rewards/chosen": 0.25,
+            "rewards/right answer/mean": 1,
+            "completions/mean_length": 9.5,
+        },
+        {"step": 1, "rollouts": rollouts},
+        {"step": 1, "eval_rewards/accuracies": 0.5, "eval_reward": -1.0},
+        {"message": "step 1: the first ratio is 1.2"},
+    ]
+    log.write_text("".join(json.dumps({"time": time.time(), **line}) + "\n" for line in lines))
+    sync(tmp_path, workspace)
+    found = everything(workspace, params["tracking"]["experiment_name"])
+    assert found["train"]["points"] == found["aligned"]["points"] == {
+        "train/loss": [(1, 0.7)], "train/rewards/chosen": [(1, 0.25)], "train/rewards/right answer/mean": [(1, 1.0)],
+        "train/completions/mean_length": [(1, 9.5)], "train/eval_rewards/accuracies": [(1, 0.5)],
+        "train/eval_reward": [(1, -1.0)],
+    }  # fmt: skip
+
+
 def test_a_run_as_it_goes_on_and_ends(tmp_path: Path, workspace: Path, params: dict[str, Any]) -> None:
     experiment = params["tracking"]["experiment_name"]
     result(tmp_path, "fetch", began=time.time() - 60)  # reused: it ran before this run

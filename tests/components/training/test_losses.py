@@ -102,8 +102,9 @@ def test_each_dataset_has_a_loss_of_its_own_in_an_evaluation(tiny_model, tmp_pat
     assert "Validation loss by dataset" in render([{"time": 1.0, **entry} for entry in entries], is_running=False)
     assert write_reports(outcome, tmp_path)["eval_a_loss"] == logged["eval_a_loss"]
     header, *lines = csv.reader((tmp_path / "train.csv").open())
-    assert header == ["step", "loss", "token_acc", "learning_rate", "eval_loss", "eval_c_d_loss", "eval_a_loss"]
-    assert [float(number) for number in lines[-1][-2:]] == [logged["eval_c_d_loss"], logged["eval_a_loss"]]
+    evaluated = ["eval_loss", "eval_a_loss", "eval_c_d_loss", "eval_token_acc"]
+    assert header == ["step", "loss", "token_acc", "learning_rate", *evaluated]
+    assert [float(number) for number in lines[-1][-3:-1]] == [logged["eval_a_loss"], logged["eval_c_d_loss"]]
 
 
 def learned_of(rows):

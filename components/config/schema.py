@@ -35,6 +35,8 @@ from components.config.groups.quantization import Quantization
 from components.config.groups.quantize import Quantize
 from components.config.groups.reft import Reft
 from components.config.groups.registry import Registry
+from components.config.groups.reward import Reward
+from components.config.groups.rollout import Rollout
 from components.config.groups.run import Run
 from components.config.groups.serve import Serve
 from components.config.groups.sglang import Sglang
@@ -48,7 +50,8 @@ from components.config.groups.vllm import Vllm
 
 FAMILIES = (
     "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
-    "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "quantization", "distributed",
+    "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "reward", "rollout",
+    "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
 SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
@@ -83,6 +86,8 @@ class Params(Group):
     loraplus: LoraPlus = LoraPlus()
     galore: Galore = Galore()
     lisa: Lisa = Lisa()
+    reward: Reward = Reward()
+    rollout: Rollout = Rollout()
     distributed: Distributed = Distributed()
     plugins: Plugins = Plugins()
     merge: Merge = Merge()

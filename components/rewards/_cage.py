@@ -96,7 +96,8 @@ def _enter_namespaces() -> None:
     """
     is_root, parent = os.geteuid() == 0, os.getpid()
     if is_root:
-        os.setgroups([])
+        with contextlib.suppress(PermissionError):  # of a namespace that forbids it
+            os.setgroups([])
     ready, go = os.pipe()
     helper = os.fork()
     if not helper:
@@ -161,7 +162,7 @@ def _build(packages: list[str]) -> int:
         Path(folder).mkdir()
     _mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV | NOEXEC, SCRATCH)
     shown: list[str] = []
-    for place in (*SYSTEM, PREFIX, *packages):
+    for place in (*SYSTEM, *(f"{PREFIX}/{name}" for name in ("bin", "lib", "lib64")), *packages):
         if not any(f"{place}/".startswith(f"{other}/") for other in shown):
             shown += [place] if _show(place) else []
     for device in DEVICES:
@@ -216,8 +217,10 @@ def _start(job: dict[str, Any], output: int) -> int:
 
 
 def _become_program(job: dict[str, Any], output: int) -> None:
-    for place, stream in enumerate((os.open("/tmp/input", os.O_RDONLY), output, os.open("/dev/null", os.O_WRONLY))):
+    streams = (os.open("/tmp/input", os.O_RDONLY), output, os.open("/dev/null", os.O_WRONLY))
+    for place, stream in enumerate(streams):
         os.dup2(stream, place)  # all others close with execve
+    Path("/tmp/input").unlink()  # a script of tests closes it before the answer's program begins
     os.chdir("/tmp")
     os.setsid()
     for limit, value in (LIMITS | {resource.RLIMIT_AS: job["memory"]}).items():
@@ -225,7 +228,7 @@ def _become_program(job: dict[str, Any], output: int) -> None:
     os.setresgid(INSIDE, INSIDE, INSIDE)
     os.setresuid(INSIDE, INSIDE, INSIDE)
     refuse_system_calls()
-    os.execve(PYTHON, ["python", "-I", "-B", "-c", START.format(job["packages"])], ENVIRONMENT)
+    os.execve(PYTHON, [PYTHON, "-I", "-B", "-c", START.format(job["packages"])], ENVIRONMENT)
 
 
 def _memory(processes: int) -> int:

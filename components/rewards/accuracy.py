@@ -13,14 +13,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any
 
 from components.config import Params
 from components.errors import MartletError
-from components.parallel import processes, within
+from components.parallel import processes, threaded, within
 from components.rewards._sample import Sample
 
 COLUMNS = ("solution", "answer")
@@ -34,15 +33,14 @@ _WORKERS = 4
 def rewards(samples: Sequence[Sample], params: Params) -> list[float | None]:  # noqa: ARG001
     """Return 1 for right answers, 0 for wrong ones, None where there is nothing to compare with."""
     pairs = [(_gold(sample.columns), sample.completion) for sample in samples]
-    with ThreadPoolExecutor(min(_WORKERS, processes())) as pool:
-        return list(pool.map(_judged, pairs))
+    return threaded(_judged, pairs, min(_WORKERS, processes()))
 
 
 def _gold(columns: dict[str, Any]) -> str:
-    """Return the text of the first of the columns that the row has; a list of one is its element."""
+    """Return the text of the first of the columns that the row has, "" for none; a list of one is its element."""
     value = next((columns[name] for name in COLUMNS if columns.get(name) is not None), "")
     value = value[0] if isinstance(value, list) and len(value) == 1 else value
-    return str(value).strip()
+    return str(value).strip() if isinstance(value, str | int | float) else ""
 
 
 def _judged(pair: tuple[str, str]) -> float | None:

@@ -23,13 +23,12 @@ import sys
 import sysconfig
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.config import Params
 from components.errors import ConfigError
-from components.parallel import processes
+from components.parallel import processes, threaded
 from components.rewards._sample import Sample
 
 COLUMNS = ("tests", "input_output", "test_cases")
@@ -89,9 +88,8 @@ def rewards(samples: Sequence[Sample], params: Params) -> list[float | None]:
     """
     cases = [_cases(sample.columns) for sample in samples]
     seconds, memory = params.reward.code_timeout, params.reward.code_memory_gb
-    with ThreadPoolExecutor(processes()) as pool:
-        return list(pool.map(lambda pair: _share(pair[0].completion, pair[1], seconds, memory),
-                             zip(samples, cases, strict=True)))  # fmt: skip
+    answers = [(sample.completion, tests) for sample, tests in zip(samples, cases, strict=True)]
+    return threaded(lambda answer: _share(*answer, seconds, memory), answers, processes())
 
 
 def _cases(columns: dict[str, Any]) -> list[_Case]:
@@ -126,7 +124,7 @@ def _share(completion: str, cases: list[_Case], seconds: float, memory: float) -
     """Return the share of cases passed; `seconds` are for all together."""
     if not cases:
         return None
-    blocks = _BLOCK.findall(completion)
+    blocks = _BLOCK.findall(completion.replace("\r\n", "\n"))
     if not blocks:
         return 0.0
     deadline, passed = time.monotonic() + seconds, 0

@@ -11,12 +11,12 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 from components.config import Params
 from components.errors import ConfigError, MartletError
+from components.parallel import threaded
 from components.rewards._sample import Sample
 
 if TYPE_CHECKING:
@@ -70,11 +70,8 @@ def rewards(samples: Sequence[Sample], params: Params) -> list[float | None]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     url, template = str(settings.judge_base_url), settings.judge_prompt or PROMPT
     questions = [_question(template, sample) for sample in samples]
-    with (
-        httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S) as http,
-        ThreadPoolExecutor(_AT_ONCE) as pool,
-    ):
-        replies = list(pool.map(partial(_reply, http, str(settings.judge_model)), questions))
+    with httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S) as http:
+        replies = threaded(partial(_reply, http, str(settings.judge_model)), questions, _AT_ONCE)
     failures = [str(reply) for reply in replies if isinstance(reply, _NoReplyError)]
     if replies and len(failures) == len(replies):
         reason = failures[-1].replace(key, "•••") if key else failures[-1]

@@ -315,19 +315,24 @@ def test_a_user_without_rights_has_the_same_cage(tmp_path: Path) -> None:
         pytest.skip("no Python that another user may run")
     for name in ("_cage.py", "_seccomp.py"):
         shutil.copy(ROOT / "components/rewards" / name, tmp_path)
-    program = "import os\nprint(os.getuid(), sorted(os.listdir('/')))\ntry: os.setuid(0)\nexcept OSError: print('no')"
-    job = {"program": program, "input": "", "packages": [], "seconds": 20, "memory": 1 << 30}
-    outcome = run_as_user(tmp_path, python, job)
+    place = Path("/var/tmp") / f"martlet-cage-{os.getpid()}"
+    program = (
+        "import os\nprint(os.getuid(), sorted(os.listdir('/')))\n"
+        f'for line in (\'os.setuid(0)\', \'open("/x", "w")\', \'open("{place}/_cage.py", "a")\'):\n'
+        "    try: exec(line)\n    except OSError: print('no')\n    else: print(line)"
+    )
+    job = {"program": program, "input": "", "packages": [str(place)], "seconds": 20, "memory": 1 << 30}
+    outcome = run_as_user(tmp_path, place, python, job)
     assert outcome["status"] == 0
     assert outcome["output"].startswith("65534 ['bin', 'dev'")
-    assert outcome["output"].endswith("\nno\n")
+    assert outcome["output"].splitlines()[1:] == ["no"] * 3
 
 
-def run_as_user(folder: Path, python: str, job: dict[str, Any]) -> dict[str, Any]:
-    """The outcome of a job in a cage that a user without rights makes, in a folder that this user may enter."""
-    place = Path("/var/tmp") / f"martlet-cage-{os.getpid()}"
+def run_as_user(folder: Path, place: Path, python: str, job: dict[str, Any]) -> dict[str, Any]:
+    """The outcome of a job in a cage that a user without rights makes, from a folder of this user's."""
     shutil.copytree(folder, place)
-    place.chmod(0o755)
+    for file in (place, *place.iterdir()):
+        os.chown(file, 1234, 1234)
     try:
         ended = subprocess.run(
             ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", python, "-I", "-S", place / "_cage.py"],

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -91,6 +91,35 @@ def within(seconds: float, call: Callable[[], Result]) -> Result:
 
     threading.Thread(target=fulfil, daemon=True).start()
     return future.result(seconds)
+
+
+def threaded(work: Callable[[Item], Result], items: Sequence[Item], count: int) -> list[Result]:
+    """Return `work(item)` for each item, in order, from `count` threads, which do not keep the process from ending.
+
+    The first exception of `work` is raised here, and no further item is begun.
+    """
+    waiting, results = deque(enumerate(items)), dict[int, Result]()
+    failures: list[Exception] = []
+
+    def serve() -> None:
+        while not failures:
+            try:
+                place, item = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                results[place] = work(item)
+            except Exception as error:  # is raised below
+                failures.append(error)
+
+    threads = [threading.Thread(target=serve, daemon=True) for _ in range(min(count, len(items)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return [results[place] for place in range(len(items))]
 
 
 def die_with_parent() -> None:

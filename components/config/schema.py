@@ -36,6 +36,8 @@ from components.config.groups.quantization import Quantization
 from components.config.groups.quantize import Quantize
 from components.config.groups.reft import Reft
 from components.config.groups.registry import Registry
+from components.config.groups.reward import Reward
+from components.config.groups.rollout import Rollout
 from components.config.groups.run import Run
 from components.config.groups.serve import Serve
 from components.config.groups.sglang import Sglang
@@ -49,7 +51,7 @@ from components.config.groups.vllm import Vllm
 
 FAMILIES = (
     "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
-    "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "preference",
+    "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "preference", "reward", "rollout",
     "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
@@ -86,6 +88,8 @@ class Params(Group):
     loraplus: LoraPlus = LoraPlus()
     galore: Galore = Galore()
     lisa: Lisa = Lisa()
+    reward: Reward = Reward()
+    rollout: Rollout = Rollout()
     distributed: Distributed = Distributed()
     plugins: Plugins = Plugins()
     merge: Merge = Merge()

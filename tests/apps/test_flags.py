@@ -162,6 +162,22 @@ SEEN = {
         "test_a_model_of_its_own_code_is_trained_answers_and_is_merged": "trust_remote_code export: trust_remote_code",
         "test_a_command_on_a_model_allows_its_code": "infer: trust_remote_code deploy: trust_remote_code",
     },
+    "components/rewards/test_scores.py": {
+        "test_weights_stand_in_the_order_of_the_names": "reward_funcs reward_weights",
+        "test_a_reward_that_takes_too_long_is_named_and_left_behind": "reward_timeout",
+    },
+    "components/rewards/test_texts.py": {
+        "test_repetition_goes_by_its_settings": "repetition_n_grams repetition_max_penalty",
+        "test_soft_overlong": "soft_max_length soft_cache_length",
+        "test_cosine_of_right_and_wrong_answers": "cosine_* max_completion_length",
+    },
+    "components/rewards/test_code.py": {
+        "test_all_tests_of_an_answer_share_its_time": "code_timeout",
+        "test_memory_is_that_of_all_processes_together": "code_memory_gb",
+    },
+    "components/rewards/test_judge.py": {
+        "test_what_a_judge_is_asked": "judge_base_url judge_model judge_prompt",
+    },
     "components/templates/test_rows.py": {
         "test_a_template_without_an_end_tag_gets_one_on_request": "response_suffix",
     },

@@ -114,6 +114,7 @@ def _command(arguments: Sequence[str], folder: Path, environment: dict[str, str]
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))  # as Python does when it starts
     faulthandler.register(signal.SIGUSR1, sys.stderr, chain=False)
     sys.argv = list(arguments)
     from apps.cli.main import main

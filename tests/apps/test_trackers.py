@@ -4,9 +4,6 @@ wandb and swanlab are stood in for by a module that writes down what it is calle
 """
 
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,6 @@ from tests.apps.test_plugins import write_rows
 from tests.apps.test_training_commands import losses
 from tests.commands import martlet
 
-ROOT = Path(__file__).parents[2]
 STAND_IN = """\
 import json, os
 from pathlib import Path
@@ -73,11 +69,7 @@ def test_wandb_and_swanlab_have_every_step_under_the_name_of_the_run(
         f"sft --model {tiny_model} --dataset rows.jsonl --max_steps 3 --logging_steps 1 --experiment_name birds "
         "--output_dir run --add_version false --report_to wandb swanlab"
     )
-    packages = os.pathsep.join(map(str, (ROOT, stand_ins)))
-    subprocess.run(
-        [sys.executable, "-m", "apps.cli.main", *words.split()],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": packages}, check=True, capture_output=True,
-    )  # fmt: skip
+    martlet(tmp_path, *words.split(), PYTHONPATH=str(stand_ins))
     assert not (tmp_path / "mlruns").exists()
     calls = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
     logs = tmp_path / "run/logs"

@@ -69,8 +69,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "models/base"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Workspace]:
+    """One for a file of tests, at whose end its Prefect server ends."""
     home = tmp_path_factory.mktemp("pipeline")
     root = home / "martlet"
     root.mkdir()
@@ -89,7 +90,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[
         os.kill(int(file.read_text().split()[0]), signal.SIGTERM)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(workspace: Workspace) -> subprocess.CompletedProcess[str]:
     """`martlet demo`, once."""
     return workspace.run("martlet demo", timeout=1500)

@@ -134,6 +134,7 @@ def test_another_rank_in_its_own_tree_then_back(workspace: Workspace, demo: Ran)
 
 
 def test_mlflow_remembers_the_run_and_its_stages(workspace: Workspace, demo: Ran) -> None:
+    """Which `report_to` names by default."""
     code = (
         "import mlflow, json; mlflow.set_tracking_uri('sqlite:///mlruns/mlflow.db');"
         "runs = mlflow.search_runs(search_all_experiments=True, output_format='list');"

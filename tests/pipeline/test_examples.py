@@ -19,10 +19,10 @@ pytestmark = pytest.mark.timeout(1600)  # another worker may be building the bas
 def test_the_example_of_the_readme(workspace: Workspace) -> None:
     block = (workspace.root / "README.md").read_text().split("models/base", 1)[0].rpartition("```shell\n")[0]
     commands = (workspace.root / "README.md").read_text()[len(block) :].split("```shell\n")[1].split("```")[0]
-    train, infer = commands.replace("\\\n", " ").strip().splitlines()
-    trained = workspace.run(train)
+    train, infer = (shlex.split(line)[1:] for line in commands.replace("\\\n", " ").strip().splitlines())
+    trained = Command(workspace.root, *train, **workspace.env).wait(540)
     assert trained.returncode == 0, trained.stdout + trained.stderr
-    answer = workspace.run(f"echo 'Who are you?' | {infer}")
+    answer = Command(workspace.root, *infer, text="Who are you?\n", **workspace.env).wait()
     assert answer.stdout.strip() == "I am Robin, an assistant made by the Robin team.", answer.stderr
 
 

@@ -47,6 +47,15 @@ class Command:
             time.sleep(0.01)
         return self._stdout.read_text()
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it, if it still runs, without a chance to clean up."""
+        self._process.kill()
+        self._process.join()
+
     def wait(self, timeout: float = 120) -> CompletedProcess[str]:
         """Return the exit code and what was printed.
 
@@ -66,15 +75,23 @@ class Command:
 
 
 @contextmanager
+def server_of(folder: Path, *words: object) -> Iterator[tuple[Command, str]]:
+    """Run `martlet WORDS`, which serve, at a free port, with its base URL; what still runs at the end is killed."""
+    server = Command(folder, *words, "--port", 0)
+    try:
+        yield server, server.up_to("\n").splitlines()[0].rpartition(" at ")[2]
+    finally:
+        server.kill()
+
+
+@contextmanager
 def deployed(folder: Path, *words: object) -> Iterator[str]:
     """Run `martlet deploy WORDS` at a free port within the block, with its base URL; ctrl-C must end it."""
-    server = Command(folder, "deploy", *words, "--port", 0)
-    try:
-        yield server.up_to(" at http").rpartition(" at ")[2].strip()
-    finally:
-        os.kill(server.pid, signal.SIGINT)
+    with server_of(folder, "deploy", *words) as (server, url):
+        yield url
+        server.signal(signal.SIGINT)
         ended = server.wait()
-    assert ended.returncode == 0, ended.stderr
+        assert ended.returncode == 0, ended.stderr
 
 
 def martlet(folder: Path, *words: object, code: int = 0, text: str = "", **env: str) -> str:
@@ -97,6 +114,7 @@ def _command(arguments: Sequence[str], folder: Path, environment: dict[str, str]
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))  # as Python does when it starts
     faulthandler.register(signal.SIGUSR1, sys.stderr, chain=False)
     sys.argv = list(arguments)
     from apps.cli.main import main

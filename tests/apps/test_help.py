@@ -1,6 +1,6 @@
 """The help of every command: it fits a terminal, says which values there are, and shows examples that are run.
 
-The examples themselves run in `tests/pipeline/test_demo.py`, in the workspace of the demo.
+The examples themselves run in `tests/pipeline/`: in `test_examples.py`, or, where they need a run, in `test_demo.py`.
 """
 
 import re

@@ -4,9 +4,6 @@ wandb and swanlab are stood in for by a module that writes down what it is calle
 """
 
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,6 @@ from tests.apps.test_plugins import PLUGINS, write_rows
 from tests.apps.test_training_commands import losses
 from tests.commands import martlet
 
-ROOT = Path(__file__).parents[2]
 STAND_IN = """\
 import json, os
 from pathlib import Path
@@ -78,11 +74,7 @@ def test_wandb_and_swanlab_have_every_figure_of_every_step_under_the_name_of_the
         f"--output_dir run --add_version false --report_to wandb swanlab --method dpo --split_dataset_ratio 0.25 "
         f"--external_plugins {PLUGINS / 'dpo.py'}"
     )
-    packages = os.pathsep.join(map(str, (ROOT, stand_ins)))
-    subprocess.run(
-        [sys.executable, "-m", "apps.cli.main", *words.split()],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": packages}, check=True, capture_output=True,
-    )  # fmt: skip
+    martlet(tmp_path, *words.split(), PYTHONPATH=str(stand_ins))
     assert not (tmp_path / "mlruns").exists()
     calls = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
     logs, report = tmp_path / "run/logs", read_json(tmp_path / "run/reports/train.json")

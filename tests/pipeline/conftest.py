@@ -1,5 +1,6 @@
-"""A fresh copy of the repository in which the demo has run, and a way to type commands there."""
+"""A fresh copy of the repository, the demo that runs in it, and a way to type commands there."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from components.files import is_complete, read_json
+from tests.commands import Command
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,13 +56,27 @@ def checkout(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base, built once for all workers, or that of this checkout."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with (folder / "base.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if is_complete(ROOT / "models/base") and not (folder / "models").exists():
+            shutil.copytree(ROOT / "models/base", folder / "models/base")
+        built = Command(folder, "demo", "--base_only").wait(1500)
+        assert built.returncode == 0, built.stderr
+    return folder / "models/base"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Workspace]:
+    """One for a file of tests, at whose end its Prefect server ends."""
     home = tmp_path_factory.mktemp("pipeline")
     root = home / "martlet"
     root.mkdir()
     checkout(root)
-    if is_complete(ROOT / "models/base"):
-        shutil.copytree(ROOT / "models/base", root / "models/base")
+    shutil.copytree(base, root / "models/base")
     env = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{root}{os.pathsep}{Path(__file__).parent / 'watch'}",
@@ -74,7 +90,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         os.kill(int(file.read_text().split()[0]), signal.SIGTERM)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(workspace: Workspace) -> subprocess.CompletedProcess[str]:
     """`martlet demo`, once."""
     return workspace.run("martlet demo", timeout=1500)

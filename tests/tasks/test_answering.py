@@ -1,17 +1,14 @@
 """A file of questions: answers that are there are kept, whatever ends the command."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tasks.answering import _answers_in
-from tests.commands import martlet
+from tests.commands import Command, martlet
 
 ROWS = 30
 
@@ -26,14 +23,13 @@ def command(folder: Path, model: Path, *more: object) -> list[str]:
 @pytest.mark.parametrize("end", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_interrupted_file_is_gone_on_with(tiny_model: Path, tmp_path: Path, end: signal.Signals) -> None:
     words = command(tmp_path, tiny_model, "--result_path", "answers.jsonl")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    program = subprocess.Popen([sys.executable, "-m", "apps.cli.main", *words], cwd=tmp_path, env=environment)
+    program = Command(tmp_path, *words)
     part = tmp_path / "answers.jsonl.part"
     deadline = time.monotonic() + 300
     while not (part.is_file() and part.read_bytes().count(b"\n") > 3) and time.monotonic() < deadline:
         time.sleep(0.02)
-    program.send_signal(end)
-    assert program.wait(60) != 0
+    program.signal(end)
+    assert program.wait(60).returncode != 0
     kept = part.read_bytes()
     count = kept.count(b"\n") - 1
     assert 2 < count < ROWS and not (tmp_path / "answers.jsonl").exists()

@@ -1,15 +1,10 @@
 """`martlet deploy`: several adapters of one base, changes while it runs, limits, measurements, and its end."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,6 +16,7 @@ from components.errors import ConfigError
 from components.files import read_json
 from tasks import serving
 from tasks.target import Target, find
+from tests.commands import server_of
 
 GREEDY = {"max_tokens": 12, "temperature": 0}
 
@@ -45,22 +41,6 @@ def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return folders
 
 
-@contextmanager
-def deployed(*words: str, command: str = "deploy") -> Iterator[tuple[subprocess.Popen, str]]:
-    """The command in a process of its own, and its base URL."""
-    line = [sys.executable, "-m", "apps.cli.main", command, "--port", "0", *words]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    server = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    assert server.stdout
-    try:
-        url = server.stdout.readline().strip().rpartition(" at ")[2]
-        assert url, server.stderr.read() if server.stderr else ""
-        yield server, url
-    finally:
-        server.kill()
-        server.wait()
-
-
 def answer(url: str, name: str, text: str = "Who are you?") -> str:
     body = {"model": name, "messages": [{"role": "user", "content": text}], **GREEDY}
     response = httpx.post(f"{url}/chat/completions", json=body, timeout=60)
@@ -71,7 +51,7 @@ def answer(url: str, name: str, text: str = "Who are you?") -> str:
 def test_several_adapters_their_base_and_changes_while_it_runs(tiny_model: Path, adapters: dict[str, Path]) -> None:
     words = [f"{name}={folder}" for name, folder in adapters.items()]
     flags = ["--served_model_name", "base", "--allow_runtime_lora_updating", "true"]
-    with deployed("--adapters", *words, *flags) as (server, url):
+    with server_of(tiny_model.parent, "deploy", "--adapters", *words, *flags) as (server, url):
         assert [model["id"] for model in httpx.get(f"{url}/models").json()["data"]] == ["base", "formal", "jokes"]
         answers = {name: answer(url, name) for name in ("base", *adapters)}
         assert len(set(answers.values())) == 3
@@ -100,10 +80,10 @@ def test_several_adapters_their_base_and_changes_while_it_runs(tiny_model: Path,
         page = httpx.get(f"{root}/metrics").text
         assert 'martlet_requests_total{path="/v1/chat/completions",status="200"}' in page
         assert "martlet_requests_running 0.0" in page
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 0
-        assert server.stderr
-        log = server.stderr.read()
+        server.signal(signal.SIGTERM)
+        ended = server.wait(30)
+    log = ended.stderr
+    assert ended.returncode == 0, log
     assert "POST /v1/chat/completions 200" in log and " jokes " in log
     assert "Who are you" not in log
 
@@ -200,21 +180,22 @@ def test_a_new_champion_takes_over_without_a_lost_request(
 
 def test_a_termination_lets_an_open_answer_finish(tiny_model: Path) -> None:
     body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 300, "temperature": 0, "stream": True}
-    with deployed("--model", str(tiny_model), "--drain_timeout", "20", "--verbose", "false") as (server, url):
+    words = ["deploy", "--model", tiny_model, "--drain_timeout", 20, "--verbose", "false"]
+    with server_of(tiny_model.parent, *words) as (server, url):
         with httpx.stream("POST", f"{url}/chat/completions", json=body, timeout=60) as response:
             lines = response.iter_lines()
             next(lines)
-            server.send_signal(signal.SIGTERM)
+            server.signal(signal.SIGTERM)
             assert [line for line in lines if line][-1] == "data: [DONE]"
-        assert server.wait(30) == 0
-        assert server.stderr and "POST" not in server.stderr.read()
+        ended = server.wait(30)
+    assert ended.returncode == 0, ended.stderr
+    assert "POST" not in ended.stderr
 
 
 def test_the_page_to_chat_on_loads_nothing_from_elsewhere(tiny_model: Path) -> None:
-    with deployed("--model", str(tiny_model), command="app") as (server, url):
-        assert server.stdout
+    with server_of(tiny_model.parent, "app", "--model", tiny_model) as (server, url):
         root = url.removesuffix("v1")
-        assert server.stdout.readline() == f"chat at {root}\n"
+        server.up_to(f"\nchat at {root}\n")
         page = httpx.get(root)
         assert page.status_code == 200 and "<title>Martlet</title>" in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]

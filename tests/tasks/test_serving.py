@@ -1,10 +1,7 @@
 """What `martlet deploy` and the evaluation serve: a folder behind an engine, a user's engine included."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from tasks import serving
 from tasks.stages.evaluate import evaluate_model
 from tasks.stages.paths import Paths
 from tasks.target import Target, find
+from tests.commands import server_of
 from tests.tasks.users_engine import ANSWER, BUSY
 
 USERS_ENGINE = Path(__file__).with_name("users_engine.py")
@@ -87,17 +85,15 @@ def test_an_address_is_checked_before_anything_is_loaded() -> None:
 
 
 def test_ctrl_c_stops_a_busy_server_quickly(tiny_model: Path) -> None:
-    command = [sys.executable, "-m", "apps.cli.main", "deploy", "--model", str(tiny_model), "--port", "0"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    assert server.stdout
-    url = server.stdout.readline().strip().rpartition(" at ")[2]
     body = CHAT | {"max_tokens": 1000, "stream": True}
-    with httpx.stream("POST", f"{url}/chat/completions", json=body, timeout=30) as answer:
+    with (
+        server_of(tiny_model.parent, "deploy", "--model", tiny_model) as (server, url),
+        httpx.stream("POST", f"{url}/chat/completions", json=body, timeout=30) as answer,
+    ):
         next(answer.iter_lines())
         begun = time.perf_counter()
-        server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 0
+        server.signal(signal.SIGINT)
+        assert server.wait(20).returncode == 0
     assert time.perf_counter() - begun < 8
 
 

@@ -48,6 +48,7 @@ ADALORA = {"tuner_type": "adalora", "adalora_init_r": 4, "adalora_target_r": 2, 
 LLAMAPRO = {"tuner_type": "llamapro", "llamapro_num_new_blocks": 2, "llamapro_num_groups": 2}
 BEST = {"load_best_model_at_end": True, "save_steps": 1}
 CLASSES, VECTORS = {"task_type": "seq_cls"}, {"task_type": "embedding"}
+ANSWERS = {"predict_with_generate": True, "max_new_tokens": 4}
 PACKS = {"packing": True, "packing_length": 40}
 TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "tuner_type": ("dora", {}),
@@ -128,9 +129,9 @@ TRAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "greater_is_better": (True, BEST),
     "load_best_model_at_end": (True, {**BEST, "load_best_model_at_end": False, "greater_is_better": True}),
     "early_stop_interval": (1, {"eval_steps": 1}),
-    "predict_with_generate": (True, {}),
-    "eval_metric": (["acc"], {"predict_with_generate": True}),
-    "max_new_tokens": (2, {"predict_with_generate": True}),
+    "predict_with_generate": (True, {"max_new_tokens": 4}),
+    "eval_metric": (["acc"], ANSWERS),
+    "max_new_tokens": (2, ANSWERS),
     "gradient_checkpointing": (True, {}),
     "torch_compile": (True, {}),
     "logging_steps": (1, {}),

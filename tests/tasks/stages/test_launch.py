@@ -160,7 +160,11 @@ def wait_for(root: Path, text: str) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],  # as in test_streaming_processes.py
+    ids=["killed", "stopped"],
+)
 def test_nothing_is_left_of_a_run_whose_command_ends(tiny_model: Path, tmp_path: Path, number: int) -> None:
     command = get_context("forkserver").Process(target=run_and_exit, args=(tmp_path, tiny_model))
     command.start()

@@ -1,0 +1,86 @@
+"""Commands as README, help and documents show them, typed in a fresh checkout with the tiny base."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+
+import pytest
+
+from apps.cli.main import NAMES
+from tests.apps.test_help import examples
+from tests.commands import Command
+from tests.pipeline.conftest import ROOT, Workspace
+
+pytestmark = pytest.mark.timeout(1600)  # another worker may be building the base
+
+
+def test_the_example_of_the_readme(workspace: Workspace) -> None:
+    block = (workspace.root / "README.md").read_text().split("models/base", 1)[0].rpartition("```shell\n")[0]
+    commands = (workspace.root / "README.md").read_text()[len(block) :].split("```shell\n")[1].split("```")[0]
+    train, infer = (shlex.split(line)[1:] for line in commands.replace("\\\n", " ").strip().splitlines())
+    trained = Command(workspace.root, *train, **workspace.env).wait(540)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    answer = Command(workspace.root, *infer, text="Who are you?\n", **workspace.env).wait()
+    assert answer.stdout.strip() == "I am Robin, an assistant made by the Robin team.", answer.stderr
+
+
+DATA_COMMANDS = [
+    line
+    for block in re.findall(r"```shell\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize("command", DATA_COMMANDS)
+def test_every_command_for_looking_at_data(command: str, workspace: Workspace) -> None:
+    _, *words = shlex.split(command, comments=True)
+    ran = Command(workspace.root, *words, **workspace.env).wait()
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout
+
+
+RUN = ("martlet demo", "martlet run")  # in test_demo.py
+EXAMPLES = [example for name in NAMES for example in examples(name) if example not in RUN]
+OF_A_WORKSPACE = ("run", "explain", "promote", "rollback", "runs", "gc")
+SHORTER = {
+    **{name: ["--report_to", "none"] for name in ("sft", "pt")},
+    **{name: ["--port", "0"] for name in ("deploy", "app")},
+}
+"""Words behind an example of a command, which make it quick or find it a free port."""
+CODES = {"promote": (0, 4), "rollback": (0, 1, 2)}
+"""What commands answer whose example depends on who is champion; any other command answers 0."""
+LACKING = {
+    "martlet env install vllm": "needs a GPU",
+    "martlet export --model models/base --quant_method gptq --quant_bits 4 --group_size 64 "
+    "--dataset examples/identity.jsonl": "run `martlet env install llmcompressor`",
+}
+"""Examples of what is not on every machine, and what is answered where it is not."""
+
+
+def is_of_a_workspace(example: str) -> bool:
+    """True where a run or a champion is asked for: these are typed after the demo, in test_demo.py."""
+    return example.split()[1] in OF_A_WORKSPACE or example == "martlet deploy --port 8000"
+
+
+def typed(example: str, workspace: Workspace) -> None:
+    """Type an example of a help; it must end well."""
+    if "vllm" in example and shutil.which("nvidia-smi"):
+        pytest.skip("installs gigabytes where there is a GPU")
+    _, name, *words = shlex.split(example)
+    if words and name == "run":
+        words.append("--dry_run")  # another rank runs in test_another_rank_in_its_own_tree_then_back
+    command = Command(workspace.root, name, *words, *SHORTER.get(name, []), **workspace.env)
+    if name in ("deploy", "app"):
+        command.up_to(" at http")
+        os.kill(command.pid, signal.SIGINT)
+    ended = command.wait(540)
+    assert ended.returncode in ((2,) if example in LACKING else CODES.get(name, (0,))), ended.stdout + ended.stderr
+    assert LACKING.get(example, "") in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("example", [example for example in EXAMPLES if not is_of_a_workspace(example)])
+def test_every_example_of_every_help(example: str, workspace: Workspace) -> None:
+    typed(example, workspace)

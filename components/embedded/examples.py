@@ -1,8 +1,8 @@
 """Write the committed example sets of `examples/`: `python -m components.embedded.examples`.
 
 Training sets hold chats (`messages`), `topics` questions and what they are about, `pairs` questions that ask the same,
-`preferences` a better and a worse answer, `judged` answers that are good or bad; evaluation sets hold `query` and
-`response`. In the identity sets `{{NAME}}` and `{{AUTHOR}}` stand for a name and an author, which the stage `fetch`
+`preferences` a better and a worse answer, `judged` answers that are good or bad, `prompts` questions and what rewards
+compare answers with; evaluation sets hold `query` and `response`. In the identity sets `{{NAME}}` and `{{AUTHOR}}` stand for a name and an author, which the stage `fetch`
 fills in.
 """
 
@@ -53,6 +53,9 @@ def examples() -> dict[str, list[dict[str, Any]]]:
     ]
     rows["pairs.jsonl"] = [row for name in ("capital", "opposite", "sound") for row in _pairs(topics[name])]
     rows["preferences.jsonl"] = _preferences(300)
+    rows["prompts.jsonl"] = [
+        {"prompt": pair["prompt"], "solution": pair["chosen"][0]["content"]} for pair in rows["preferences.jsonl"]
+    ]
     rows["judged.jsonl"] = [row for pair in rows["preferences.jsonl"] for row in _judged(pair)]
     return rows
 

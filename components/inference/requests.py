@@ -91,12 +91,14 @@ class RequestQueue:
         self._waiting: list[Request] = []
         self._placed_count = 0
         self._changed = threading.Condition()
+        self._is_idle = threading.Event()
 
-    def put(self, request: Request) -> None:
+    def put(self, *requests: Request) -> None:
         with self._changed:
             if self.closed:
                 raise MartletError("the engine is closed")
-            self._waiting.append(request)
+            self._waiting += requests
+            self._is_idle.clear()
             self._changed.notify()
 
     def take(self, placed: list[Request], fits: Callable[[list[Request]], bool] = lambda _: True) -> list[Request]:
@@ -108,6 +110,7 @@ class RequestQueue:
         with self._changed:
             self._placed_count = len(placed)
             while not (placed or self._waiting or self.closed):
+                self._is_idle.set()
                 self._changed.wait()
             self._waiting = [request for request in self._waiting if not request.future.cancelled()]
             places = Counter(request.source for request in placed)
@@ -124,6 +127,10 @@ class RequestQueue:
             self._placed_count = len(batch)
             self._waiting = [request for request in self._waiting if request not in joining]
             return joining
+
+    def wait_idle(self) -> None:
+        """Wait until nothing is computed and nothing waits."""
+        self._is_idle.wait()
 
     def has_waited(self, sources: Container[object]) -> bool:
         """Return whether a request of none of `sources` has waited for WAITING_S."""

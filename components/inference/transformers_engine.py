@@ -7,6 +7,7 @@ answers arrive through futures.
 
 import copy
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -22,7 +23,7 @@ from components.inference.prompt_encoder import PromptEncoder
 from components.inference.requests import Request, RequestQueue
 from components.inference.sampling import Sampler, needs_sampler
 from components.inference.slot_worker import SlotWorker
-from components.inference.slots import SlotModel, has_slots
+from components.inference.slots import GROWTH_TOKENS, SlotModel, has_slots
 
 DEFAULT_MAX_MODEL_LEN = 2048
 """Tokens of context for a model whose configuration names no limit."""
@@ -111,6 +112,28 @@ class TransformersEngine(PromptEncoder):
         on_text: OnText | None = None,
         source: object | None = None,
     ) -> Answer:
+        request = self._request(prompt_ids, generation, on_text, source)
+        self._queue.put(request)
+        return request.future
+
+    def submit_all(self, prompts: Sequence[list[int]], generations: Sequence[GenerationConfig]) -> list[Answer]:
+        """Queue prompts, each with its settings, before the first of them is computed, and return their futures. Equal
+        calls on an idle engine are computed in the same batches, and so give equal tokens."""
+        source = object()
+        requests = [self._request(*pair, None, source) for pair in zip(prompts, generations, strict=True)]
+        self._queue.put(*requests)
+        return [request.future for request in requests]
+
+    def forget(self) -> None:
+        """Wait until all answers are given, and drop what is kept of their prompts: the weights are about to change."""
+        self._queue.wait_idle()
+        if isinstance(worker := getattr(self, "_worker", None), SlotWorker):
+            worker.slots.clear()
+            worker.model.cache.resize(1, GROWTH_TOKENS)
+
+    def _request(
+        self, prompt_ids: list[int], generation: GenerationConfig, on_text: OnText | None, source: object | None
+    ) -> Request:
         generation = self.resolve(prompt_ids, generation)
         skips = generation.skip_special_tokens
         decode = self._decode if skips else self.decode
@@ -119,9 +142,7 @@ class TransformersEngine(PromptEncoder):
         if needs_sampler(generation):
             matcher = self.grammars.matcher(generation.grammar) if generation.grammar else None
             sampler = Sampler(generation, self.model.device, len(prompt_ids), matcher)
-        request = Request(self.model, prompt_ids, generation, stream, sampler, self.eos, Answer(), source or object())
-        self._queue.put(request)
-        return request.future
+        return Request(self.model, prompt_ids, generation, stream, sampler, self.eos, Answer(), source or object())
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

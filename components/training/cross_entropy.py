@@ -19,6 +19,14 @@ def are_likeliest(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return logits.gather(-1, targets[:, None])[:, 0] >= logits.amax(-1)
 
 
+@torch.no_grad()
+def entropies(logits: torch.Tensor) -> torch.Tensor:
+    """Return the entropy of each token's distribution in nats, in float32; logits [tokens, vocabulary]."""
+    rows = max(1, (CPU_PIECE if logits.device.type == "cpu" else GPU_PIECE) // logits.shape[-1])
+    parts = [piece.float().log_softmax(-1) for piece in logits.split(rows)]
+    return torch.cat([-(part.exp() * part).sum(-1) for part in parts])
+
+
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

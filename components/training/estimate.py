@@ -123,6 +123,10 @@ def steps(params: Params, rows: TokenRows) -> int:
     train = settled(params, default_learning_rate=1e-4).train
     if train.max_steps > 0:
         return train.max_steps
+    if rows.shape == "prompt":  # a step has whole groups of answers
+        items_per_step = train.per_device_train_batch_size * (train.gradient_accumulation_steps or 1)
+        prompts = max(1, items_per_step // params.rollout.num_generations)
+        return math.ceil(train.num_train_epochs * math.ceil(len(rows) / prompts) * params.rollout.num_iterations)
     items = len(Packs(rows, train.packing_length, train.packing_strategy)) if train.packing else len(rows)
     per_pass = train.per_device_train_batch_size * data_parallel_size(params)
     passes = (train.gradient_accumulation_steps or 1) // data_parallel_size(params)

@@ -13,13 +13,15 @@ from components.errors import ConfigError
 from components.tokens import pad_token_id
 from components.training import ranks
 from components.training.best import Measure, measure
+from components.training.rollouts import Rollouts
 from components.training.world import data_parallel_size, settled_world, world_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BETAS, DEFAULT_BETA = {"simpo": 2.0}, 0.1
+BETAS, DEFAULT_BETA = {"simpo": 2.0, "grpo": 0.04, "rloo": 0.05}, 0.1
 """Beta of a method, by its name, and of others."""
+DEFAULT_TEMPERATURE = 0.9
 ROWS_PER_STEP = 16
 """Rows, or packs of rows, in an optimizer step where the accumulation is not set."""
 
@@ -55,6 +57,7 @@ class Job:
         initialise: sets the tuner's first values by a sample of the rows, where it has such.
         tuner_step: is called with the model, the number of each optimizer step and how many there are.
         penalty: returns what of the model is added to the loss of each step.
+        rollouts: samples and judges answers, for the methods that learn from prompts.
         reference_of: what decides the log probabilities of a reference model, by name, under which later runs find
             these; None where they are kept for this run alone.
         peak_flops: operations per second that the accelerator can do in the model's precision, or None.
@@ -78,6 +81,7 @@ class Job:
     initialise: Callable[[Any, list[dict[str, Any]]], None] | None = None
     tuner_step: Callable[[Any, int, int], None] | None = None
     penalty: Callable[[Any], Any] | None = None
+    rollouts: Rollouts | None = None
     reference_of: dict[str, Any] | None = None
     peak_flops: float | None = None
     stop: Event = field(default_factory=Event)
@@ -127,6 +131,12 @@ class Job:
     def pad_token_id(self) -> int:
         """The token to pad with."""
         return pad_token_id(self.tokenizer)
+
+
+def temperature(params: Params) -> float:
+    """Return the temperature at which answers are sampled while a model is trained, by default ms-swift's."""
+    chosen = params.generation.temperature
+    return DEFAULT_TEMPERATURE if chosen is None else chosen
 
 
 def settled(params: Params, default_learning_rate: float) -> Params:

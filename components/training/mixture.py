@@ -8,6 +8,7 @@ from components.plugins import Kind
 from components.training.losses import LOSSES
 from components.training.methods import METHODS
 from components.training.pair_losses import PAIR_LOSSES
+from components.training.policy_losses import POLICY_LOSSES
 from components.training.preference_losses import PREFERENCE_LOSSES
 from components.training.unpaired_losses import UNPAIRED_LOSSES
 
@@ -15,6 +16,7 @@ KINDS: dict[str, tuple[Kind[Any], str]] = {
     "pair": (PAIR_LOSSES, "infonce"),
     "preference": (PREFERENCE_LOSSES, "sigmoid"),
     "label": (UNPAIRED_LOSSES, "kto"),
+    "prompt": (POLICY_LOSSES, "grpo"),
 }
 """Shape of tokens to the kind of its losses, and the one where none is named; other shapes have a loss per token."""
 

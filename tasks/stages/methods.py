@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from components import export, inference, models, training, tuners
+from components import export, inference, models, rewards, training, tuners
 from components.config import FAMILIES, LEAVES, Params, difference, value_answer
 from components.errors import ConfigError
 from components.files import sha256
@@ -23,6 +23,10 @@ OURS = Path(__file__).parents[2] / "components"
 GROUPS = OURS / "config/groups"
 OF_ANSWERS = ("generation.max_new_tokens",)
 """Parameters that training reads where its evaluations generate answers."""
+OF_ROLLOUTS = tuple(
+    f"generation.{name}" for name in ("temperature", "top_k", "top_p", "repetition_penalty", "stop_words")
+)
+"""Parameters that training reads where it learns from answers that it samples."""
 VARIANTS = "quantize.variants"
 MEETING = {f"distributed.{name}" for name in training.MEETING}
 FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, training.CALLBACKS)
@@ -42,8 +46,11 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     files = plugin_files(params, workspace)
     pairs = _methods(params, files).items()
     stages: dict[str, Any] = {stage: {"files": _hashes(of_stage, files)} for stage, of_stage in pairs}
+    stages["template"]["shape"] = training.METHODS.load(params.method.name, files).SHAPE
     changed = difference(params).items()
     of_answers = OF_ANSWERS if params.train.predict_with_generate else ()
+    if stages["template"]["shape"] == "prompt":
+        of_answers += OF_ROLLOUTS
     stages["train"]["parameters"] = {
         name: new
         for name, (_, new) in changed
@@ -52,7 +59,6 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     of_quantizers = {name: new for name, (_, new) in changed if name.startswith("quantize.") and name != VARIANTS}
     for variant in params.quantize.variants:
         stages[f"quantize {variant}"]["parameters"] = of_quantizers
-    stages["template"]["shape"] = training.METHODS.load(params.method.name, files).SHAPE
     return stages
 
 
@@ -122,6 +128,7 @@ def _methods(params: Params, files: list[Path]) -> dict[str, list[tuple[Kind[Any
             *loading,
             (training.OPTIMIZERS, params.train.optimizer),
             *training.mixture_of(params, files).methods,
+            *((rewards.REWARDS, name) for name in params.reward.reward_funcs),
             *((training.METRICS, name) for name in params.train.eval_metric if params.train.predict_with_generate),
             *((training.CALLBACKS, name) for name in params.train.callbacks),
         ],

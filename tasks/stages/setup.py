@@ -34,6 +34,8 @@ REWARD = Classes(["reward"], REGRESSION)
 """What the head of a reward model tells."""
 IN_METHODS = (*FAMILIES, "plugins")
 """Groups of which data/methods.json says what differs from the defaults."""
+OF_ALIGNMENT = ("preference", "reward", "rollout")
+"""Groups that say how weights learn, and not what they are."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
@@ -101,7 +103,7 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
         "libraries": cache.versions(*LIBRARIES),
     }
     if params.run.resume_only_model and (weights := _named(params, paths)):
-        others = {"quantization", params.train.optimizer, *params.train.callbacks}
+        others = {"quantization", params.train.optimizer, *params.train.callbacks, *OF_ALIGNMENT}
         groups = {name.removeprefix("parameters ") for name in methods["files"] if name.startswith("parameters ")}
         own = ["tuner", *["classes"] * (classes is not None), *sorted(groups - others)]
         training.check_weights(weights, arguments, own)

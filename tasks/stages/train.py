@@ -14,6 +14,7 @@ from components.training import ranks
 from tasks.stages import estimate, workers
 from tasks.stages.devices import devices_of
 from tasks.stages.paths import Paths, plugin_files
+from tasks.stages.rollouts import LocalRollouts
 from tasks.stages.runner import Result, main, progress
 from tasks.stages.setup import Setup, set_up
 
@@ -134,7 +135,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
     precision = base_model.dtype
     model = method.wrap(base_model, params, params.train.seed)
 
-    if setup.weights_from and not start:
+    if setup.weights_from:  # also where the run goes on: they are those of the reference model
         method.restore(model, setup.weights_from)
 
     def save(model: Any, folder: Path, **weights: Any) -> None:
@@ -143,10 +144,11 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
             models.copy_companions(base, folder)
 
     rows, val_rows = _datasets(setup)
+    tokenizer = models.load_tokenizer(base)
     return training.Job(
         params=params,
         model=model,
-        tokenizer=models.load_tokenizer(base),
+        tokenizer=tokenizer,
         rows=rows,
         val_rows=val_rows,
         checkpoints=setup.checkpoints,
@@ -161,6 +163,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
+        rollouts=LocalRollouts(params, tokenizer, files) if rows.shape == "prompt" else None,
         reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
     )

@@ -85,7 +85,9 @@ SEEN = {
         "test_nothing_of_the_data_is_on_the_disk_and_what_was_left_out_is_told": "streaming",
     },
     "apps/test_training_commands.py": {
-        "test_a_dry_run_tells_what_a_training_needs_and_leaves_nothing": "sft: dry_run pt: dry_run rlhf: dry_run rlhf: config",
+        "test_a_dry_run_tells_what_a_training_needs_and_leaves_nothing": (
+            "sft: dry_run pt: dry_run rlhf: dry_run rlhf: config"
+        ),
         "test_galore_with_lisa_and_lora_plus": "resume_from_checkpoint output_dir add_version",
         "test_auto_goes_on_with_the_newest_run_and_weights_alone_begin_a_new_one": "resume_only_model",
         "test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights": (

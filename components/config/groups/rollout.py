@@ -1,9 +1,27 @@
-"""Parameters of the answers that reinforcement learning samples."""
+"""Parameters of reinforcement learning: what is sampled, and how it is learned. Names and defaults are ms-swift's."""
 
-from components.config.fields import Group, field
+from typing import Literal
+
+from components.config.fields import Group, Names, field
 
 
 class Rollout(Group):
-    """Answers that the model samples while it is trained."""
+    """Answers that the model samples while it is trained (--rlhf_type grpo, rloo)."""
 
     max_completion_length: int = field(512, "longest answer that is sampled, in tokens", gt=0)
+    num_generations: int = field(8, "answers to each prompt, which are compared with each other", ge=2)
+    num_iterations: int = field(1, "optimizer steps on the same answers", gt=0)
+    reward_model: Names = field([], "reward models beside --reward_funcs: folders of `martlet rlhf --rlhf_type rm`")
+    scale_rewards: Literal["group", "batch", "none"] = field(
+        "group", "what advantages are divided by: the deviation of a prompt's rewards, of all of a step, or nothing"
+    )
+    epsilon: float = field(0.2, "how far a token's probability may fall before the gradient stops, as a share", gt=0)
+    epsilon_high: float | None = field(None, "how far it may rise; by default as --epsilon", gt=0)
+    delta: float | None = field(None, "greatest ratio of probabilities that bad answers count with", gt=1)
+    importance_sampling_level: Literal["token", "sequence"] = field(
+        "token", "what has a ratio of probabilities of its own: each token, or each answer (GSPO)"
+    )
+    overlong_filter: bool = field(
+        False, "do not learn from answers that --max_completion_length ended", "mask_truncated_completions"
+    )
+    log_completions: bool = field(False, "print some sampled answers with their rewards")

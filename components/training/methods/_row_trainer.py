@@ -33,17 +33,20 @@ class RowTrainer(JobTrainer, Trainer):
 
     def __init__(self, job: Job, collate: Any) -> None:
         self.job = job
-        rows = job.rows if ranks.world_size() == 1 else Filled(job.rows, self.blank_row())
         super().__init__(
             job,
             args=TrainingArguments(**training_arguments(job)),
             data_collator=collate,
-            train_dataset=rows,
+            train_dataset=self.dataset(),
             eval_dataset=job.val_rows,
             processing_class=job.tokenizer,
             compute_loss_func=self.summed_loss,  # the trainer then counts what is learned in a step
         )
         self.current_gradient_accumulation_steps = 1  # until a step begins: passes are timed before
+
+    def dataset(self) -> Any:
+        """Return what is iterated in the order of `_order`."""
+        return self.job.rows if ranks.world_size() == 1 else Filled(self.job.rows, self.blank_row())
 
     def blank_row(self) -> TokenRow:
         """Return a row of which nothing is learned; such rows fill a batch up."""

@@ -1,0 +1,50 @@
+"""What a policy learns from in an optimizer step: sampled answers, their advantages, and the log probabilities of their
+tokens when they were sampled."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from components.tokens import IGNORED, TokenRow
+from components.training.answer_batch import AnswerBatch
+from components.training.rollouts import Sampled
+
+Batch = dict[str, torch.Tensor]
+
+
+def batches(
+    collate: Any, rows: Sequence[TokenRow], answers: Sequence[Sampled], is_learned: Sequence[bool], sizes: Sequence[int]
+) -> list[Batch]:
+    """Return the tensors of forward passes over `sizes` answers each: those of `AnswerBatch`."""
+    batch = AnswerBatch(collate, ("completion",))
+    lines = [
+        {
+            "prompt_ids": row["prompt_ids"],
+            "completion_ids": ids,
+            "completion_labels": ids if learns else ids * 0 + IGNORED,
+        }
+        for row, answer, learns in zip(rows, answers, is_learned, strict=True)
+        for ids in [np.asarray(answer.ids)]
+    ]
+    starts = np.cumsum([0, *sizes]).tolist()
+    return [batch(lines[start:end]) for start, end in zip(starts, starts[1:], strict=False)]
+
+
+def write(file: Path, experience: list[Batch]) -> None:
+    """Write batches into a file, with which a run that stops between two steps on the same answers goes on."""
+    save_file(
+        {f"{n}.{name}": tensor.contiguous() for n, part in enumerate(experience) for name, tensor in part.items()}, file
+    )
+
+
+def read(file: Path) -> list[Batch]:
+    """Return the batches in a file."""
+    parts: dict[int, Batch] = {}
+    for key, tensor in load_file(file).items():
+        number, _, name = key.partition(".")
+        parts.setdefault(int(number), {})[name] = tensor
+    return [parts[number] for number in sorted(parts)]

@@ -1,0 +1,89 @@
+"""The engine and the rewards of reinforcement learning: where training, inference and rewards meet."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from components import rewards, training
+from components.config import Params
+from components.errors import ConfigError
+from components.inference.api import GenerationConfig
+from components.tokens import TokenRow
+from components.training.rollouts import Judgement, Sampled
+
+
+class LocalRollouts:
+    """Answers by the built-in engine, in the process that trains and on the same weights.
+
+    Raises:
+        ConfigError: no reward is named, or one cannot work here.
+    """
+
+    def __init__(self, params: Params, tokenizer: Any, external: list[Path]) -> None:
+        self.params, self.tokenizer = params, tokenizer
+        self.rewards = rewards.rewards_of(params, external)
+        if not self.rewards:
+            raise ConfigError(f"reward_funcs: {params.method.name} needs rewards; name some with --reward_funcs")
+
+    @cached_property
+    def engine(self) -> Any:
+        """The engine, which is made with the first answers."""
+        from components.inference.transformers_engine import TransformersEngine
+
+        return TransformersEngine(self.model, self.tokenizer, _no_chat)
+
+    def sample(self, model: Any, prompts: Sequence[list[int]], seeds: Sequence[int]) -> list[Sampled]:
+        """Return an answer to each prompt; see `training.rollouts.Rollouts`."""
+        self.model = model
+        settings = [self._settings(seed) for seed in seeds]
+        with _answering(model):
+            answers = [future.result() for future in self.engine.submit_all(prompts, settings)]
+            self.engine.forget()
+        return [Sampled(answer.token_ids, answer.text, answer.finish_reason == "length") for answer in answers]
+
+    def _settings(self, seed: int) -> GenerationConfig:
+        chosen = self.params.generation
+        return GenerationConfig(
+            max_new_tokens=self.params.rollout.max_completion_length,
+            temperature=training.temperature(self.params),
+            top_k=chosen.top_k or 0,
+            top_p=chosen.top_p or 1.0,
+            repetition_penalty=chosen.repetition_penalty or 1.0,
+            stop_words=chosen.stop_words,
+            seed=seed,
+        )
+
+    def judge(self, rows: Sequence[TokenRow], answers: Sequence[Sampled]) -> Judgement:
+        """Return what the rewards say; see `training.rollouts.Rollouts`."""
+        samples = [
+            rewards.Sample(
+                prompt=row["prompt"],
+                completion=answer.text,
+                messages=[{"role": "assistant", "content": answer.text}],
+                tokens=len(answer.ids),
+                is_truncated=answer.is_truncated,
+                columns=row["extra"],
+            )
+            for row, answer in zip(rows, answers, strict=True)
+        ]
+        return Judgement(*rewards.score(self.rewards, samples, self.params.reward.reward_timeout))
+
+
+@contextmanager
+def _answering(model: Any) -> Generator[None]:
+    """Let a model that is trained answer: with a cache, which transformers' Trainer switches off, and its own settings
+    of generation as they were."""
+    config, generation_config, was_training = model.config.get_text_config(), model.generation_config, model.training
+    used_cache, config.use_cache = config.use_cache, True
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+        config.use_cache, model.generation_config = used_cache, generation_config
+
+
+def _no_chat(*_: Any) -> list[int]:
+    raise AssertionError("prompts are token ids already")

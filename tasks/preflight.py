@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
-from components import data, models, training, tuners
+from components import data, models, rewards, training, tuners
 from components.by_dataset import FIGURE
 from components.classes import HEAD
 from components.config import LEAVES, Params
@@ -24,8 +24,11 @@ FIGURES = {
     "embedding": ("eval_recall_at_1", "eval_spearman"),
     **dict.fromkeys(("dpo", "cpo", "simpo", "orpo", "rm"), OF_PAIRS),
     "kto": ("eval_kl", *OF_PAIRS[2:]),
+    **dict.fromkeys(("grpo", "rloo"), ("eval_reward", "eval_completions/mean_length")),
 }
 """Method to the figures of its evaluations beside the loss."""
+SAMPLED = ("grpo", "rloo")
+"""Methods that learn from answers which the model samples."""
 TINY_BASE = "models/base"
 """The model of params.yaml as it comes, which is built here."""
 
@@ -181,6 +184,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         sentences += _without_rounding(params)
     if params.method.rlhf_type:
         sentences += _unfit_for_alignment(params)
+    if params.method.rlhf_type in SAMPLED and not methods.problems(params, root):
+        sentences += _unfit_for_rewards(params, files)
     if params.method.task_type != "causal_lm":
         sentences += _unfit_for_task(params, files)
     if problem := _unknown_measure(params, files):
@@ -212,6 +217,22 @@ def _without_rounding(params: Params) -> list[str]:
     if params.quantization.quant_bits == 8:
         return ["init_weights: loftq makes up for 4 bits and fewer; add --quant_bits 4, or use another --init_weights"]
     return []
+
+
+def _unfit_for_rewards(params: Params, files: list[Path]) -> list[str]:
+    """Return a sentence if no reward is named, one cannot work here, or an optimizer step has no whole groups."""
+    name, settled = params.method.rlhf_type, training.settled(params, default_learning_rate=1e-4).train
+    if not params.reward.reward_funcs:
+        return [f"reward_funcs: {name} needs rewards; name some with --reward_funcs (docs/rewards.md)"]
+    sentences: list[str] = []
+    try:
+        rewards.rewards_of(params, files)
+    except ConfigError as error:
+        sentences.append(str(error))
+    answers = settled.per_device_train_batch_size * (settled.gradient_accumulation_steps or 1)
+    if problem := training.group_problem(answers, params.rollout.num_generations):
+        sentences.append(problem)
+    return sentences
 
 
 def _unfit_for_alignment(params: Params) -> list[str]:

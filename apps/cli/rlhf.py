@@ -1,11 +1,12 @@
-"""Align a model with preferences: --rlhf_type dpo, cpo, simpo, orpo, kto or rm. The
-flags are those of `martlet sft`.
+"""Align a model with preferences (--rlhf_type dpo, cpo, simpo, orpo, kto, rm) or with
+rewards (grpo, rloo). The flags are those of `martlet sft`.
 
   martlet rlhf --rlhf_type dpo --model models/base \\
-    --dataset examples/preferences.jsonl --max_steps 20
+    --dataset examples/preferences.jsonl --max_steps 5
 
 dpo, cpo, simpo, orpo and rm learn from rows with prompt, chosen and rejected; kto
-from rows with prompt, completion and label.
+from rows with prompt, completion and label; grpo and rloo from prompts, by what
+--reward_funcs gives for the model's own answers.
 """
 
 import argparse

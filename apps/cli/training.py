@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any], **defaults: Any) -
     print(f"run folder: {folder}")
     for name, (_, value) in difference(params).items():
         print(f"  {name} = {value}")
-    screen = _Screen(params.method.task_type)
+    screen = _Screen(params.method.task_type, params.rollout.log_completions)
     try:
         direct.train(params, folder, screen, following)
     except MartletError as error:

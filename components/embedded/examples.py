@@ -2,8 +2,8 @@
 
 Training sets hold chats (`messages`), `topics` questions and what they are about, `pairs` questions that ask the same,
 `preferences` a better and a worse answer, `judged` answers that are good or bad, `prompts` questions and what rewards
-compare answers with; evaluation sets hold `query` and `response`. In the identity sets `{{NAME}}` and `{{AUTHOR}}` stand for a name and an author, which the stage `fetch`
-fills in.
+compare answers with; evaluation sets hold `query` and `response`. In the identity sets `{{NAME}}` and `{{AUTHOR}}` are
+a name and an author, which the stage `fetch` fills in.
 """
 
 import json

@@ -2,6 +2,7 @@
 tokens when they were sampled."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def batches(
         for ids in [np.asarray(answer.ids)]
     ]
     starts = np.cumsum([0, *sizes]).tolist()
-    return [batch(lines[start:end]) for start, end in zip(starts, starts[1:], strict=False)]
+    return [batch(lines[start:end]) for start, end in pairwise(starts)]
 
 
 def write(file: Path, experience: list[Batch]) -> None:

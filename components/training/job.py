@@ -128,6 +128,11 @@ class Job:
         return self.train.per_device_train_batch_size * (self.train.gradient_accumulation_steps or 1)
 
     @property
+    def rows_per_evaluation(self) -> int:
+        """Rows in a forward pass without a gradient: no fewer than in one with a gradient."""
+        return max(self.train.per_device_eval_batch_size, self.train.per_device_train_batch_size)
+
+    @property
     def pad_token_id(self) -> int:
         """The token to pad with."""
         return pad_token_id(self.tokenizer)
@@ -137,6 +142,17 @@ def temperature(params: Params) -> float:
     """Return the temperature at which answers are sampled while a model is trained, by default ms-swift's."""
     chosen = params.generation.temperature
     return DEFAULT_TEMPERATURE if chosen is None else chosen
+
+
+def group_problem(answers: int, generations: int) -> str | None:
+    """Return what is wrong if an optimizer step of so many answers has no whole groups of `generations`."""
+    if answers % generations == 0:
+        return None
+    nearest = max(1, round(answers / generations)) * generations
+    return (
+        f"num_generations: a step has {answers} answers (--per_device_train_batch_size times "
+        f"--gradient_accumulation_steps), which is no multiple of {generations}; the nearest is {nearest}"
+    )
 
 
 def settled(params: Params, default_learning_rate: float) -> Params:

@@ -15,7 +15,7 @@ from components.training.answer_batch import AnswerBatch, answer_log_probs
 from components.training.isolation import collator
 from components.training.job import Job
 
-FILE = "reference.safetensors"
+FILE = "reference/answers.safetensors"
 """In the folder of the checkpoints: the log probabilities, which go on with the run."""
 REPORT_INTERVAL_S = 10.0
 
@@ -54,7 +54,7 @@ def add_reference(job: Job, names: tuple[str, ...]) -> None:
     if ranks.is_writer() and not (job.start and file.is_file()):
         file.unlink(missing_ok=True)
         if job.reference_of:
-            cache.restore("reference", job.reference_of, {FILE: file})
+            cache.restore("reference", job.reference_of, {file.name: file})
     ranks.barrier()
     if not file.is_file():
         values = {split: _computed(job, table, names) for split, table in rows.items()}
@@ -71,13 +71,13 @@ def _write(job: Job, file: Path, values: dict[str, torch.Tensor]) -> None:
     save_file(values, temporary)
     temporary.rename(file)
     if job.reference_of:
-        cache.keep("reference", job.reference_of, {FILE: file}, {})
+        cache.keep("reference", job.reference_of, {file.name: file}, {})
 
 
 @torch.no_grad()
 def _computed(job: Job, rows: Referenced, names: tuple[str, ...]) -> torch.Tensor:
     """Return the values of all rows [rows, 2 · answers], which the processes share among them."""
-    batch, size = AnswerBatch(collator(job), names), job.train.per_device_eval_batch_size
+    batch, size = AnswerBatch(collator(job), names), job.rows_per_evaluation
     own = torch.arange(ranks.rank(), len(rows), ranks.world_size())
     parts, told = [], time.monotonic()
     was_training = job.model.training

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from components import export, inference, models, rewards, training, tuners
+from components import cache, export, inference, models, rewards, training, tuners
 from components.config import FAMILIES, LEAVES, Params, difference, value_answer
 from components.errors import ConfigError
 from components.files import sha256
@@ -23,6 +23,8 @@ OURS = Path(__file__).parents[2] / "components"
 GROUPS = OURS / "config/groups"
 OF_ANSWERS = ("generation.max_new_tokens",)
 """Parameters that training reads where its evaluations generate answers."""
+ROLLOUT_CODE = ("components.inference", "components.rewards", "tasks.stages.rollouts")
+"""Modules that decide which answers are sampled, and what their rewards are."""
 OF_ROLLOUTS = tuple(
     f"generation.{name}" for name in ("temperature", "top_k", "top_p", "repetition_penalty", "stop_words")
 )
@@ -51,6 +53,7 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     of_answers = OF_ANSWERS if params.train.predict_with_generate else ()
     if stages["template"]["shape"] == "prompt":
         of_answers += OF_ROLLOUTS
+        stages["train"]["files"]["rollouts"] = cache.code(*ROLLOUT_CODE)
     stages["train"]["parameters"] = {
         name: new
         for name, (_, new) in changed

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ from components.training import ranks
 from tasks.stages import estimate, workers
 from tasks.stages.devices import devices_of
 from tasks.stages.paths import Paths, plugin_files
-from tasks.stages.rollouts import LocalRollouts
 from tasks.stages.runner import Result, main, progress
 from tasks.stages.setup import Setup, set_up
 
@@ -163,10 +163,16 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
-        rollouts=LocalRollouts(params, tokenizer, files) if rows.shape == "prompt" else None,
+        rollouts=_rollouts(params, tokenizer, files) if rows.shape == "prompt" else None,
         reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
     )
+
+
+def _rollouts(params: Params, tokenizer: Any, files: list[Path]) -> Any:
+    """Return what samples and judges answers. The module is named, not imported: the code below it is part of
+    data/methods.json, and decides nothing where no answers are sampled."""
+    return import_module("tasks.stages.rollouts").LocalRollouts(params, tokenizer, files)
 
 
 def _reference_of(setup: Setup, precision: Any) -> dict[str, Any]:

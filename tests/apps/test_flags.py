@@ -104,6 +104,12 @@ SEEN = {
         "test_the_loss_of_judged_answers_is_what_its_formula_says": "desirable_weight undesirable_weight",
         "test_the_loss_of_rewards_is_what_its_formula_says": "center_rewards_coefficient",
     },
+    "components/training/test_policies.py": {
+        "test_a_loss_of_sampled_answers_is_what_its_formula_says": (
+            "num_iterations epsilon epsilon_high delta importance_sampling_level"
+        ),
+        "test_the_tokens_that_are_learned_are_those_that_were_generated": "overlong_filter num_generations",
+    },
     "tasks/test_deploy.py": {
         "test_several_adapters_their_base_and_changes_while_it_runs": (
             "deploy: served_model_name allow_runtime_lora_updating verbose"

@@ -41,11 +41,32 @@ def test_every_command_for_looking_at_data(command: str, workspace: Workspace) -
     assert ran.stdout
 
 
+ALIGNMENT = [
+    line
+    for block in re.findall(r"```shell\n(.*?)```", (ROOT / "docs/alignment.md").read_text(), re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+]
+
+
+def test_the_commands_of_alignment_in_their_order(workspace: Workspace) -> None:
+    """The first one teaches a preference that the base does not have."""
+    outputs: list[str] = []
+    for command in ALIGNMENT:
+        _, *words = shlex.split(command)
+        ran = Command(workspace.root, *words, "--report_to", "none", **workspace.env).wait(300)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        outputs.append(ran.stdout)
+    dpo, kto, _, grpo = outputs
+    last = [line for line in dpo.splitlines() if "eval accuracy" in line][-1]
+    assert float(re.findall(r"eval accuracy ([\d.]+)", last)[0]) >= 0.9
+    assert "kl" in kto and "reward" in grpo
+
+
 RUN = ("martlet demo", "martlet run")  # in test_demo.py
 EXAMPLES = [example for name in NAMES for example in examples(name) if example not in RUN]
 OF_A_WORKSPACE = ("run", "explain", "promote", "rollback", "runs", "gc")
 SHORTER = {
-    **{name: ["--report_to", "none"] for name in ("sft", "pt")},
+    **{name: ["--report_to", "none"] for name in ("sft", "pt", "rlhf")},
     **{name: ["--port", "0"] for name in ("deploy", "app")},
 }
 """Words behind an example of a command, which make it quick or find it a free port."""

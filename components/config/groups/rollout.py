@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from components.config.fields import Group, Names, field
+from components.config.fields import Group, field
 
 
 class Rollout(Group):
@@ -11,7 +11,6 @@ class Rollout(Group):
     max_completion_length: int = field(512, "longest answer that is sampled, in tokens", gt=0)
     num_generations: int = field(8, "answers to each prompt, which are compared with each other", ge=2)
     num_iterations: int = field(1, "optimizer steps on the same answers", gt=0)
-    reward_model: Names = field([], "reward models beside --reward_funcs: folders of `martlet rlhf --rlhf_type rm`")
     scale_rewards: Literal["group", "batch", "none"] = field(
         "group", "what advantages are divided by: the deviation of a prompt's rewards, of all of a step, or nothing"
     )

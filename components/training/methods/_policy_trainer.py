@@ -16,7 +16,7 @@ from components.training import experience as experiences
 from components.training.cross_entropy import cross_entropy, entropies
 from components.training.forward import learned_logits
 from components.training.isolation import collator
-from components.training.job import Job, temperature
+from components.training.job import Job, group_problem, temperature
 from components.training.methods._answer_trainer import AnswerTrainer
 from components.training.policy_losses import PolicyTokens
 from components.training.rollouts import Judgement, Sampled
@@ -41,7 +41,7 @@ class PolicyTrainer(AnswerTrainer):
         self.generations, self.iterations = self.settings.num_generations, self.settings.num_iterations
         self.prompts = prompts_per_step(job)
         self.collate = collator(job)
-        self.reference = StartWeights(job.model) if job.beta else None
+        self.reference = StartWeights(job) if job.beta else None
         self.experience: list[experiences.Batch] = []
         self.temperature = temperature(job.params)
         super().__init__(job, list)
@@ -253,12 +253,8 @@ def prompts_per_step(job: Job) -> int:
         ConfigError: the answers of a step are no multiple of `num_generations`, or there are fewer prompts.
     """
     answers, generations = job.items_per_step, job.params.rollout.num_generations
-    if answers % generations:
-        nearest = max(1, round(answers / generations)) * generations
-        raise ConfigError(
-            f"num_generations: a step has {answers} answers (--per_device_train_batch_size times "
-            f"--gradient_accumulation_steps), which is no multiple of {generations}; the nearest is {nearest}"
-        )
+    if problem := group_problem(answers, generations):
+        raise ConfigError(problem)
     if answers // generations > len(job.rows):
         raise ConfigError(
             f"a step has {answers // generations} prompts, and there are {len(job.rows)}; lower "

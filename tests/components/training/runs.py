@@ -23,6 +23,7 @@ from components.models import load_model, prepared, stored_quantization
 from components.tokens import BESIDE, IGNORED, Ragged, TokenRows, schema, to_batch, tokens_writer
 from components.training import Job, Outcome, Packs, choose_start, held, preload, settled, train
 from components.tuners import TUNERS
+from tasks.stages.rollouts import LocalRollouts
 
 preload().join()  # once, by the server that processes are forked from
 gc.freeze()  # each training looks for garbage, which among all that was imported takes longer than its steps
@@ -72,6 +73,15 @@ def judged_rows(count: int, seed: int = 0) -> list[Row]:
     names = {"prompt_ids": "prompt_ids", "chosen_ids": "completion_ids", "chosen_labels": "completion_labels"}
     pairs = preference_rows(count, seed)
     return [{new: row[old] for old, new in names.items()} | {"label": n % 3 != 1} for n, row in enumerate(pairs)]
+
+
+def prompt_rows(count: int, seed: int = 0) -> list[Row]:
+    """Prompts, each with a column for rewards."""
+    rows = preference_rows(count, seed)
+    return [
+        {"prompt_ids": row["prompt_ids"], "prompt": [{"role": "user", "content": f"{n}?"}], "extra": {"number": n}}
+        for n, row in enumerate(rows)
+    ]
 
 
 def batch(rows: list[Row], shape: str = "sft", first: int = 1):
@@ -157,6 +167,8 @@ def learn(
         tuner_step=getattr(tuner, "step", None), penalty=getattr(tuner, "penalty", None),
         initialise=getattr(tuner, "initialise", None),
     )  # fmt: skip
+    if settings.reward.reward_funcs:
+        job.rollouts = LocalRollouts(settings, job.tokenizer, job.external)
     outcome = go_on(job)
     (folder / "final").mkdir(exist_ok=True)
     tuner.save(model, folder / "final", "base")

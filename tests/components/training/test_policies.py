@@ -1,0 +1,274 @@
+"""Methods that learn from answers which the model samples: their losses beside an independent computation, the tokens
+that are learned, and all the ways that must come to the same."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, Qwen3ForCausalLM
+
+from components.errors import ConfigError, MartletError
+from components.tokens import TokenRows
+from components.training import METHODS, Job, advantages
+from components.tuners import TUNERS
+from tasks.stages.rollouts import LocalRollouts
+from tests.components.training.runs import learn, learn_params, prompt_rows, write_tokens
+
+REWARD = """\
+def rewards(samples, params):
+    return [sum(map(ord, sample.completion)) % 7 / 7 + sample.columns["number"] / 100 for sample in samples]
+"""
+LIKES_VOWELS = """\
+def rewards(samples, params):
+    return [sum(map(sample.completion.count, "aeiou")) / max(1, len(sample.completion)) for sample in samples]
+"""
+FAILS = """\
+def rewards(samples, params):
+    {}
+"""
+SMALL = {
+    "rlhf_type": "grpo", "num_generations": 4, "max_completion_length": 6, "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1, "lora_dropout": 0.0, "save_steps": 100,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tokens(tmp_path_factory.mktemp("prompts"), prompt_rows(6), prompt_rows(3, seed=1), "prompt")
+
+
+@pytest.fixture(scope="module")
+def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("reward") / "mine.py"
+    file.write_text(REWARD)
+    return file
+
+
+def steps(outcome: Any, name: str = "loss") -> list[float]:
+    return [entry[name] for entry in outcome.history if "loss" in entry]
+
+
+def trainer_of(base: Path, tokens: Path, folder: Path, reward: Path, **params: Any) -> Any:
+    """A trainer that has not begun, on a fresh LoRA."""
+    settings = learn_params({**SMALL, "reward_funcs": ["mine"], "external_plugins": [str(reward)], **params})
+    model = TUNERS.load("lora").wrap(Qwen3ForCausalLM.from_pretrained(base), settings, 0)
+    tokenizer: Any = AutoTokenizer.from_pretrained(base)
+    job = Job(
+        params=settings, model=model, tokenizer=tokenizer, rows=TokenRows(tokens / "train.arrow"), val_rows=None,
+        checkpoints=folder, save=lambda *_: None, restore=lambda *_: None, arguments={}, report=lambda _: None,
+        external=[reward], rollouts=LocalRollouts(settings, tokenizer, [reward]),
+    )  # fmt: skip
+    return METHODS.load(settings.method.name).trainer(job)
+
+
+def first_parts(trainer: Any) -> list[list[Any]]:
+    """The rows of the forward passes of the first step."""
+    dataset, order = trainer.dataset(), list(trainer._order())
+    size, passes = trainer.args.train_batch_size, trainer.args.gradient_accumulation_steps
+    return [[dataset[i] for i in order[start : start + size]] for start in range(0, size * passes, size)]
+
+
+def moved(model: Any) -> Any:
+    """The model with other weights in its adapter, so that probabilities are no longer those of the sampling."""
+    torch.manual_seed(1)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            weight.data = 0.02 * torch.randn_like(weight)
+    return model
+
+
+def log_probs_of(model: Any, prompt: list[int], answer: list[int], temperature: float) -> list[float]:
+    with torch.no_grad():
+        logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1].double() / temperature
+    chosen = logits.log_softmax(-1)
+    return [float(chosen[place, token]) for place, token in enumerate(answer)]
+
+
+class Answer:
+    """An answer: its log probabilities by the model that learns (new) and that sampled (old), and its advantage."""
+
+    def __init__(self, new: list[float], old: list[float], advantage: float) -> None:
+        self.new, self.old, self.a, self.n = new, old, advantage, len(new)
+        self.ratios = [math.exp(x - y) for x, y in zip(new, old, strict=True)]
+        self.kl = [math.exp(y - x) - (y - x) - 1 for x, y in zip(new, old, strict=True)]
+
+    def clipped(self, ratio: float, low: float = 0.2, high: float = 0.2, delta: float = math.inf) -> float:
+        return -min(min(ratio, delta) * self.a, min(max(ratio, 1 - low), 1 + high) * self.a)
+
+
+def grpo(answer: Answer, **limits: float) -> float:
+    return sum(answer.clipped(ratio, **limits) for ratio in answer.ratios) / answer.n
+
+
+def beside(answer: Answer, beta: float) -> float:
+    return beta * sum(answer.kl) / answer.n
+
+
+def gspo(answer: Answer) -> float:
+    return answer.clipped(math.exp((sum(answer.new) - sum(answer.old)) / answer.n))
+
+
+SETTINGS: dict[str, tuple[dict[str, Any], Any]] = {
+    "grpo": ({}, lambda a: grpo(a) + beside(a, 0.04)),
+    "beta": ({"beta": 0.5}, lambda a: grpo(a) + beside(a, 0.5)),
+    "alone": ({"beta": 0.0}, grpo),
+    "high": ({"beta": 0.0, "epsilon": 0.01, "epsilon_high": 0.05}, lambda a: grpo(a, low=0.01, high=0.05)),
+    "delta": ({"beta": 0.0, "delta": 1.01}, lambda a: grpo(a, delta=1.01)),
+    "gspo": ({"beta": 0.0, "importance_sampling_level": "sequence"}, gspo),
+    "dr_grpo": ({"beta": 0.0, "loss_type": "dr_grpo"}, lambda a: sum(map(a.clipped, a.ratios)) / 6),
+    "warm": ({"beta": 0.0, "temperature": 1.3}, grpo),
+    "rloo": (
+        {"rlhf_type": "rloo", "beta": 0.0, "num_iterations": 2},
+        lambda a: a.clipped(math.exp(sum(a.new) - sum(a.old))),
+    ),
+}
+
+
+def answers_of(trainer: Any, batch: dict[str, torch.Tensor], new: Any, old: Any) -> Iterator[Answer]:
+    """The answers of a batch, whose log probabilities are computed one by one."""
+    for number in range(len(batch["labels"])):
+        own = batch["owners"] == number
+        ids, labels = batch["input_ids"][own].tolist(), batch["token_labels"][own].tolist()
+        start = next(place for place, label in enumerate(labels) if label >= 0)
+        both = [log_probs_of(model, ids[:start], ids[start:], trainer.temperature) for model in (new, old)]
+        yield Answer(*both, advantage=float(batch["advantages"][number]))
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, "dapo", "cispo"])
+def test_a_loss_of_sampled_answers_is_what_its_formula_says(
+    name: str, tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path
+) -> None:
+    params, loss = SETTINGS.get(name, ({"beta": 0.0, "loss_type": name}, None))
+    trainer = trainer_of(tiny_model, prompts, tmp_path, reward, **{"num_iterations": 2, **params})
+    [batch], count = trainer.get_batch_samples(iter(first_parts(trainer)), 1, "cpu")
+    model = moved(trainer.job.model)
+    summed = float(trainer.summed_loss(model.eval(), batch)[0].detach())
+    old = Qwen3ForCausalLM.from_pretrained(tiny_model).eval()
+    answers = list(answers_of(trainer, batch, model, old))
+    assert max(abs(ratio - 1) for answer in answers for ratio in answer.ratios) > 0.02
+    if loss:
+        expected, divisor = sum(map(loss, answers)), len(answers)
+    elif name == "dapo":
+        expected = sum(answer.clipped(ratio) for answer in answers for ratio in answer.ratios)
+        divisor = sum(answer.n for answer in answers)
+    else:
+        pairs = ((a, ratio, new) for a in answers for ratio, new in zip(a.ratios, a.new, strict=True))
+        expected = sum(-min(max(ratio, 0.8), 1.2) * a.a * new for a, ratio, new in pairs)
+        divisor = sum(answer.n for answer in answers)
+    assert (summed, int(count)) == (pytest.approx(expected, rel=1e-4, abs=1e-5), divisor)
+
+
+def test_the_tokens_that_are_learned_are_those_that_were_generated(
+    tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path
+) -> None:
+    trainer = trainer_of(tiny_model, prompts, tmp_path, reward, overlong_filter=True, beta=0.0)
+    sampled: list[Any] = []
+    sample = trainer.rollouts.sample
+    trainer.rollouts.sample = lambda *given: sampled.append((given[1], sample(*given))) or sampled[-1][1]
+    rows = first_parts(trainer)
+    [batch], count = trainer.get_batch_samples(iter(rows), 1, "cpu")
+    [(asked, answers)] = sampled
+    assert len({tuple(answer.ids) for answer in answers}) > 1
+    for number, (prompt, answer) in enumerate(zip(asked, answers, strict=True)):
+        own = batch["owners"] == number
+        assert batch["input_ids"][own].tolist() == prompt + answer.ids
+        assert prompt == rows[0][number]["prompt_ids"].tolist()
+        learned = batch["token_labels"][own].tolist()[len(prompt) :]
+        assert learned == ([-100] * len(answer.ids) if answer.is_truncated else answer.ids)
+        assert answer.is_truncated == (len(answer.ids) == 6 and answer.ids[-1] != trainer.job.tokenizer.eos_token_id)
+    assert int(count) == sum(not answer.is_truncated for answer in answers)
+
+
+def test_advantages_are_those_of_the_papers() -> None:
+    rewards, groups = [1.0, 0.0, 2.0, 5.0, 5.0, 5.0], [7, 7, 7, 3, 3, 3]
+    first = np.array([0.0, -1.0, 1.0, 0.0, 0.0, 0.0])
+    assert advantages.of_groups(rewards, groups, "none") == pytest.approx(first)
+    assert advantages.of_groups(rewards, groups, "group") == pytest.approx(first / (1 + 1e-4))
+    assert advantages.of_groups(rewards, groups, "batch") == pytest.approx(first / (np.std(rewards, ddof=1) + 1e-4))
+    assert advantages.leave_one_out(rewards, groups) == pytest.approx(1.5 * first)
+    assert advantages.equal_groups(rewards, groups) == 0.5
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_all_ways_of_batching_sampled_answers_learn_the_same(
+    method: str, tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path
+) -> None:
+    ways = {
+        "at once": (8, {}),
+        "accumulated": (2, {"gradient_accumulation_steps": 4}),
+        "padded": (4, {"gradient_accumulation_steps": 2, "padding_free": False}),
+    }
+    common = {**SMALL, "rlhf_type": method, "reward_funcs": ["mine"], "max_steps": 3, "warmup_ratio": 0.0}
+    histories = [
+        learn(
+            tiny_model, prompts, tmp_path / way, external=[reward],
+            **{**common, "per_device_train_batch_size": size, **more},
+        ).history
+        for way, (size, more) in ways.items()
+    ]  # fmt: skip
+    assert len({entry["reward"] for entry in histories[0] if "loss" in entry}) == 3
+    for history in histories[1:]:
+        for entry, other in zip(histories[0], history, strict=True):
+            for name in entry:
+                assert other[name] == pytest.approx(entry[name], rel=2e-3, abs=2e-5), (name, entry["step"])
+
+
+@pytest.mark.parametrize(
+    "params", [{"num_iterations": 3}, {"rlhf_type": "rloo", "loss_type": []}], ids=["grpo", "rloo"]
+)
+def test_a_stopped_run_ends_with_the_weights_that_it_would_have_had(
+    params: dict[str, Any], tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path
+) -> None:
+    settings = {**SMALL, "reward_funcs": ["mine"], "lora_dropout": 0.1, "max_steps": 6, "eval_steps": 3, **params}
+    whole = learn(tiny_model, prompts, tmp_path / "whole", external=[reward], **settings)
+    with pytest.raises(MartletError, match="stopped at step"):
+        learn(tiny_model, prompts, tmp_path / "parts", hazard=("interrupt", 1), external=[reward], **settings)
+    rest = learn(tiny_model, prompts, tmp_path / "parts", external=[reward], **settings)
+    assert rest.history == whole.history
+    weights = [(tmp_path / way / "final/adapter_model.safetensors").read_bytes() for way in ("whole", "parts")]
+    assert weights[0] == weights[1]
+    names = {"reward", "reward_std", "rewards/mine/mean", "completions/mean_length", "entropy", "ratio", "clip_ratio"}
+    every = params.get("num_iterations", 1)  # the steps that sample
+    assert all(
+        names <= entry.keys() for entry in whole.history if "loss" in entry and entry["step"] % every == 1 % every
+    )
+    assert any("eval_reward" in entry and entry["eval_loss"] == -entry["eval_reward"] for entry in whole.history)
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_a_model_comes_to_do_what_is_rewarded(method: str, tiny_model: Path, prompts: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(LIKES_VOWELS)
+    params = {**SMALL, "rlhf_type": method, "num_generations": 8, "per_device_train_batch_size": 48, "beta": 0.0}
+    outcome = learn(
+        tiny_model, prompts, tmp_path, external=[tmp_path / "mine.py"], reward_funcs=["mine"], **params,
+        max_steps=25, learning_rate=1e-2, tuner_type="full", eval_steps=100,
+    )  # fmt: skip
+    rewards = steps(outcome, "reward")
+    assert np.mean(rewards[-3:]) > 1.5 * np.mean(rewards[:3])
+
+
+@pytest.mark.parametrize(
+    ("params", "body", "message"),
+    [
+        ({"num_generations": 3}, "return [0.0] * len(samples)", "a step has 8 answers .*no multiple of 3; .* is 9"),
+        ({"per_device_train_batch_size": 64}, "return [0.0] * len(samples)", "a step has 16 prompts, and there are 6"),
+        ({"reward_funcs": []}, "return [0.0] * len(samples)", "grpo needs rewards"),
+        ({"reward_weights": [1, 2]}, "return [0.0] * len(samples)", "2 weights for 1 rewards"),
+        ({}, "raise ValueError('no')", "mine failed on all of 8 answers: .*mine.py:2: ValueError: no"),
+        ({}, "return [float('nan')] * len(samples)", "mine failed on all of 8 answers: it gave nan"),
+        ({}, "return [1.0]", "a number or None for each of 8 answers, not 1 numbers"),
+        ({"reward_timeout": 0.2}, "import time; time.sleep(5)", "took longer than 0.2 s"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_learned_from_is_one_sentence(
+    params: dict[str, Any], body: str, message: str, tiny_model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(FAILS.format(body))
+    settings = {"reward_funcs": ["mine"], **params}
+    with pytest.raises((ConfigError, MartletError), match=message):
+        trainer = trainer_of(tiny_model, prompts, tmp_path, tmp_path / "mine.py", **settings)
+        trainer.get_batch_samples(iter(first_parts(trainer)), 1, "cpu")

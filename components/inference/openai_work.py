@@ -19,7 +19,7 @@ from components.inference.openai_types import (
     Generation,
     TokenizeRequest,
 )
-from components.inference.read_answer import family_of, is_thinking
+from components.inference.read_answer import family_of, hides_calls, is_thinking
 from components.inference.served import Served
 
 TEMPLATE_FAULTS = (RecursionError, AttributeError, LookupError, ArithmeticError, TypeError)
@@ -46,7 +46,7 @@ def chat_work(served: Served, body: bytes) -> Work:
     name = served_name(served, payload.model)
     engine = served.engine(name)
     family = family_of(engine.chat_template) if payload.tools else None
-    if family and family.BEGIN in engine.special_tokens:
+    if hides_calls(engine, payload.tools):
         payload.skip_special_tokens = False
     ids = conversation_ids(engine, payload)
     opened = END_THINK in engine.chat_template and is_thinking(engine, ids)

@@ -29,6 +29,12 @@ def schemas_of(tools: list[Any]) -> dict[str, Any]:
     }
 
 
+def hides_calls(engine: LocalEngine, tools: list[Any] | None) -> bool:
+    """Return whether an answer without special tokens would hide its calls: their marks are such tokens."""
+    family = family_of(engine.chat_template) if tools else None
+    return family is not None and family.BEGIN in engine.special_tokens
+
+
 def read_answer(engine: LocalEngine, prompt_ids: list[int], tools: list[dict[str, Any]] | None, text: str) -> Message:
     """Return an answer as a message of a row: what it thought, what it says, and which tools it calls."""
     thinks = END_THINK in engine.chat_template

@@ -25,6 +25,7 @@ OnProgress = Callable[[int, int], None]
 def answers_there(part: Path, header: bytes) -> int:
     """Return how many answers an interrupted command with the same `header` has left in a file, and cut off what
     follows them; with another header the file begins anew."""
+    part.parent.mkdir(parents=True, exist_ok=True)
     part.touch()
     with part.open("r+b") as stream:
         if stream.readline() != header:

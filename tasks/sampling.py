@@ -82,6 +82,9 @@ def sample(model: Target, output: Path, workspace: Path, on_progress: OnProgress
             draw(engine, islice(asked, there, None), part, lambda done: on_progress(there + done, total))
     with replacing(output) as temporary:
         figures = _keep(job, part, temporary)
+        if not figures["prompts"]:
+            part.unlink()
+            raise MartletError(f"no prompt could be answered; the first: {figures['error']}")
         if not figures["kept"]:
             raise MartletError(_nothing_kept(figures, part))
     part.unlink()
@@ -145,10 +148,10 @@ def _provenance(model: Target, generation: GenerationConfig, workspace: Path) ->
         place = folder.resolve()
         name = place.relative_to(workspace) if place.is_relative_to(workspace) else place
         origin |= {kind: str(name), f"{kind}_sha256": models.resolve(str(place), None, False, workspace)["sha256"]}
-    settings = [asdict(generation), params.sample.num_return_sequences, params.generation.infer_backend]
-    groups = (params.template, params.quantization)
-    how = sha256_of([*settings, params.train.torch_dtype, *(group.model_dump() for group in groups)])
-    return {**origin, "seed": params.train.seed, "settings_sha256": how}
+    engine = params.generation.infer_backend, params.generation.max_model_len, params.train.torch_dtype
+    groups = params.template.model_dump(), params.quantization.model_dump()
+    settings = [asdict(generation), params.sample.num_return_sequences, *engine, *groups]
+    return {**origin, "seed": params.train.seed, "settings_sha256": sha256_of(settings)}
 
 
 def _keep(job: _Job, part: Path, output: Path) -> dict[str, Any]:
@@ -184,18 +187,13 @@ def _judged(
     scores = rewards.score(job.rewards, samples, job.params.reward.reward_timeout)
     for name, count in scores.errors.items():
         failures[name] += count
-    place = iter(range(len(samples)))
+    of_each = [dict(zip(scores.values, values, strict=True)) for values in zip(*scores.values.values(), strict=True)]
+    verdicts = zip(scores.totals, of_each, strict=True)
     for (prompt, answers), numbers in zip(drawn, firsts, strict=True):
-        candidates = []
-        for (number, count), at in zip(numbers.items(), place, strict=False):
-            of_each = {name: values[at] for name, values in scores.values.items()}
-            candidates.append(Candidate(answers[number], number, count, scores.totals[at], of_each))
-        yield prompt, candidates
+        yield prompt, [Candidate(answers[n], n, times, *next(verdicts)) for n, times in numbers.items()]
 
 
 def _nothing_kept(figures: dict[str, Any], part: Path) -> str:
-    if not figures["prompts"]:
-        return f"no prompt could be answered; the first: {figures['error']}"
     score = "none" if figures["mean_score"] is None else f"{figures['mean_score']:.4g}"
     return (
         f"nothing is kept: of {figures['answers']} answers {figures['right']} are above --score_threshold and "

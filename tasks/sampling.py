@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from components import models, rewards
 from components.config import Params
-from components.config.groups.rollout import Rollout
 from components.errors import ConfigError, MartletError
 from components.files import replacing, sha256_of
 from components.inference import GenerationConfig, without_reference
@@ -96,8 +95,8 @@ def _job(model: Target, workspace: Path) -> _Job:
     generation = generation_config(model.params)
     if generation.temperature is None:
         generation = replace(generation, temperature=TEMPERATURE)
-    longest = Rollout(max_completion_length=generation.max_new_tokens or MAX_NEW_TOKENS)  # for rewards of the length
-    params = model.params.model_copy(update={"rollout": longest})
+    longest = {"max_completion_length": generation.max_new_tokens or MAX_NEW_TOKENS}  # for rewards of the length
+    params = model.params.model_copy(update={"rollout": model.params.rollout.model_copy(update=longest)})
     settings = params.sample
     if not params.reward.reward_funcs:
         raise ConfigError("by what are answers judged? name one or several rewards with --reward_funcs accuracy")

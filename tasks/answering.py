@@ -1,7 +1,8 @@
 """Settings of a command's answers, and the answers to a file of questions."""
 
+import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from components.config import Params
 from components.errors import ConfigError, DataGateError
 from components.files import replacing, sha256_of
 from components.inference import GenerationConfig, LocalEngine, RequestError, infer_dataset
-from components.rows import Row, label_of
+from components.rows import Message, Row, label_of
 from tasks.stages.paths import plugin_files
 
 MAX_NEW_TOKENS = 512
@@ -97,22 +98,23 @@ def _of_text(row: Row) -> list[dict[str, str]]:
     return [{"role": "user", "content": row["text"]}] if "text" in row else []
 
 
-def questions(params: Params, texts: bool = False) -> list[Row]:
-    """Return the rows of `--val_dataset`, in order: `messages`, with the system prompt where a row has none, `label`
-    (None without one), and where the row has them `tools`, `chat_template_kwargs`, the `completion` that was judged,
-    and the `anchor` of a judged pair, whose message is both texts. With `texts` a plain text is a message as well.
+def asking_rows(
+    params: Params, specs: list[str], workspace: Path, texts: bool = False
+) -> Iterator[tuple[Row, dict[str, Any], list[Message]]]:
+    """Yield the rows of datasets, in order: canonical, as it was written, and the messages that ask something, with the
+    system prompt where the row has none. With `texts` a plain text is a message as well.
 
     Raises:
         DataGateError: a row is in no known format, has media, or has no messages.
     """
     from components import data
 
-    settings = params.data.model_copy(update={"dataset_shuffle": False, "split_dataset_ratio": 0.0})
-    memo, plugins = Path(".martlet/fetch.json"), plugin_files(params, Path.cwd())
-    sources = data.resolve(params.data.val_dataset, Path.cwd(), params.data.use_hf, {}, memo, plugins=plugins)
+    as_written = {"dataset_shuffle": False, "split_dataset_ratio": 0.0, "interleave_prob": []}
+    settings = params.data.model_copy(update=as_written)
+    memo, plugins = workspace / ".martlet/fetch.json", plugin_files(params, workspace)
+    sources = data.resolve(specs, workspace, params.data.use_hf, {}, memo, plugins=plugins)
     collection = data.collect_rows(sources, [], settings, Path(tempfile.gettempdir()))
     system = params.template.system
-    rows: list[Row] = []
     for source, number, raw in collection.tables["train"]:
         try:
             row = data.read_row(raw)
@@ -127,6 +129,19 @@ def questions(params: Params, texts: bool = False) -> list[Row]:
             raise DataGateError(f"{data.row_location(source, number)}: asks nothing; a row needs messages or a query")
         if system is not None and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
+        yield row, json.loads(raw), messages
+
+
+def questions(params: Params, texts: bool = False) -> list[Row]:
+    """Return the rows of `--val_dataset`, in order: `messages`, with the system prompt where a row has none, `label`
+    (None without one), and where the row has them `tools`, `chat_template_kwargs`, the `completion` that was judged,
+    and the `anchor` of a judged pair, whose message is both texts. With `texts` a plain text is a message as well.
+
+    Raises:
+        DataGateError: as `asking_rows`.
+    """
+    rows: list[Row] = []
+    for row, _, messages in asking_rows(params, params.data.val_dataset, Path.cwd(), texts):
         beside = {name: row[name] for name in ("tools", "chat_template_kwargs", "completion") if name in row}
         if "anchor" in (extra := row.get("extra", {})):  # the text of a pair that an embedding reads alone
             beside["anchor"] = extra["anchor"]

@@ -174,14 +174,22 @@ def export(calibrates: bool) -> tuple[Condition, ...]:
 
 PROGRAMS: dict[str, type[Group]] = {"vllm": Vllm, "lmdeploy": Lmdeploy, "sglang": Sglang}
 """Parameters of the engines that are programs of their own."""
+OF_PROGRAMS = tuple(
+    Condition(" ".join(group.model_fields), _is_engine(name), f"without --infer_backend {name}")
+    for name, group in PROGRAMS.items()
+)
 SERVING = (
-    *(Condition(" ".join(group.model_fields), _is_engine(name), f"without --infer_backend {name}")
-      for name, group in PROGRAMS.items()),
+    *OF_PROGRAMS,
     Condition("max_batch_size attn_impl allow_runtime_lora_updating",
               lambda params: params.generation.infer_backend not in PROGRAMS, "with --infer_backend vllm, lmdeploy or "
               "sglang"),
 )  # fmt: skip
 
+SAMPLING = (
+    *OF_PROGRAMS,
+    Condition("n_best_to_keep", lambda params: params.sample.sample_format == "messages",
+              "with --sample_format preference, which keeps one pair for each prompt"),
+)  # fmt: skip
 ENCODING = (
     Condition("max_new_tokens temperature top_k top_p repetition_penalty stop_words allow_runtime_lora_updating",
               lambda _: False, "with a model that writes no text"),

@@ -23,7 +23,7 @@ from components.errors import ConfigError, InterruptedRunError, MartletError
 from tasks import preflight
 
 PARAMETERS = (
-    *(group for group in GROUPS if group not in ("generation", "serve", "run", "export")),
+    *(group for group in GROUPS if group not in ("generation", "sample", "serve", "run", "export")),
     "generation.infer_backend", "run.dataset_num_proc",
 )  # fmt: skip
 

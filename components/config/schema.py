@@ -39,6 +39,7 @@ from components.config.groups.registry import Registry
 from components.config.groups.reward import Reward
 from components.config.groups.rollout import Rollout
 from components.config.groups.run import Run
+from components.config.groups.sample import Sample
 from components.config.groups.serve import Serve
 from components.config.groups.sglang import Sglang
 from components.config.groups.template import Template
@@ -99,6 +100,7 @@ class Params(Group):
     registry: Registry = Registry()
     gate: Gate = Gate()
     generation: Generation = Generation()
+    sample: Sample = Sample()
     serve: Serve = Serve()
     vllm: Vllm = Vllm()
     lmdeploy: Lmdeploy = Lmdeploy()

@@ -19,9 +19,10 @@ from components.inference.api import (
     RequestError,
     stream_text,
 )
-from components.inference.batch import infer_dataset
+from components.inference.batch import Question, infer_dataset, replies, without_reference
 from components.inference.chat import chat
 from components.inference.engines import ENGINES, Engine, ServeSettings
+from components.inference.read_answer import hides_calls, read_answer
 from components.inference.server import serving
 
 __all__ = [
@@ -31,12 +32,17 @@ __all__ = [
     "GenerationConfig",
     "LocalEngine",
     "Prompts",
+    "Question",
     "RequestError",
     "ServeSettings",
     "bind",
     "chat",
+    "hides_calls",
     "infer_dataset",
     "key_or_none",
+    "read_answer",
+    "replies",
     "serving",
     "stream_text",
+    "without_reference",
 ]

@@ -6,16 +6,66 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from components.inference.api import GenerationConfig, LocalEngine, Message, RequestError
+from components.inference.api import Completion, GenerationConfig, LocalEngine, Message, RequestError
 
 MAX_QUEUED_REQUESTS = 512
 """Several batches: results are in order, and the first may end last. Memory does not grow with the dataset."""
 
 
-class _Queued(NamedTuple):
-    prompt: list[Message]
-    labels: Any
-    completion: Future
+class Question(NamedTuple):
+    """One request: messages that ask for an answer, what the template is told beside them, and the settings."""
+
+    messages: list[Message]
+    tools: list[dict[str, Any]] | None
+    variables: dict[str, Any]
+    generation: GenerationConfig
+
+
+class Reply(NamedTuple):
+    """A question with the token ids of its prompt, and its answer or why there is none."""
+
+    question: Question
+    prompt_ids: list[int]
+    completion: Completion | RequestError
+
+
+def replies(engine: LocalEngine, questions: Iterable[Question]) -> Iterator[Reply]:
+    """Yield one reply per question, in order."""
+    remaining = iter(questions)
+    queued: deque[tuple[Question, list[int], Future[Any]]] = deque()
+    try:
+        while True:
+            for question in itertools.islice(remaining, MAX_QUEUED_REQUESTS - len(queued)):
+                queued.append((question, *_submit(engine, question)))
+            if not queued:
+                return
+            question, prompt_ids, future = queued.popleft()
+            try:
+                completion = future.result()
+            except RequestError as error:
+                completion = error
+            yield Reply(question, prompt_ids, completion)
+    finally:
+        for _, _, future in queued:
+            future.cancel()
+
+
+def _submit(engine: LocalEngine, question: Question) -> tuple[list[int], Future[Any]]:
+    prompt_ids: list[int] = []
+    try:
+        prompt_ids = engine.encode_chat(question.messages, question.tools, **question.variables)
+        return prompt_ids, engine.submit(prompt_ids, question.generation)
+    except RequestError as error:
+        failed = Future[Any]()
+        failed.set_exception(error)
+        return prompt_ids, failed
+
+
+def without_reference(messages: list[Message]) -> tuple[list[Message], Message | None]:
+    """Return messages up to the question, and the answer that follows there, or None."""
+    if messages and messages[-1]["role"] == "assistant":
+        return messages[:-1], messages[-1]
+    return messages, None
 
 
 def infer_dataset(
@@ -29,37 +79,17 @@ def infer_dataset(
     the model does not see it, and `labels` holds it (else None). The result of a row that cannot be answered has the
     `response` None and says why in `error`.
     """
-    generation = generation or GenerationConfig()
-    remaining = iter(rows)
-    queued: deque[_Queued] = deque()
-    try:
-        while True:
-            for row in itertools.islice(remaining, MAX_QUEUED_REQUESTS - len(queued)):
-                queued.append(_submit(engine, row, generation))
-            if not queued:
-                return
-            prompt, labels, completion = queued.popleft()
-            try:
-                response = completion.result().text
-            except RequestError as error:
-                yield {"messages": prompt, "response": None, "labels": labels, "error": str(error)}
-                continue
-            answer = {"role": "assistant", "content": response}
-            yield {"messages": [*prompt, answer], "response": response, "labels": labels}
-    finally:
-        for request in queued:
-            request.completion.cancel()
-
-
-def _submit(engine: LocalEngine, row: dict[str, Any], generation: GenerationConfig) -> _Queued:
-    messages, labels = row["messages"], None
-    if messages and messages[-1]["role"] == "assistant":
-        *messages, reference = messages
-        labels = reference.get("content")
-    try:
-        prompt_ids = engine.encode_chat(messages, row.get("tools"), **row.get("chat_template_kwargs", {}))
-        completion = engine.submit(prompt_ids, generation)
-    except RequestError as error:
-        completion = Future()
-        completion.set_exception(error)
-    return _Queued(messages, labels, completion)
+    settings = generation or GenerationConfig()
+    rows, asked = itertools.tee(rows)
+    questions = (
+        Question(without_reference(r["messages"])[0], r.get("tools"), r.get("chat_template_kwargs", {}), settings)
+        for r in asked
+    )
+    for row, (question, _, completion) in zip(rows, replies(engine, questions), strict=True):
+        reference = without_reference(row["messages"])[1]
+        result = {"messages": question.messages, "response": None, "labels": reference and reference.get("content")}
+        if isinstance(completion, RequestError):
+            yield result | {"error": str(completion)}
+            continue
+        answer = {"role": "assistant", "content": completion.text}
+        yield result | {"messages": [*question.messages, answer], "response": completion.text}

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from components.inference.api import MAX_LOGPROBS, GenerationConfig, Grammar, Message, json_grammar
 from components.inference.intake import MAX_CHOICES, MAX_COMPLETIONS, MAX_MESSAGES, MAX_STOP_CHARACTERS
+from components.inference.read_answer import schemas_of
 
 NOT_IMPLEMENTED: dict[str, tuple[Any, ...]] = {
     "prompt_logprobs": (None,),
@@ -305,12 +306,7 @@ class ChatRequest(Conversation, Generation):
 
     def schemas(self) -> dict[str, Any]:
         """Return the JSON schemas of arguments by the names of the functions that are offered."""
-        functions = [tool.get("function", tool) for tool in self.tools or []]
-        return {
-            function["name"]: function.get("parameters") or {"type": "object"}
-            for function in functions
-            if isinstance(function, dict) and isinstance(function.get("name"), str)
-        }
+        return schemas_of(self.tools or [])
 
     def grammar(self) -> Grammar | None:
         if not self.forces_call:

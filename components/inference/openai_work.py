@@ -1,12 +1,12 @@
 """From the body of a request to the work for an engine: checked, rendered as in training, and tokenised."""
 
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from components.inference.answer_parser import END_THINK, THINK, AnswerParser
+from components.inference.answer_parser import END_THINK, AnswerParser
 from components.inference.api import LocalEngine, RequestError
 from components.inference.intake import MAX_COMPLETIONS, character_count, require_fitting
 from components.inference.openai_errors import MAX_SHOWN_CHARACTERS
@@ -19,15 +19,11 @@ from components.inference.openai_types import (
     Generation,
     TokenizeRequest,
 )
+from components.inference.read_answer import family_of, hides_calls, is_thinking
 from components.inference.served import Served
-from components.inference.tool_parsers import parser_of
 
 TEMPLATE_FAULTS = (RecursionError, AttributeError, LookupError, ArithmeticError, TypeError)
 """What the code of a chat template raises on values that it does not expect."""
-THINKING_TAIL_TOKENS = 64
-"""Tokens at the end of a prompt in which an opened <think> is looked for."""
-
-family_of = cache(parser_of)
 
 
 def served_name(served: Served, name: str | None) -> str:
@@ -50,19 +46,19 @@ def chat_work(served: Served, body: bytes) -> Work:
     name = served_name(served, payload.model)
     engine = served.engine(name)
     family = family_of(engine.chat_template) if payload.tools else None
-    if family and family.BEGIN in engine.special_tokens:
+    if hides_calls(engine, payload.tools):
         payload.skip_special_tokens = False
     ids = conversation_ids(engine, payload)
-    is_thinking = END_THINK in engine.chat_template and _is_thinking(engine, ids)
+    opened = END_THINK in engine.chat_template and is_thinking(engine, ids)
     parser = partial(
         AnswerParser,
-        is_thinking or (END_THINK in engine.chat_template and not payload.grammar()),
-        is_thinking,
+        opened or (END_THINK in engine.chat_template and not payload.grammar()),
+        opened,
         family,
         payload.schemas(),
         payload.forces_call,
     )
-    return _work(engine, ChatFormat(name, engine, parser), payload, [ids], END_THINK if is_thinking else "")
+    return _work(engine, ChatFormat(name, engine, parser), payload, [ids], END_THINK if opened else "")
 
 
 def text_work(served: Served, body: bytes) -> Work:
@@ -130,11 +126,6 @@ def text_ids(engine: LocalEngine, text: str) -> list[int]:
     """Return the token ids of plain text."""
     require_fitting(len(text), engine)
     return engine.encode(text)
-
-
-def _is_thinking(engine: LocalEngine, ids: list[int]) -> bool:
-    tail = engine.decode(ids[-THINKING_TAIL_TOKENS:])
-    return tail.rfind(THINK) > tail.rfind(END_THINK)
 
 
 def _work(

@@ -81,6 +81,16 @@ SEEN = {
             "promote: version force why registered_model_name rollback: to why registered_model_name"
         ),
     },
+    "apps/test_sample_command.py": {
+        "test_the_best_answers_are_rows_that_say_where_they_come_from": (
+            "sample: n_best_to_keep score_threshold dataset"
+        ),
+        "test_the_same_command_writes_the_same_file_and_another_seed_another": (
+            "sample: seed output_file num_return_sequences"
+        ),
+        "test_pairs_are_learned_by_dpo": "sample: sample_format",
+        "test_a_rows_own_answer_is_what_accuracy_compares_with": "sample: columns",
+    },
     "apps/test_streaming_command.py": {
         "test_nothing_of_the_data_is_on_the_disk_and_what_was_left_out_is_told": "streaming",
     },
@@ -186,6 +196,9 @@ SEEN = {
     "components/rewards/test_judge.py": {
         "test_what_a_judge_is_asked": "judge_base_url judge_model judge_prompt",
     },
+    "components/sampling/test_choose.py": {
+        "test_the_best_answers_above_the_threshold": "sample: easy_query_threshold",
+    },
     "components/templates/test_rows.py": {
         "test_a_template_without_an_end_tag_gets_one_on_request": "response_suffix",
     },
@@ -288,11 +301,18 @@ POSITIONAL = ("data:action", "data:versions", "env:action", "env:name", "cache:a
 
 
 def flags_of(command: str) -> set[str]:
-    """The command's flags as this file names them; `app` is `deploy` with a page."""
+    """The command's flags as this file names them; `app` is `deploy` with a page, and `sample` asks a model as `infer`
+    does."""
+    own = dests(command)
+    shared = LEAVES.keys() if command in STAGES else {n for n in LEAVES if LEAVES[n].group in ("gate", "reward")}
+    asked = dests("infer") if command == "sample" else set()
+    prefixes = {name: "infer" if name in asked else command.replace("app", "deploy") for name in own}
+    return {name if name in shared else f"{prefixes[name]}:{name}" for name in own}
+
+
+def dests(command: str) -> set[str]:
     parser = parser_of(command, import_module(f"apps.cli.{command.replace('-', '_')}"))
-    own = {action.dest for action in parser._actions} - {"help"}
-    shared = LEAVES.keys() if command in STAGES else {n for n in LEAVES if LEAVES[n].group == "gate"}
-    return {name if name in shared else f"{command.replace('app', 'deploy')}:{name}" for name in own}
+    return {action.dest for action in parser._actions} - {"help"}
 
 
 def names(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Parameters of generation: of `infer`, and in `deploy` of requests that name none."""
+"""Parameters of generation: of `infer` and `sample`, and in `deploy` of requests that name none."""
 
 from components.config.fields import Group, Names, field
 
@@ -7,10 +7,14 @@ class Generation(Group):
     """Sampling; the names are ms-swift's."""
 
     max_new_tokens: int | None = field(
-        None, "longest answer in tokens; by default 512 in infer, and the rest of the context in deploy", gt=0
+        None,
+        "longest answer in tokens; by default 512 in infer and sample, and the rest of the context in deploy",
+        gt=0,
     )
     temperature: float | None = field(
-        None, "sampling temperature, 0 for greedy decoding; by default as in the model's generation_config.json", ge=0
+        None,
+        "sampling temperature, 0 for greedy decoding; by default as in the model's generation_config.json, in sample 1",
+        ge=0,
     )
     top_k: int | None = field(None, "sample among the k most likely tokens", ge=0)
     top_p: float | None = field(None, "sample among the most likely tokens with this total probability", gt=0, le=1)
@@ -18,7 +22,9 @@ class Generation(Group):
     stop_words: Names = field([], "strings that end an answer")
     stream: bool = field(True, "print the answer during the generation")
     infer_backend: str = field(
-        "transformers", "inference engine: transformers; in deploy and evaluate, also the name of a plugin"
+        "transformers",
+        "inference engine: transformers; in deploy and evaluate, also the name of a plugin",
+        "sampler_engine",
     )
     max_batch_size: int | None = field(None, "requests generated together; by default 64 on a CPU, 128 on a GPU", gt=0)
     max_model_len: int | None = field(None, "longest prompt and answer in tokens; by default the model's own", gt=0)

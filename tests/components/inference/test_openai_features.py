@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
-from components.inference import GenerationConfig, serving
+from components.inference import GenerationConfig, LocalEngine, read_answer, serving
 from components.inference.answer_parser import AnswerParser, message_of
 from components.inference.tool_parsers import TOOL_PARSERS, parser_of
 from tests.components.inference.local import local_engine, user
@@ -119,13 +119,26 @@ def test_a_grammar_that_cannot_be_followed_fails_its_own_request(
 
 
 @pytest.fixture(scope="module")
-def tools_client(lively_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def tools_engine(lively_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
     folder = shutil.copytree(lively_model, tmp_path_factory.mktemp("tools") / "model")
     (folder / "chat_template.jinja").write_text(TOOLS_TEMPLATE)
     engine = local_engine(folder)
-    with serving({"lively": engine}) as url:
-        yield openai.OpenAI(base_url=url, api_key="unused", max_retries=0)
+    yield engine
     engine.close()
+
+
+@pytest.fixture(scope="module")
+def tools_client(tools_engine: LocalEngine) -> Iterator[Any]:
+    with serving({"lively": tools_engine}) as url:
+        yield openai.OpenAI(base_url=url, api_key="unused", max_retries=0)
+
+
+def test_an_answer_is_a_message_of_a_row_equal_for_equal_answers(tools_engine: LocalEngine) -> None:
+    text = 'I look. <tool_call>{"name": "weather", "arguments": {"city": "Ulm"}}</tool_call>'
+    messages = [read_answer(tools_engine, [], tools, text) for tools in ([WEATHER], [WEATHER], None)]
+    call = {"type": "function", "function": {"name": "weather", "arguments": '{"city": "Ulm"}'}}
+    assert messages[0] == messages[1] == {"role": "assistant", "content": "I look. ", "tool_calls": [call]}
+    assert messages[2] == {"role": "assistant", "content": text}
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -76,6 +76,9 @@ SEEN = {
     "apps/test_plugins.py": {
         "test_a_dataset_a_tuner_an_optimizer_a_loss_a_metric_and_a_callback_of_ones_own": "external_plugins",
     },
+    "apps/test_alignment.py": {
+        "test_answers_are_shown_beside_their_rewards": "log_completions",
+    },
     "apps/test_promote_command.py": {
         "test_a_champion_is_made_kept_forced_and_taken_back": (
             "promote: version force why registered_model_name rollback: to why registered_model_name"
@@ -119,6 +122,10 @@ SEEN = {
             "num_iterations epsilon epsilon_high delta importance_sampling_level"
         ),
         "test_the_tokens_that_are_learned_are_those_that_were_generated": "overlong_filter num_generations",
+        "test_rewards_are_scaled_as_the_flag_says": "scale_rewards",
+        "test_answers_are_sampled_as_the_flags_say": (
+            "temperature top_k top_p repetition_penalty stop_words max_completion_length"
+        ),
     },
     "tasks/test_deploy.py": {
         "test_several_adapters_their_base_and_changes_while_it_runs": (

@@ -183,6 +183,27 @@ def test_the_tokens_that_are_learned_are_those_that_were_generated(
     assert int(count) == sum(not answer.is_truncated for answer in answers)
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"temperature": 3.0}, {"top_k": 2}, {"top_p": 0.01}, {"repetition_penalty": 9.0}, {"stop_words": ["e"]},
+        {"max_completion_length": 9},
+    ],
+    ids=lambda params: next(iter(params)),
+)  # fmt: skip
+def test_answers_are_sampled_as_the_flags_say(
+    params: dict[str, Any], tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path
+) -> None:
+    def answers(**more: Any) -> list[list[int]]:
+        trainer = trainer_of(tiny_model, prompts, tmp_path, reward, beta=0.0, **more)
+        rows = first_parts(trainer)[0]
+        asked = [row["prompt_ids"].tolist() for row in rows]
+        return [answer.ids for answer in trainer.rollouts.sample(trainer.job.model, asked, range(len(asked)))]
+
+    plain = answers()
+    assert plain == answers() != answers(**params)
+
+
 def test_advantages_are_those_of_the_papers() -> None:
     rewards, groups = [1.0, 0.0, 2.0, 5.0, 5.0, 5.0], [7, 7, 7, 3, 3, 3]
     first = np.array([0.0, -1.0, 1.0, 0.0, 0.0, 0.0])
@@ -191,6 +212,19 @@ def test_advantages_are_those_of_the_papers() -> None:
     assert advantages.of_groups(rewards, groups, "batch") == pytest.approx(first / (np.std(rewards, ddof=1) + 1e-4))
     assert advantages.leave_one_out(rewards, groups) == pytest.approx(1.5 * first)
     assert advantages.equal_groups(rewards, groups) == 0.5
+
+
+def test_rewards_are_scaled_as_the_flag_says(tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path) -> None:
+    advantages_by: dict[str, Any] = {}
+    for scale in ("group", "batch", "none"):
+        trainer = trainer_of(tiny_model, prompts, tmp_path, reward, beta=0.0, scale_rewards=scale)
+        [batch], _ = trainer.get_batch_samples(iter(first_parts(trainer)), 1, "cpu")
+        advantages_by[scale] = batch["advantages"].view(-1, 4)
+    plain = advantages_by["none"]
+    assert advantages_by["group"] == pytest.approx(plain / (plain.std(1, keepdim=True) + 1e-4), rel=1e-4)
+    scale = float(advantages_by["batch"][0, 0] / plain[0, 0])
+    assert advantages_by["batch"] == pytest.approx(scale * plain, rel=1e-3, abs=1e-6)
+    assert scale > 1.5
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo"])

@@ -1,0 +1,72 @@
+"""`martlet rlhf`: from preferences and from rewards to an adapter that answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import cache
+from components.files import read_json
+from tests.apps.test_plugins import SHORT, write_rows
+from tests.commands import martlet
+
+REWARD = "def rewards(samples, params):\n    return [len(set(sample.completion)) / 9 for sample in samples]\n"
+
+
+def said(role: str, content: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": content}]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    return write_rows(
+        tmp_path / "pairs.jsonl",
+        [{"prompt": said("user", f"number {n}?"), "chosen": said("assistant", "yes"),
+          "rejected": said("assistant", "no, never")} for n in range(40)],
+    )  # fmt: skip
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "logs/train/progress.jsonl").read_text().splitlines()]
+
+
+def align(folder: Path, base: Path, *words: object, code: int = 0) -> str:
+    return martlet(folder, "rlhf", "--model", base, "--learning_rate", 5e-3, *SHORT, *words, code=code)
+
+
+def test_preferences_are_learned_and_the_reference_model_is_asked_once(
+    pairs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARTLET_CACHE", str(tmp_path / "cache"))
+    words = (
+        "--rlhf_type", "grpo", "--dataset", rows, "--reward_funcs", "mine", "--external_plugins", "mine.py",
+        "--max_steps", 3, "--num_generations", 4, "--max_completion_length", 5, "--log_completions", "true",
+    )  # fmt: skip
+    text = align(tmp_path, tiny_model, *words)
+    [first, *_] = [line for line in lines(tmp_path / "run") if "rollouts" in line]
+    rollout = first["rollouts"][0]
+    assert rollout["reward"] == rollout["rewards"]["mine"] == pytest.approx(len(set(rollout["completion"])) / 9)
+    assert rollout["completion"][:3].strip() in text
+    assert "nothing to do" in align(tmp_path, tiny_model, *words, "--resume_from_checkpoint", "run/checkpoint-3")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--rlhf_type", "grpo"), "grpo needs rewards; name some with --reward_funcs"),
+        (("--rlhf_type", "grpo", "--reward_funcs", "accuracy", "--num_generations", "5"), "is no multiple of 5"),
+        (("--rlhf_type", "grpo", "--reward_funcs", "acuracy"), "did you mean 'accuracy'"),
+        (("--rlhf_type", "dpo", "--packing", "true"), "packing: dpo compares whole answers"),
+        (("--rlhf_type", "orpo", "--loss_type", "ipo"), "--loss_type has no effect with"),
+        (("--rlhf_type", "simpo", "--rpo_alpha", "1"), "--rpo_alpha has no effect without --rlhf_type dpo"),
+        (("--rlhf_type", "dpo", "--reward_funcs", "format"), "--reward_funcs has no effect without --rlhf_type grpo"),
+        (("--rlhf_type", "dpo", "--metric_for_best_model", "acc"), "evaluations have no eval_acc"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_does_not_go_together_is_one_sentence(
+    words: tuple[str, ...], message: str, pairs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    assert message in align(tmp_path, tiny_model, "--dataset", pairs, *words, code=2)
+    assert not (tmp_path / "run").exists()

@@ -39,6 +39,24 @@ def test_preferences_are_learned_and_the_reference_model_is_asked_once(
     pairs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MARTLET_CACHE", str(tmp_path / "cache"))
+    words = ("--dataset", pairs, "--num_train_epochs", 2, "--split_dataset_ratio", 0.1)
+    text = align(tmp_path, tiny_model, *words, "--beta", 0.2)
+    assert "eval accuracy 1.000" in text
+    [entry] = [one for one in cache.entries() if one.stage == "reference"]
+    first = (entry.folder / "answers.safetensors").stat().st_ino
+    assert (tmp_path / "run/reference/answers.safetensors").stat().st_ino == first
+    align(tmp_path, tiny_model, *words, "--beta", 0.5, "--loss_type", "ipo", "--output_dir", "other")
+    assert (tmp_path / "other/reference/answers.safetensors").stat().st_ino == first  # found, not computed
+    report = read_json(tmp_path / "run/reports/train.json")
+    assert report["eval_rewards/accuracies"] == 1.0
+    assert (tmp_path / "run/reports/train.csv").read_text().splitlines()[0].count("rewards/") >= 8
+    answer = martlet(tmp_path, "infer", "--adapters", "run", "--temperature", 0, "--max_new_tokens", 4, text="hello?\n")
+    assert answer
+
+
+def test_answers_are_shown_beside_their_rewards(tiny_model: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "prompts.jsonl", [{"prompt": said("user", f"{n}?")} for n in range(8)])
+    (tmp_path / "mine.py").write_text(REWARD)
     words = (
         "--rlhf_type", "grpo", "--dataset", rows, "--reward_funcs", "mine", "--external_plugins", "mine.py",
         "--max_steps", 3, "--num_generations", 4, "--max_completion_length", 5, "--log_completions", "true",

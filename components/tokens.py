@@ -250,6 +250,10 @@ class TokenRows:
         """Return how alike the texts of each row of the shape `pair` are, None where the row does not say."""
         return self._values("score")
 
+    def judgements(self) -> list[bool]:
+        """Return for each row of the shape `label` whether its answer is a good one."""
+        return self._table["label"].to_pylist()
+
     def negatives(self) -> int:
         """Return how many negatives all rows of the shape `pair` have together."""
         return sum(len(chunk.flatten()) for chunk in self._lists["negative_lengths"].chunks)

@@ -221,6 +221,10 @@ class TokenRows:
                 counts += np.concatenate([_learned(chunk) for chunk in self._lists[name].chunks])
         return counts
 
+    def totals(self) -> "np.ndarray":
+        """Return the tokens of all sequences of each row [rows]: the prompt of a preference counts with each answer."""
+        return self.lengths + self._counts("prompt_ids") if self.shape == "preference" else self.lengths
+
     def sequences(self) -> "tuple[np.ndarray, np.ndarray]":
         """Return how many sequences each row is to a model, and the tokens of the longest of them [rows]: a pair is its
         texts, a preference its prompt with each answer, a row of another shape is taken for one sequence."""

@@ -72,7 +72,9 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     columns, learner, advice = SHAPE_NOUNS[shape]
     kind = _kind(row)
     if kind not in columns:
-        raise Refused(f"{NOUNS[kind]} is not learned by {learner}: {_advice(row, kind, shape, advice)}")
+        label = row.get("extra", {}).get("label")
+        detail = "" if label is None else f"the label {str(label)[:40]}"
+        raise Refused(f"{NOUNS[kind]} is not learned by {learner}: {_advice(row, kind, shape, advice)}", detail)
     if shape == "sft":
         return chat.samples(row)
     if shape == "text":

@@ -136,7 +136,8 @@ def test_a_class_or_a_pair_is_sent_to_the_task_that_learns_it() -> None:
     named = {"prompt": [Q1, A1], "extra": {"label": "rude"}}
     assert "--task_type seq_cls" in refusal("sft", named).reason
     assert """--columns '{"label": "_"}'""" in refusal("sft", named).reason
-    assert "(rude), and a judgement is true or false" in refusal("label", named).reason
+    told = "--task_type seq_cls learns; a judgement is true or false: the label rude"
+    assert str(refusal("label", named)).endswith(told)
     assert "--task_type embedding" in refusal("sft", {"prompt": [Q1], "extra": {"positive": "b"}}).reason
 
 

@@ -21,6 +21,7 @@ CASES = (
     ("full", 1, 64), ("full+galore", 2, 256), ("reft", 4, 256), ("dora", 2, 256), ("full+lisa", 2, 256),
     ("adapter", 2, 256), ("llamapro+groups", 2, 256), ("lora+bfloat16", 2, 256), ("lora+bnb", 2, 256),
     ("lora+seq_cls", 4, 256), ("full+seq_cls", 1, 64), ("lora+embedding", 2, 128), ("full+embedding", 2, 64),
+    ("lora+dpo", 2, 256), ("full+dpo", 1, 256), ("lora+kto", 4, 256), ("lora+rm", 2, 256),
 )  # fmt: skip
 WORDS: dict[str, dict[str, dict[str, Any]]] = {
     "galore": {"train": {"optimizer": "galore"}, "galore": {"galore_target_modules": ["q_proj", "o_proj"]}},
@@ -34,11 +35,18 @@ WORDS: dict[str, dict[str, dict[str, Any]]] = {
     "bfloat16": {"train": {"torch_dtype": "bfloat16"}},
     "seq_cls": {"method": {"task_type": "seq_cls"}},
     "embedding": {"method": {"task_type": "embedding"}},
+    **{name: {"method": {"rlhf_type": name}} for name in ("dpo", "kto", "rm")},
     "bnb": {"quantization": {"quant_method": "bnb"}},
 }
 GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "262144", "OMP_NUM_THREADS": "1"}
 """Variables with which glibc gives freed tensors back to the system."""
-SHAPES = {"seq_cls": "classification", "embedding": "pair"}
+SHAPES = {
+    "seq_cls": "classification",
+    "embedding": "pair",
+    "dpo": "preference",
+    "kto": "label",
+    "rm": "preference",
+}
 VOCABULARY = 8000
 STEPS = 2
 
@@ -134,8 +142,8 @@ def _write_base(folder: Path, width: int, layers: int) -> None:
 
 
 def _write_tokens(folder: Path, shape: str, count: int, length: int) -> None:
-    """Write rows of random tokens: for sft the second half of each is learned, of classes there are two, and a pair has
-    two sequences of that length and two negatives."""
+    """Write rows of random tokens: for sft the second half of each is learned, of classes there are two, a pair has two
+    sequences of that length and two negatives, and an answer is the second half of a sequence."""
     import numpy as np
 
     from components.tokens import IGNORED, Ragged, schema, to_batch, tokens_writer
@@ -146,7 +154,7 @@ def _write_tokens(folder: Path, shape: str, count: int, length: int) -> None:
     def random(size: int) -> Ragged:
         return ragged(np.random.default_rng(0).integers(3, VOCABULARY, (count, size)), size)
 
-    beside: dict[str, list[str]] = {}
+    beside: dict[str, list[Any]] = {}
     ids = random(length)
     if shape == "pair":
         columns = {"anchor_ids": ids, "positive_ids": ids, "negative_ids": random(2 * length)}
@@ -154,6 +162,15 @@ def _write_tokens(folder: Path, shape: str, count: int, length: int) -> None:
         beside = {"score": ["null"] * count}
     elif shape == "classification":
         columns, beside = {"input_ids": ids}, {"target": [str(n % 2) for n in range(count)]}
+    elif shape in ("preference", "label"):
+        half, names = random(length // 2), ("chosen", "rejected") if shape == "preference" else ("completion",)
+        others = ragged(half.values[::-1], length // 2)
+        answers = dict(zip(names, (half, others), strict=False))
+        columns = {"prompt_ids": half}
+        columns |= {f"{name}_{part}": ids for name, ids in answers.items() for part in ("ids", "labels")}
+        beside = (
+            {"margin": ["null"] * count} if shape == "preference" else {"label": [n % 2 == 0 for n in range(count)]}
+        )
     else:
         labels = ids.values.reshape(count, length).copy()
         labels[:, : length // 2] = IGNORED

@@ -221,6 +221,10 @@ class TokenRows:
                 counts += np.concatenate([_learned(chunk) for chunk in self._lists[name].chunks])
         return counts
 
+    def totals(self) -> "np.ndarray":
+        """Return the tokens of all sequences of each row [rows]: the prompt of a preference counts with each answer."""
+        return self.lengths + self._counts("prompt_ids") if self.shape == "preference" else self.lengths
+
     def sequences(self) -> "tuple[np.ndarray, np.ndarray]":
         """Return how many sequences each row is to a model, and the tokens of the longest of them [rows]: a pair is its
         texts, a preference its prompt with each answer, a row of another shape is taken for one sequence."""
@@ -249,6 +253,10 @@ class TokenRows:
     def scores(self) -> list[float | None]:
         """Return how alike the texts of each row of the shape `pair` are, None where the row does not say."""
         return self._values("score")
+
+    def judgements(self) -> list[bool]:
+        """Return for each row of the shape `label` whether its answer is a good one."""
+        return self._table["label"].to_pylist()
 
     def negatives(self) -> int:
         """Return how many negatives all rows of the shape `pair` have together."""

@@ -59,6 +59,8 @@ def write_terminal(stats: "Stats") -> None:
         )
     console.print()
     console.print(table)
+    if stats.longer_wins is not None:
+        console.print(f"\n[bold]the longer answer is the chosen one[/] in {stats.longer_wins:.1%} of the pairs")
     console.print("\n[bold]share of a batch that is no padding[/]")
     for name, fill in stats.fill.items():
         console.print(f"  {name:<32} {fill:6.1%} [green]{'█' * round(BAR_WIDTH_CHARS * fill)}[/]")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from components.data.canonical import RowGroup, canonical_rows
 from components.data.check_list import is_active, row_checks, set_checks
-from components.data.checks import Batch, Context, Failure, language
+from components.data.checks import Batch, Context, Failure, language, pairs
 from components.parallel import no_garbage
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ class BatchReport(NamedTuple):
         batch: the batch with its Arrow columns only, since it is sent between processes.
         sizes: characters of each row.
         languages: the language of each row (`language.guess`), or None where languages are not looked for.
+        longer: of each row which answer is longer (`pairs.longer`), or None where no row is a pair.
         failures: check to its failures, of the checks on single rows.
         records: check to the bytes of its records, of the checks on all rows.
     """
@@ -27,6 +28,7 @@ class BatchReport(NamedTuple):
     batch: Batch
     sizes: "np.ndarray"
     languages: list[str] | None
+    longer: "np.ndarray | None"
     failures: dict[str, list[Failure]]
     records: dict[str, bytes]
 
@@ -54,4 +56,4 @@ def check_batch(context: Context, batch: Batch, unreadable: Mapping[int, str]) -
     }
     languages = language.guess(batch) if is_active("language", context) else None
     sent = Batch(batch.split, batch.start, [], batch.arrow)
-    return BatchReport(sent, batch.sizes, languages, failures, records)
+    return BatchReport(sent, batch.sizes, languages, pairs.longer(batch), failures, records)

@@ -143,7 +143,7 @@ def collect_reports(
         for report in reports:
             if write:
                 write(report.batch)
-            row_index.add(report.batch.start, report.batch.arrow, report.sizes, report.languages)
+            row_index.add(report.batch.start, report.batch.arrow, report.sizes, report.languages, report.longer)
             for name, failures in report.failures.items():
                 _add_failures(verdict, name, failures, report.batch.start)
             for name, records in report.records.items():

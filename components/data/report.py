@@ -47,6 +47,7 @@ def write_report(folder: Path, verdict: Verdict) -> None:
         "expectations": verdict.expectations,
         "languages": {bar["label"]: bar["count"] for bar in _languages(verdict)},
         "characters": {bar["label"]: bar["count"] for bar in _lengths(verdict)},
+        "longer_wins": _longer_wins(verdict),
     }
     with replacing(folder / "data.json") as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(document, indent=2, ensure_ascii=False).removesuffix("\n}"))
@@ -72,6 +73,7 @@ def _page(verdict: Verdict) -> str:
         sources=_by_source(verdict),
         lengths=_lengths(verdict),
         languages=_languages(verdict),
+        longer_wins=_longer_wins(verdict),
         median=int(np.median(sizes)) if len(sizes) else 0,
         rejected=_grouped(verdict, "rejected"),
         warned=_grouped(verdict, "warned"),
@@ -132,6 +134,14 @@ def _languages(verdict: Verdict) -> list[dict[str, Any]]:
     counts = np.bincount(rows.language[rows.clean], minlength=len(rows.languages))
     bars = sorted((-int(count), code) for count, code in zip(counts, rows.languages, strict=True) if count)
     return [_bar(LANGUAGE_NAMES.get(code, code), -count, counts.sum()) for count, code in bars]
+
+
+def _longer_wins(verdict: Verdict) -> float | None:
+    """Return the share of the clean pairs in which the chosen answer is the longer one, of those whose answers differ
+    in length; None where there are no such pairs."""
+    longer = verdict.row_index.longer[verdict.row_index.clean]
+    decided = longer[longer != 0]
+    return float((decided > 0).mean()) if len(decided) else None
 
 
 def _bar(label: str, count: Any, whole: Any) -> dict[str, Any]:

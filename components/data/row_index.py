@@ -18,6 +18,7 @@ class RowIndex:
         source, row: the dataset (an index into `sources`) and the row's number there.
         size: characters.
         language: an index into `languages`.
+        longer: of a pair, 1 where the chosen answer is longer, -1 where the rejected one is; otherwise 0.
         clean: no check has left the row out.
     """
 
@@ -31,9 +32,17 @@ class RowIndex:
         self.row = np.zeros(self.total, np.int64)
         self.size = np.zeros(self.total, np.int32)
         self.language = np.zeros(self.total, np.int32)
+        self.longer = np.zeros(self.total, np.int8)
         self.clean = np.ones(self.total, bool)
 
-    def add(self, start: int, batch: "pa.RecordBatch", sizes: "np.ndarray", languages: list[str] | None) -> None:
+    def add(
+        self,
+        start: int,
+        batch: "pa.RecordBatch",
+        sizes: "np.ndarray",
+        languages: list[str] | None,
+        longer: "np.ndarray | None",
+    ) -> None:
         """Take the values of a batch whose first row has the index `start`."""
         import numpy as np
 
@@ -46,6 +55,8 @@ class RowIndex:
         self.size[rows] = sizes
         if languages is not None:
             self.language[rows] = [_number(self.languages, name) for name in languages]
+        if longer is not None:
+            self.longer[rows] = longer
 
     def of(self, split: str) -> slice:
         """Return the rows of a split."""

@@ -20,6 +20,8 @@ NOUNS = {
 }
 """Column to the kind of row that has it; the first that a row has decides."""
 LEARNERS = {
+    "messages": "`martlet sft` learns from it",
+    "text": "`martlet pt` learns from it",
     "chosen": "`martlet rlhf --rlhf_type dpo` learns from it",
     "completion": "`martlet rlhf --rlhf_type kto` learns from it",
 }
@@ -70,7 +72,9 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     columns, learner, advice = SHAPE_NOUNS[shape]
     kind = _kind(row)
     if kind not in columns:
-        raise Refused(f"{NOUNS[kind]} is not learned by {learner}: {_advice(row, kind, shape) or advice}")
+        label = row.get("extra", {}).get("label")
+        detail = "" if label is None else f"the label {str(label)[:40]}"
+        raise Refused(f"{NOUNS[kind]} is not learned by {learner}: {_advice(row, kind, shape, advice)}", detail)
     if shape == "sft":
         return chat.samples(row)
     if shape == "text":
@@ -173,18 +177,21 @@ def margin_of(row: Row) -> float | None:
     return number
 
 
-def _advice(row: Row, kind: str, shape: str) -> str:
-    """Return what to do with a row that is not learned for its kind; "" where there is nothing to say about the row."""
-    extra = row.get("extra", {})
-    if shape == "label" and "label" in extra:
-        return f"its label is a class ({str(extra['label'])[:40]}), and a judgement is true or false"
-    if shape not in ("sft", "text"):
-        return ""
+def _advice(row: Row, kind: str, shape: str, wanted: str) -> str:
+    """Return what to do with a row that is not learned for its kind; `wanted` are the rows that would be."""
+    of_answers, extra = shape in ("sft", "text"), row.get("extra", {})
     if kind in LEARNERS:
-        return LEARNERS[kind] + BETTER_ONES * (kind == "chosen")
+        own = BETTER_ONES * (kind == "chosen") if of_answers else f"; {wanted}"
+        return LEARNERS[kind] + own
+    if shape not in (*ANSWERS, "sft", "text"):
+        return wanted
     if label_of(row) is not None:
-        return AS_CLASS + AS_ANSWER * (row["prompt"][-1]["role"] == "assistant")
-    return AS_PAIR if isinstance(extra.get("positive"), str) else unread_answer(row)
+        if shape == "label":
+            return f"{AS_CLASS}; a judgement is true or false"
+        return AS_CLASS + AS_ANSWER * (of_answers and row["prompt"][-1]["role"] == "assistant")
+    if isinstance(extra.get("positive"), str):
+        return AS_PAIR
+    return (of_answers and unread_answer(row)) or wanted
 
 
 def _kind(row: Row) -> str:

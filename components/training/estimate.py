@@ -88,7 +88,7 @@ def largest_batch(
     """Return the largest forward pass of a run's first pass over the rows.
 
     Args:
-        lengths: tokens of each row, of several sequences those of the longest.
+        lengths: tokens of each row; of several sequences those of the longest, or of all where rows share a line.
         learned: of them, those that are learned.
         sequences: lines that a row takes where it is padded, by default one.
         joins: rows share a line, rather than being padded.
@@ -111,7 +111,8 @@ def largest_batch(
     starts = np.arange(0, len(order), size)
     most_learned = int(np.add.reduceat(learned, starts).max())
     if joins:
-        return Batch(1, int(np.add.reduceat(lengths, starts).max()), most_learned, masked and size > 1)
+        several = size > 1 or (sequences is not None and int(sequences.max()) > 1)
+        return Batch(1, int(np.add.reduceat(lengths, starts).max()), most_learned, masked and several)
     lines = np.add.reduceat(np.ones_like(order) if sequences is None else sequences[order], starts)
     longest = np.maximum.reduceat(lengths, starts)
     largest = int((lines * longest).argmax())

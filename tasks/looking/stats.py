@@ -22,6 +22,7 @@ class Stats(NamedTuple):
         reasons: how many rows were refused, by reason.
         lengths: of all samples, in tokens.
         sources: by source the samples, tokens and learned tokens.
+        longer_wins: the share of pairs whose chosen answer is the longer one; None without pairs.
         fill: the share of a batch that is no padding, by the way in which batches are made.
     """
 
@@ -32,6 +33,7 @@ class Stats(NamedTuple):
     reasons: dict[str, int]
     lengths: Any
     sources: dict[str, dict[str, int]]
+    longer_wins: float | None
     fill: dict[str, float]
 
 
@@ -51,9 +53,10 @@ def stats(params: Params, workspace: Path) -> Stats:
         token_rows = TokenRows(paths.tokens / "train.arrow")
         lengths, sources = np.array(token_rows.lengths), _by_source(token_rows)
         reasons = read_json(paths.tokens / "template.json")["reasons"]
-        checks = read_json(paths.reports / "data.json")["checks"]
+        report = read_json(paths.reports / "data.json")
     fill = _fill(lengths, params.train.per_device_train_batch_size, params.template.max_length, params.data.data_seed)
-    return Stats(fetched, checked, tokens, checks, reasons, lengths, sources, fill)
+    checks, longer_wins = report["checks"], report["longer_wins"]
+    return Stats(fetched, checked, tokens, checks, reasons, lengths, sources, longer_wins, fill)
 
 
 def _by_source(rows: TokenRows) -> dict[str, dict[str, int]]:

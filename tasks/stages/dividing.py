@@ -38,6 +38,7 @@ def _whole_only(params: Params) -> list[str]:
     """Return a sentence for each setting that needs the whole weights of the base in each process."""
     sentences: list[str] = []
     first, answer = params.lora.init_weights, "use --deepspeed zero2, which leaves the weights whole, or"
+    without = f"leave --{'deepspeed' if params.distributed.deepspeed else 'fsdp'} out"
     if params.tuner.tuner_type == "lora" and first in VALUES_OF_BASE:
         sentences.append(f"init_weights: {first} needs whole weights; {answer} --init_weights true")
     if params.tuner.modules_to_save:
@@ -47,7 +48,7 @@ def _whole_only(params: Params) -> list[str]:
     if params.quantization.quant_method:
         sentences.append(f"quant_method: quantized weights are not divided; {answer} leave it out")
     if params.method.rlhf_type:
-        sentences.append(f"rlhf_type: {params.method.rlhf_type} learns with whole weights; {answer} leave it out")
+        sentences.append(f"rlhf_type: {params.method.rlhf_type} learns with whole weights; {answer} {without}")
     elif params.method.task_type != "causal_lm":
-        sentences.append(f"task_type: {params.method.task_type} trains with whole weights; {answer} leave it out")
+        sentences.append(f"task_type: {params.method.task_type} trains with whole weights; {answer} {without}")
     return sentences

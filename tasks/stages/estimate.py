@@ -22,7 +22,7 @@ from tasks.stages.setup import Setup
 
 CHECKPOINT_FILES = 2**20
 """Bytes of a checkpoint's small files."""
-JOINED = ("sft", "text")
+JOINED = ("sft", "text", "preference", "label")
 """Shapes of rows that may share a line of a batch."""
 ESTIMATED = (*JOINED, "classification", "pair")
 """Shapes of rows of whose method the largest forward pass is known."""
@@ -38,6 +38,7 @@ class Rows(NamedTuple):
         learned: tokens of each row that are learned [rows].
         steps: optimizer steps of the run.
         sequences: lines of a batch that each row takes where it is padded [rows].
+        totals: tokens of all of them, which a row takes where rows share a line [rows].
         classes: what a classifier tells.
     """
 
@@ -45,6 +46,7 @@ class Rows(NamedTuple):
     learned: Any
     steps: int
     sequences: Any = None
+    totals: Any = None
     classes: Classes | None = None
 
 
@@ -108,8 +110,8 @@ class Estimate(NamedTuple):
 
 def estimate(params: Params, paths: Paths, rows: Rows, devices: Devices | None = None) -> Estimate | None:
     """Return what training on `rows` with the settled `params` needs, by default on this machine, or None for a model
-    or a tuner that cannot be made without values, and for methods of preferences, judged answers or prompts: such a
-    training is begun without an estimate."""
+    or a tuner that cannot be made without values, and for methods of prompts: such a training is begun without an
+    estimate."""
     if _shape(params, paths) not in ESTIMATED:
         return None
     devices = devices or devices_of(params)
@@ -212,7 +214,8 @@ def rows_of(setup: Setup) -> Rows:
         return Rows(short, short, max(1, params.train.max_steps))
     table = TokenRows(setup.paths.tokens / "train.arrow")
     sequences, lengths = table.sequences()
-    return Rows(lengths, table.learned(), training.steps(params, table), sequences, setup.classes)
+    learned = np.zeros(len(table), np.int64) if setup.classes else table.learned()  # a head reads no token alone
+    return Rows(lengths, learned, training.steps(params, table), sequences, table.totals(), setup.classes)
 
 
 @contextmanager
@@ -257,14 +260,19 @@ def _need(params: Params, paths: Paths, rows: Rows, devices: Devices) -> tuple[M
     dtype = params.train.torch_dtype or ("bfloat16" if not devices.are_here else None)
     outline = models.skeleton(folder, dtype, implementation, params.method.task_type, rows.classes)
     wrapped = tuners.TUNERS.load(params.tuner.tuner_type, files).wrap(outline, params, params.train.seed).to("meta")
-    joins = _shape(params, paths) in JOINED and (
-        params.train.packing
-        or (params.train.padding_free if params.train.padding_free is not None else flash or not accelerated)
+    joins = (
+        _shape(params, paths) in JOINED
+        and not rows.classes
+        and (
+            params.train.packing
+            or (params.train.padding_free if params.train.padding_free is not None else flash or not accelerated)
+        )
     )
-    longest = params.template.max_length
+    longest, sequences = params.template.max_length, 1 if rows.sequences is None else rows.sequences
+    totals = rows.lengths if rows.totals is None else rows.totals
     batch = largest_batch(
-        np.minimum(rows.lengths, longest),
-        np.minimum(rows.learned, longest),
+        np.minimum(totals, sequences * longest) if joins else np.minimum(rows.lengths, longest),
+        np.minimum(rows.learned, sequences * longest),
         params,
         joins=joins,
         masked=joins and accelerated and not flash,

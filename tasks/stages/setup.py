@@ -10,6 +10,7 @@ from components.config import FAMILIES, SAVED_GROUPS, Params
 from components.errors import ConfigError
 from components.files import MANIFEST, read_json, sha256
 from components.tokens import TokenRows
+from tasks.stages import judgements
 from tasks.stages.paths import Paths, plugin_files
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def set_up(params: Params, paths: Paths, feed: "Feed | None" = None) -> Setup:
     method = tuners.TUNERS.load(params.tuner.tuner_type, files)
     if params.method.name == "embedding":
         _require_scores(paths)
+    if params.method.name == "kto":
+        judgements.require_both(paths)
     params, classes = _with_classes(training.settled(params, method.LEARNING_RATE), paths)
     arguments = {"model": read_json(paths.model), **{name: getattr(params, name).model_dump() for name in SAVED_GROUPS}}
     if classes:

@@ -12,7 +12,7 @@ from components.errors import ConfigError, without_credentials
 from components.files import replacing_folder
 from components.tokens import TokenRows
 from components.training import ranks
-from tasks.stages import estimate, workers
+from tasks.stages import estimate, judgements, workers
 from tasks.stages.devices import devices_of
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
@@ -52,6 +52,8 @@ def run(params: Params, paths: Paths, feed: "Feed | None" = None) -> Result:
         )
         training.preload().join()
         check_fit(setup, say)
+        for line in judgements.balance(params, paths) if params.method.name == "kto" else ():
+            say(line)
         changes = difference(params).items()
         settings = {name: without_credentials(_text(value)) for name, (_, value) in changes}
         progress(paths, "train")({"settings": settings})

@@ -13,8 +13,8 @@ Alignment = Literal["dpo", "cpo", "simpo", "orpo", "kto", "rm", "grpo", "rloo"]
 """Methods of `martlet rlhf`."""
 
 NOT_JUDGED = (
-    "task_type: the pipeline's gate compares answers, and this task writes none; train it with `martlet sft`, which "
-    "evaluates it as well"
+    "task_type: the pipeline's gate compares answers, and this task writes none; train it with `martlet sft`, or a "
+    "reward model with `martlet rlhf`, which evaluate it as well"
 )
 
 

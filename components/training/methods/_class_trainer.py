@@ -30,7 +30,8 @@ class ClassTrainer(RowTrainer):
         outputs = model(**inputs, use_cache=False)
         logits, kind = outputs["logits"].float(), self.classes.problem_type
         if not model.training:
-            self.counts += _counts(logits.detach().cpu(), labels.cpu(), kind)
+            real = (labels != IGNORED).view(len(labels), -1).any(1)  # without blank rows
+            self.counts += _counts(logits.detach()[real].cpu(), labels[real].cpu(), kind)
         if kind == SINGLE:
             return functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"), outputs
         has_label = labels != IGNORED

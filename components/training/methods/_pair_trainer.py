@@ -3,11 +3,12 @@
 from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from components.errors import ConfigError
-from components.tokens import TokenRow
+from components.tokens import IGNORED, TokenRow
 from components.training import ranks
 from components.training.collators import Padded
 from components.training.job import Job
@@ -30,6 +31,12 @@ class PairTrainer(RowTrainer):
         """Of each row since the last evaluation: the vectors of anchor and positive, and the score."""
         super().__init__(job, TextBatch(job.pad_token_id))
 
+    def blank_row(self) -> TokenRow:
+        """Return a row of which nothing is learned, and with which no row is compared."""
+        text, nothing = np.full(1, self.job.pad_token_id), np.zeros(0, np.int64)
+        texts = {"anchor_ids": text, "positive_ids": text, "negative_ids": nothing, "negative_lengths": nothing}
+        return {**texts, "score": IGNORED}
+
     @property
     def rows_per_evaluation(self) -> int:
         """Rows in a forward pass of an evaluation, which are compared with each other: as many as in training."""
@@ -41,7 +48,11 @@ class PairTrainer(RowTrainer):
         scores, owners = inputs.pop("labels"), inputs.pop("owners")
         outputs = model(**inputs, use_cache=False)
         vectors, rows = pooled(outputs["last_hidden_state"], inputs["attention_mask"]), len(scores)
-        pairs = Pairs(vectors[:rows], vectors[rows : 2 * rows], vectors[2 * rows :], owners, scores)
+        real = scores != IGNORED  # without blank rows, which come last
+        if not real.any():
+            return 0 * vectors.sum(), outputs
+        anchors, positives = vectors[:rows][real], vectors[rows : 2 * rows][real]
+        pairs = Pairs(anchors, positives, vectors[2 * rows :], owners, scores[real])
         if not model.training:
             parts = zip(pairs.anchors.tolist(), pairs.positives.tolist(), scores.tolist(), strict=True)
             self.evaluated += map(list, parts)

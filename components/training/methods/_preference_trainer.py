@@ -30,25 +30,25 @@ class PreferenceTrainer(AnswerTrainer):
         """Return the sum of the losses of the pairs of a batch, and the model's outputs."""
         log_probs, outputs = answer_log_probs(model, inputs, len(NAMES))
         reference = inputs.get("reference", torch.zeros_like(log_probs.sums).repeat(1, 2)).to(log_probs.sums)
-        pairs = preferences(log_probs, reference, self.job.params.preference, self.job.beta)
-        learned = is_learned(inputs)
-        losses = self.mixed_losses(pairs)[learned]
-        self._note(pairs, learned, model.training)
-        return losses.sum(), outputs
+        learned = is_learned(inputs)  # some losses sort the pairs, so blank ones go first
+        log_probs = AnswerLogProbs(*(part[learned] for part in log_probs))
+        pairs = preferences(log_probs, reference[learned], self.job.params.preference, self.job.beta)
+        self._note(pairs, model.training)
+        return self.mixed_losses(pairs).sum(), outputs
 
     @torch.no_grad()
-    def _note(self, pairs: Preferences, learned: torch.Tensor, is_training: bool) -> None:
+    def _note(self, pairs: Preferences, is_training: bool) -> None:
         """Add TRL's figures: rewards are beta times the ratio to the reference model."""
         beta, means = pairs.beta, self.means[is_training]
-        chosen, rejected = beta * pairs.chosen_ratio[learned], beta * pairs.rejected_ratio[learned]
+        chosen, rejected = beta * pairs.chosen_ratio, beta * pairs.rejected_ratio
         figures = {
             "rewards/chosen": chosen,
             "rewards/rejected": rejected,
             "rewards/accuracies": (chosen - rejected > TIE).float(),
             "rewards/margins": chosen - rejected,
-            "logps/chosen": pairs.chosen[learned],
-            "logps/rejected": pairs.rejected[learned],
-            "nll_loss": pairs.nll[learned],
+            "logps/chosen": pairs.chosen,
+            "logps/rejected": pairs.rejected,
+            "nll_loss": pairs.nll,
         }
         for name, values in figures.items():
             means.add(name, values)

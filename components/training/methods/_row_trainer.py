@@ -135,17 +135,16 @@ class RowTrainer(JobTrainer, Trainer):
     def _evaluated(self, numbers: list[int]) -> tuple[float, int]:
         """Return the sum of the losses of this process's share of the rows `numbers`, and how many losses that are.
 
-        Processes that divide the weights need as many forward passes as one another: those without rows left repeat a
-        row that is not counted.
+        Processes that divide the weights, or a figure, need as many forward passes as one another: those without rows
+        left take a row of which nothing is learned.
         """
         loss, count, size, groups = 0.0, 0, self.rows_per_evaluation, self.job.data_parallel_size
         own = numbers[self.job.data_parallel_rank :: groups]
         for start in range(0, math.ceil(len(numbers) / groups), size):
-            batch = [self.job.val_rows[i] for i in own[start : start + size] or numbers[:1]]
+            batch = [self.job.val_rows[i] for i in own[start : start + size]] or [self.blank_row()]
             inputs = self._prepare_inputs(self.data_collator(batch))
-            share = float(self.summed_loss(self.model, inputs)[0])
-            if own[start : start + size]:
-                loss, count = loss + share, count + self.learned(inputs)
+            loss += float(self.summed_loss(self.model, inputs)[0])
+            count += self.learned(inputs)
         return loss, count
 
 

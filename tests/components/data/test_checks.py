@@ -282,6 +282,17 @@ def test_pairs_of_very_different_length():
     assert sorted(found("pairs", *rows)) == [1, 2] and not found("pairs", *rows, max_pair_ratio=100)
 
 
+def test_how_often_the_longer_answer_is_chosen(tmp_path: Path):
+    lengths = [(9, 5), (5, 5), (9, 5), (5, 9), (9, 900)]  # the last one is dropped
+    rows = [preference(f"q{n}", "x" * a, "y" * b) for n, (a, b) in enumerate(lengths)]
+    for name, of, share in (("pairs", rows, 2 / 3), ("equal", rows[1:2], None), ("none", [pair("q")], None)):
+        verdict = judged(table(*of), folder=tmp_path / name, on_pairs="drop", group_rows=2)
+        write_report(tmp_path / name, verdict)
+        assert json.loads((tmp_path / name / "data.json").read_text())["longer_wins"] == share
+        page = (tmp_path / name / "data.html").read_text()
+        assert ("<b>66.7%</b>" in page) == ("the longer answer chosen" in page) == (share is not None)
+
+
 LANGUAGES = {
     "en": "This is the house that we are going to buy with the money",
     "de": "Das ist nicht der Hund, der die Katze jagt",

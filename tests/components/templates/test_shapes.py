@@ -91,7 +91,11 @@ def test_a_row_of_another_kind_is_refused_by_its_name(shape: Any, kind: str) -> 
         "sft": "a conversation", "text": "a plain text", "preference": "a preference pair",
         "label": "an unpaired preference", "prompt": "a prompt without an answer",
     }[kind]  # fmt: skip
-    assert refusal(shape, ROWS[kind]).reason.startswith(f"{noun} is not learned by ")
+    reason = refusal(shape, ROWS[kind]).reason
+    assert reason.startswith(f"{noun} is not learned by ")
+    command = {"sft": "sft", "text": "pt", "preference": "rlhf --rlhf_type dpo", "label": "rlhf --rlhf_type kto"}
+    assert (f"`martlet {command.get(kind)}` learns from it" in reason) == (kind in command)
+    assert shape in ("sft", "text") or "its rows have " in reason
 
 
 def test_a_classifier_reads_prompts_and_judged_answers_with_their_labels() -> None:
@@ -132,7 +136,8 @@ def test_a_class_or_a_pair_is_sent_to_the_task_that_learns_it() -> None:
     named = {"prompt": [Q1, A1], "extra": {"label": "rude"}}
     assert "--task_type seq_cls" in refusal("sft", named).reason
     assert """--columns '{"label": "_"}'""" in refusal("sft", named).reason
-    assert "(rude), and a judgement is true or false" in refusal("label", named).reason
+    told = "--task_type seq_cls learns; a judgement is true or false: the label rude"
+    assert str(refusal("label", named)).endswith(told)
     assert "--task_type embedding" in refusal("sft", {"prompt": [Q1], "extra": {"positive": "b"}}).reason
 
 

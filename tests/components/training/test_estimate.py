@@ -99,6 +99,9 @@ def test_the_largest_batch() -> None:
     assert batch(False)[:2] == (2, 50)
     assert batch(False, sequences=np.array([9, 2, 3, 2]), group_by_length=True)[:2] == (12, 20)
     assert batch(True, group_by_length=True) == Batch(1, 80, 40)
+    two = np.full(4, 2)
+    assert not batch(True, masked=True, per_device_train_batch_size=1).masked
+    assert batch(True, masked=True, sequences=two, per_device_train_batch_size=1).masked
     assert batch(True, masked=True, group_by_length=True).masked
     assert batch(True, packing=True, packing_length=100) == Batch(2, 100, 100)
 
@@ -123,7 +126,7 @@ def test_a_page_before_the_first_step_and_with_text_that_looks_like_html() -> No
     "case",
     [
         ("lora", 2, 256), ("full", 2, 256), ("full+galore", 2, 256), ("reft", 4, 256), ("lora+seq_cls", 4, 256),
-        ("full+embedding", 2, 64),
+        ("full+embedding", 2, 64), ("lora+dpo", 2, 256), ("lora+kto", 4, 256), ("lora+rm", 2, 256),
     ],
 )  # fmt: skip
 def test_estimates_are_within_a_quarter_of_what_is_measured(case: tuple[str, int, int]) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,14 @@ from components.errors import ConfigError
 from components.files import write_json
 from tasks.stages import methods, train
 from tasks.stages.paths import Paths
-from tests.components.training.runs import some_rows, write_tokens
+from tests.components.training.runs import (
+    judged_rows,
+    labelled_rows,
+    paired_rows,
+    preference_rows,
+    some_rows,
+    write_tokens,
+)
 
 STEPS = 30
 FLAGS = {
@@ -38,10 +46,15 @@ class Fails(TrainerCallback):
 
 def run(root: Path, base: Path, **flags: object) -> list[dict[str, float]]:
     """Train on 50 rows, which do not divide among the batches of two processes; return the lines of progress."""
+    of_two = [{**row, "source": f"{'ab'[n % 3 == 0]}.jsonl"} for n, row in enumerate(some_rows(11, seed=1))]
+    write_tokens(root / "data/tokens", some_rows(50), of_two)
+    return train_on(root, base, **flags)
+
+
+def train_on(root: Path, base: Path, **flags: object) -> list[dict[str, float]]:
+    """Train on the tokens in `root`; return the lines of progress."""
     paths = Paths(root=root, workspace=root, checkpoints=root / "checkpoints")
     params = resolve(read_flags({**FLAGS, **flags}))
-    of_two = [{**row, "source": f"{'ab'[n % 3 == 0]}.jsonl"} for n, row in enumerate(some_rows(11, seed=1))]
-    write_tokens(paths.tokens, some_rows(50), of_two)
     write_json(paths.model, models.resolve(str(base), None, False, root))
     write_json(paths.methods, methods.used(params, root))
     train.run(params, paths)
@@ -92,3 +105,48 @@ def test_passes_that_do_not_divide_are_refused_before_a_process_is_started(tiny_
     with pytest.raises(ConfigError, match=r"5 passes do not divide among 2 processes .* nearest number that does is 4"):
         run(tmp_path, tiny_model, nproc_per_node=2, gradient_accumulation_steps=5)
     assert not list(tmp_path.rglob("job.json"))
+
+
+FIGURES = ("loss", "a_loss", "b_loss", "rewards", "logps", "nll", "kl", "acc", "f1", "recall")
+SIZES = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "gradient_accumulation_steps": 2}
+METHODS: dict[str, Any] = {
+    "dpo": (preference_rows, "preference", {"rlhf_type": "dpo"}),
+    "kto": (judged_rows, "label", {"rlhf_type": "kto"}),
+    "rm": (preference_rows, "preference", {"rlhf_type": "rm"}),
+    "seq_cls": (labelled_rows, "classification", {"task_type": "seq_cls"}),
+    "embedding": (paired_rows, "pair", {"task_type": "embedding", "infonce_use_batch": False}),
+}
+"""Name to rows, their shape, and flags."""
+
+
+def learn(root: Path, base: Path, method: str, **flags: object) -> list[dict[str, float]]:
+    """Train on 23 rows, which do not divide, and evaluate on 7 of two datasets; return the lines of progress."""
+    make, shape, own = METHODS[method]
+    held_out = [{**row, "source": f"{'ab'[n % 3 == 0]}.jsonl"} for n, row in enumerate(make(7, seed=1))]
+    write_tokens(root / "data/tokens", make(23), held_out, shape)
+    steps = {"max_steps": 8, "save_steps": 4, "eval_steps": 4, "learning_rate": 3e-3}
+    return train_on(root, base, **{**steps, **own, **flags})
+
+
+@pytest.mark.parametrize(
+    "method", [name if name == "dpo" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+)
+def test_two_processes_learn_by_a_method_as_one_and_go_on(tiny_model: Path, tmp_path: Path, method: str) -> None:
+    """Half as many rows in each forward pass, because KTO's distance is that of one by all processes; passes of a step
+    are counted over all."""
+    half = {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1, "gradient_accumulation_steps": 4}
+    half |= {"nproc_per_node": 2}
+    one = learn(tmp_path / "one", tiny_model, method, **SIZES)
+    two = learn(tmp_path / "two", tiny_model, method, **half)
+    names = {name for line in one for name in line if name.removeprefix("eval_").startswith(FIGURES)}
+    assert len(names) > 4
+    for name in names:
+        near = pytest.approx(figures(one, name), rel=1e-5, abs=2e-5)  # rewards are differences of greater numbers
+        assert figures(two, name) == near, name
+    weights = tmp_path / "two/models/adapter/adapter_model.safetensors"
+    whole = weights.read_bytes()
+    shutil.rmtree(tmp_path / "two/checkpoints/checkpoint-8")
+    shutil.rmtree(tmp_path / "two/models")
+    lines = learn(tmp_path / "two", tiny_model, method, **half)
+    assert any("going on from checkpoint-4" in str(line.get("message")) for line in lines)
+    assert weights.read_bytes() == whole

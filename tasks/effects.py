@@ -48,7 +48,7 @@ def _aligns(*methods: str) -> Callable[[Params], bool]:
     return lambda params: params.method.name in methods
 
 
-SAMPLING = (
+OF_ROLLOUTS = (
     "max_completion_length", "num_generations", "num_iterations", "epsilon", "epsilon_high", "delta", "overlong_filter",
     "log_completions",
 )  # fmt: skip
@@ -61,7 +61,7 @@ OF_ALIGNMENT = {
     ("kto",): "desirable_weight undesirable_weight",
     ("rm",): "center_rewards_coefficient",
     ("grpo",): "scale_rewards importance_sampling_level",
-    ("grpo", "rloo"): f"{' '.join(Reward.model_fields)} {' '.join(SAMPLING)} temperature top_k top_p "
+    ("grpo", "rloo"): f"{' '.join(Reward.model_fields)} {' '.join(OF_ROLLOUTS)} temperature top_k top_p "
     "repetition_penalty stop_words",
 }
 """Parameters of alignment, by the methods that read them."""

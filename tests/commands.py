@@ -79,7 +79,7 @@ def server_of(folder: Path, *words: object) -> Iterator[tuple[Command, str]]:
     """Run `martlet WORDS`, which serve, at a free port, with its base URL; what still runs at the end is killed."""
     server = Command(folder, *words, "--port", 0)
     try:
-        yield server, server.up_to("\n").splitlines()[0].rpartition(" at ")[2]
+        yield server, server.up_to("/v1\n").partition("/v1\n")[0].rpartition(" at ")[2] + "/v1"
     finally:
         server.kill()
 

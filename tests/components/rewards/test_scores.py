@@ -124,7 +124,7 @@ def test_a_plugin_that_is_no_reward(tmp_path: Path, text: str, message: str) -> 
         ([1, 2j, 3], "not complex"),
         (list(torch.ones(3)), "not Tensor"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_not_a_number_for_each_is_refused_with_the_name_and_the_count(value: Any, kind: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -27,7 +27,8 @@ from components.errors import ConfigError
 from tasks import preflight
 
 PARAMETERS = (
-    "data", "validation", "model", "template", "plugins", "train.per_device_train_batch_size", "run.dataset_num_proc",
+    "data", "validation", "model", "method.rlhf_type", "template", "plugins", "train.per_device_train_batch_size",
+    "run.dataset_num_proc",
 )  # fmt: skip
 DEFAULT_ROWS = 3
 """Rows that `show` prints without --rows."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tasks.looking.preview import Preview
 
 
-USES = {"causal_lm": "talk to it", "seq_cls": "classify texts", "embedding": "embed texts"}
-"""What a trained model is for, by its task."""
+USES = {"seq_cls": "classify texts", "embedding": "embed texts", "rm": "rate answers"}
+"""What a trained model is for that writes no text, by its method."""
 START = re.compile(r"(--)?resume_(from_checkpoint|only_model)(=|$)")
 """Flags and words of the command line that say what a run starts from."""
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any], **defaults: Any) -
     print(f"run folder: {folder}")
     for name, (_, value) in difference(params).items():
         print(f"  {name} = {value}")
-    screen = _Screen(params.method.task_type, params.rollout.log_completions)
+    screen = _Screen(params.method.name, params.rollout.log_completions)
     try:
         direct.train(params, folder, screen, following)
     except MartletError as error:
@@ -74,7 +74,7 @@ def _dry_run(params: Params) -> None:
     outlook = forecast(params, Path(params.run.output_dir).resolve(), Path.cwd())
     rows, clean, tokens = map(result_summary, outlook.results)
     print(f"data: {rows}; after the gate: {clean}\ntokens: {tokens}")
-    _Screen(params.method.task_type).preview(outlook.look)
+    _Screen(params.method.name).preview(outlook.look)
     print("\n".join(outlook.lines))
     if outlook.seconds is not None:
         print(f"time: about {duration(outlook.seconds)} of training, from {TIMED_PASSES} passes")
@@ -84,8 +84,8 @@ def _dry_run(params: Params) -> None:
 class _Screen:
     """Prints what a run does, a line for each thing; on a terminal the steps move lines at its foot instead."""
 
-    def __init__(self, task_type: str, shows_rollouts: bool = False) -> None:
-        self.task_type, self.shows_rollouts = task_type, shows_rollouts
+    def __init__(self, method: str, shows_rollouts: bool = False) -> None:
+        self.method, self.shows_rollouts = method, shows_rollouts
         self.live: LiveLines | None = _live_lines() if sys.stdout.isatty() else None
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class _Screen:
         if checkpoint := direct.newest_checkpoint(paths.root):
             has_code = read_json(paths.root / "args.json")["model"]["trust_remote_code"]
             words = f"{shlex.quote(_relative(checkpoint))}{' --trust_remote_code true' if has_code else ''}"
-            print(f"\n{USES[self.task_type]}:  martlet infer --adapters {words}")
+            print(f"\n{USES.get(self.method, 'talk to it')}:  martlet infer --adapters {words}")
 
 
 def _live_lines() -> "LiveLines":

@@ -54,6 +54,11 @@ def test_preferences_are_learned_and_the_reference_model_is_asked_once(
     assert answer
 
 
+def test_how_often_the_longer_answer_wins_is_told(pairs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    text = martlet(tmp_path, "data", "stats", "--model", tiny_model, "--dataset", pairs, "--rlhf_type", "dpo")
+    assert "the longer answer is the chosen one in 0.0% of the pairs" in text
+
+
 def test_answers_are_shown_beside_their_rewards(tiny_model: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "prompts.jsonl", [{"prompt": said("user", f"{n}?")} for n in range(8)])
     (tmp_path / "mine.py").write_text(REWARD)

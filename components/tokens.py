@@ -5,7 +5,7 @@
 | `sft`, `text` | `input_ids`, `labels`; `loss_scale` where a token weighs neither 0 nor 1 |
 | `preference` | `prompt_ids`, `chosen_ids`, `chosen_labels`, `rejected_ids`, `rejected_labels`, `margin` (JSON) |
 | `label` | `prompt_ids`, `completion_ids`, `completion_labels`, `label` (bool) |
-| `prompt` | `prompt_ids`, `prompt` (JSON: the messages), `extra` (JSON: the columns that a reward reads) |
+| `prompt` | `prompt_ids`, `prompt` (JSON: the messages), `extra` (JSON: the columns that a reward reads, and `tools`) |
 | `classification` | `input_ids`, `target` (JSON: a number, a name, or a list of these) |
 | `pair` | `anchor_ids`, `positive_ids`, `negative_ids` (of all negatives), `negative_lengths`, `score` (JSON) |
 

@@ -13,7 +13,7 @@ from components.templates.chat import ChatTemplate
 from components.templates.fitting import Fit, Limit, SampleTokens, TruncationStrategy, fit
 from components.templates.refused import Refused
 from components.templates.sample import Sample
-from components.templates.shapes import check_settings, margin_of, samples_of, target_of, texts_of
+from components.templates.shapes import check_settings, columns_of, margin_of, samples_of, target_of, texts_of
 from components.templates.spans import Span, canonical, joined, token_spans
 from components.tokens import IGNORED, ShapeName, TokenRows, to_batch
 
@@ -188,7 +188,7 @@ class Encoder:
         elif self.shape == "prompt":
             prompts = (self.chat.prompts.with_system(rows[n]["prompt"]) for n in owners)
             beside["prompt"] = [orjson.dumps(prompt).decode() for prompt in prompts]
-            beside["extra"] = [orjson.dumps(rows[n].get("extra", {})).decode() for n in owners]
+            beside["extra"] = [orjson.dumps(columns_of(rows[n])).decode() for n in owners]
         return to_batch(self.shape, columns, [source[n] for n in owners], [row[n] for n in owners], beside)
 
 

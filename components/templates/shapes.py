@@ -164,6 +164,11 @@ def target_of(row: Row) -> Any:
     return label
 
 
+def columns_of(row: Row) -> dict[str, Any]:
+    """Return what rewards read of a row: its other columns, and the tools that its prompt offers."""
+    return row.get("extra", {}) | ({"tools": row["tools"]} if "tools" in row else {})
+
+
 def margin_of(row: Row) -> float | None:
     """Return by how much the chosen answer of a preference is to win, or None where the row does not say.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from components import cache
@@ -35,6 +36,8 @@ class Referenced:
         return len(self.rows)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # which pickle looks for before there are rows
+            raise AttributeError(name)
         return getattr(self.rows, name)
 
     def __getitem__(self, index: int) -> TokenRow:
@@ -56,13 +59,22 @@ def add_reference(job: Job, names: tuple[str, ...]) -> None:
         if job.reference_of:
             cache.restore("reference", job.reference_of, {file.name: file})
     ranks.barrier()
-    if not file.is_file():
+    if not _fits(file, rows):
         values = {split: _computed(job, table, names) for split, table in rows.items()}
         if ranks.is_writer():
             _write(job, file, values)
         ranks.barrier()
     for split, values in load_file(file).items():
         rows[split].values = values
+
+
+def _fits(file: Path, rows: dict[str, Referenced]) -> bool:
+    """Return whether a file has values for each of the rows; a damaged one has none."""
+    try:
+        counts = {split: len(values) for split, values in load_file(file).items()}
+    except (OSError, SafetensorError):
+        return False
+    return counts == {split: len(table) for split, table in rows.items()}
 
 
 def _write(job: Job, file: Path, values: dict[str, torch.Tensor]) -> None:

@@ -31,8 +31,8 @@ class Judgement(NamedTuple):
 class Rollouts(Protocol):
     """Samples and judges answers of the model that is trained."""
 
-    def sample(self, model: Any, prompts: Sequence[list[int]], seeds: Sequence[int]) -> list[Sampled]:
-        """Return an answer to each prompt by `model` as it is now; equal prompts and seeds give equal answers."""
+    def sample(self, model: Any, rows: Sequence[TokenRow], seeds: Sequence[int]) -> list[Sampled]:
+        """Return an answer to each row's prompt by `model` as it is now; equal rows and seeds give equal answers."""
         ...
 
     def judge(self, rows: Sequence[TokenRow], answers: Sequence[Sampled]) -> Judgement:

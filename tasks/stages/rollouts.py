@@ -9,7 +9,7 @@ from typing import Any
 from components import rewards, training
 from components.config import Params
 from components.errors import ConfigError
-from components.inference.api import GenerationConfig
+from components.inference import GenerationConfig, hides_calls, read_answer
 from components.tokens import TokenRow
 from components.training.rollouts import Judgement, Sampled
 
@@ -34,17 +34,19 @@ class LocalRollouts:
 
         return TransformersEngine(self.model, self.tokenizer, _no_chat)
 
-    def sample(self, model: Any, prompts: Sequence[list[int]], seeds: Sequence[int]) -> list[Sampled]:
-        """Return an answer to each prompt; see `training.rollouts.Rollouts`."""
+    def sample(self, model: Any, rows: Sequence[TokenRow], seeds: Sequence[int]) -> list[Sampled]:
+        """Return an answer to each row's prompt; see `training.rollouts.Rollouts`."""
         self.model = model
-        settings = [self._settings(seed) for seed in seeds]
+        prompts = [row["prompt_ids"].tolist() for row in rows]
+        settings = [self._settings(*pair) for pair in zip(rows, seeds, strict=True)]
         with _answering(model):
             answers = [future.result() for future in self.engine.submit_all(prompts, settings)]
             self.engine.forget()
         return [Sampled(answer.token_ids, answer.text, answer.finish_reason == "length") for answer in answers]
 
-    def _settings(self, seed: int) -> GenerationConfig:
+    def _settings(self, row: TokenRow, seed: int) -> GenerationConfig:
         chosen = self.params.generation
+        shows_calls = hides_calls(self.engine, row["extra"].get("tools"))
         return GenerationConfig(
             max_new_tokens=self.params.rollout.max_completion_length,
             temperature=training.temperature(self.params),
@@ -53,6 +55,7 @@ class LocalRollouts:
             repetition_penalty=chosen.repetition_penalty or 1.0,
             stop_words=chosen.stop_words,
             seed=seed,
+            skip_special_tokens=not shows_calls,
         )
 
     def judge(self, rows: Sequence[TokenRow], answers: Sequence[Sampled]) -> Judgement:
@@ -61,7 +64,7 @@ class LocalRollouts:
             rewards.Sample(
                 prompt=row["prompt"],
                 completion=answer.text,
-                messages=[{"role": "assistant", "content": answer.text}],
+                messages=[read_answer(self.engine, row["prompt_ids"].tolist(), row["extra"].get("tools"), answer.text)],
                 tokens=len(answer.ids),
                 is_truncated=answer.is_truncated,
                 columns=row["extra"],

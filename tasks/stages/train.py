@@ -165,10 +165,15 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
-        rollouts=_rollouts(params, tokenizer, files) if rows.shape == "prompt" else None,
+        rollouts=_rollouts(params, tokenizer, files) if _shape(setup) == "prompt" else None,
         reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
     )
+
+
+def _shape(setup: Setup) -> str:
+    """Return the shape of tokens that the method learns from."""
+    return training.METHODS.load(setup.params.method.name, plugin_files(setup.params, setup.paths.workspace)).SHAPE
 
 
 def _rollouts(params: Params, tokenizer: Any, files: list[Path]) -> Any:
@@ -236,7 +241,7 @@ def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
     else:
         val = paths.tokens / "val.arrow"
         rows = TokenRows(paths.tokens / "train.arrow")
-        shape = training.METHODS.load(params.method.name, plugin_files(params, paths.workspace)).SHAPE
+        shape = _shape(setup)
         if rows.shape != shape:
             raise ConfigError(
                 f"method: {params.method.name} learns from {shape} tokens, and these are {rows.shape}; run the stage "

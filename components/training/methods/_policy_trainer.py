@@ -86,7 +86,7 @@ class PolicyTrainer(AnswerTrainer):
         number = self.state.global_step // self.iterations
         seeds = [_seed(self.job.train.seed, number, row["number"], row["generation"]) for row in rows]
         model = self.job.model
-        answers = self.rollouts.sample(model, [row["prompt_ids"].tolist() for row in rows], seeds)
+        answers = self.rollouts.sample(model, rows, seeds)
         judgement = self.rollouts.judge(rows, answers)
         learned = [not (self.settings.overlong_filter and answer.is_truncated) for answer in answers]
         parts = experiences.batches(self.collate, rows, answers, learned, sizes)
@@ -205,7 +205,7 @@ class PolicyTrainer(AnswerTrainer):
         seeds = [_seed(self.job.train.seed, -1, i, 0) for i in range(ranks.rank(), len(rows), ranks.world_size())]
         means = self.means[False]
         if own:
-            answers = self.rollouts.sample(self.job.model, [row["prompt_ids"].tolist() for row in own], seeds)
+            answers = self.rollouts.sample(self.job.model, own, seeds)
             judgement = self.rollouts.judge(own, answers)
             means.add("reward", torch.tensor(judgement.totals))
             for name, given in judgement.values.items():

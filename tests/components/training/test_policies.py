@@ -173,7 +173,8 @@ def test_the_tokens_that_are_learned_are_those_that_were_generated(
     [batch], count = trainer.get_batch_samples(iter(rows), 1, "cpu")
     [(asked, answers)] = sampled
     assert len({tuple(answer.ids) for answer in answers}) > 1
-    for number, (prompt, answer) in enumerate(zip(asked, answers, strict=True)):
+    for number, (row, answer) in enumerate(zip(asked, answers, strict=True)):
+        prompt = row["prompt_ids"].tolist()
         own = batch["owners"] == number
         assert batch["input_ids"][own].tolist() == prompt + answer.ids
         assert prompt == rows[0][number]["prompt_ids"].tolist()
@@ -197,8 +198,7 @@ def test_answers_are_sampled_as_the_flags_say(
     def answers(**more: Any) -> list[list[int]]:
         trainer = trainer_of(tiny_model, prompts, tmp_path, reward, beta=0.0, **more)
         rows = first_parts(trainer)[0]
-        asked = [row["prompt_ids"].tolist() for row in rows]
-        return [answer.ids for answer in trainer.rollouts.sample(trainer.job.model, asked, range(len(asked)))]
+        return [answer.ids for answer in trainer.rollouts.sample(trainer.job.model, rows, range(len(rows)))]
 
     plain = answers()
     assert plain == answers() != answers(**params)

@@ -100,14 +100,14 @@ def names_in(entries: Iterable[dict[str, Any]]) -> list[str]:
 
 def panels(names: Iterable[str]) -> list[Panel]:
     """Return the panels of figures: those of `PANELS` first, then one for each first part of the other names."""
-    found: dict[str, Panel] = {}
+    by_title: dict[str, Panel] = {}
     for name in names:
         known = next((panel[:2] for panel in PANELS if re.fullmatch(panel[2], name)), None)
         first = name.partition("/")[0]
         title, axis = known or (first.replace("_", " ").capitalize(), "value")
-        found.setdefault(title, Panel(title, axis, [])).names.append(name)
+        by_title.setdefault(title, Panel(title, axis, [])).names.append(name)
     order = [title for title, *_ in PANELS]
-    return sorted(found.values(), key=lambda panel: order.index(panel.title) if panel.title in order else len(order))
+    return sorted(by_title.values(), key=lambda panel: order.index(panel.title) if panel.title in order else len(order))
 
 
 def label(name: str) -> str:

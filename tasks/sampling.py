@@ -128,9 +128,9 @@ def _prompt(row: dict[str, Any], raw: dict[str, Any], messages: list[dict[str, A
 
 
 def _require_columns(columns: dict[str, tuple[str, ...]], prompts: list[Prompt]) -> None:
-    found = {name for prompt in prompts for name in prompt.columns}
+    of_prompts = {name for prompt in prompts for name in prompt.columns}
     for reward, names in columns.items():
-        if not found & {*names}:
+        if not of_prompts & {*names}:
             raise ConfigError(
                 f"reward_funcs: {reward} reads the column {' or '.join(names)}, and no row of --dataset has it; rename "
                 f'one with --columns \'{{"NAME": "{names[0]}"}}\''

@@ -56,24 +56,24 @@ def score(rewards: Sequence[Reward], samples: Sequence[Sample], timeout_s: float
 def _judged(reward: Reward, samples: Sequence[Sample]) -> tuple[list[float | None], int]:
     """Return what a reward gives for each sample, and for how many it fails."""
     try:
-        given = _numbers(reward, samples)
+        values = _numbers(reward, samples)
         last = "it gave nan or inf"
     except MartletError:
         raise
     except (Exception, SystemExit) as error:
-        given, last = [], _reason(error)
+        values, last = [], _reason(error)
         for sample in samples:
             try:
-                given += _numbers(reward, [sample])
+                values += _numbers(reward, [sample])
             except MartletError:
                 raise
             except (Exception, SystemExit) as error:
-                given.append(math.nan)
+                values.append(math.nan)
                 last = _reason(error)
-    failed = [value is not None and not math.isfinite(value) for value in given]
+    failed = [value is not None and not math.isfinite(value) for value in values]
     if all(failed):
         raise MartletError(f"reward_funcs: {reward.name} failed on all of {len(samples)} answers: {last}")
-    return [None if bad else value for value, bad in zip(given, failed, strict=True)], sum(failed)
+    return [None if bad else value for value, bad in zip(values, failed, strict=True)], sum(failed)
 
 
 def _numbers(reward: Reward, samples: Sequence[Sample]) -> list[float | None]:
@@ -82,16 +82,16 @@ def _numbers(reward: Reward, samples: Sequence[Sample]) -> list[float | None]:
     Raises:
         ConfigError: that is not one number or None for each.
     """
-    wanted = f"reward_funcs: {reward.name} gives a list with a number or None for each of {len(samples)} answers"
-    given = reward.function(samples)
-    if not hasattr(given, "__len__") or isinstance(given, str | bytes | dict):
-        raise ConfigError(f"{wanted}, not {type(given).__name__}")
-    if len(given) != len(samples):
-        raise ConfigError(f"{wanted}, not {len(given)} numbers")
-    for value in given:
+    expected = f"reward_funcs: {reward.name} gives a list with a number or None for each of {len(samples)} answers"
+    values = reward.function(samples)
+    if not hasattr(values, "__len__") or isinstance(values, str | bytes | dict):
+        raise ConfigError(f"{expected}, not {type(values).__name__}")
+    if len(values) != len(samples):
+        raise ConfigError(f"{expected}, not {len(values)} numbers")
+    for value in values:
         if value is not None and not isinstance(value, Real):
-            raise ConfigError(f"{wanted}, not {type(value).__name__}")
-    return [None if value is None else float(value) for value in given]
+            raise ConfigError(f"{expected}, not {type(value).__name__}")
+    return [None if value is None else float(value) for value in values]
 
 
 def _reason(error: BaseException) -> str:

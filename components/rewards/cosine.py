@@ -14,13 +14,13 @@ COLUMNS = ("solution", "answer")
 def rewards(samples: Sequence[Sample], params: Params) -> list[float | None]:
     """Return what accuracy says, between its value for no length and that for the greatest length along half a wave of
     the cosine."""
-    given, settings = accuracy.rewards(samples, params), params.reward
+    accuracies, settings = accuracy.rewards(samples, params), params.reward
     longest = settings.cosine_max_len or params.rollout.max_completion_length
     right = settings.cosine_min_len_value_correct, settings.cosine_max_len_value_correct
     wrong = settings.cosine_min_len_value_wrong, settings.cosine_max_len_value_wrong
     return [
         None if value is None else _between(*(right if value else wrong), min(sample.tokens / longest, 1.0))
-        for value, sample in zip(given, samples, strict=True)
+        for value, sample in zip(accuracies, samples, strict=True)
     ]
 
 

@@ -22,17 +22,15 @@ def batches(
 ) -> list[Batch]:
     """Return the tensors of forward passes over `sizes` answers each: those of `AnswerBatch`."""
     batch = AnswerBatch(collate, ("completion",))
-    lines = [
-        {
-            "prompt_ids": row["prompt_ids"],
-            "completion_ids": ids,
-            "completion_labels": ids if learns else ids * 0 + IGNORED,
-        }
-        for row, answer, learns in zip(rows, answers, is_learned, strict=True)
-        for ids in [np.asarray(answer.ids)]
-    ]
+    lines = [_line(*parts) for parts in zip(rows, answers, is_learned, strict=True)]
     starts = np.cumsum([0, *sizes]).tolist()
     return [batch(lines[start:end]) for start, end in pairwise(starts)]
+
+
+def _line(row: TokenRow, answer: Sampled, is_learned: bool) -> TokenRow:
+    ids = np.asarray(answer.ids)
+    labels = ids if is_learned else np.full_like(ids, IGNORED)
+    return {"prompt_ids": row["prompt_ids"], "completion_ids": ids, "completion_labels": labels}
 
 
 def write(file: Path, experience: list[Batch]) -> None:

@@ -122,14 +122,14 @@ def _charts(steps: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> l
         ("memory, GB", "", ["memory"]),
     ):
         scale = 1e-9 if title.startswith("memory") else 1.0
-        found = [(name, _points(steps, name, scale)) for name in names]
-        found = [(name, points) for name, points in found if points]
-        curves = [(f"train c{n % COLORS}", points) for n, (_, points) in enumerate(found)]
-        curves += [("eval", points) for name, _ in found if (points := _points(evaluations, f"eval_{name}"))]
+        of_steps = [(name, _points(steps, name, scale)) for name in names]
+        of_steps = [(name, points) for name, points in of_steps if points]
+        curves = [(f"train c{n % COLORS}", points) for n, (_, points) in enumerate(of_steps)]
+        curves += [("eval", points) for name, _ in of_steps if (points := _points(evaluations, f"eval_{name}"))]
         if curves:
             last = [
-                (css, label(name) if len(found) > 1 else "", number(points[-1][1]))
-                for (name, points), (css, _) in zip(found, curves, strict=False)
+                (css, label(name) if len(of_steps) > 1 else "", number(points[-1][1]))
+                for (name, points), (css, _) in zip(of_steps, curves, strict=False)
             ]
             charts.append(_chart(title, axis, last, [(css, _thinned(points)) for css, points in curves]))
     return charts

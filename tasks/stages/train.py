@@ -165,7 +165,8 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
-        rollouts=_rollouts(params, tokenizer, files) if _shape(setup) == "prompt" else None,
+        # a plugin's method on prompts has an engine and rewards of its own
+        rollouts=_rollouts(params, tokenizer, files) if params.method.rlhf_type and _shape(setup) == "prompt" else None,
         reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
     )

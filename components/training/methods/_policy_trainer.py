@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from components.errors import ConfigError
+from components.figures import is_reported
 from components.tokens import TokenRow
 from components.training import advantages, ranks
 from components.training import experience as experiences
@@ -104,7 +105,7 @@ class PolicyTrainer(AnswerTrainer):
         was_training = model.training
         model.eval()
         for part in parts:
-            inputs = self._prepare_inputs(part)  # type: ignore[attr-defined]
+            inputs = self._prepare_inputs(part)
             if self.iterations > 1:
                 with torch.no_grad():
                     part["old"] = self._log_probs(model, inputs)[0].cpu()
@@ -125,12 +126,11 @@ class PolicyTrainer(AnswerTrainer):
         """Return the advantage of each answer of this process; a prompt's answers may be of several processes."""
         totals = np.asarray(judgement.totals)
         if self.leaves_one_out and self.reference:  # the distance to the reference model is part of the reward
-            totals = totals - self.job.beta * np.concatenate(
-                [_distances(self._prepare_inputs(part), self) for part in parts]
-            )  # type: ignore[attr-defined]
+            distances = [_distances(self._prepare_inputs(part), self) for part in parts]
+            totals = totals - self.job.beta * np.concatenate(distances)
         own = [(row["number"], float(total)) for row, total in zip(rows, totals, strict=True)]
         groups, rewards = zip(*ranks.gathered(own), strict=True)
-        place = sum(count for count in ranks.gathered([len(own)])[: ranks.rank()])
+        place = sum(ranks.gathered([len(own)])[: ranks.rank()])
         if self.leaves_one_out:
             values = advantages.leave_one_out(rewards, groups)
         else:
@@ -176,16 +176,16 @@ class PolicyTrainer(AnswerTrainer):
         means.add("reward_std", torch.tensor([np.std(judgement.totals)]))
         means.add("completions/mean_length", torch.tensor([float(len(answer.ids)) for answer in answers]))
         means.add("completions/clipped_ratio", torch.tensor([float(answer.is_truncated) for answer in answers]))
-        for name, given in judgement.values.items():
-            means.add(f"rewards/{name}/mean", torch.tensor([value for value in given if value is not None]))
+        for name, of_answers in judgement.values.items():
+            means.add(f"rewards/{name}/mean", torch.tensor([value for value in of_answers if value is not None]))
         step, every = self.state.global_step + 1, self.job.train.logging_steps
-        if not ranks.is_writer() or not (step == 1 or step % every == 0):
+        if not ranks.is_writer() or not is_reported(step, every, self.state.max_steps):
             return
         shown = [
             {
                 "prompt": self.job.tokenizer.decode(rows[n]["prompt_ids"]),
                 "completion": answers[n].text,
-                "rewards": {name: given[n] for name, given in judgement.values.items()},
+                "rewards": {name: of_answers[n] for name, of_answers in judgement.values.items()},
                 "reward": judgement.totals[n],
                 "advantage": round(float(values[n]), 4),
             }
@@ -204,13 +204,12 @@ class PolicyTrainer(AnswerTrainer):
         own = [rows[i] for i in range(ranks.rank(), len(rows), ranks.world_size())]
         seeds = [_seed(self.job.train.seed, -1, i, 0) for i in range(ranks.rank(), len(rows), ranks.world_size())]
         means = self.means[False]
-        if own:
-            answers = self.rollouts.sample(self.job.model, own, seeds)
-            judgement = self.rollouts.judge(own, answers)
-            means.add("reward", torch.tensor(judgement.totals))
-            for name, given in judgement.values.items():
-                means.add(f"rewards/{name}/mean", torch.tensor([value for value in given if value is not None]))
-            means.add("completions/mean_length", torch.tensor([float(len(answer.ids)) for answer in answers]))
+        answers = self.rollouts.sample(self.job.model, own, seeds)
+        judgement = self.rollouts.judge(own, answers)
+        means.add("reward", torch.tensor(judgement.totals))
+        for name, values in judgement.values.items():
+            means.add(f"rewards/{name}/mean", torch.tensor([value for value in values if value is not None]))
+        means.add("completions/mean_length", torch.tensor([float(len(answer.ids)) for answer in answers]))
         metrics = means.take("eval_")
         metrics = {"eval_loss": -metrics["eval_reward"], **metrics}
         self.log(metrics)

@@ -71,8 +71,8 @@ def test_wandb_and_swanlab_have_every_figure_of_every_step_under_the_name_of_the
     write_rows(tmp_path / "rows.jsonl", pairs)
     words = (
         f"sft --model {tiny_model} --dataset rows.jsonl --max_steps 3 --logging_steps 1 --experiment_name birds "
-        f"--output_dir run --add_version false --report_to wandb swanlab --method dpo --split_dataset_ratio 0.25 "
-        f"--external_plugins {PLUGINS / 'dpo.py'}"
+        f"--output_dir run --add_version false --report_to wandb swanlab --method trl_dpo --split_dataset_ratio 0.25 "
+        f"--external_plugins {PLUGINS / 'trl_dpo.py'}"
     )
     martlet(tmp_path, *words.split(), PYTHONPATH=str(stand_ins))
     assert not (tmp_path / "mlruns").exists()

@@ -69,13 +69,13 @@ def test_no_template_names_no_end() -> None:
     assert end_of_turn(tokenizer(None)) is None
 
 
-def token_file(file: Path, shape: str, columns: dict[str, list[list[int]]]) -> Path:
-    """A token file with these lists in its columns."""
+def token_file(file: Path, shape: str, columns: dict[str, list[list[int]]], **beside: list[str]) -> Path:
+    """A token file with these lists in its columns, and these texts."""
     ragged = {
         name: Ragged(np.concatenate([[], *lists]), np.cumsum([0, *map(len, lists)])) for name, lists in columns.items()
     }
     count = len(next(iter(columns.values())))
-    batch = to_batch(shape, ragged, ["rows.jsonl"] * count, list(range(count)))
+    batch = to_batch(shape, ragged, ["rows.jsonl"] * count, list(range(count)), beside=beside)
     with tokens_writer(file, batch.schema) as writer:
         writer.write_batch(batch)
     return file
@@ -106,7 +106,7 @@ def test_a_damaged_token_file_is_an_error(tmp_path: Path) -> None:
 def test_a_preference_is_compared_on_its_prompt_and_chosen_answer(tmp_path: Path) -> None:
     columns = {"prompt_ids": [[1, 2]], "chosen_ids": [[3]], "chosen_labels": [[3]]}
     columns |= {"rejected_ids": [[4, 5]], "rejected_labels": [[4, 5]]}
-    assert token_rows(token_file(tmp_path / "train.arrow", "preference", columns)) == [[1, 2, 3]]
+    assert token_rows(token_file(tmp_path / "train.arrow", "preference", columns, margin=["0"])) == [[1, 2, 3]]
 
 
 def test_prompts_end_where_the_answer_begins(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_prompts_end_where_the_answer_begins(tmp_path: Path) -> None:
     assert prompt_rows(text) == [[1, 2]]
     columns = {"prompt_ids": [[1, 2]], "chosen_ids": [[3]], "chosen_labels": [[3]]}
     columns |= {"rejected_ids": [[4, 5]], "rejected_labels": [[4, 5]]}
-    assert prompt_rows(token_file(tmp_path / "pairs.arrow", "preference", columns)) == [[1, 2]]
+    assert prompt_rows(token_file(tmp_path / "pairs.arrow", "preference", columns, margin=["0"])) == [[1, 2]]
 
 
 def test_prompts_are_those_of_the_validation_rows_and_calibration_those_of_the_training(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ TRIES = {
     "reading a home": "open({secret!r}).read()",
     "reading passwords": "open('/etc/passwd').read()",
     "reading shadows": "open('/etc/shadow').read()",
-    "seeing the project": "import os; os.listdir({root!r})",
+    "seeing the project": "open({root!r} + '/pyproject.toml').read()",
     "the processes": "import os; os.listdir('/proc/1')",
     "the old root": "import os; os.listdir('/old/etc')",
     "a signal to a process outside": "import os; os.kill({pid}, 0)",

@@ -303,16 +303,19 @@ def test_the_sidecar_outlives_its_owner_just_long_enough_to_say_so(
 ) -> None:
     code = (
         "import json, sys; from pathlib import Path; from components.tracking import begin, follow;"
-        "root, workspace = map(Path, sys.argv[1:3]); begin(root, json.loads(sys.argv[3]), 'orphan');"
+        "root, workspace = map(Path, sys.argv[1:3]); begin(root, json.loads(sys.stdin.readline()), 'orphan');"
         "print(follow(root, workspace).pid, flush=True); sys.stdin.read()"
     )
     owner = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path), str(workspace), json.dumps(params)],
+        [sys.executable, "-c", code, str(tmp_path), str(workspace)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert owner.stdin
     assert owner.stdout
+    owner.stdin.write(json.dumps(params) + "\n")
+    owner.stdin.flush()
     sidecar = int(owner.stdout.readline())
     owner.send_signal(signal.SIGKILL)
     owner.communicate()

@@ -10,6 +10,7 @@ from components.config import LEAVES, Params
 from components.config.fields import Group
 from components.config.groups.freezing import Freezing
 from components.config.groups.lmdeploy import Lmdeploy
+from components.config.groups.ppo import Ppo
 from components.config.groups.reward import Reward
 from components.config.groups.run import Run
 from components.config.groups.sglang import Sglang
@@ -49,8 +50,8 @@ def _aligns(*methods: str) -> Callable[[Params], bool]:
 
 
 OF_ROLLOUTS = (
-    "max_completion_length", "num_generations", "num_iterations", "epsilon", "epsilon_high", "delta", "overlong_filter",
-    "log_completions",
+    "max_completion_length", "num_generations", "overlong_filter", "log_completions", "temperature", "top_k", "top_p",
+    "repetition_penalty", "stop_words",
 )  # fmt: skip
 OF_ALIGNMENT = {
     ("dpo",): "loss_weights rpo_alpha ld_alpha reference_free f_divergence_type f_alpha_divergence_coef discopop_tau",
@@ -61,8 +62,9 @@ OF_ALIGNMENT = {
     ("kto",): "desirable_weight undesirable_weight",
     ("rm",): "center_rewards_coefficient",
     ("grpo",): "scale_rewards importance_sampling_level",
-    ("grpo", "rloo"): f"{' '.join(Reward.model_fields)} {' '.join(OF_ROLLOUTS)} temperature top_k top_p "
-    "repetition_penalty stop_words",
+    ("grpo", "rloo"): "num_iterations epsilon epsilon_high delta",
+    ("grpo", "rloo", "ppo"): f"{' '.join(Reward.model_fields)} {' '.join(OF_ROLLOUTS)}",
+    ("ppo",): " ".join(Ppo.model_fields),
 }
 """Parameters of alignment, by the methods that read them."""
 QUANTIZED = (
@@ -105,8 +107,8 @@ TRAINING = (
     Condition("label_smoothing_factor", lambda params: params.train.loss_type != ["dft"], "with --loss_type dft"),
     Condition("label_smoothing_factor loss_scale response_suffix", _is_task("causal_lm"), "with --task_type seq_cls or "
               "embedding"),
-    Condition("loss_type", lambda params: params.method.name not in ("seq_cls", "rm", "simpo", "orpo", "rloo"),
-              "with --task_type seq_cls or --rlhf_type rm, simpo, orpo or rloo"),
+    Condition("loss_type", lambda params: params.method.name not in ("seq_cls", "rm", "simpo", "orpo", "rloo", "ppo"),
+              "with --task_type seq_cls or --rlhf_type rm, simpo, orpo, rloo or ppo"),
     Condition("label_smoothing_factor", lambda params: not params.method.rlhf_type, "in `martlet rlhf`, which has "
               "--label_smoothing"),
     *(Condition(names, _aligns(*methods), f"without --rlhf_type {' or '.join(methods)}")

@@ -18,17 +18,17 @@ from tasks import distributed, effects
 from tasks.stages import methods, quantize
 from tasks.stages.paths import plugin_files
 
+SAMPLED = ("grpo", "rloo", "ppo")
+"""Methods that learn from answers which the model samples."""
 OF_PAIRS = tuple(f"eval_rewards/{name}" for name in ("accuracies", "margins", "chosen", "rejected"))
 FIGURES = {
     "seq_cls": ("eval_acc", "eval_f1", "eval_mae"),
     "embedding": ("eval_recall_at_1", "eval_spearman"),
     **dict.fromkeys(("dpo", "cpo", "simpo", "orpo", "rm"), OF_PAIRS),
     "kto": ("eval_kl", *OF_PAIRS[2:]),
-    **dict.fromkeys(("grpo", "rloo"), ("eval_reward", "eval_completions/mean_length")),
+    **dict.fromkeys(SAMPLED, ("eval_reward", "eval_completions/mean_length")),
 }
 """Method to the figures of its evaluations beside the loss."""
-SAMPLED = ("grpo", "rloo")
-"""Methods that learn from answers which the model samples."""
 TINY_BASE = "models/base"
 """The model of params.yaml as it comes, which is built here."""
 
@@ -230,7 +230,10 @@ def _unfit_for_rewards(params: Params, files: list[Path]) -> list[str]:
     except ConfigError as error:
         sentences.append(str(error))
     answers = settled.per_device_train_batch_size * (settled.gradient_accumulation_steps or 1)
-    if problem := training.group_problem(answers, params.rollout.num_generations):
+    generations = training.generations(params)
+    if generations < 2 and name != "ppo":
+        sentences.append(f"num_generations: {name} compares answers to a prompt with each other, so 2 or more")
+    if problem := training.group_problem(answers, generations):
         sentences.append(problem)
     return sentences
 

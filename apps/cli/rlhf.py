@@ -1,11 +1,11 @@
 """Align a model with preferences (--rlhf_type dpo, cpo, simpo, orpo, kto, rm) or with
-rewards (grpo, rloo). The flags are those of `martlet sft`.
+rewards (grpo, rloo, ppo). The flags are those of `martlet sft`.
 
   martlet rlhf --rlhf_type dpo --model models/base \\
     --dataset examples/preferences.jsonl --max_steps 5
 
 dpo, cpo, simpo, orpo and rm learn from rows with prompt, chosen and rejected; kto
-from rows with prompt, completion and label; grpo and rloo from prompts, by what
+from rows with prompt, completion and label; grpo, rloo and ppo from prompts, by what
 --reward_funcs gives for the model's own answers.
 """
 

@@ -30,6 +30,7 @@ from components.config.groups.method import Method
 from components.config.groups.model import Model
 from components.config.groups.oft import Oft
 from components.config.groups.plugins import Plugins
+from components.config.groups.ppo import Ppo
 from components.config.groups.preference import Preference
 from components.config.groups.prefix import Prefix
 from components.config.groups.quantization import Quantization
@@ -53,7 +54,7 @@ from components.config.groups.vllm import Vllm
 FAMILIES = (
     "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
     "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "preference", "reward", "rollout",
-    "quantization", "distributed",
+    "ppo", "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
 SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
@@ -91,6 +92,7 @@ class Params(Group):
     lisa: Lisa = Lisa()
     reward: Reward = Reward()
     rollout: Rollout = Rollout()
+    ppo: Ppo = Ppo()
     distributed: Distributed = Distributed()
     plugins: Plugins = Plugins()
     merge: Merge = Merge()

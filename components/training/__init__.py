@@ -16,7 +16,7 @@ from components.training.datasets import Packs, sample_rows, tokens_hash
 from components.training.engines import engine_of
 from components.training.estimate import MAX_CHECKED_PARAMETERS, steps
 from components.training.intact import is_checkpoint
-from components.training.job import Job, group_problem, settled, temperature
+from components.training.job import Job, generations, group_problem, settled, temperature
 from components.training.methods import METHODS
 from components.training.metrics import METRICS
 from components.training.mixture import mixture_of, mixture_problems
@@ -55,6 +55,7 @@ __all__ = [
     "choose_start",
     "engine_of",
     "fingerprint",
+    "generations",
     "group_problem",
     "held",
     "is_checkpoint",

@@ -1,12 +1,18 @@
 """How much better an answer is than the other answers to its prompt."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import torch
+
+from components.training import ranks
 
 EPSILON = 1e-4
 """Added to a deviation that rewards are divided by: TRL's."""
+WHITENING_EPSILON = 1e-8
+"""Added to the variance that values of tokens are whitened by: TRL's."""
 
 
 def of_groups(rewards: Sequence[float], groups: Sequence[int], scale: Literal["group", "batch", "none"]) -> np.ndarray:
@@ -28,6 +34,39 @@ def leave_one_out(rewards: Sequence[float], groups: Sequence[int]) -> np.ndarray
     values, means, _ = _by_group(rewards, groups)
     sizes = np.bincount(groups)[np.asarray(groups)]
     return (values - means) * sizes / (sizes - 1)
+
+
+def generalised(
+    rewards: torch.Tensor, values: torch.Tensor, owners: torch.Tensor, gamma: float, lam: float
+) -> torch.Tensor:
+    """Return the advantages of GAE [tokens] (Schulman et al. 2015, arXiv 1506.02438).
+
+    Args:
+        rewards: of each token [tokens], those of an answer one after the other.
+        values: reward still to come before each token [tokens].
+        owners: the answer of each token [tokens].
+        gamma: what a reward counts one token earlier.
+        lam: how much farther rewards count than the next one.
+    """
+    is_last = np.append(owners[1:] != owners[:-1], True)
+    following = np.where(is_last, 0.0, np.append(values[1:], 0.0))
+    steps = (rewards.double().numpy() + gamma * following - values.double().numpy()).tolist()
+    advantages, later = [0.0] * len(steps), 0.0
+    for n in range(len(steps) - 1, -1, -1):
+        later = steps[n] if is_last[n] else steps[n] + gamma * lam * later
+        advantages[n] = later
+    return torch.tensor(advantages, dtype=torch.float32)
+
+
+def whitened(values: torch.Tensor, keeps_mean: bool = False) -> torch.Tensor:
+    """Return the values [tokens] divided by the deviation of those of all processes, their mean taken away or not."""
+    count, total, squares = ranks.total(
+        [len(values), float(values.double().sum()), float(values.double().square().sum())]
+    )
+    mean = total / count
+    variance = max(squares - count * mean * mean, 0.0) / max(count - 1, 1)
+    scaled = (values - mean) / math.sqrt(variance + WHITENING_EPSILON)
+    return scaled + mean if keeps_mean else scaled
 
 
 def equal_groups(rewards: Sequence[float], groups: Sequence[int]) -> float:

@@ -16,7 +16,7 @@ from components.sharded import block_sizes, numel
 from components.tokens import TokenRows
 from components.training.activations import activations
 from components.training.datasets import Packs, Shuffled
-from components.training.job import settled, transformers_model
+from components.training.job import generations, iterations, settled, transformers_model
 from components.training.optimizers import OPTIMIZERS
 from components.training.sharding import Plan, plan_of
 from components.training.shares import Sizes, share
@@ -126,8 +126,8 @@ def steps(params: Params, rows: TokenRows) -> int:
         return train.max_steps
     if rows.shape == "prompt":  # a step has whole groups of answers
         items_per_step = train.per_device_train_batch_size * (train.gradient_accumulation_steps or 1)
-        prompts = max(1, items_per_step // params.rollout.num_generations)
-        return math.ceil(train.num_train_epochs * math.ceil(len(rows) / prompts) * params.rollout.num_iterations)
+        prompts = max(1, items_per_step // generations(params))
+        return math.ceil(train.num_train_epochs * math.ceil(len(rows) / prompts) * iterations(params))
     items = len(Packs(rows, train.packing_length, train.packing_strategy)) if train.packing else len(rows)
     per_pass = train.per_device_train_batch_size * data_parallel_size(params)
     passes = (train.gradient_accumulation_steps or 1) // data_parallel_size(params)

@@ -15,6 +15,7 @@ from components.training.answer_batch import AnswerBatch
 from components.training.rollouts import Sampled
 
 Batch = dict[str, torch.Tensor]
+Figures = dict[str, torch.Tensor]
 
 
 def batches(
@@ -33,17 +34,20 @@ def _line(row: TokenRow, answer: Sampled, is_learned: bool) -> TokenRow:
     return {"prompt_ids": row["prompt_ids"], "completion_ids": ids, "completion_labels": labels}
 
 
-def write(file: Path, experience: list[Batch]) -> None:
-    """Write batches into a file, with which a run that stops between two steps on the same answers goes on."""
+def write(file: Path, experience: list[Batch], figures: Figures) -> None:
+    """Write batches and the figures of their answers into a file, with which a run that stops between two steps on the
+    same answers goes on."""
+    parts = [*experience, figures]
     save_file(
-        {f"{n}.{name}": tensor.contiguous() for n, part in enumerate(experience) for name, tensor in part.items()}, file
+        {f"{n}.{name}": tensor.contiguous() for n, part in enumerate(parts) for name, tensor in part.items()}, file
     )
 
 
-def read(file: Path) -> list[Batch]:
-    """Return the batches in a file."""
-    parts: dict[int, Batch] = {}
+def read(file: Path) -> tuple[list[Batch], Figures]:
+    """Return the batches in a file, and the figures of their answers."""
+    parts: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in load_file(file).items():
         number, _, name = key.partition(".")
         parts.setdefault(int(number), {})[name] = tensor
-    return [parts[number] for number in sorted(parts)]
+    *experience, figures = (parts[number] for number in sorted(parts))
+    return experience, figures

@@ -1,6 +1,8 @@
 """Forward passes that compute logits only where a token is learned."""
 
 import inspect
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,9 +14,11 @@ PER_TOKEN = ("labels", "loss_scale", "owners")
 """Tensors of a batch that stand beside `input_ids`, and that no model takes."""
 
 
-def learned_logits(model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor], Any]:
+def learned_logits(
+    model: Any, inputs: dict[str, Any], value_head: Any = None
+) -> tuple[torch.Tensor, dict[str, torch.Tensor], Any]:
     """Return the logits before each learned token [tokens, vocabulary], what the batch says of these tokens by name
-    [tokens], and the model's outputs.
+    [tokens], with a `value_head` also their `values`, and the model's outputs.
 
     Logits are computed only at positions where, on some line, the next token is learned.
     """
@@ -28,14 +32,30 @@ def learned_logits(model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, di
         positions = learned.any(0).nonzero()[:, 0]
         learned = learned[:, positions]
         columns = {name: column[:, positions] for name, column in columns.items()}
-        outputs = model(**inputs, use_cache=False, logits_to_keep=positions)
-        logits = outputs["logits"]
-    else:
+        inputs["logits_to_keep"] = positions
+    with _last_states(model, is_noted=value_head is not None) as states:
         outputs = model(**inputs, use_cache=False)
-        logits = outputs["logits"][:, : learned.shape[1]]
+    logits = outputs["logits"][:, : learned.shape[1]]
+    if value_head:
+        columns["values"] = value_head(states[0])[:, : learned.shape[1], 0]
     # Of a single line, what was kept is what is learned; the selection would copy it.
     logits = logits[0] if keeps and len(logits) == 1 else logits[learned]
     return logits, {name: column[learned] for name, column in columns.items()}, outputs
+
+
+@contextmanager
+def _last_states(model: Any, is_noted: bool) -> Generator[list[torch.Tensor]]:
+    """Note the hidden states [lines, positions, hidden size] that the logits of a forward pass are computed from."""
+    states: list[torch.Tensor] = []
+    if not is_noted:
+        yield states
+        return
+    layer = transformers_model(model).get_output_embeddings()
+    hook = layer.register_forward_pre_hook(lambda _, arguments: states.append(arguments[0]))
+    try:
+        yield states
+    finally:
+        hook.remove()
 
 
 def keeps_logits(model: Any) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BETAS, DEFAULT_BETA = {"simpo": 2.0, "grpo": 0.04, "rloo": 0.05}, 0.1
 """Beta of a method, by its name, and of others."""
+GENERATIONS, DEFAULT_GENERATIONS = {"ppo": 1}, 8
+"""Answers to a prompt, by the name of a method, and of others."""
 DEFAULT_TEMPERATURE = 0.9
 ROWS_PER_STEP = 16
 """Rows, or packs of rows, in an optimizer step where the accumulation is not set."""
@@ -142,6 +144,16 @@ def temperature(params: Params) -> float:
     """Return the temperature at which answers are sampled while a model is trained, by default ms-swift's."""
     chosen = params.generation.temperature
     return DEFAULT_TEMPERATURE if chosen is None else chosen
+
+
+def generations(params: Params) -> int:
+    """Return how many answers to each prompt are sampled while a model is trained."""
+    return params.rollout.num_generations or GENERATIONS.get(params.method.name, DEFAULT_GENERATIONS)
+
+
+def iterations(params: Params) -> int:
+    """Return how many optimizer steps learn from the same sampled answers."""
+    return params.ppo.num_ppo_epochs if params.method.name == "ppo" else params.rollout.num_iterations
 
 
 def group_problem(answers: int, generations: int) -> str | None:

@@ -35,7 +35,7 @@ REWARD = Classes(["reward"], REGRESSION)
 """What the head of a reward model tells."""
 IN_METHODS = (*FAMILIES, "plugins")
 """Groups of which data/methods.json says what differs from the defaults."""
-OF_ALIGNMENT = ("preference", "reward", "rollout")
+OF_ALIGNMENT = ("preference", "reward", "rollout", "ppo")
 """Groups that say how weights learn, and not what they are."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 

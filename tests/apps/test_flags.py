@@ -121,6 +121,10 @@ SEEN = {
         "test_a_loss_of_sampled_answers_is_what_its_formula_says": (
             "num_iterations epsilon epsilon_high delta importance_sampling_level"
         ),
+        "test_ppo_is_what_its_formulas_say": (
+            "kl_coef cliprange vf_coef cliprange_value gamma lam whiten_rewards missing_eos_penalty"
+        ),
+        "test_a_stopped_run_ends_with_the_weights_that_it_would_have_had": "num_ppo_epochs",
         "test_the_tokens_that_are_learned_are_those_that_were_generated": "overlong_filter num_generations",
         "test_rewards_are_scaled_as_the_flag_says": "scale_rewards",
         "test_answers_are_sampled_as_the_flags_say": (

@@ -6,10 +6,12 @@ from components.config.fields import Group, field
 
 
 class Rollout(Group):
-    """Answers that the model samples while it is trained (--rlhf_type grpo, rloo)."""
+    """Answers that the model samples while it is trained (--rlhf_type grpo, rloo, ppo)."""
 
     max_completion_length: int = field(512, "longest answer that is sampled, in tokens", gt=0)
-    num_generations: int = field(8, "answers to each prompt, which are compared with each other", ge=2)
+    num_generations: int | None = field(
+        None, "answers to each prompt, which grpo and rloo compare with each other; by default 8, with ppo 1", ge=1
+    )
     num_iterations: int = field(1, "optimizer steps on the same answers", gt=0)
     scale_rewards: Literal["group", "batch", "none"] = field(
         "group", "what advantages are divided by: the deviation of a prompt's rewards, of all of a step, or nothing"

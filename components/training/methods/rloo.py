@@ -17,6 +17,6 @@ def losses(params: Params, named: dict[str, float]) -> dict[str, float]:  # noqa
 
 def trainer(job: Job) -> Any:
     """Return transformers' Trainer on answers that the model samples."""
-    from components.training.methods._policy_trainer import PolicyTrainer
+    from components.training.methods._leave_one_out_trainer import LeaveOneOutTrainer
 
-    return PolicyTrainer(job, leaves_one_out=True)
+    return LeaveOneOutTrainer(job)

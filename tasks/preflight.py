@@ -15,7 +15,7 @@ from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness, quantization
 from tasks import distributed, effects
-from tasks.stages import methods, quantize
+from tasks.stages import methods, quantize, reward_models
 from tasks.stages.paths import plugin_files
 
 SAMPLED = ("grpo", "rloo", "ppo")
@@ -185,7 +185,7 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
     if params.method.rlhf_type:
         sentences += _unfit_for_alignment(params)
     if params.method.rlhf_type in SAMPLED and not methods.problems(params, root):
-        sentences += _unfit_for_rewards(params, files)
+        sentences += _unfit_for_rewards(params, files, root)
     if params.method.task_type != "causal_lm":
         sentences += _unfit_for_task(params, files)
     if problem := _unknown_measure(params, files):
@@ -219,12 +219,12 @@ def _without_rounding(params: Params) -> list[str]:
     return []
 
 
-def _unfit_for_rewards(params: Params, files: list[Path]) -> list[str]:
+def _unfit_for_rewards(params: Params, files: list[Path], root: Path) -> list[str]:
     """Return a sentence if no reward is named, one cannot work here, or an optimizer step has no whole groups."""
     name, settled = params.method.rlhf_type, training.settled(params, default_learning_rate=1e-4).train
-    if not params.reward.reward_funcs:
+    if not (params.reward.reward_funcs or params.reward.reward_model):
         return [f"reward_funcs: {name} needs rewards; name some with --reward_funcs (docs/rewards.md)"]
-    sentences: list[str] = []
+    sentences = reward_models.problems(params, root)
     try:
         rewards.rewards_of(params, files)
     except ConfigError as error:

@@ -17,6 +17,7 @@ from components.errors import ConfigError
 from components.files import sha256
 from components.plugins import Kind
 from components.tokens import SHAPES
+from tasks.stages import beside
 from tasks.stages.paths import plugin_files
 
 OURS = Path(__file__).parents[2] / "components"
@@ -25,6 +26,8 @@ OF_ANSWERS = ("generation.max_new_tokens",)
 """Parameters that training reads where its evaluations generate answers."""
 ROLLOUT_CODE = ("components.inference", "components.rewards", "tasks.stages.rollouts")
 """Modules that decide which answers are sampled, and what their rewards are."""
+BESIDE_CODE = ("components.inference.pooling", "tasks.stages.reward_models", "tasks.loading", "tasks.prompts")
+"""Modules that decide what models beside the one that is trained give."""
 OF_ROLLOUTS = tuple(
     f"generation.{name}" for name in ("temperature", "top_k", "top_p", "repetition_penalty", "stop_words")
 )
@@ -54,6 +57,9 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     if stages["template"]["shape"] == "prompt":
         of_answers += OF_ROLLOUTS
         stages["train"]["files"]["rollouts"] = cache.code(*ROLLOUT_CODE)
+        if params.reward.reward_model:
+            stages["train"]["files"]["reward models"] = cache.code(*BESIDE_CODE)
+            stages["train"]["files"] |= beside.hashes(params, workspace)
     stages["train"]["parameters"] = {
         name: new
         for name, (_, new) in changed

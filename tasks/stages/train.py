@@ -166,7 +166,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         start=start,
         external=files,
         # a plugin's method on prompts has an engine and rewards of its own
-        rollouts=_rollouts(params, tokenizer, files) if params.method.rlhf_type and _shape(setup) == "prompt" else None,
+        rollouts=_rollouts(setup, tokenizer) if params.method.rlhf_type and _shape(setup) == "prompt" else None,
         reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
     )
@@ -177,10 +177,19 @@ def _shape(setup: Setup) -> str:
     return training.METHODS.load(setup.params.method.name, plugin_files(setup.params, setup.paths.workspace)).SHAPE
 
 
-def _rollouts(params: Params, tokenizer: Any, files: list[Path]) -> Any:
-    """Return what samples and judges answers. The module is named, not imported: the code below it is part of
+def _rollouts(setup: Setup, tokenizer: Any) -> Any:
+    """Return what samples and judges answers. The modules are named, not imported: the code below them is part of
     data/methods.json, and decides nothing where no answers are sampled."""
-    return import_module("tasks.stages.rollouts").LocalRollouts(params, tokenizer, files)
+    params, workspace, judges = setup.params, setup.paths.workspace, []
+    if params.reward.reward_model:
+        judges = import_module("tasks.stages.reward_models").rewards_of(params, workspace, _teller(setup))
+    local = import_module("tasks.stages.rollouts").LocalRollouts
+    return local(params, tokenizer, plugin_files(params, workspace), judges)
+
+
+def _teller(setup: Setup) -> Callable[[str], None]:
+    """Return a function that reports a message."""
+    return lambda message: progress(setup.paths, "train")({"message": message})
 
 
 def _reference_of(setup: Setup, precision: Any) -> dict[str, Any]:

@@ -84,6 +84,9 @@ SEEN = {
             "promote: version force why registered_model_name rollback: to why registered_model_name"
         ),
     },
+    "apps/test_reward_models.py": {
+        "test_the_reward_is_the_number_that_the_model_gives_for_the_conversation": "reward_model",
+    },
     "apps/test_sample_command.py": {
         "test_the_best_answers_are_rows_that_say_where_they_come_from": (
             "sample: n_best_to_keep score_threshold dataset"

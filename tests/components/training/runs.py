@@ -23,6 +23,7 @@ from components.models import load_model, prepared, stored_quantization
 from components.tokens import BESIDE, IGNORED, Ragged, TokenRows, schema, to_batch, tokens_writer
 from components.training import Job, Outcome, Packs, choose_start, held, preload, settled, train
 from components.tuners import TUNERS
+from tasks.stages import reward_models
 from tasks.stages.rollouts import LocalRollouts
 
 preload().join()  # once, by the server that processes are forked from
@@ -167,8 +168,9 @@ def learn(
         tuner_step=getattr(tuner, "step", None), penalty=getattr(tuner, "penalty", None),
         initialise=getattr(tuner, "initialise", None),
     )  # fmt: skip
-    if settings.reward.reward_funcs:
-        job.rollouts = LocalRollouts(settings, job.tokenizer, job.external)
+    if settings.reward.reward_funcs or settings.reward.reward_model:
+        judges = reward_models.rewards_of(settings, Path(), print)
+        job.rollouts = LocalRollouts(settings, job.tokenizer, job.external, judges)
     outcome = go_on(job)
     (folder / "final").mkdir(exist_ok=True)
     tuner.save(model, folder / "final", "base")

@@ -12,13 +12,14 @@ import torch
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from components.errors import ConfigError, MartletError
+from components.models import copy_companions
 from components.tokens import TokenRows
 from components.training import METHODS, Job, advantages
 from components.training.methods._policy_trainer import learned_owners
 from components.training.start_weights import StartWeights
 from components.tuners import TUNERS
 from tasks.stages.rollouts import LocalRollouts
-from tests.components.training.runs import learn, learn_params, prompt_rows, write_tokens
+from tests.components.training.runs import learn, learn_params, prompt_rows, reward_model, write_tokens
 
 REWARD = """\
 def rewards(samples, params):
@@ -355,6 +356,10 @@ def test_a_stopped_run_ends_with_the_weights_that_it_would_have_had(
     params: dict[str, Any], tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path
 ) -> None:
     settings = {**SMALL, "reward_funcs": ["mine"], "lora_dropout": 0.1, "max_steps": 6, "eval_steps": 3, **params}
+    if "rlhf_type" in params:
+        reward_model(tiny_model).save_pretrained(tmp_path / "judge")
+        copy_companions(tiny_model, tmp_path / "judge")
+        settings |= {"reward_model": [str(tmp_path / "judge")], "reward_weights": [0.1, 1]}
     whole = learn(tiny_model, prompts, tmp_path / "whole", external=[reward], **settings)
     with pytest.raises(MartletError, match="stopped at step"):
         learn(tiny_model, prompts, tmp_path / "parts", hazard=("interrupt", 1), external=[reward], **settings)
@@ -365,6 +370,7 @@ def test_a_stopped_run_ends_with_the_weights_that_it_would_have_had(
     names = {"reward", "reward_std", "rewards/mine/mean", "completions/mean_length", "entropy", "ratio", "clip_ratio"}
     assert all(names <= entry.keys() for entry in whole.history if "loss" in entry)
     assert any("eval_reward" in entry and entry["eval_loss"] == -entry["eval_reward"] for entry in whole.history)
+    assert ("rewards/judge/mean" in whole.history[0]) == ("rlhf_type" in params)
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo", "ppo"])

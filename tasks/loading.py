@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import export, models, tuners
-from components.classes import Classes
+from components.classes import CLASSIFIER, Classes
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.files import read_json
@@ -126,6 +126,14 @@ def classes_of(folder: Path) -> Classes | None:
     """Return the classes that the model or the adapter in a folder was trained to tell, or None."""
     saved = _arguments(folder).get("classes")
     return Classes(**saved) if saved else None
+
+
+def task_of(model: Path, adapter: Path | None) -> str | None:
+    """Return the task of a model that writes no text, `seq_cls` or `embedding`, or None."""
+    architectures = read_json(model / "config.json").get("architectures") or [""]
+    if classes_of(adapter or model) or architectures[0].endswith(CLASSIFIER):
+        return "seq_cls"
+    return "embedding" if is_embedding(adapter or model) else None
 
 
 def is_embedding(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness, quantization
 from tasks import distributed, effects
-from tasks.stages import methods, quantize, reward_models
+from tasks.stages import methods, quantize, reward_models, teachers
 from tasks.stages.paths import plugin_files
 
 SAMPLED = ("grpo", "rloo", "ppo")
@@ -27,6 +27,7 @@ FIGURES = {
     **dict.fromkeys(("dpo", "cpo", "simpo", "orpo", "rm"), OF_PAIRS),
     "kto": ("eval_kl", *OF_PAIRS[2:]),
     **dict.fromkeys(SAMPLED, ("eval_reward", "eval_completions/mean_length")),
+    "gkd": ("eval_divergence", "eval_agreement", "eval_entropy"),
 }
 """Method to the figures of its evaluations beside the loss."""
 TINY_BASE = "models/base"
@@ -186,6 +187,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         sentences += _unfit_for_alignment(params)
     if params.method.rlhf_type in SAMPLED and not methods.problems(params, root):
         sentences += _unfit_for_rewards(params, files, root)
+    if params.method.name == "gkd":
+        sentences += _unfit_for_distillation(params, root)
     if params.method.task_type != "causal_lm":
         sentences += _unfit_for_task(params, files)
     if problem := _unknown_measure(params, files):
@@ -235,6 +238,14 @@ def _unfit_for_rewards(params: Params, files: list[Path], root: Path) -> list[st
         sentences.append(f"num_generations: {name} compares answers to a prompt with each other, so 2 or more")
     if problem := training.group_problem(answers, generations):
         sentences.append(problem)
+    return sentences
+
+
+def _unfit_for_distillation(params: Params, root: Path) -> list[str]:
+    """Return a sentence if there is no teacher, or beta is no weight."""
+    sentences, beta = teachers.problems(params, root), params.preference.beta
+    if beta is not None and beta > 1:
+        sentences.append(f"beta: of gkd it is from 0 (forward KL) to 1 (reverse KL), not {beta:g}")
     return sentences
 
 

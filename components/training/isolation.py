@@ -33,7 +33,10 @@ def collator(job: Job) -> Isolated | Padded | Part:
     required = train.packing or train.padding_free
     if not required and (train.padding_free is False or train.torch_compile):
         return Padded(job.pad_token_id)
-    problem, alone = _joined(job)
+    problem, alone = _joined(job.model, job.rows)
+    if job.teacher:
+        problem_of_teacher, alone_in_teacher = _joined(job.teacher, job.rows)
+        problem, alone = problem or problem_of_teacher, alone and alone_in_teacher
     if problem and required:
         raise ConfigError(
             f"packing, padding_free: {problem}; use --group_by_length true instead, or another --attn_impl"
@@ -42,12 +45,12 @@ def collator(job: Job) -> Isolated | Padded | Part:
     return Isolated(job.pad_token_id, one_line=alone) if joins else Padded(job.pad_token_id)
 
 
-def _joined(job: Job) -> tuple[str | None, bool]:
-    """Return how the job's model mixes documents, or None, and whether its attention sees each document alone.
+def _joined(model: Any, every_row: Any) -> tuple[str | None, bool]:
+    """Return how a model mixes documents, or None, and whether its attention sees each document alone.
 
     The attention of `documents` is used where it keeps documents apart.
     """
-    model, rows = job.model, sample_rows(job.rows, 2)
+    rows = sample_rows(every_row, 2)
     if use_documents(model):
         if not isolation_problem(model, rows):
             return None, True

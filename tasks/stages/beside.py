@@ -25,7 +25,10 @@ def hashes(params: Params, workspace: Path) -> dict[str, str]:
 
 
 def names(params: Params) -> list[tuple[str, str]]:
-    """Return the flags that name models beside, each with the name."""
+    """Return the flags that name the models beside, each with the name."""
+    if params.method.name == "gkd":
+        teacher = params.distillation.teacher_model
+        return [("teacher_model", teacher)] if teacher else []
     return [("reward_model", name) for name in params.reward.reward_model]
 
 

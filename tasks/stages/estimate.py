@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -279,7 +280,24 @@ def _need(params: Params, paths: Paths, rows: Rows, devices: Devices) -> tuple[M
         sequences=rows.sequences,
     )
     stored = sum(f.stat().st_size for f in folder.glob("*.safetensors")) if models.stored_quantization(folder) else 0
-    return memory(wrapped, params, batch, files, stored, accelerated), batch
+    return memory(wrapped, params, batch, files, stored, accelerated, _beside(params, paths, batch, dtype)), batch
+
+
+def _beside(params: Params, paths: Paths, batch: Batch, dtype: str | None) -> int:
+    """Return bytes of the teacher of a distillation and of its logits, 0 for other methods."""
+    teacher = params.distillation.teacher_model
+    if params.method.name != "gkd" or not teacher:
+        return 0
+    # named, not imported: see `train`
+    target = import_module("tasks.stages.beside").find(
+        teacher, "teacher_model", params, paths.workspace, lambda _: None
+    )
+    outline = models.skeleton(target.model, dtype)
+    files = [*target.model.glob("*.safetensors")] if models.stored_quantization(target.model) else []
+    files += [*target.adapter.glob("*.safetensors")] if target.adapter else []
+    weights = 0 if models.stored_quantization(target.model) else sum(weight.nbytes for weight in outline.parameters())
+    logits = batch.learned * outline.config.get_text_config().vocab_size * outline.dtype.itemsize
+    return weights + logits + sum(file.stat().st_size for file in files)
 
 
 def _existing(folder: Path) -> Path:

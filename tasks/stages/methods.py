@@ -26,7 +26,9 @@ OF_ANSWERS = ("generation.max_new_tokens",)
 """Parameters that training reads where its evaluations generate answers."""
 ROLLOUT_CODE = ("components.inference", "components.rewards", "tasks.stages.rollouts")
 """Modules that decide which answers are sampled, and what their rewards are."""
-BESIDE_CODE = ("components.inference.pooling", "tasks.stages.reward_models", "tasks.loading", "tasks.prompts")
+BESIDE_CODE = tuple(
+    f"tasks.{name}" for name in ("loading", "prompts", "stages.beside", "stages.reward_models", "stages.teachers")
+)
 """Modules that decide what models beside the one that is trained give."""
 OF_ROLLOUTS = tuple(
     f"generation.{name}" for name in ("temperature", "top_k", "top_p", "repetition_penalty", "stop_words")
@@ -54,11 +56,11 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     stages["template"]["shape"] = training.METHODS.load(params.method.name, files).SHAPE
     changed = difference(params).items()
     of_answers = OF_ANSWERS if params.train.predict_with_generate else ()
-    if stages["template"]["shape"] == "prompt":
+    if stages["template"]["shape"] == "prompt" or params.method.name == "gkd":
         of_answers += OF_ROLLOUTS
         stages["train"]["files"]["rollouts"] = cache.code(*ROLLOUT_CODE)
-        if params.reward.reward_model:
-            stages["train"]["files"]["reward models"] = cache.code(*BESIDE_CODE)
+        if beside.names(params):
+            stages["train"]["files"]["models beside"] = cache.code(*BESIDE_CODE)
             stages["train"]["files"] |= beside.hashes(params, workspace)
     stages["train"]["parameters"] = {
         name: new

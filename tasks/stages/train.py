@@ -165,8 +165,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
-        # a plugin's method on prompts has an engine and rewards of its own
-        rollouts=_rollouts(setup, tokenizer) if params.method.rlhf_type and _shape(setup) == "prompt" else None,
+        **_beside(setup, tokenizer),
         reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
     )
@@ -177,14 +176,21 @@ def _shape(setup: Setup) -> str:
     return training.METHODS.load(setup.params.method.name, plugin_files(setup.params, setup.paths.workspace)).SHAPE
 
 
-def _rollouts(setup: Setup, tokenizer: Any) -> Any:
-    """Return what samples and judges answers. The modules are named, not imported: the code below them is part of
-    data/methods.json, and decides nothing where no answers are sampled."""
-    params, workspace, judges = setup.params, setup.paths.workspace, []
-    if params.reward.reward_model:
-        judges = import_module("tasks.stages.reward_models").rewards_of(params, workspace, _teller(setup))
+def _beside(setup: Setup, tokenizer: Any) -> dict[str, Any]:
+    """Return by its name in the job what samples and judges answers, and the teacher. The modules are named, not
+    imported: the code below them is part of data/methods.json, and decides nothing where no answers are sampled."""
+    params, workspace = setup.params, setup.paths.workspace
+    files, say = plugin_files(params, workspace), _teller(setup)
+    if params.method.name == "gkd":
+        local = import_module("tasks.stages.rollouts").LocalRollouts
+        teacher = import_module("tasks.stages.teachers").teacher(params, workspace, tokenizer, say)
+        students, teachers = (local(params, tokenizer, files) for _ in range(2))
+        return {"teacher": teacher, "rollouts": students, "teacher_rollouts": teachers}
+    if not params.method.rlhf_type or _shape(setup) != "prompt":
+        return {}  # a plugin's method on prompts has an engine and rewards of its own
     local = import_module("tasks.stages.rollouts").LocalRollouts
-    return local(params, tokenizer, plugin_files(params, workspace), judges)
+    judges = import_module("tasks.stages.reward_models").rewards_of(params, workspace, say)
+    return {"rollouts": local(params, tokenizer, files, judges)}
 
 
 def _teller(setup: Setup) -> Callable[[str], None]:

@@ -1,12 +1,13 @@
 """`martlet rlhf`: from preferences and from rewards to an adapter that answers."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components import cache
+from components import cache, models
 from components.files import read_json
 from tests.apps.test_plugins import SHORT, write_rows
 from tests.commands import martlet
@@ -74,12 +75,30 @@ def test_answers_are_shown_beside_their_rewards(tiny_model: Path, tmp_path: Path
     assert "nothing to do" in align(tmp_path, tiny_model, *words, "--resume_from_checkpoint", "run/checkpoint-3")
 
 
+def test_a_teacher_is_learned_from_and_its_memory_is_counted(tiny_model: Path, tmp_path: Path) -> None:
+    rows = write_rows(
+        tmp_path / "chats.jsonl",
+        [{"messages": [*said("user", f"number {n}?"), *said("assistant", "yes, it is")]} for n in range(8)],
+    )
+    words = ("--rlhf_type", "gkd", "--dataset", rows, "--max_steps", 2, "--max_completion_length", 4)
+    text = align(tmp_path, tiny_model, *words, "--teacher_model", tiny_model, "--lmbda", 1)
+    [weights] = re.findall(r"weights (\d+) kB", text)
+    plain = models.skeleton(tiny_model, "float32").num_parameters() * 4 / 1000
+    assert float(weights) > 1.9 * plain
+    report = read_json(tmp_path / "run/reports/train.json")
+    assert report["on_policy"] == 1 and report["agreement"] > 0.9
+    again = (*words, "--teacher_model", tiny_model, "--lmbda", 1, "--resume_from_checkpoint", "run/checkpoint-2")
+    assert "nothing to do" in align(tmp_path, tiny_model, *again)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--rlhf_type", "grpo"), "grpo needs rewards; name some with --reward_funcs"),
         (("--rlhf_type", "grpo", "--reward_funcs", "accuracy", "--num_generations", "5"), "is no multiple of 5"),
         (("--rlhf_type", "grpo", "--reward_funcs", "acuracy"), "did you mean 'accuracy'"),
+        (("--rlhf_type", "gkd"), "gkd needs a teacher; name a model with the same vocabulary with --teacher_model"),
+        (("--rlhf_type", "dpo", "--teacher_model", "x"), "--teacher_model has no effect without --rlhf_type gkd"),
         (("--rlhf_type", "dpo", "--packing", "true"), "packing: dpo compares whole answers"),
         (("--rlhf_type", "orpo", "--loss_type", "ipo"), "--loss_type has no effect with"),
         (("--rlhf_type", "simpo", "--rpo_alpha", "1"), "--rpo_alpha has no effect without --rlhf_type dpo"),

@@ -120,6 +120,11 @@ SEEN = {
         "test_the_loss_of_judged_answers_is_what_its_formula_says": "desirable_weight undesirable_weight",
         "test_the_loss_of_rewards_is_what_its_formula_says": "center_rewards_coefficient",
     },
+    "components/training/test_distillation.py": {
+        "test_the_loss_is_what_its_formula_says": "sft_alpha",
+        "test_the_answers_that_are_learned_are_those_of_the_student_of_the_teacher_or_of_the_data": "lmbda seq_kd",
+        "test_another_teacher_is_another_run": "teacher_model",
+    },
     "components/training/test_policies.py": {
         "test_a_loss_of_sampled_answers_is_what_its_formula_says": (
             "num_iterations epsilon epsilon_high delta importance_sampling_level"

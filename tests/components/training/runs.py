@@ -120,6 +120,7 @@ def learn(
     hazard: tuple[str, int] | None = None,
     run: str = "a",
     external: Sequence[Path] = (),
+    teacher: Any = None,
     **params: Any,
 ) -> Outcome:
     """Train on `base`, by default LoRA; checkpoints go to `folder`/checkpoints, weights and history to `folder`/final.
@@ -171,6 +172,11 @@ def learn(
     if settings.reward.reward_funcs or settings.reward.reward_model:
         judges = reward_models.rewards_of(settings, Path(), print)
         job.rollouts = LocalRollouts(settings, job.tokenizer, job.external, judges)
+    if teacher:
+        job.teacher, job.rollouts, job.teacher_rollouts = (
+            teacher,
+            *(LocalRollouts(settings, job.tokenizer, []) for _ in range(2)),
+        )
     outcome = go_on(job)
     (folder / "final").mkdir(exist_ok=True)
     tuner.save(model, folder / "final", "base")

@@ -57,6 +57,7 @@ OF_ALIGNMENT = {
     ("dpo",): "loss_weights rpo_alpha ld_alpha reference_free f_divergence_type f_alpha_divergence_coef discopop_tau",
     ("dpo", "cpo", "simpo"): "label_smoothing",
     ("dpo", "cpo", "simpo", "orpo", "kto", "grpo", "rloo", "gkd"): "beta",
+    ("dpo", "kto", "grpo", "rloo", "ppo"): "ref_model",
     ("cpo", "simpo"): "cpo_alpha",
     ("simpo",): "simpo_gamma",
     ("kto",): "desirable_weight undesirable_weight",
@@ -115,6 +116,9 @@ TRAINING = (
               "--label_smoothing"),
     *(Condition(names, _aligns(*methods), f"without --rlhf_type {' or '.join(methods)}")
       for methods, names in OF_ALIGNMENT.items()),
+    Condition("ref_model", lambda params: not params.preference.reference_free, "with --reference_free true"),
+    Condition("ref_model", lambda params: params.preference.beta != 0 or params.method.name == "ppo", "with --beta 0"),
+    Condition("ref_model", lambda params: params.ppo.kl_coef or params.method.name != "ppo", "with --kl_coef 0"),
     Condition("discopop_tau", lambda params: "discopop" in params.train.loss_type, "without --loss_type discopop"),
     Condition("f_alpha_divergence_coef", lambda params: params.preference.f_divergence_type == "alpha_divergence",
               "without --f_divergence_type alpha_divergence"),

@@ -15,11 +15,10 @@ from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness, quantization
 from tasks import distributed, effects
-from tasks.stages import methods, quantize, reward_models, teachers
+from tasks.stages import beside, methods, quantize, reward_models, text_models
+from tasks.stages.beside import SAMPLED
 from tasks.stages.paths import plugin_files
 
-SAMPLED = ("grpo", "rloo", "ppo")
-"""Methods that learn from answers which the model samples."""
 OF_PAIRS = tuple(f"eval_rewards/{name}" for name in ("accuracies", "margins", "chosen", "rejected"))
 FIGURES = {
     "seq_cls": ("eval_acc", "eval_f1", "eval_mae"),
@@ -185,6 +184,8 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         sentences += _without_rounding(params)
     if params.method.rlhf_type:
         sentences += _unfit_for_alignment(params)
+        if reference := dict(beside.names(params)).get("ref_model"):
+            sentences += text_models.problems("ref_model", reference, params, root)
     if params.method.rlhf_type in SAMPLED and not methods.problems(params, root):
         sentences += _unfit_for_rewards(params, files, root)
     if params.method.name == "gkd":
@@ -243,7 +244,10 @@ def _unfit_for_rewards(params: Params, files: list[Path], root: Path) -> list[st
 
 def _unfit_for_distillation(params: Params, root: Path) -> list[str]:
     """Return a sentence if there is no teacher, or beta is no weight."""
-    sentences, beta = teachers.problems(params, root), params.preference.beta
+    teacher, beta = params.distillation.teacher_model, params.preference.beta
+    if not teacher:
+        return ["teacher_model: gkd needs a teacher; name a model with the same vocabulary with --teacher_model"]
+    sentences = text_models.problems("teacher_model", teacher, params, root)
     if beta is not None and beta > 1:
         sentences.append(f"beta: of gkd it is from 0 (forward KL) to 1 (reverse KL), not {beta:g}")
     return sentences

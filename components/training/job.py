@@ -61,6 +61,7 @@ class Job:
         penalty: returns what of the model is added to the loss of each step.
         rollouts: samples and judges answers, for the methods that learn from prompts.
         teacher: the model that is learned from; `teacher_rollouts` samples its answers, where a method asks for them.
+        reference: loads another reference model than the one that is trained as it begins.
         reference_of: what decides the log probabilities of a reference model, by name, under which later runs find
             these; None where they are kept for this run alone.
         peak_flops: operations per second that the accelerator can do in the model's precision, or None.
@@ -87,6 +88,7 @@ class Job:
     rollouts: Rollouts | None = None
     teacher: Any = None
     teacher_rollouts: Rollouts | None = None
+    reference: Callable[[], Any] | None = None
     reference_of: dict[str, Any] | None = None
     peak_flops: float | None = None
     stop: Event = field(default_factory=Event)

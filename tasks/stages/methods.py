@@ -27,7 +27,7 @@ OF_ANSWERS = ("generation.max_new_tokens",)
 ROLLOUT_CODE = ("components.inference", "components.rewards", "tasks.stages.rollouts")
 """Modules that decide which answers are sampled, and what their rewards are."""
 BESIDE_CODE = tuple(
-    f"tasks.{name}" for name in ("loading", "prompts", "stages.beside", "stages.reward_models", "stages.teachers")
+    f"tasks.{name}" for name in ("loading", "prompts", "stages.beside", "stages.reward_models", "stages.text_models")
 )
 """Modules that decide what models beside the one that is trained give."""
 OF_ROLLOUTS = tuple(
@@ -59,9 +59,9 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     if stages["template"]["shape"] == "prompt" or params.method.name == "gkd":
         of_answers += OF_ROLLOUTS
         stages["train"]["files"]["rollouts"] = cache.code(*ROLLOUT_CODE)
-        if beside.names(params):
-            stages["train"]["files"]["models beside"] = cache.code(*BESIDE_CODE)
-            stages["train"]["files"] |= beside.hashes(params, workspace)
+    if beside.names(params):
+        stages["train"]["files"]["models beside"] = cache.code(*BESIDE_CODE)
+        stages["train"]["files"] |= beside.hashes(params, workspace)
     stages["train"]["parameters"] = {
         name: new
         for name, (_, new) in changed

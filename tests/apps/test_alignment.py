@@ -11,6 +11,7 @@ from components import cache, models
 from components.files import read_json
 from tests.apps.test_plugins import SHORT, write_rows
 from tests.commands import martlet
+from tests.components.training.runs import other_weights
 
 REWARD = "def rewards(samples, params):\n    return [len(set(sample.completion)) / 9 for sample in samples]\n"
 
@@ -53,6 +54,20 @@ def test_preferences_are_learned_and_the_reference_model_is_asked_once(
     assert (tmp_path / "run/reports/train.csv").read_text().splitlines()[0].count("rewards/") >= 8
     answer = martlet(tmp_path, "infer", "--adapters", "run", "--temperature", 0, "--max_new_tokens", 4, text="hello?\n")
     assert answer
+
+
+def test_another_reference_model_is_asked_once_and_kept_apart(
+    pairs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARTLET_CACHE", str(tmp_path / "cache"))
+    other_weights(tiny_model).save_pretrained(tmp_path / "other")
+    models.copy_companions(tiny_model, tmp_path / "other")
+    words = ("--dataset", pairs, "--max_steps", 1)
+    align(tmp_path, tiny_model, *words, "--ref_model", "other")
+    align(tmp_path, tiny_model, *words, "--output_dir", "own")
+    margins = [read_json(tmp_path / run / "reports/train.json")["rewards/margins"] for run in ("run", "own")]
+    assert abs(margins[0]) > 0.01 and margins[1] == pytest.approx(0, abs=1e-6)
+    assert len([one for one in cache.entries() if one.stage == "reference"]) == 2
 
 
 def test_how_often_the_longer_answer_wins_is_told(pairs: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -99,6 +114,8 @@ def test_a_teacher_is_learned_from_and_its_memory_is_counted(tiny_model: Path, t
         (("--rlhf_type", "grpo", "--reward_funcs", "acuracy"), "did you mean 'accuracy'"),
         (("--rlhf_type", "gkd"), "gkd needs a teacher; name a model with the same vocabulary with --teacher_model"),
         (("--rlhf_type", "dpo", "--teacher_model", "x"), "--teacher_model has no effect without --rlhf_type gkd"),
+        (("--rlhf_type", "orpo", "--ref_model", "x"), "--ref_model has no effect without --rlhf_type dpo or kto"),
+        (("--rlhf_type", "dpo", "--ref_model", "x"), "ref_model: no such folder 'x'"),
         (("--rlhf_type", "dpo", "--packing", "true"), "packing: dpo compares whole answers"),
         (("--rlhf_type", "orpo", "--loss_type", "ipo"), "--loss_type has no effect with"),
         (("--rlhf_type", "simpo", "--rpo_alpha", "1"), "--rpo_alpha has no effect without --rlhf_type dpo"),

@@ -78,6 +78,7 @@ SEEN = {
     },
     "apps/test_alignment.py": {
         "test_answers_are_shown_beside_their_rewards": "log_completions",
+        "test_another_reference_model_is_asked_once_and_kept_apart": "ref_model",
     },
     "apps/test_promote_command.py": {
         "test_a_champion_is_made_kept_forced_and_taken_back": (

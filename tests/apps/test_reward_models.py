@@ -123,9 +123,9 @@ def test_another_reward_model_is_another_run(workspace: Path) -> None:
     config.write_text(f"{text} ")
     after = of_training()
     config.write_text(text)
-    assert {name for name, sha in after["files"].items() if before["files"][name] != sha} == {"beside whole"}
+    assert {name for name, sha in after["files"].items() if before["files"][name] != sha} == {"model whole"}
     assert of_training() == before
-    assert "beside whole" not in of_training(rlhf_type="dpo")["files"]
+    assert "model whole" not in of_training(rlhf_type="dpo")["files"]
 
 
 def test_what_is_no_reward_model_is_one_sentence(workspace: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class DistillationTrainer(FigureTrainer):
 
     def __init__(self, job: Job) -> None:
         self.settings, self.teacher = job.params.distillation, job.teacher
-        self.collate = collator(job)
+        self.collate = collator(job, job.teacher)
         self.is_own = False
         """Whether the step learns on the model's own answers."""
         super().__init__(job, list)

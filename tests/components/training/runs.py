@@ -121,6 +121,7 @@ def learn(
     run: str = "a",
     external: Sequence[Path] = (),
     teacher: Any = None,
+    reference: Any = None,
     **params: Any,
 ) -> Outcome:
     """Train on `base`, by default LoRA; checkpoints go to `folder`/checkpoints, weights and history to `folder`/final.
@@ -172,6 +173,8 @@ def learn(
     if settings.reward.reward_funcs or settings.reward.reward_model:
         judges = reward_models.rewards_of(settings, Path(), print)
         job.rollouts = LocalRollouts(settings, job.tokenizer, job.external, judges)
+    if reference:
+        job.reference = lambda: reference
     if teacher:
         job.teacher, job.rollouts, job.teacher_rollouts = (
             teacher,
@@ -182,6 +185,17 @@ def learn(
     tuner.save(model, folder / "final", "base")
     (folder / "final/history.json").write_text(json.dumps(outcome.history))
     return outcome
+
+
+def other_weights(base: Path, vocabulary: int | None = None) -> Any:
+    """A model that does not learn: the base with other weights, and with a wider embedding where it is given."""
+    torch.manual_seed(1)
+    model = Qwen3ForCausalLM.from_pretrained(base)
+    if vocabulary:
+        model.resize_token_embeddings(vocabulary)
+    for weight in model.parameters():
+        weight.data += 0.05 * torch.randn_like(weight)
+    return model.eval().requires_grad_(False)
 
 
 def _base(folder: Path, quantization: Quantization) -> Any:

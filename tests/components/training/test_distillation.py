@@ -21,7 +21,7 @@ from components.tuners import TUNERS
 from tasks import preflight
 from tasks.stages import methods
 from tasks.stages.rollouts import LocalRollouts
-from tests.components.training.runs import learn, learn_params, reward_model, some_rows, write_tokens
+from tests.components.training.runs import learn, learn_params, other_weights, reward_model, some_rows, write_tokens
 
 ROWS, HELD_OUT = some_rows(12), some_rows(5, seed=1)
 SMALL = {"rlhf_type": "gkd", "max_completion_length": 6, "lora_dropout": 0.0, "num_train_epochs": 1}
@@ -34,18 +34,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def teacher(tiny_model: Path) -> Any:
-    return teacher_of(tiny_model)
-
-
-def teacher_of(base: Path, vocabulary: int | None = None) -> Any:
-    """The base with other weights, and with a wider embedding where it is given."""
-    torch.manual_seed(1)
-    model = Qwen3ForCausalLM.from_pretrained(base)
-    if vocabulary:
-        model.resize_token_embeddings(vocabulary)
-    for weight in model.parameters():
-        weight.data += 0.05 * torch.randn_like(weight)
-    return model.eval().requires_grad_(False)
+    return other_weights(tiny_model)
 
 
 def log_probs(model: Any, row: dict[str, Any], width: int) -> list[list[float]]:
@@ -79,7 +68,7 @@ def test_the_loss_is_what_its_formula_says(
     name: str, tiny_model: Path, teacher: Any, tokens: Path, tmp_path: Path
 ) -> None:
     params, loss = LOSSES[name]
-    teacher = teacher_of(tiny_model, 320) if name == "wider" else teacher
+    teacher = other_weights(tiny_model, 320) if name == "wider" else teacher
     settings = {**SMALL, "max_steps": 1, "eval_steps": 1, "learning_rate": 3e-2, **params}
     outcome = learn(tiny_model, tokens, tmp_path, teacher=teacher, **settings)
     model = PeftModel.from_pretrained(Qwen3ForCausalLM.from_pretrained(tiny_model), str(tmp_path / "final")).eval()
@@ -209,7 +198,7 @@ def params(**values: Any) -> Any:
 def test_what_cannot_teach_is_one_sentence(tiny_model: Path, tmp_path: Path) -> None:
     reward_model(tiny_model).save_pretrained(tmp_path / "head")
     copy_companions(tiny_model, tmp_path / "head")
-    teacher_of(tiny_model).save_pretrained(tmp_path / "other")
+    other_weights(tiny_model).save_pretrained(tmp_path / "other")
     copy_companions(tiny_model, tmp_path / "other")
     file = tmp_path / "other/tokenizer.json"
     vocabulary = read_json(file)
@@ -234,8 +223,8 @@ def test_what_cannot_teach_is_one_sentence(tiny_model: Path, tmp_path: Path) -> 
 
 
 def test_another_teacher_is_another_run(tiny_model: Path, tmp_path: Path) -> None:
-    teacher_of(tiny_model).save_pretrained(tmp_path / "teacher")
+    other_weights(tiny_model).save_pretrained(tmp_path / "teacher")
     before = methods.used(params(teacher_model="teacher"), tmp_path)["train"]["files"]
     (tmp_path / "teacher/more.txt").write_text("more")
     after = methods.used(params(teacher_model="teacher"), tmp_path)["train"]["files"]
-    assert {name for name in after if before[name] != after[name]} == {"beside teacher"}
+    assert {name for name in after if before[name] != after[name]} == {"model teacher"}

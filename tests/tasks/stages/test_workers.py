@@ -18,12 +18,12 @@ from tasks.stages.paths import Paths
 from tests.components.training.runs import (
     judged_rows,
     labelled_rows,
+    other_weights,
     paired_rows,
     preference_rows,
     some_rows,
     write_tokens,
 )
-from tests.components.training.test_distillation import teacher_of
 
 STEPS = 30
 FLAGS = {
@@ -130,7 +130,7 @@ def learn(root: Path, base: Path, method: str, **flags: object) -> list[dict[str
     held_out = [{**row, "source": f"{'ab'[n % 3 == 0]}.jsonl"} for n, row in enumerate(make(7, seed=1))]
     write_tokens(root / "data/tokens", make(23), held_out, shape)
     if method == "gkd":
-        teacher_of(base).save_pretrained(root / "teacher")
+        other_weights(base).save_pretrained(root / "teacher")
         models.copy_companions(base, root / "teacher")
         flags = {"teacher_model": "teacher", **flags}
     steps = {"max_steps": 8, "save_steps": 4, "eval_steps": 4, "learning_rate": 3e-3}

@@ -16,7 +16,7 @@ def short_names(specs: list[str]) -> list[str]:
     where they do. It has letters, digits, and `_`, `-` and `.`."""
     for texts in ([_END.sub("", spec) for spec in specs], specs):
         parts = [[re.sub(r"[^\w.-]", "_", part) for part in re.split("[/:@]", text) if part] for text in texts]
-        for count in range(1, max(map(len, parts)) + 1):
+        for count in range(1, max(map(len, parts), default=0) + 1):
             names = ["_".join(words[-count:]) for words in parts]
             if len(set(names)) == len(names):
                 return names

@@ -89,6 +89,10 @@ class Classes(NamedTuple):
         return f"{kind}{len(self.names):,} classes ({shown(self.names)})"
 
 
+REWARD = Classes(["reward"], REGRESSION)
+"""What the head of a reward model tells."""
+
+
 def name_of(label: Any) -> str:
     """Return the name of a class without white space around it: `true` and `false` as JSON has them, and a whole number
     without its point."""

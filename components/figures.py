@@ -41,7 +41,7 @@ PANELS = (
     ("Length of the answers", "tokens", r"completions/(mean|min|max)_length"),
     ("Log-probability of the answers", "nats", r"logps/.+"),
     ("Spread of the rewards", "standard deviation", r"reward_std|rewards/.+/std"),
-    ("Shares", "share, 0 to 1", r"clip_ratio.*|completions/clipped_ratio|frac_reward_zero_std"),
+    ("Shares", "share, 0 to 1", r"clip_ratio.*|completions/clipped_ratio|frac_reward_zero_std|agreement|on_policy"),
     ("Parts of the loss", "loss", r".+_loss"),
 )
 """Title, axis and names of panels, the most telling first. Figures of other names share one by their first part."""
@@ -49,6 +49,8 @@ LABELS = {
     "reward": "total",
     "frac_reward_zero_std": "groups of equal rewards",
     "completions/clipped_ratio": "answers cut at the limit",
+    "agreement": "tokens with the teacher's likeliest",
+    "on_policy": "steps on own answers",
     "clip_ratio": "tokens with a clipped ratio",
     "clip_ratio/high_mean": "tokens clipped above",
     "clip_ratio/low_mean": "tokens clipped below",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from components.config import LEAVES, Params
 from components.config.fields import Group
+from components.config.groups.distillation import Distillation
 from components.config.groups.freezing import Freezing
 from components.config.groups.lmdeploy import Lmdeploy
 from components.config.groups.ppo import Ppo
@@ -49,14 +50,14 @@ def _aligns(*methods: str) -> Callable[[Params], bool]:
     return lambda params: params.method.name in methods
 
 
-OF_ROLLOUTS = (
-    "max_completion_length", "num_generations", "overlong_filter", "log_completions", "temperature", "top_k", "top_p",
-    "repetition_penalty", "stop_words",
-)  # fmt: skip
+OF_ONE_LOSS = ("seq_cls", "rm", "simpo", "orpo", "rloo", "ppo", "gkd")
+"""Methods whose loss is not chosen."""
+OF_ROLLOUTS = ("num_generations", "overlong_filter", "log_completions")
 OF_ALIGNMENT = {
     ("dpo",): "loss_weights rpo_alpha ld_alpha reference_free f_divergence_type f_alpha_divergence_coef discopop_tau",
     ("dpo", "cpo", "simpo"): "label_smoothing",
-    ("dpo", "cpo", "simpo", "orpo", "kto", "grpo", "rloo"): "beta",
+    ("dpo", "cpo", "simpo", "orpo", "kto", "grpo", "rloo", "gkd"): "beta",
+    ("dpo", "kto", "grpo", "rloo", "ppo"): "ref_model",
     ("cpo", "simpo"): "cpo_alpha",
     ("simpo",): "simpo_gamma",
     ("kto",): "desirable_weight undesirable_weight",
@@ -64,7 +65,9 @@ OF_ALIGNMENT = {
     ("grpo",): "scale_rewards importance_sampling_level",
     ("grpo", "rloo"): "num_iterations epsilon epsilon_high delta",
     ("grpo", "rloo", "ppo"): f"{' '.join(Reward.model_fields)} {' '.join(OF_ROLLOUTS)}",
+    ("grpo", "rloo", "ppo", "gkd"): "max_completion_length temperature top_k top_p repetition_penalty stop_words",
     ("ppo",): " ".join(Ppo.model_fields),
+    ("gkd",): " ".join(Distillation.model_fields),
 }
 """Parameters of alignment, by the methods that read them."""
 QUANTIZED = (
@@ -107,12 +110,15 @@ TRAINING = (
     Condition("label_smoothing_factor", lambda params: params.train.loss_type != ["dft"], "with --loss_type dft"),
     Condition("label_smoothing_factor loss_scale response_suffix", _is_task("causal_lm"), "with --task_type seq_cls or "
               "embedding"),
-    Condition("loss_type", lambda params: params.method.name not in ("seq_cls", "rm", "simpo", "orpo", "rloo", "ppo"),
-              "with --task_type seq_cls or --rlhf_type rm, simpo, orpo, rloo or ppo"),
+    Condition("loss_type", lambda params: params.method.name not in OF_ONE_LOSS,
+              f"with --task_type seq_cls or --rlhf_type {' or '.join(OF_ONE_LOSS[1:])}"),
     Condition("label_smoothing_factor", lambda params: not params.method.rlhf_type, "in `martlet rlhf`, which has "
               "--label_smoothing"),
     *(Condition(names, _aligns(*methods), f"without --rlhf_type {' or '.join(methods)}")
       for methods, names in OF_ALIGNMENT.items()),
+    Condition("ref_model", lambda params: not params.preference.reference_free, "with --reference_free true"),
+    Condition("ref_model", lambda params: params.preference.beta != 0 or params.method.name == "ppo", "with --beta 0"),
+    Condition("ref_model", lambda params: params.ppo.kl_coef or params.method.name != "ppo", "with --kl_coef 0"),
     Condition("discopop_tau", lambda params: "discopop" in params.train.loss_type, "without --loss_type discopop"),
     Condition("f_alpha_divergence_coef", lambda params: params.preference.f_divergence_type == "alpha_divergence",
               "without --f_divergence_type alpha_divergence"),

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import models
-from components.classes import CLASSIFIER, Classes
+from components.classes import Classes
 from components.config import Params
 from components.errors import ConfigError
-from components.files import read_json, replacing
+from components.files import replacing
 from components.inference.api import RequestError
 from components.rows import Row
 from tasks.answering import questions, result_file
 from tasks.engines import LOCAL_BACKENDS
-from tasks.loading import classes_of, is_embedding, load
+from tasks.loading import load, task_of
 from tasks.prompts import prompts
 from tasks.serving import served_name
 from tasks.stages.paths import plugin_files
@@ -81,11 +81,7 @@ def deployed(target: Target, api_key: str | None) -> Generator[str]:
 
 
 def _task(target: Target) -> str | None:
-    folder = target.adapter or target.model
-    architectures = read_json(target.model / "config.json").get("architectures") or [""]
-    if classes_of(folder) or architectures[0].endswith(CLASSIFIER):
-        return "seq_cls"
-    return "embedding" if is_embedding(folder) else None
+    return task_of(target.model, target.adapter)
 
 
 def answer(engine: "PoolingEngine", row: Row) -> dict[str, Any]:

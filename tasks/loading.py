@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import export, models, tuners
-from components.classes import Classes
+from components.classes import CLASSIFIER, Classes
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.files import read_json
@@ -27,6 +27,7 @@ def load(
     quantization: Quantization | None = None,
     external: Sequence[Path] = (),
     unpacked: bool = False,
+    placement: dict[str, Any] | None = None,
 ) -> "tuple[Any, PreTrainedTokenizerBase]":
     """Return a model, with the adapter applied but not merged, and its tokenizer.
 
@@ -39,6 +40,7 @@ def load(
         external: the user's plugin files.
         unpacked: the weights are plain ones in `torch_dtype`, with the values that the quantization leaves of them as
             they are stored.
+        placement: as `models.load_model` has it; by default all devices of the machine share the weights.
 
     Raises:
         ConfigError: a folder lacks its configuration, its tokenizer or its adapter.
@@ -46,15 +48,13 @@ def load(
     """
     if adapter is None and (model / ADAPTER).is_dir():
         adapter = model / ADAPTER
-    # A tokenizer of a model's own code lies beside that code.
-    has_tokenizer = adapter and (adapter / "tokenizer_config.json").is_file() and not models.is_code_allowed(model)
-    tokenizer = models.load_tokenizer(adapter if adapter and has_tokenizer else model)
+    tokenizer = tokenizer_of(model, adapter)
     dtype = torch_dtype or export.stored_dtype(model)
     classes, headless = classes_of(adapter or model), is_embedding(adapter or model)
     load_base = partial(
         models.load_model,
         model,
-        placement={"device_map": "auto"},
+        placement={"device_map": "auto"} if placement is None else placement,
         classes=classes,
         headless=headless,
         external=external,
@@ -65,6 +65,17 @@ def load(
     if classes:
         models.set_padding(loaded, tokenizer)
     return tuners.load(loaded, adapter, external) if adapter else loaded, tokenizer
+
+
+def tokenizer_of(model: Path, adapter: Path | None) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of an adapter where its folder holds one, or else of the model.
+
+    Raises:
+        ConfigError: there is none, or one that cannot be read.
+    """
+    # A tokenizer of a model's own code lies beside that code.
+    has_tokenizer = adapter and (adapter / "tokenizer_config.json").is_file() and not models.is_code_allowed(model)
+    return models.load_tokenizer(adapter if adapter and has_tokenizer else model)
 
 
 def load_beside(
@@ -115,6 +126,14 @@ def classes_of(folder: Path) -> Classes | None:
     """Return the classes that the model or the adapter in a folder was trained to tell, or None."""
     saved = _arguments(folder).get("classes")
     return Classes(**saved) if saved else None
+
+
+def task_of(model: Path, adapter: Path | None) -> str | None:
+    """Return the task of a model that writes no text, `seq_cls` or `embedding`, or None."""
+    architectures = read_json(model / "config.json").get("architectures") or [""]
+    if classes_of(adapter or model) or architectures[0].endswith(CLASSIFIER):
+        return "seq_cls"
+    return "embedding" if is_embedding(adapter or model) else None
 
 
 def is_embedding(folder: Path) -> bool:

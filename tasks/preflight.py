@@ -15,11 +15,10 @@ from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
 from components.models import fitness, quantization
 from tasks import distributed, effects
-from tasks.stages import methods, quantize
+from tasks.stages import beside, methods, quantize, reward_models, text_models
+from tasks.stages.beside import SAMPLED
 from tasks.stages.paths import plugin_files
 
-SAMPLED = ("grpo", "rloo", "ppo")
-"""Methods that learn from answers which the model samples."""
 OF_PAIRS = tuple(f"eval_rewards/{name}" for name in ("accuracies", "margins", "chosen", "rejected"))
 FIGURES = {
     "seq_cls": ("eval_acc", "eval_f1", "eval_mae"),
@@ -27,6 +26,7 @@ FIGURES = {
     **dict.fromkeys(("dpo", "cpo", "simpo", "orpo", "rm"), OF_PAIRS),
     "kto": ("eval_kl", *OF_PAIRS[2:]),
     **dict.fromkeys(SAMPLED, ("eval_reward", "eval_completions/mean_length")),
+    "gkd": ("eval_divergence", "eval_agreement", "eval_entropy"),
 }
 """Method to the figures of its evaluations beside the loss."""
 TINY_BASE = "models/base"
@@ -184,8 +184,12 @@ def conflicts(params: Params, root: Path = Path()) -> list[str]:
         sentences += _without_rounding(params)
     if params.method.rlhf_type:
         sentences += _unfit_for_alignment(params)
+        if reference := dict(beside.names(params)).get("ref_model"):
+            sentences += text_models.problems("ref_model", reference, params, root)
     if params.method.rlhf_type in SAMPLED and not methods.problems(params, root):
-        sentences += _unfit_for_rewards(params, files)
+        sentences += _unfit_for_rewards(params, files, root)
+    if params.method.name == "gkd":
+        sentences += _unfit_for_distillation(params, root)
     if params.method.task_type != "causal_lm":
         sentences += _unfit_for_task(params, files)
     if problem := _unknown_measure(params, files):
@@ -219,12 +223,12 @@ def _without_rounding(params: Params) -> list[str]:
     return []
 
 
-def _unfit_for_rewards(params: Params, files: list[Path]) -> list[str]:
+def _unfit_for_rewards(params: Params, files: list[Path], root: Path) -> list[str]:
     """Return a sentence if no reward is named, one cannot work here, or an optimizer step has no whole groups."""
     name, settled = params.method.rlhf_type, training.settled(params, default_learning_rate=1e-4).train
-    if not params.reward.reward_funcs:
+    if not (params.reward.reward_funcs or params.reward.reward_model):
         return [f"reward_funcs: {name} needs rewards; name some with --reward_funcs (docs/rewards.md)"]
-    sentences: list[str] = []
+    sentences = reward_models.problems(params, root)
     try:
         rewards.rewards_of(params, files)
     except ConfigError as error:
@@ -235,6 +239,17 @@ def _unfit_for_rewards(params: Params, files: list[Path]) -> list[str]:
         sentences.append(f"num_generations: {name} compares answers to a prompt with each other, so 2 or more")
     if problem := training.group_problem(answers, generations):
         sentences.append(problem)
+    return sentences
+
+
+def _unfit_for_distillation(params: Params, root: Path) -> list[str]:
+    """Return a sentence if there is no teacher, or beta is no weight."""
+    teacher, beta = params.distillation.teacher_model, params.preference.beta
+    if not teacher:
+        return ["teacher_model: gkd needs a teacher; name a model with the same vocabulary with --teacher_model"]
+    sentences = text_models.problems("teacher_model", teacher, params, root)
+    if beta is not None and beta > 1:
+        sentences.append(f"beta: of gkd it is from 0 (forward KL) to 1 (reverse KL), not {beta:g}")
     return sentences
 
 

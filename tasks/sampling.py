@@ -20,6 +20,7 @@ from tasks.answering import MAX_NEW_TOKENS, asking_rows, generation_config
 from tasks.drawing import OnProgress, answers_by_prompt, answers_there, draw, questions
 from tasks.encoders import require_text
 from tasks.engines import engine_of
+from tasks.stages import reward_models
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
 
@@ -79,6 +80,8 @@ def sample(model: Target, output: Path, workspace: Path, on_progress: OnProgress
         with engine_of(model) as engine:
             asked = questions(engine, job.prompts, job.generation, draws, job.params.train.seed)
             draw(engine, islice(asked, there, None), part, lambda done: on_progress(there + done, total))
+    # only now: an engine may have had the whole GPU
+    job = job._replace(rewards=[*job.rewards, *reward_models.rewards_of(job.params, workspace, lambda _: None)])
     with replacing(output) as temporary:
         figures = _keep(job, part, temporary)
         if not figures["prompts"]:
@@ -98,8 +101,10 @@ def _job(model: Target, workspace: Path) -> _Job:
     longest = {"max_completion_length": generation.max_new_tokens or MAX_NEW_TOKENS}  # for rewards of the length
     params = model.params.model_copy(update={"rollout": model.params.rollout.model_copy(update=longest)})
     settings = params.sample
-    if not params.reward.reward_funcs:
+    if not (params.reward.reward_funcs or params.reward.reward_model):
         raise ConfigError("by what are answers judged? name one or several rewards with --reward_funcs accuracy")
+    if sentences := reward_models.problems(params, workspace):
+        raise ConfigError("\n".join(sentences))
     if settings.sample_format == "preference" and settings.num_return_sequences < 2:
         raise ConfigError("--num_return_sequences: a preference needs at least 2 answers to a prompt")
     if settings.num_return_sequences > 1 and not generation.is_sampled:
@@ -157,7 +162,7 @@ def _keep(job: _Job, part: Path, output: Path) -> dict[str, Any]:
     """Judge all answers, write what is kept, and return the figures."""
     import orjson
 
-    settings, tally, failures = job.params.sample, Tally(), dict.fromkeys(job.params.reward.reward_funcs, 0)
+    settings, tally, failures = job.params.sample, Tally(), {reward.name: 0 for reward in job.rewards}
     unanswered, error = 0, ""
     with output.open("wb") as stream, answers_by_prompt(part, settings.num_return_sequences) as answers:
         remaining = zip(job.prompts, answers, strict=True)

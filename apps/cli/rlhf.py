@@ -1,12 +1,13 @@
-"""Align a model with preferences (--rlhf_type dpo, cpo, simpo, orpo, kto, rm) or with
-rewards (grpo, rloo, ppo). The flags are those of `martlet sft`.
+"""Align a model with preferences (--rlhf_type dpo, cpo, simpo, orpo, kto, rm), with
+rewards (grpo, rloo, ppo) or with a teacher (gkd). The flags are those of `martlet sft`.
 
   martlet rlhf --rlhf_type dpo --model models/base \\
     --dataset examples/preferences.jsonl --max_steps 5
 
 dpo, cpo, simpo, orpo and rm learn from rows with prompt, chosen and rejected; kto
 from rows with prompt, completion and label; grpo, rloo and ppo from prompts, by what
---reward_funcs gives for the model's own answers.
+--reward_funcs gives for the model's own answers; gkd from chats, by what
+--teacher_model finds likely.
 """
 
 import argparse

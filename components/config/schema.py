@@ -10,6 +10,7 @@ from components.config.groups.adapter import Adapter
 from components.config.groups.boft import Boft
 from components.config.groups.classification import Classification
 from components.config.groups.data import Data
+from components.config.groups.distillation import Distillation
 from components.config.groups.distributed import Distributed
 from components.config.groups.embedding import Embedding
 from components.config.groups.evaluate import Evaluate
@@ -54,7 +55,7 @@ from components.config.groups.vllm import Vllm
 FAMILIES = (
     "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
     "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "preference", "reward", "rollout",
-    "ppo", "quantization", "distributed",
+    "ppo", "distillation", "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
 SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
@@ -93,6 +94,7 @@ class Params(Group):
     reward: Reward = Reward()
     rollout: Rollout = Rollout()
     ppo: Ppo = Ppo()
+    distillation: Distillation = Distillation()
     distributed: Distributed = Distributed()
     plugins: Plugins = Plugins()
     merge: Merge = Merge()

@@ -4,16 +4,16 @@ with PoolingEngine(model, tokenizer, classes) as engine:
     vector = engine.submit(engine.row("Will it rain?")).result()
 """
 
-import itertools
 import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from itertools import accumulate, chain
 from typing import Any, NamedTuple, Self
 
 import torch
 
-from components.classes import REGRESSION, SEVERAL, Classes
+from components.classes import REGRESSION, REWARD, SEVERAL, Classes
 from components.errors import MartletError
 from components.inference.api import Message, Prompts, RequestError
 from components.inference.on_device import batch_size, spare_threads
@@ -37,8 +37,8 @@ class Verdict(NamedTuple):
     shares: list[float]
 
 
-class PoolingEngine:
-    """A loaded classifier or embedding, asked from any thread.
+class PoolingModel:
+    """A loaded classifier or embedding, asked from one thread.
 
     Args:
         model: of transformers; without `classes` one whose first output is the hidden states, of which that of the
@@ -62,21 +62,6 @@ class PoolingEngine:
         model.config.use_cache = False
         self.max_model_len = max_model_len
         self.max_batch_size = max_batch_size or batch_size(model)
-        self._changed, self._is_closed, self._running = threading.Condition(), False, 0
-        self._waiting: dict[object, deque[tuple[Row, Future[list[float]]]]] = {}
-        self._thread = threading.Thread(target=self._work, name="pooling", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._is_closed = True
-            for _row, future in itertools.chain.from_iterable(self._waiting.values()):
-                future.cancel()
-            self._changed.notify()
-        self._thread.join()
 
     @property
     def reads_pairs(self) -> bool:
@@ -92,12 +77,25 @@ class PoolingEngine:
         """
         if self.prompts:
             chat = [{"role": "user", "content": text}] if isinstance(text, str) else text
-            try:
-                return self.checked({"input_ids": self.prompts(chat, tools, variables or {}, True)})
-            except ValueError as error:
-                raise RequestError(f"the model cannot read this: {error}") from error
+            is_rated = self.classes == REWARD and chat[-1]["role"] == "assistant"
+            return self._chat(chat, tools, variables, asks=not is_rated)
         plain = text if isinstance(text, str) else "\n".join(message["content"] or "" for message in text)
         return self.checked(dict(self.tokenizer(plain, other, return_attention_mask=False)))
+
+    def rated(self, chat: list[Message], tools: Any = None, variables: Any = None) -> Row:
+        """Return the tokens of a conversation whose last answer is rated, as `row`: nothing stands behind the answer.
+
+        Raises:
+            RequestError: as `row`.
+        """
+        return self._chat(chat, tools, variables, asks=False)
+
+    def _chat(self, chat: list[Message], tools: Any, variables: Any, asks: bool) -> Row:
+        assert self.prompts
+        try:
+            return self.checked({"input_ids": self.prompts(chat, tools, variables or {}, asks)})
+        except ValueError as error:
+            raise RequestError(f"the model cannot read this: {error}") from error
 
     def checked(self, row: Row) -> Row:
         """Return a row that the model can read.
@@ -115,17 +113,6 @@ class PoolingEngine:
             raise RequestError(f"{unknown[0]} is no token id; they are 0 to {vocabulary - 1}")
         return row
 
-    def submit(self, row: Row, source: object = None) -> "Future[list[float]]":
-        """Return the future of a text's vector, or of its logits for the classes. The texts of one source take turns
-        with those of others."""
-        future: Future[list[float]] = Future()
-        with self._changed:
-            if self._is_closed:
-                raise MartletError("the engine is closed")
-            self._waiting.setdefault(source, deque()).append((row, future))
-            self._changed.notify()
-        return future
-
     def verdict(self, logits: Sequence[float]) -> Verdict:
         """Return what a classifier says by its logits [classes]."""
         assert self.classes
@@ -138,6 +125,68 @@ class PoolingEngine:
             return Verdict([name for name, share in zip(names, shares, strict=True) if share > 0.5], shares)
         return Verdict(names[max(range(len(names)), key=shares.__getitem__)], shares)
 
+    def batched_outputs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Return the outputs of any number of texts, in batches that depend on the texts alone."""
+        outputs: list[list[float]] = []
+        while len(outputs) < len(rows):
+            rest = rows[len(outputs) : len(outputs) + self.max_batch_size]
+            longest = accumulate((len(row["input_ids"]) for row in rest), max)
+            count = sum(length * number <= MAX_BATCH_TOKENS for number, length in enumerate(longest, 1))
+            outputs += self.outputs(rest[: max(1, count)])
+        return outputs
+
+    @torch.inference_mode()
+    def outputs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Return the vectors [rows, width] or the logits [rows, classes] of texts."""
+        lengths = [len(row["input_ids"]) for row in rows]
+        fill = dict.fromkeys((name for row in rows for name in row), 0) | {"input_ids": pad_token_id(self.tokenizer)}
+        inputs: dict[str, list[list[int]]] = {}
+        for name, value in fill.items():  # rows of token ids alone have no token types, and so the first
+            columns = [row.get(name, []) for row in rows]
+            inputs[name] = [column + [value] * (max(lengths) - len(column)) for column in columns]
+        inputs["attention_mask"] = [[1] * length + [0] * (max(lengths) - length) for length in lengths]
+        device = self.model.device
+        tensors = {name: torch.tensor(values, device=device) for name, values in inputs.items()}
+        output = self.model(**tensors)
+        if self.classes:
+            return output.logits.float().tolist()
+        ends = torch.tensor(lengths, device=device) - 1
+        states = output[0][torch.arange(len(rows), device=device), ends].float()
+        return torch.nn.functional.normalize(states, dim=-1).tolist()
+
+
+class PoolingEngine(PoolingModel):
+    """A loaded classifier or embedding, asked from any thread."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._changed, self._is_closed, self._running = threading.Condition(), False, 0
+        self._waiting: dict[object, deque[tuple[Row, Future[list[float]]]]] = {}
+        self._thread = threading.Thread(target=self._work, name="pooling", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._is_closed = True
+            for _row, future in chain.from_iterable(self._waiting.values()):
+                future.cancel()
+            self._changed.notify()
+        self._thread.join()
+
+    def submit(self, row: Row, source: object = None) -> "Future[list[float]]":
+        """Return the future of a text's vector, or of its logits for the classes. The texts of one source take turns
+        with those of others."""
+        future: Future[list[float]] = Future()
+        with self._changed:
+            if self._is_closed:
+                raise MartletError("the engine is closed")
+            self._waiting.setdefault(source, deque()).append((row, future))
+            self._changed.notify()
+        return future
+
     def load(self) -> tuple[int, int]:
         """Return how many texts are computed, and how many wait."""
         return self._running, sum(map(len, self._waiting.values()))
@@ -147,7 +196,7 @@ class PoolingEngine:
         while batch := self._take():
             rows, futures = zip(*batch, strict=True)
             try:
-                outputs = self._outputs(rows)
+                outputs = self.outputs(rows)
             except Exception as error:
                 for future in futures:
                     future.set_exception(error)
@@ -179,22 +228,3 @@ class PoolingEngine:
                         batch.append((row, future))
             self._running = len(batch)
             return batch
-
-    @torch.inference_mode()
-    def _outputs(self, rows: Sequence[Row]) -> list[list[float]]:
-        """Return the vectors [rows, width] or the logits [rows, classes] of texts."""
-        lengths = [len(row["input_ids"]) for row in rows]
-        fill = dict.fromkeys((name for row in rows for name in row), 0) | {"input_ids": pad_token_id(self.tokenizer)}
-        inputs: dict[str, list[list[int]]] = {}
-        for name, value in fill.items():  # rows of token ids alone have no token types, and so the first
-            columns = [row.get(name, []) for row in rows]
-            inputs[name] = [column + [value] * (max(lengths) - len(column)) for column in columns]
-        inputs["attention_mask"] = [[1] * length + [0] * (max(lengths) - length) for length in lengths]
-        device = self.model.device
-        tensors = {name: torch.tensor(values, device=device) for name, values in inputs.items()}
-        output = self.model(**tensors)
-        if self.classes:
-            return output.logits.float().tolist()
-        ends = torch.tensor(lengths, device=device) - 1
-        states = output[0][torch.arange(len(rows), device=device), ends].float()
-        return torch.nn.functional.normalize(states, dim=-1).tolist()

@@ -76,7 +76,7 @@ def folder(identity: dict[str, Any], workspace: Path) -> Path:
     return path
 
 
-def require_name(model: str, workspace: Path) -> None:
+def require_name(model: str, workspace: Path, flag: str = "model") -> None:
     """Check that a name is that of a folder, or may be an id on a hub.
 
     Raises:
@@ -85,7 +85,7 @@ def require_name(model: str, workspace: Path) -> None:
     path = workspace / Path(model).expanduser()
     if not path.is_dir() and not _is_hub_id(model, workspace):
         siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-        raise ConfigError(f"model: no such folder '{model}' in {workspace}{did_you_mean(path.name, siblings)}")
+        raise ConfigError(f"{flag}: no such folder '{model}' in {workspace}{did_you_mean(path.name, siblings)}")
 
 
 def _is_hub_id(model: str, workspace: Path) -> bool:

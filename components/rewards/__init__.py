@@ -19,7 +19,7 @@ from components.plugins import Kind
 from components.rewards._sample import Reward, Sample
 from components.rewards._scores import Scores, score
 
-__all__ = ["REWARDS", "Reward", "RewardMethod", "Sample", "Scores", "columns_of", "rewards_of", "score"]
+__all__ = ["REWARDS", "Reward", "RewardMethod", "Sample", "Scores", "columns_of", "rewards_of", "score", "weights_of"]
 
 
 class RewardMethod(Protocol):
@@ -44,18 +44,28 @@ def rewards_of(params: Params, external: list[Path]) -> list[Reward]:
         ConfigError: there is no such reward, it cannot work here or with these parameters, or there are more or fewer
             weights than rewards.
     """
-    names, weights = params.reward.reward_funcs, params.reward.reward_weights
-    if weights and len(weights) != len(names):
-        raise ConfigError(
-            f"reward_weights: {len(weights)} weights for {len(names)} rewards of --reward_funcs; give one for each"
-        )
     rewards: list[Reward] = []
-    for name, weight in zip(names, weights or [1.0] * len(names), strict=True):
+    for name, weight in zip(params.reward.reward_funcs, weights_of(params), strict=False):  # models come behind
         method: Any = REWARDS.load(name, external)
         if hasattr(method, "check"):
             method.check(params)
         rewards.append(Reward(name, weight, partial(method.rewards, params=params)))
     return rewards
+
+
+def weights_of(params: Params) -> list[float]:
+    """Return the weights of the functions of `--reward_funcs`, then of the models of `--reward_model`.
+
+    Raises:
+        ConfigError: there are more or fewer weights than rewards.
+    """
+    names, weights = [*params.reward.reward_funcs, *params.reward.reward_model], params.reward.reward_weights
+    if weights and len(weights) != len(names):
+        raise ConfigError(
+            f"reward_weights: {len(weights)} weights for {len(names)} rewards of --reward_funcs and --reward_model; "
+            "give one for each"
+        )
+    return weights or [1.0] * len(names)
 
 
 def columns_of(params: Params, external: list[Path]) -> dict[str, tuple[str, ...]]:

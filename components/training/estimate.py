@@ -141,6 +141,8 @@ def memory(
     external: Sequence[Path] = (),
     stored: int = 0,
     accelerated: bool = False,
+    beside: int = 0,
+    before: int = 0,
 ) -> Memory:
     """Return what training `model`, which lies on the device meta and is changed, takes for `batch`.
 
@@ -149,6 +151,8 @@ def memory(
         external: the user's plugin files.
         stored: bytes of the files, of a base whose weights are quantized there; 0 for any other.
         accelerated: the devices are accelerators, on which activations are recomputed by default.
+        beside: bytes of a model that stands beside the one that is trained.
+        before: bytes of a model that does so before the first step alone.
     """
     precision, train = transformers_model(model).dtype, params.train
     batch, processes = _part(batch, params.distributed.sequence_parallel_size), world_size(params)
@@ -162,12 +166,13 @@ def memory(
     # What was saved is loaded whole at the end beside what was trained, to compare them.
     checks = model.num_parameters() <= MAX_CHECKED_PARAMETERS
     checked = own.weights + sizes.frozen + sizes.learning if checks else 0
-    peak = max(own.weights + own.optimizer + own.exchange + at_once, checked)
+    peak = beside + max(own.weights + own.optimizer + own.exchange + at_once, checked, own.weights + before)
     # Whether kernels keep a mask of their own for each layer is not known.
     certain = activations(model, batch._replace(masked=False), precision, recomputes) if batch.masked else complete
-    least = own.weights + own.optimizer * is_state_known + max(own.gradients, round(CERTAIN * (certain or 0)))
+    passes = own.optimizer * is_state_known + max(own.gradients, round(CERTAIN * (certain or 0)))
+    least = beside + own.weights + max(passes, before)
     return Memory(
-        own.weights, own.gradients, own.optimizer, own.exchange, pass_bytes, peak, least, own.memory, own.disk,
+        beside + own.weights, own.gradients, own.optimizer, own.exchange, pass_bytes, peak, least, own.memory, own.disk,
         sizes.learning, sizes.optimizer, whole=complete is not None,
     )  # fmt: skip
 

@@ -19,10 +19,13 @@ SAMPLED_ROWS = 4096
 """Rows whose lengths decide whether joining pays."""
 
 
-def collator(job: Job) -> Isolated | Padded | Part:
+def collator(job: Job, *beside: Any) -> Isolated | Padded | Part:
     """Return what makes batches: joined rows where packing or padding-free batches are asked for, or where nothing is
     asked, the model keeps documents apart and joining costs less than padding; this process's part of padded rows
     where processes divide rows.
+
+    Args:
+        beside: models that read the same batches.
 
     Raises:
         ConfigError: joined rows are asked for, and the model lets one document see the other.
@@ -33,7 +36,10 @@ def collator(job: Job) -> Isolated | Padded | Part:
     required = train.packing or train.padding_free
     if not required and (train.padding_free is False or train.torch_compile):
         return Padded(job.pad_token_id)
-    problem, alone = _joined(job)
+    problem, alone = None, True
+    for model in dict.fromkeys((job.model, *beside)):
+        own_problem, is_alone = _joined(model, job.rows)
+        problem, alone = problem or own_problem, alone and is_alone
     if problem and required:
         raise ConfigError(
             f"packing, padding_free: {problem}; use --group_by_length true instead, or another --attn_impl"
@@ -42,12 +48,12 @@ def collator(job: Job) -> Isolated | Padded | Part:
     return Isolated(job.pad_token_id, one_line=alone) if joins else Padded(job.pad_token_id)
 
 
-def _joined(job: Job) -> tuple[str | None, bool]:
-    """Return how the job's model mixes documents, or None, and whether its attention sees each document alone.
+def _joined(model: Any, every_row: Any) -> tuple[str | None, bool]:
+    """Return how a model mixes documents, or None, and whether its attention sees each document alone.
 
     The attention of `documents` is used where it keeps documents apart.
     """
-    model, rows = job.model, sample_rows(job.rows, 2)
+    rows = sample_rows(every_row, 2)
     if use_documents(model):
         if not isolation_problem(model, rows):
             return None, True

@@ -19,7 +19,7 @@ from components.training.world import data_parallel_size, settled_world, world_s
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BETAS, DEFAULT_BETA = {"simpo": 2.0, "grpo": 0.04, "rloo": 0.05}, 0.1
+BETAS, DEFAULT_BETA = {"simpo": 2.0, "grpo": 0.04, "rloo": 0.05, "gkd": 0.5}, 0.1
 """Beta of a method, by its name, and of others."""
 GENERATIONS, DEFAULT_GENERATIONS = {"ppo": 1}, 8
 """Answers to a prompt, by the name of a method, and of others."""
@@ -60,6 +60,8 @@ class Job:
         tuner_step: is called with the model, the number of each optimizer step and how many there are.
         penalty: returns what of the model is added to the loss of each step.
         rollouts: samples and judges answers, for the methods that learn from prompts.
+        teacher: the model that is learned from; `teacher_rollouts` samples its answers, where a method asks for them.
+        reference: loads another reference model than the one that is trained as it begins.
         reference_of: what decides the log probabilities of a reference model, by name, under which later runs find
             these; None where they are kept for this run alone.
         peak_flops: operations per second that the accelerator can do in the model's precision, or None.
@@ -84,6 +86,9 @@ class Job:
     tuner_step: Callable[[Any, int, int], None] | None = None
     penalty: Callable[[Any], Any] | None = None
     rollouts: Rollouts | None = None
+    teacher: Any = None
+    teacher_rollouts: Rollouts | None = None
+    reference: Callable[[], Any] | None = None
     reference_of: dict[str, Any] | None = None
     peak_flops: float | None = None
     stop: Event = field(default_factory=Event)

@@ -1,5 +1,5 @@
-"""Log probabilities of answers by the reference model, which is the model as the training begins: computed once, before
-the first step, so that no second model is held and no later pass or run pays again."""
+"""Log probabilities of answers by the reference model, which is the model as the training begins or another one:
+computed once, before the first step, so that no second model is held and no later pass or run pays again."""
 
 import time
 from pathlib import Path
@@ -49,7 +49,8 @@ class Referenced:
 
 
 def add_reference(job: Job, names: tuple[str, ...]) -> None:
-    """Give each row of a job the log probabilities of its answers `names` by the model as it is now."""
+    """Give each row of a job the log probabilities of its answers `names` by the job's reference model, or else by the
+    model as it is now."""
     tables = {"train": job.rows, "val": job.val_rows}
     rows = {split: Referenced(table, "other" in names) for split, table in tables.items() if table is not None}
     job.rows, job.val_rows = rows["train"], rows.get("val")
@@ -60,7 +61,9 @@ def add_reference(job: Job, names: tuple[str, ...]) -> None:
             cache.restore("reference", job.reference_of, {file.name: file})
     ranks.barrier()
     if not _fits(file, rows):
-        values = {split: _computed(job, table, names) for split, table in rows.items()}
+        model = job.reference() if job.reference else job.model
+        values = {split: _computed(job, model, table, names) for split, table in rows.items()}
+        del model  # another one is not needed any more
         if ranks.is_writer():
             _write(job, file, values)
         ranks.barrier()
@@ -87,22 +90,22 @@ def _write(job: Job, file: Path, values: dict[str, torch.Tensor]) -> None:
 
 
 @torch.no_grad()
-def _computed(job: Job, rows: Referenced, names: tuple[str, ...]) -> torch.Tensor:
+def _computed(job: Job, model: Any, rows: Referenced, names: tuple[str, ...]) -> torch.Tensor:
     """Return the values of all rows [rows, 2 · answers], which the processes share among them."""
-    batch, size = AnswerBatch(collator(job), names), job.rows_per_evaluation
+    batch, size = AnswerBatch(collator(job, model), names), job.rows_per_evaluation
     own = torch.arange(ranks.rank(), len(rows), ranks.world_size())
     parts, told = [], time.monotonic()
-    was_training = job.model.training
-    job.model.eval()
+    was_training = model.training
+    model.eval()
     for start in range(0, len(own), size):
         inputs = batch([rows[int(i)] for i in own[start : start + size]])
-        inputs = {name: tensor.to(job.model.device) for name, tensor in inputs.items()}
-        log_probs = answer_log_probs(job.model, inputs, len(names))[0]
+        inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
+        log_probs = answer_log_probs(model, inputs, len(names))[0]
         parts.append(torch.cat([log_probs.sums, log_probs.tails], 1).float().cpu())
         if ranks.is_writer() and time.monotonic() - told > REPORT_INTERVAL_S:
             told = time.monotonic()
             job.report({"message": f"reference model: {min(start + size, len(own)):,} of {len(own):,} rows"})
-    job.model.train(was_training)
+    model.train(was_training)
     values = torch.zeros(len(rows), 2 * len(names))
     numbers = torch.tensor(ranks.gathered(own.tolist()), dtype=torch.long)
     values[numbers] = torch.tensor(ranks.gathered(torch.cat(parts).tolist()) if parts else ranks.gathered([]))

@@ -205,8 +205,8 @@ def _settle_threads(job: Job, trainer: Any) -> None:
 
 
 def _learns_tokens(job: Job) -> bool:
-    """Return whether the method learns from single rows of tokens, as sft and pt do."""
-    return METHODS.load(job.params.method.name, job.external).SHAPE in ("sft", "text")
+    """Return whether the method learns from single rows of tokens alone, as sft and pt do."""
+    return not job.teacher and METHODS.load(job.params.method.name, job.external).SHAPE in ("sft", "text")
 
 
 def _batch(trainer: Any, items: list[Any]) -> dict[str, Any]:

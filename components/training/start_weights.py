@@ -1,5 +1,5 @@
-"""The model as the training begins, as the reference model of methods that sample: no second model is held, only the
-first values of the weights that learn."""
+"""The reference model of methods that sample: the model as the training begins, of which only the first values of the
+weights that learn are held, or another one."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,6 +14,24 @@ from components.training.job import Job
 
 FILE = "reference/start.safetensors"
 """In the folder of the checkpoints."""
+
+
+def reference_of(job: Job) -> "StartWeights | OtherModel":
+    """Return the reference model of a job."""
+    return OtherModel(job.reference()) if job.reference else StartWeights(job)
+
+
+class OtherModel:
+    """A model that stands beside the one that is trained."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @contextmanager
+    def applied(self) -> Generator[None]:
+        """Let the model compute without a gradient."""
+        with torch.no_grad():
+            yield
 
 
 class StartWeights:

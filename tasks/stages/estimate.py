@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -279,7 +280,26 @@ def _need(params: Params, paths: Paths, rows: Rows, devices: Devices) -> tuple[M
         sequences=rows.sequences,
     )
     stored = sum(f.stat().st_size for f in folder.glob("*.safetensors")) if models.stored_quantization(folder) else 0
-    return memory(wrapped, params, batch, files, stored, accelerated), batch
+    held = _held(params, paths, batch, dtype)
+    return memory(wrapped, params, batch, files, stored, accelerated, **held), batch
+
+
+def _held(params: Params, paths: Paths, batch: Batch, dtype: str | None) -> dict[str, int]:
+    """Return bytes of a teacher and its logits, which stand `beside` the model, or of another reference model, which
+    does so `before` the first step; methods on prompts are not estimated."""
+    module = import_module("tasks.stages.beside")  # named, not imported: see `train`
+    for flag, name in module.names(params):
+        target = module.find(name, flag, params, paths.workspace, lambda _: None)
+        outline, is_quantized = models.skeleton(target.model, dtype), models.stored_quantization(target.model)
+        files = [*target.model.glob("*.safetensors")] if is_quantized else []
+        files += [*target.adapter.glob("*.safetensors")] if target.adapter else []
+        weights = sum(file.stat().st_size for file in files)
+        weights += 0 if is_quantized else sum(weight.nbytes for weight in outline.parameters())
+        if flag == "ref_model":
+            return {"before": weights}
+        width = outline.config.get_text_config().vocab_size
+        return {"beside": weights + batch.learned * width * outline.dtype.itemsize}
+    return {}
 
 
 def _existing(folder: Path) -> Path:

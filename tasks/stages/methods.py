@@ -17,6 +17,7 @@ from components.errors import ConfigError
 from components.files import sha256
 from components.plugins import Kind
 from components.tokens import SHAPES
+from tasks.stages import beside
 from tasks.stages.paths import plugin_files
 
 OURS = Path(__file__).parents[2] / "components"
@@ -25,6 +26,10 @@ OF_ANSWERS = ("generation.max_new_tokens",)
 """Parameters that training reads where its evaluations generate answers."""
 ROLLOUT_CODE = ("components.inference", "components.rewards", "tasks.stages.rollouts")
 """Modules that decide which answers are sampled, and what their rewards are."""
+BESIDE_CODE = tuple(
+    f"tasks.{name}" for name in ("loading", "prompts", "stages.beside", "stages.reward_models", "stages.text_models")
+)
+"""Modules that decide what models beside the one that is trained give."""
 OF_ROLLOUTS = tuple(
     f"generation.{name}" for name in ("temperature", "top_k", "top_p", "repetition_penalty", "stop_words")
 )
@@ -51,9 +56,12 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
     stages["template"]["shape"] = training.METHODS.load(params.method.name, files).SHAPE
     changed = difference(params).items()
     of_answers = OF_ANSWERS if params.train.predict_with_generate else ()
-    if stages["template"]["shape"] == "prompt":
+    if stages["template"]["shape"] == "prompt" or params.method.name == "gkd":
         of_answers += OF_ROLLOUTS
         stages["train"]["files"]["rollouts"] = cache.code(*ROLLOUT_CODE)
+    if beside.names(params):
+        stages["train"]["files"]["models beside"] = cache.code(*BESIDE_CODE)
+        stages["train"]["files"] |= beside.hashes(params, workspace)
     stages["train"]["parameters"] = {
         name: new
         for name, (_, new) in changed

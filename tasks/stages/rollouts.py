@@ -17,14 +17,19 @@ from components.training.rollouts import Judgement, Sampled
 class LocalRollouts:
     """Answers by the built-in engine, in the process that trains and on the same weights.
 
+    Args:
+        judges: rewards beside those of `--reward_funcs`.
+
     Raises:
         ConfigError: no reward is named, or one cannot work here.
     """
 
-    def __init__(self, params: Params, tokenizer: Any, external: list[Path]) -> None:
+    def __init__(
+        self, params: Params, tokenizer: Any, external: list[Path], judges: Sequence[rewards.Reward] = ()
+    ) -> None:
         self.params, self.tokenizer = params, tokenizer
-        self.rewards = rewards.rewards_of(params, external)
-        if not self.rewards:
+        self.rewards = [*rewards.rewards_of(params, external), *judges]
+        if not self.rewards and params.method.name != "gkd":
             raise ConfigError(f"reward_funcs: {params.method.name} needs rewards; name some with --reward_funcs")
 
     @cached_property

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import cache, models, training, tuners
-from components.classes import HEAD, REGRESSION, Classes, classes_of
+from components.classes import HEAD, REWARD, Classes, classes_of
 from components.config import FAMILIES, SAVED_GROUPS, Params
 from components.errors import ConfigError
 from components.files import MANIFEST, read_json, sha256
@@ -31,8 +31,6 @@ WITHOUT_INFLUENCE = {
     *(f"components/models/{name}.py" for name in ("catalogue", "companions", "fitness")),
 }
 """Of these, the files that do not: a run whose report is drawn otherwise goes on from its last checkpoint."""
-REWARD = Classes(["reward"], REGRESSION)
-"""What the head of a reward model tells."""
 IN_METHODS = (*FAMILIES, "plugins")
 """Groups of which data/methods.json says what differs from the defaults."""
 OF_ALIGNMENT = ("preference", "reward", "rollout", "ppo")

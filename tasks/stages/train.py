@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,8 +166,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
-        # a plugin's method on prompts has an engine and rewards of its own
-        rollouts=_rollouts(params, tokenizer, files) if params.method.rlhf_type and _shape(setup) == "prompt" else None,
+        **_beside(setup, tokenizer),
         reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
     )
@@ -177,10 +177,32 @@ def _shape(setup: Setup) -> str:
     return training.METHODS.load(setup.params.method.name, plugin_files(setup.params, setup.paths.workspace)).SHAPE
 
 
-def _rollouts(params: Params, tokenizer: Any, files: list[Path]) -> Any:
-    """Return what samples and judges answers. The module is named, not imported: the code below it is part of
-    data/methods.json, and decides nothing where no answers are sampled."""
-    return import_module("tasks.stages.rollouts").LocalRollouts(params, tokenizer, files)
+def _beside(setup: Setup, tokenizer: Any) -> dict[str, Any]:
+    """Return by name what a job has of other models: what samples and judges answers, a teacher, and what loads a
+    reference model. The modules are named, not imported: data/methods.json has them where they decide anything."""
+    params, workspace, beside = setup.params, setup.paths.workspace, dict[str, Any]()
+    files, say = plugin_files(params, workspace), _teller(setup)
+    named = dict(import_module("tasks.stages.beside").names(params))
+
+    def text_model(flag: str) -> Any:
+        load = import_module("tasks.stages.text_models").text_model
+        return load(flag, named[flag], params, workspace, tokenizer, say)
+
+    if "ref_model" in named:
+        beside["reference"] = partial(text_model, "ref_model")
+    if params.method.name == "gkd":
+        local = import_module("tasks.stages.rollouts").LocalRollouts
+        beside["teacher"] = text_model("teacher_model")
+        beside["rollouts"], beside["teacher_rollouts"] = (local(params, tokenizer, files) for _ in range(2))
+    elif params.method.rlhf_type and _shape(setup) == "prompt":  # a plugin's method has an engine of its own
+        judges = import_module("tasks.stages.reward_models").rewards_of(params, workspace, say)
+        beside["rollouts"] = import_module("tasks.stages.rollouts").LocalRollouts(params, tokenizer, files, judges)
+    return beside
+
+
+def _teller(setup: Setup) -> Callable[[str], None]:
+    """Return a function that reports a message."""
+    return lambda message: progress(setup.paths, "train")({"message": message})
 
 
 def _reference_of(setup: Setup, precision: Any) -> dict[str, Any]:
@@ -188,6 +210,7 @@ def _reference_of(setup: Setup, precision: Any) -> dict[str, Any]:
     return {
         "data": setup.made_of["data"],
         "model": setup.arguments["model"],
+        "ref_model": setup.made_of["methods"].get(f"model {setup.params.preference.ref_model}"),
         "weights_from": setup.made_of.get("weights_from"),
         "tuner": setup.arguments["tuner"],
         "parameters": {k: v for k, v in setup.made_of["parameters"].items() if not k.startswith("preference.")},

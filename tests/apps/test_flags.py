@@ -78,11 +78,15 @@ SEEN = {
     },
     "apps/test_alignment.py": {
         "test_answers_are_shown_beside_their_rewards": "log_completions",
+        "test_another_reference_model_is_asked_once_and_kept_apart": "ref_model",
     },
     "apps/test_promote_command.py": {
         "test_a_champion_is_made_kept_forced_and_taken_back": (
             "promote: version force why registered_model_name rollback: to why registered_model_name"
         ),
+    },
+    "apps/test_reward_models.py": {
+        "test_the_reward_is_the_number_that_the_model_gives_for_the_conversation": "reward_model",
     },
     "apps/test_sample_command.py": {
         "test_the_best_answers_are_rows_that_say_where_they_come_from": (
@@ -116,6 +120,11 @@ SEEN = {
         "test_tokens_by_which_an_answer_is_longer_weigh_less": "ld_alpha",
         "test_the_loss_of_judged_answers_is_what_its_formula_says": "desirable_weight undesirable_weight",
         "test_the_loss_of_rewards_is_what_its_formula_says": "center_rewards_coefficient",
+    },
+    "components/training/test_distillation.py": {
+        "test_the_loss_is_what_its_formula_says": "sft_alpha",
+        "test_the_answers_that_are_learned_are_those_of_the_student_of_the_teacher_or_of_the_data": "lmbda seq_kd",
+        "test_another_teacher_is_another_run": "teacher_model",
     },
     "components/training/test_policies.py": {
         "test_a_loss_of_sampled_answers_is_what_its_formula_says": (

@@ -43,8 +43,10 @@ def test_every_command_for_looking_at_data(command: str, workspace: Workspace) -
 
 ALIGNMENT = [
     line
-    for block in re.findall(r"```shell\n(.*?)```", (ROOT / "docs/alignment.md").read_text(), re.DOTALL)
+    for page in ("alignment", "rewards")
+    for block in re.findall(r"```shell\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL)
     for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("martlet ")
 ]
 
 
@@ -56,10 +58,12 @@ def test_the_commands_of_alignment_in_their_order(workspace: Workspace) -> None:
         ran = Command(workspace.root, *words, "--report_to", "none", **workspace.env).wait(300)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         outputs.append(ran.stdout)
-    dpo, kto, _, grpo = outputs
+    dpo, kto, _, grpo, gkd, _, by_model = outputs
     last = [line for line in dpo.splitlines() if "eval accuracy" in line][-1]
     assert float(re.findall(r"eval accuracy ([\d.]+)", last)[0]) >= 0.9
     assert "kl" in kto and "reward" in grpo
+    assert "output/start is a run: checkpoint-38 is taken" in gkd
+    assert "output/rm is a run: checkpoint-10 is taken" in by_model
 
 
 RUN = ("martlet demo", "martlet run")  # in test_demo.py

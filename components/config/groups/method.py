@@ -9,7 +9,7 @@ from components.config.fields import Group, field
 TASKS = ("seq_cls", "embedding")
 """Tasks other than text, each with a training method of its own."""
 
-Alignment = Literal["dpo", "cpo", "simpo", "orpo", "kto", "rm", "grpo", "rloo", "ppo"]
+Alignment = Literal["dpo", "cpo", "simpo", "orpo", "kto", "rm", "grpo", "rloo", "ppo", "gkd"]
 """Methods of `martlet rlhf`."""
 
 NOT_JUDGED = (

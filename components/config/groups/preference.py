@@ -22,6 +22,9 @@ class Preference(Group):
     ld_alpha: float | None = field(
         None, "weight of the tokens by which the longer answer is longer, in dpo (LD-DPO)", ge=0, le=1
     )
+    ref_model: str | None = field(
+        None, "reference model, by default the model as it begins: a folder, a checkpoint, or an id on a hub"
+    )
     reference_free: bool = field(False, "dpo without a reference model")
     f_divergence_type: Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"] = field(
         "reverse_kl", "distance to the reference model in dpo"

@@ -12,7 +12,10 @@ class Reward(Group):
         "rewards, added up: accuracy, format, cosine, repetition, soft_overlong, react_format, tool_call, code, judge, "
         "or plugins",
     )
-    reward_weights: Numbers = field([], "weight of each of --reward_funcs, in their order; by default 1 each")
+    reward_model: Methods = field([], "reward models, each a reward, too: folders, checkpoints of rm, or ids on a hub")
+    reward_weights: Numbers = field(
+        [], "weight of each of --reward_funcs, then of each --reward_model; by default 1 each"
+    )
     reward_timeout: float = field(300.0, "seconds that a reward may take for the answers of one batch", gt=0)
     cosine_min_len_value_wrong: float = field(-0.5, "cosine: reward of a wrong answer of no length")
     cosine_max_len_value_wrong: float = field(0.0, "cosine: reward of a wrong answer of --cosine_max_len")

@@ -6,7 +6,7 @@ from components.config.fields import Group, field
 
 
 class Rollout(Group):
-    """Answers that the model samples while it is trained (--rlhf_type grpo, rloo, ppo)."""
+    """Answers that the model samples while it is trained (--rlhf_type grpo, rloo, ppo, gkd)."""
 
     max_completion_length: int = field(512, "longest answer that is sampled, in tokens", gt=0)
     num_generations: int | None = field(

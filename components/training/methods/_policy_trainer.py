@@ -21,7 +21,7 @@ from components.training.methods._answer_trainer import AnswerTrainer
 from components.training.policy_losses import PolicyTokens
 from components.training.prompts import Generations, Groups, prompts_per_step
 from components.training.rollouts import Judgement, Sampled
-from components.training.start_weights import StartWeights
+from components.training.start_weights import reference_of
 
 FILE = "rollouts-{}.safetensors"
 """In a checkpoint, the answers that the next step of a process still learns from."""
@@ -63,9 +63,9 @@ class PolicyTrainer(AnswerTrainer):
         self.settings = job.params.rollout
         self.generations, self.iterations = generations(job.params), iterations(job.params)
         self.prompts = prompts_per_step(job)
-        self.collate = collator(job)
         self.kl_weight = self._kl_weight(job)
-        self.reference = StartWeights(job) if self.kl_weight else None
+        self.reference = reference_of(job) if self.kl_weight else None
+        self.collate = collator(job, *([self.reference.model] if self.reference else []))
         self.experience: list[experiences.Batch] = []
         self.figures_of_answers: experiences.Figures = {}
         """Of the answers that are learned from, by name."""
@@ -143,13 +143,14 @@ class PolicyTrainer(AnswerTrainer):
                     part["values"] = scores.values.cpu()
             if self.reference:
                 with self.reference.applied():
-                    part["reference"] = self._scores(model, inputs).log_probs.cpu()
+                    part["reference"] = self._scores(self.reference.model, inputs, values=False).log_probs.cpu()
         model.train(was_training)
 
-    def _scores(self, model: Any, inputs: dict[str, Any]) -> Scores:
+    def _scores(self, model: Any, inputs: dict[str, Any], values: bool = True) -> Scores:
         names = ("input_ids", "attention_mask", "position_ids", "owners")
         batch = {name: inputs[name] for name in names if name in inputs}
-        logits, tokens, outputs = learned_logits(model, {**batch, "labels": inputs["token_labels"]}, self.value_head)
+        head = self.value_head if values else None
+        logits, tokens, outputs = learned_logits(model, {**batch, "labels": inputs["token_labels"]}, head)
         logits = logits if self.temperature == 1 else logits / self.temperature
         log_probs = -cross_entropy(logits, tokens["labels"])
         return Scores(log_probs, tokens["owners"], logits.detach(), tokens.get("values"), outputs)

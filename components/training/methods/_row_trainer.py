@@ -53,6 +53,10 @@ class RowTrainer(JobTrainer, Trainer):
         row = {"input_ids": np.full(1, self.job.pad_token_id), "labels": np.full(1, IGNORED)}
         return row | ({"loss_scale": np.zeros(1)} if self.job.rows.weighted else {})
 
+    def batch(self, rows: list[TokenRow]) -> dict[str, torch.Tensor]:
+        """Return the tensors of rows."""
+        return self.data_collator(rows)
+
     def summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
         """Return the sum of the losses of a batch, and the model's outputs."""
         raise NotImplementedError
@@ -141,8 +145,8 @@ class RowTrainer(JobTrainer, Trainer):
         loss, count, size, groups = 0.0, 0, self.rows_per_evaluation, self.job.data_parallel_size
         own = numbers[self.job.data_parallel_rank :: groups]
         for start in range(0, math.ceil(len(numbers) / groups), size):
-            batch = [self.job.val_rows[i] for i in own[start : start + size]] or [self.blank_row()]
-            inputs = self._prepare_inputs(self.data_collator(batch))
+            rows = [self.job.val_rows[i] for i in own[start : start + size]] or [self.blank_row()]
+            inputs = self._prepare_inputs(self.batch(rows))
             loss += float(self.summed_loss(self.model, inputs)[0])
             count += self.learned(inputs)
         return loss, count

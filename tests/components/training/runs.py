@@ -23,6 +23,7 @@ from components.models import load_model, prepared, stored_quantization
 from components.tokens import BESIDE, IGNORED, Ragged, TokenRows, schema, to_batch, tokens_writer
 from components.training import Job, Outcome, Packs, choose_start, held, preload, settled, train
 from components.tuners import TUNERS
+from tasks.stages import reward_models
 from tasks.stages.rollouts import LocalRollouts
 
 preload().join()  # once, by the server that processes are forked from
@@ -119,6 +120,8 @@ def learn(
     hazard: tuple[str, int] | None = None,
     run: str = "a",
     external: Sequence[Path] = (),
+    teacher: Any = None,
+    reference: Any = None,
     **params: Any,
 ) -> Outcome:
     """Train on `base`, by default LoRA; checkpoints go to `folder`/checkpoints, weights and history to `folder`/final.
@@ -167,13 +170,32 @@ def learn(
         tuner_step=getattr(tuner, "step", None), penalty=getattr(tuner, "penalty", None),
         initialise=getattr(tuner, "initialise", None),
     )  # fmt: skip
-    if settings.reward.reward_funcs:
-        job.rollouts = LocalRollouts(settings, job.tokenizer, job.external)
+    if settings.reward.reward_funcs or settings.reward.reward_model:
+        judges = reward_models.rewards_of(settings, Path(), print)
+        job.rollouts = LocalRollouts(settings, job.tokenizer, job.external, judges)
+    if reference:
+        job.reference = lambda: reference
+    if teacher:
+        job.teacher, job.rollouts, job.teacher_rollouts = (
+            teacher,
+            *(LocalRollouts(settings, job.tokenizer, []) for _ in range(2)),
+        )
     outcome = go_on(job)
     (folder / "final").mkdir(exist_ok=True)
     tuner.save(model, folder / "final", "base")
     (folder / "final/history.json").write_text(json.dumps(outcome.history))
     return outcome
+
+
+def other_weights(base: Path, vocabulary: int | None = None) -> Any:
+    """A model that does not learn: the base with other weights, and with a wider embedding where it is given."""
+    torch.manual_seed(1)
+    model = Qwen3ForCausalLM.from_pretrained(base)
+    if vocabulary:
+        model.resize_token_embeddings(vocabulary)
+    for weight in model.parameters():
+        weight.data += 0.05 * torch.randn_like(weight)
+    return model.eval().requires_grad_(False)
 
 
 def _base(folder: Path, quantization: Quantization) -> Any:

@@ -12,13 +12,14 @@ import torch
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from components.errors import ConfigError, MartletError
+from components.models import copy_companions
 from components.tokens import TokenRows
 from components.training import METHODS, Job, advantages
 from components.training.methods._policy_trainer import learned_owners
 from components.training.start_weights import StartWeights
 from components.tuners import TUNERS
 from tasks.stages.rollouts import LocalRollouts
-from tests.components.training.runs import learn, learn_params, prompt_rows, write_tokens
+from tests.components.training.runs import learn, learn_params, other_weights, prompt_rows, reward_model, write_tokens
 
 REWARD = """\
 def rewards(samples, params):
@@ -54,7 +55,7 @@ def steps(outcome: Any, name: str = "loss") -> list[float]:
     return [entry[name] for entry in outcome.history if "loss" in entry]
 
 
-def trainer_of(base: Path, tokens: Path, folder: Path, reward: Path, **params: Any) -> Any:
+def trainer_of(base: Path, tokens: Path, folder: Path, reward: Path, reference: Any = None, **params: Any) -> Any:
     """A trainer that has not begun, on a fresh LoRA."""
     settings = learn_params({**SMALL, "reward_funcs": ["mine"], "external_plugins": [str(reward)], **params})
     model = TUNERS.load("lora").wrap(Qwen3ForCausalLM.from_pretrained(base), settings, 0)
@@ -64,6 +65,8 @@ def trainer_of(base: Path, tokens: Path, folder: Path, reward: Path, **params: A
         checkpoints=folder, save=lambda *_: None, restore=lambda *_: None, arguments={}, report=lambda _: None,
         external=[reward], rollouts=LocalRollouts(settings, tokenizer, [reward]),
     )  # fmt: skip
+    if reference:
+        job.reference = lambda: reference
     return METHODS.load(settings.method.name).trainer(job)
 
 
@@ -355,6 +358,10 @@ def test_a_stopped_run_ends_with_the_weights_that_it_would_have_had(
     params: dict[str, Any], tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path
 ) -> None:
     settings = {**SMALL, "reward_funcs": ["mine"], "lora_dropout": 0.1, "max_steps": 6, "eval_steps": 3, **params}
+    if "rlhf_type" in params:
+        reward_model(tiny_model).save_pretrained(tmp_path / "judge")
+        copy_companions(tiny_model, tmp_path / "judge")
+        settings |= {"reward_model": [str(tmp_path / "judge")], "reward_weights": [0.1, 1]}
     whole = learn(tiny_model, prompts, tmp_path / "whole", external=[reward], **settings)
     with pytest.raises(MartletError, match="stopped at step"):
         learn(tiny_model, prompts, tmp_path / "parts", hazard=("interrupt", 1), external=[reward], **settings)
@@ -365,6 +372,15 @@ def test_a_stopped_run_ends_with_the_weights_that_it_would_have_had(
     names = {"reward", "reward_std", "rewards/mine/mean", "completions/mean_length", "entropy", "ratio", "clip_ratio"}
     assert all(names <= entry.keys() for entry in whole.history if "loss" in entry)
     assert any("eval_reward" in entry and entry["eval_loss"] == -entry["eval_reward"] for entry in whole.history)
+    assert ("rewards/judge/mean" in whole.history[0]) == ("rlhf_type" in params)
+
+
+def test_another_model_is_the_reference(tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path) -> None:
+    other = other_weights(tiny_model)
+    trainer = trainer_of(tiny_model, prompts, tmp_path, reward, reference=other)
+    [batch], _ = trainer.get_batch_samples(iter(first_parts(trainer)), 1, "cpu")
+    answers = list(answers_of(trainer, batch, other, other))
+    assert batch["reference"].tolist() == pytest.approx([value for answer in answers for value in answer.new], rel=1e-4)
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo", "ppo"])

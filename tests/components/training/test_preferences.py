@@ -15,7 +15,14 @@ from components.config import read_mapping, resolve
 from components.errors import ConfigError
 from components.training.reference import FILE
 from tasks.stages import methods
-from tests.components.training.runs import judged_rows, learn, preference_rows, reward_model, write_tokens
+from tests.components.training.runs import (
+    judged_rows,
+    learn,
+    other_weights,
+    preference_rows,
+    reward_model,
+    write_tokens,
+)
 
 PAIRS, JUDGED = preference_rows(12), judged_rows(12)
 HELD_OUT, JUDGED_HELD_OUT = preference_rows(5, seed=1), judged_rows(6, seed=1)
@@ -248,6 +255,22 @@ def test_the_loss_of_rewards_is_what_its_formula_says(
     assert last["eval_loss"] == pytest.approx(sum(losses) / len(losses), rel=2e-5)
     wins = [reward(row, "chosen") > reward(row, "rejected") for row in HELD_OUT]
     assert last["eval_rewards/accuracies"] == pytest.approx(sum(wins) / len(wins))
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_another_model_is_the_reference(
+    method: str, tiny_model: Path, pairs: Path, judged: Path, tmp_path: Path
+) -> None:
+    other, rows = other_weights(tiny_model), judged if method == "kto" else pairs
+    settings = {**STEPS, "rlhf_type": method, "per_device_eval_batch_size": len(JUDGED_HELD_OUT)}
+    outcome = learn(tiny_model, rows, tmp_path, reference=other, **settings)
+    models = [both(tiny_model, tmp_path / "final")[0], other]
+    if method == "kto":
+        expected = kto_loss(models, 1.0, 1.0, None)
+    else:
+        expected = sum(binary(Pair(models, row, 0.1).logit) for row in HELD_OUT) / len(HELD_OUT)
+    last = [entry for entry in outcome.history if "eval_loss" in entry][-1]
+    assert last["eval_loss"] == pytest.approx(expected, rel=2e-5)
 
 
 WAYS = {

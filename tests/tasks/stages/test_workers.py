@@ -18,6 +18,7 @@ from tasks.stages.paths import Paths
 from tests.components.training.runs import (
     judged_rows,
     labelled_rows,
+    other_weights,
     paired_rows,
     preference_rows,
     some_rows,
@@ -107,13 +108,17 @@ def test_passes_that_do_not_divide_are_refused_before_a_process_is_started(tiny_
     assert not list(tmp_path.rglob("job.json"))
 
 
-FIGURES = ("loss", "a_loss", "b_loss", "rewards", "logps", "nll", "kl", "acc", "f1", "recall")
+FIGURES = (
+    "loss", "a_loss", "b_loss", "divergence", "agreement", "on_policy", "completions", "rewards", "logps", "nll", "kl",
+    "acc", "f1", "recall",
+)  # fmt: skip
 SIZES = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "gradient_accumulation_steps": 2}
 METHODS: dict[str, Any] = {
     "dpo": (preference_rows, "preference", {"rlhf_type": "dpo"}),
     "kto": (judged_rows, "label", {"rlhf_type": "kto"}),
     "rm": (preference_rows, "preference", {"rlhf_type": "rm"}),
     "seq_cls": (labelled_rows, "classification", {"task_type": "seq_cls"}),
+    "gkd": (some_rows, "sft", {"rlhf_type": "gkd", "max_completion_length": 6}),
     "embedding": (paired_rows, "pair", {"task_type": "embedding", "infonce_use_batch": False}),
 }
 """Name to rows, their shape, and flags."""
@@ -124,6 +129,10 @@ def learn(root: Path, base: Path, method: str, **flags: object) -> list[dict[str
     make, shape, own = METHODS[method]
     held_out = [{**row, "source": f"{'ab'[n % 3 == 0]}.jsonl"} for n, row in enumerate(make(7, seed=1))]
     write_tokens(root / "data/tokens", make(23), held_out, shape)
+    if method == "gkd":
+        other_weights(base).save_pretrained(root / "teacher")
+        models.copy_companions(base, root / "teacher")
+        flags = {"teacher_model": "teacher", **flags}
     steps = {"max_steps": 8, "save_steps": 4, "eval_steps": 4, "learning_rate": 3e-3}
     return train_on(root, base, **{**steps, **own, **flags})
 

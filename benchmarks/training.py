@@ -191,16 +191,17 @@ def measure(command: list[str], folder: Path, tokens: list[int], warmup: int, th
 COLUMNS = {"rate": "tokens/s", "first": "first step s", "wall": "whole command s", "peak": "peak MB"}
 
 
-def report(results: dict[str, list[dict[str, float]]]) -> None:
+def report(results: dict[str, list[dict[str, float]]], rate: str = COLUMNS["rate"]) -> None:
     """Print the median of each figure for each tool, its spread, and the ratio of Martlet's figure to the tool's."""
     ours = results["martlet"]
-    print(f"\n{'':<13}" + "".join(f"{title:>32}" for title in COLUMNS.values()) + f"{'first loss':>13}")
+    titles = {**COLUMNS, "rate": rate}.values()
+    print(f"\n{'':<13}" + "".join(f"{title:>32}" for title in titles) + f"{'first loss':>13}")
     for tool, runs in results.items():
         cells = []
         for name in COLUMNS:
             values = [run[name] for run in runs]
             ratio = statistics.median(a[name] / b[name] for a, b in zip(ours, runs, strict=True))
-            digits = ",.1f" if name in ("first", "wall") else ",.0f"
+            digits = ",.1f" if statistics.median(values) < 1000 else ",.0f"
             low, middle, high = (
                 format(value, digits) for value in (min(values), statistics.median(values), max(values))
             )

@@ -94,17 +94,17 @@ def _computed(job: Job, model: Any, rows: Referenced, names: tuple[str, ...]) ->
     """Return the values of all rows [rows, 2 · answers], which the processes share among them."""
     batch, size = AnswerBatch(collator(job, model), names), job.rows_per_evaluation
     own = torch.arange(ranks.rank(), len(rows), ranks.world_size())
-    parts, told = [], time.monotonic()
+    parts, told = [], -REPORT_INTERVAL_S
     was_training = model.training
     model.eval()
     for start in range(0, len(own), size):
+        if ranks.is_writer() and time.monotonic() - told > REPORT_INTERVAL_S:
+            told = time.monotonic()
+            job.report({"message": f"reference model: {start:,} of {len(own):,} rows"})
         inputs = batch([rows[int(i)] for i in own[start : start + size]])
         inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
         log_probs = answer_log_probs(model, inputs, len(names))[0]
         parts.append(torch.cat([log_probs.sums, log_probs.tails], 1).float().cpu())
-        if ranks.is_writer() and time.monotonic() - told > REPORT_INTERVAL_S:
-            told = time.monotonic()
-            job.report({"message": f"reference model: {min(start + size, len(own)):,} of {len(own):,} rows"})
     model.train(was_training)
     values = torch.zeros(len(rows), 2 * len(names))
     numbers = torch.tensor(ranks.gathered(own.tolist()), dtype=torch.long)

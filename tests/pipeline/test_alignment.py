@@ -103,6 +103,23 @@ def test_a_preference_is_learned_from_judged_answers(start: Path, base: Path, tm
     assert share_with_unit(tmp_path, "kto") >= 0.9
 
 
+def test_a_student_comes_to_answer_as_its_teacher(start: Path, base: Path, tmp_path: Path) -> None:
+    pairs = [json.loads(line) for line in (EXAMPLES / "preferences.jsonl").read_text().splitlines()]
+    chats = [{"messages": pair["prompt"] + pair["chosen"]} for pair in pairs]
+    for name, part in {"train": chats[60:], "val": chats[:60]}.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in part))
+    common = ("--model", base, "--dataset", "train.jsonl", *COMMON.split()[:6], "--per_device_train_batch_size", 16)
+    teaching = ("--output_dir", "teacher", "--num_train_epochs", 4, "--learning_rate", 4e-3)
+    ended = Command(tmp_path, "sft", *common, *teaching).wait(400)
+    assert ended.returncode == 0, ended.stderr
+    learning = ("--teacher_model", "teacher", "--output_dir", "gkd", "--num_train_epochs", 4, "--learning_rate", 2e-3)
+    own = ("--max_completion_length", 24, "--resume_only_model", "true", "--resume_from_checkpoint", start)
+    ended = Command(tmp_path, "rlhf", "--rlhf_type", "gkd", *common, *learning, *own).wait(400)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert share_with_unit(tmp_path, start) <= 0.6
+    assert share_with_unit(tmp_path, "gkd") >= 0.9
+
+
 def share_with_unit(folder: Path, adapter: Path | str) -> float:
     """The share of the held-out prompts to which a model, sampled, answers with the unit of the reference."""
     words = ("--adapters", adapter, "--val_dataset", "val.jsonl", "--result_path", "answers.jsonl", "--temperature", 1)

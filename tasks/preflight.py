@@ -233,6 +233,8 @@ def _unfit_for_rewards(params: Params, files: list[Path], root: Path) -> list[st
         rewards.rewards_of(params, files)
     except ConfigError as error:
         sentences.append(str(error))
+    if params.rollout.multi_turn_scheduler and not params.template.use_chat_template:
+        sentences.append("multi_turn_scheduler: turns are written by the chat template; leave --use_chat_template out")
     answers = settled.per_device_train_batch_size * (settled.gradient_accumulation_steps or 1)
     generations = training.generations(params)
     if generations < 2 and name != "ppo":

@@ -30,7 +30,7 @@ def batches(
 
 def _line(row: TokenRow, answer: Sampled, is_learned: bool) -> TokenRow:
     ids = np.asarray(answer.ids)
-    labels = ids if is_learned else np.full_like(ids, IGNORED)
+    labels = np.where(np.asarray(answer.is_generated) & is_learned, ids, IGNORED)
     return {"prompt_ids": row["prompt_ids"], "completion_ids": ids, "completion_labels": labels}
 
 

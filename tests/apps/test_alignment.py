@@ -116,6 +116,8 @@ def test_a_teacher_is_learned_from_and_its_memory_is_counted(tiny_model: Path, t
         (("--rlhf_type", "dpo", "--teacher_model", "x"), "--teacher_model has no effect without --rlhf_type gkd"),
         (("--rlhf_type", "orpo", "--ref_model", "x"), "--ref_model has no effect without --rlhf_type dpo or kto"),
         (("--rlhf_type", "dpo", "--ref_model", "x"), "ref_model: no such folder 'x'"),
+        (("--rlhf_type", "grpo", "--reward_funcs", "accuracy", "--multi_turn_scheduler", "calculator"),
+         "there is no turn scheduler 'calculator'; give its file: --external_plugins calculator.py"),
         (("--rlhf_type", "dpo", "--packing", "true"), "packing: dpo compares whole answers"),
         (("--rlhf_type", "orpo", "--loss_type", "ipo"), "--loss_type has no effect with"),
         (("--rlhf_type", "simpo", "--rpo_alpha", "1"), "--rpo_alpha has no effect without --rlhf_type dpo"),

@@ -25,4 +25,8 @@ class Rollout(Group):
     overlong_filter: bool = field(
         False, "do not learn from answers that --max_completion_length ended", "mask_truncated_completions"
     )
+    multi_turn_scheduler: str | None = field(
+        None, "plugin whose `step` says what follows an answer, such as the result of a tool"
+    )
+    max_turns: int | None = field(None, "most answers in a conversation; by default until the plugin ends it", gt=0)
     log_completions: bool = field(False, "print some sampled answers with their rewards")

@@ -122,7 +122,7 @@ class PolicyTrainer(AnswerTrainer):
         learned = [not (self.settings.overlong_filter and answer.is_truncated) for answer in answers]
         parts = experiences.batches(self.collate, rows, answers, learned, sizes)
         self._score(parts)
-        self.figures_of_answers = _figures(answers, judgement)
+        self.figures_of_answers = _figures(answers, judgement, self.settings)
         values = self._add_advantages(rows, answers, judgement, parts)
         self._tell(rows, answers, judgement, values)
         return parts
@@ -231,7 +231,7 @@ class PolicyTrainer(AnswerTrainer):
         shown = [
             {
                 "prompt": self.job.tokenizer.decode(rows[n]["prompt_ids"]),
-                "completion": answers[n].text,
+                "completion": self._shown(answers[n]),
                 "rewards": {name: of_answers[n] for name, of_answers in judgement.values.items()},
                 "reward": judgement.totals[n],
                 "advantage": round(float(values[n]), 4),
@@ -239,9 +239,13 @@ class PolicyTrainer(AnswerTrainer):
             for n in range(min(SHOWN, len(rows)))
         ]
         self.job.report({"step": step, "rollouts": shown})
-        if failed := {name: count for name, count in judgement.errors.items() if count}:
-            words = ", ".join(f"{name} on {count}" for name, count in failed.items())
-            self.job.report({"message": f"step {step}: rewards failed: {words} of {len(rows)} answers"})
+        failures = judgement.errors | {self.settings.multi_turn_scheduler: sum(one.has_failed for one in answers)}
+        if words := ", ".join(f"{name} on {count}" for name, count in failures.items() if count):
+            self.job.report({"message": f"step {step}: failed: {words} of {len(rows)} answers"})
+
+    def _shown(self, answer: Sampled) -> str:
+        """Return an answer as text, of several turns the whole conversation with the template's marks."""
+        return answer.text if answer.turns == 1 else self.job.tokenizer.decode(answer.ids)
 
     @torch.no_grad()
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
@@ -251,7 +255,7 @@ class PolicyTrainer(AnswerTrainer):
         own = [rows[i] for i in range(ranks.rank(), len(rows), ranks.world_size())]
         seeds = [_seed(self.job.train.seed, -1, i, 0) for i in range(ranks.rank(), len(rows), ranks.world_size())]
         answers = self.rollouts.sample(self.job.model, own, seeds)
-        for name, values in _figures(answers, self.rollouts.judge(own, answers)).items():
+        for name, values in _figures(answers, self.rollouts.judge(own, answers), self.settings).items():
             self.means[False].add(name, values)
         metrics = self.means[False].take("eval_")
         metrics = {"eval_loss": -metrics["eval_reward"], **metrics}
@@ -273,13 +277,18 @@ class PolicyTrainer(AnswerTrainer):
         self.experience, self.figures_of_answers = experiences.read(file) if file.is_file() else ([], {})
 
 
-def _figures(answers: list[Sampled], judgement: Judgement) -> experiences.Figures:
+def _figures(answers: list[Sampled], judgement: Judgement, settings: Rollout) -> experiences.Figures:
     """Return the figures of sampled answers by name, the values of each [answers]."""
     return {
         "reward": torch.tensor(judgement.totals),
         "reward_std": torch.tensor([np.std(judgement.totals)]),
-        "completions/mean_length": torch.tensor([float(len(answer.ids)) for answer in answers]),
+        "completions/mean_length": torch.tensor([float(answer.length) for answer in answers]),
         "completions/clipped_ratio": torch.tensor([float(answer.is_truncated) for answer in answers]),
+        **(
+            {"num_turns": torch.tensor([float(answer.turns) for answer in answers])}
+            if settings.multi_turn_scheduler
+            else {}
+        ),
         **{
             f"rewards/{name}/mean": torch.tensor([value for value in of_answers if value is not None])
             for name, of_answers in judgement.values.items()

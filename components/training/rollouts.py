@@ -17,6 +17,8 @@ class Sampled(NamedTuple):
         messages: the answers, and what was said in between.
         is_truncated: the limit of the length ended the conversation.
         has_failed: the scheduler of turns raised, which ended it.
+        log_probs: of each token that the model wrote the log probability by which it was drawn, where another program
+            than the trained model drew it.
     """
 
     ids: list[int]
@@ -25,6 +27,7 @@ class Sampled(NamedTuple):
     messages: list[Message]
     is_truncated: bool
     has_failed: bool = False
+    log_probs: list[float] | None = None
 
     @property
     def length(self) -> int:
@@ -60,4 +63,8 @@ class Rollouts(Protocol):
 
     def judge(self, rows: Sequence[TokenRow], answers: Sequence[Sampled]) -> Judgement:
         """Return what the rewards say of an answer to each row, a row of the shape `prompt`."""
+        ...
+
+    def close(self) -> None:
+        """End what samples answers."""
         ...

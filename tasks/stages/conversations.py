@@ -30,6 +30,7 @@ class Dialogue:
         self.row, self.first_seed = row, seed
         self.ids: list[int] = []
         self.is_generated: list[bool] = []
+        self.log_probs: list[float] = []
         self.messages: list[Message] = []
         self.text, self.is_truncated = "", False
         self.is_asked, self.error = False, ""
@@ -67,7 +68,15 @@ class Dialogue:
 
     def sampled(self) -> Sampled:
         """Return the conversation as training takes it."""
-        return Sampled(self.ids, self.is_generated, self.text, self.messages, self.is_truncated, bool(self.error))
+        return Sampled(
+            self.ids,
+            self.is_generated,
+            self.text,
+            self.messages,
+            self.is_truncated,
+            bool(self.error),
+            self.log_probs or None,
+        )
 
 
 class Turns:

@@ -26,19 +26,23 @@ OF_ANSWERS = ("generation.max_new_tokens",)
 """Parameters that training reads where its evaluations generate answers."""
 ROLLOUT_CODE = (
     "components.inference", "components.rewards", "components.templates", "components.turns", "tasks.stages.rollouts",
-    "tasks.stages.conversations",
+    "tasks.stages.conversations", "tasks.stages.vllm_rollouts",
 )  # fmt: skip
 """Modules that decide which answers are sampled, and what their rewards are."""
 BESIDE_CODE = tuple(
     f"tasks.{name}" for name in ("loading", "prompts", "stages.beside", "stages.reward_models", "stages.text_models")
 )
 """Modules that decide what models beside the one that is trained give."""
-OF_ROLLOUTS = tuple(
-    f"generation.{name}" for name in ("temperature", "top_k", "top_p", "repetition_penalty", "stop_words")
+OF_ROLLOUTS = (
+    *(f"generation.{name}" for name in ("temperature", "top_k", "top_p", "repetition_penalty", "stop_words")),
+    "vllm.vllm_engine_kwargs",
 )
 """Parameters that training reads where it learns from answers that it samples."""
 VARIANTS = "quantize.variants"
-MEETING = {f"distributed.{name}" for name in training.MEETING}
+MEETING = {
+    "rollout.vllm_mode", "rollout.vllm_server_base_url", *(f"distributed.{name}" for name in training.MEETING),
+}  # fmt: skip
+"""Parameters that say where others are met, and decide nothing."""
 FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, training.CALLBACKS)
 """Kinds of methods that have groups of parameters of their own."""
 

@@ -46,7 +46,7 @@ class LocalRollouts:
         self.model = model
         dialogues = [Dialogue(*pair) for pair in zip(rows, seeds, strict=True)]
         waiting = dialogues
-        with _answering(model):
+        with self._answering(model):
             while waiting:
                 self._answer(waiting)
                 waiting = self.turns.going_on(waiting, self.engine.max_model_len)
@@ -62,7 +62,27 @@ class LocalRollouts:
             answer = future.result()
             message = read_answer(self.engine, prompt, dialogue.tools, answer.text)
             dialogue.add(answer.token_ids, [message], is_generated=True)
+            dialogue.log_probs += [token.logprob for token in answer.logprobs]
             dialogue.text, dialogue.is_truncated = answer.text, answer.finish_reason == "length"
+
+    @contextmanager
+    def _answering(self, model: Any) -> Generator[None]:
+        """Let a model that is trained answer: with a cache, which transformers' Trainer switches off, and its own
+        settings of generation as they were."""
+        config, generation_config = model.config.get_text_config(), model.generation_config
+        used_cache, config.use_cache = config.use_cache, True
+        was_training = model.training
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train(was_training)
+            config.use_cache, model.generation_config = used_cache, generation_config
+
+    def close(self) -> None:
+        """End the engine."""
+        if "engine" in self.__dict__:
+            self.engine.close()
 
     def _settings(self, dialogue: Dialogue) -> GenerationConfig:
         chosen = self.params.generation
@@ -91,20 +111,6 @@ class LocalRollouts:
             for row, answer in zip(rows, answers, strict=True)
         ]
         return Judgement(*rewards.score(self.rewards, samples, self.params.reward.reward_timeout))
-
-
-@contextmanager
-def _answering(model: Any) -> Generator[None]:
-    """Let a model that is trained answer: with a cache, which transformers' Trainer switches off, and its own settings
-    of generation as they were."""
-    config, generation_config, was_training = model.config.get_text_config(), model.generation_config, model.training
-    used_cache, config.use_cache = config.use_cache, True
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-        config.use_cache, model.generation_config = used_cache, generation_config
 
 
 def _no_chat(*_: Any) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from components.config.groups.rollout import Rollout
 from components.figures import is_reported
 from components.tokens import IGNORED, TokenRow
 from components.training import advantages, ranks
@@ -187,12 +188,15 @@ class PolicyTrainer(AnswerTrainer):
         log_probs, owners, logits, _, outputs = scores = self._scores(model, inputs)
         counts = torch.bincount(owners, minlength=len(inputs["labels"])).clamp(min=1)
         lengths = counts[owners].to(log_probs.dtype)
-        log_ratios = log_probs - inputs.get("old", log_probs.detach()).to(log_probs.device)
+        old = inputs.get("old", log_probs.detach()).to(log_probs.device)
+        log_ratios = log_probs - old
         means = log_probs.new_zeros(len(counts)).index_add(0, owners, log_ratios / lengths)
         is_sequence = self.settings.importance_sampling_level == "sequence"
         ratios = (means[owners] if is_sequence else log_ratios).exp()
         tokens = PolicyTokens(log_probs, ratios, log_ratios, inputs["advantages"], lengths, owners)
         losses = self.loss.losses(tokens, self.job.params)
+        if "sampled" in inputs:
+            losses = losses * self._sampling_weights(old, inputs["sampled"].to(old.device))
         if "reference" in inputs:
             difference = inputs["reference"].to(log_probs.device) - log_probs
             distances = difference.exp() - difference - 1  # Schulman's estimate (k3), never below 0
@@ -212,6 +216,15 @@ class PolicyTrainer(AnswerTrainer):
         """The ratios between which no gradient stops."""
         low, high = self.settings.epsilon, self.settings.epsilon_high
         return 1 - low, 1 + (low if high is None else high)
+
+    def _sampling_weights(self, old: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
+        """Return what tokens weigh that another program drew: truncated importance sampling, as in TRL."""
+        ratios = (old - sampled).exp()
+        self.means[True].add("sampling/sampling_logp_difference/mean", (old - sampled).abs())
+        self.means[True].add("sampling/importance_sampling_ratio/mean", ratios)
+        if not self.settings.vllm_importance_sampling_correction:
+            return torch.ones_like(ratios)
+        return ratios.clamp(max=self.settings.vllm_importance_sampling_cap)
 
     @torch.no_grad()
     def _note(self, tokens: PolicyTokens, logits: torch.Tensor) -> None:

@@ -60,5 +60,5 @@ def test_a_tools_result_follows_a_call_whatever_its_arguments(name: str, tmp_pat
 
 def test_a_template_that_shows_no_results_is_named(tmp_path: Path) -> None:
     tok = tokenizer_of("ChatML", tmp_path)
-    with pytest.raises(Refused, match="^the template"):
+    with pytest.raises(Refused, match="the template "):
         continuation(Prompts(tok), {"messages": [Q1]}, said("", tool_calls=[CALL]), [RESULT])

@@ -166,8 +166,7 @@ def test_a_model_calls_a_tool_and_reads_its_result(tiny_model: Path, tmp_path: P
         "\ndef rewards(samples, params):\n    return [float(sample.completion == 'It is 7.') for sample in samples]\n"
     )
     step = (Path(__file__).parents[3] / "docs/plugins/calculator.py").read_text() + reward
-    flags = {"temperature": 0.1, "max_completion_length": 200}
-    _, batch, answers = sampled(base, tokens, tmp_path, step, stop_words=[], **flags)
+    _, batch, answers = sampled(base, tokens, tmp_path, step, stop_words=[], temperature=0.1, max_completion_length=200)
     best = next(answer for answer in answers if answer.text == "It is 7.")
     assert prompt + best.ids == whole[:-1]  # behind the last end token a template writes a line break
     assert best.messages == [

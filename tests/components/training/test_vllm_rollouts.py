@@ -103,7 +103,7 @@ def test_what_vllm_is_asked_and_how_its_log_probabilities_weigh(
     assert batch["token_labels"][batch["token_labels"] >= 0].tolist() == DRAWN * 8
     assert batch["sampled"].tolist() == [-3.0] * 32
     advantages = batch["advantages"] = torch.arange(32.0)
-    log_probs = trainer._log_probs(trainer.job.model, batch)[0].detach()
+    log_probs = trainer._scores(trainer.job.model, batch).log_probs.detach()
     weights = (log_probs + 3).exp().clamp(max=1.5)
     assert 0.01 < float(weights.min()) < float(weights.max())
     plain = trainer.summed_loss(trainer.job.model, {k: v for k, v in batch.items() if k != "sampled"})[0].detach()
@@ -148,9 +148,9 @@ def test_answers_of_the_real_program_have_the_probabilities_of_the_trained_model
             if "lora_B" in parameter_name:
                 weight.data = 0.1 * step * torch.randn_like(weight)
         [batch], _ = trainer.get_batch_samples(iter(first_parts(trainer)), 1, "cpu")
-        log_probs = trainer._log_probs(model.eval(), batch)[0].detach()
+        log_probs = trainer._scores(model.eval(), batch).log_probs.detach()
         assert (log_probs - batch["sampled"]).abs().max() < 0.02
         with model.disable_adapter():
-            of_base = trainer._log_probs(model, batch)[0].detach()
+            of_base = trainer._scores(model, batch).log_probs.detach()
         assert bool((of_base - batch["sampled"]).abs().max() > 0.1) == bool(step)
     trainer.rollouts.close()

@@ -31,9 +31,15 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tokens(tmp_path_factory.mktemp("prompts"), prompt_rows(6), prompt_rows(2, seed=1), "prompt")
 
 
-def flags(folder: Path, step: str = STEP) -> dict[str, Any]:
+def flags(folder: Path, step: str = STEP, **more: Any) -> dict[str, Any]:
+    """The flags of a run on `step`, which is written into a plugin."""
     (folder / "mine.py").write_text(step)
-    return {"multi_turn_scheduler": "mine", "beta": 0.0, "max_completion_length": 24, "stop_words": ["a", "e", "i"]}
+    return more | {
+        "multi_turn_scheduler": "mine",
+        "beta": 0.0,
+        "max_completion_length": 24,
+        "stop_words": ["a", "e", "i"],
+    }
 
 
 def sampled(
@@ -81,15 +87,8 @@ def test_the_ids_of_a_conversation_are_those_generated_and_those_rendered_betwee
 def test_a_stopped_run_of_several_turns_ends_with_the_weights_that_it_would_have_had(
     tiny_model: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    settings = {
-        **SMALL,
-        "reward_funcs": ["mine"],
-        "max_steps": 4,
-        "eval_steps": 2,
-        "save_steps": 2,
-        "lora_dropout": 0.1,
-    }
-    settings |= flags(tmp_path) | {"external": [tmp_path / "mine.py"]}
+    more = {"reward_funcs": ["mine"], "max_steps": 4, "eval_steps": 2, "save_steps": 2, "lora_dropout": 0.1}
+    settings = flags(tmp_path, STEP, **{**SMALL, **more}, external=[tmp_path / "mine.py"])
     whole = learn(tiny_model, prompts, tmp_path / "whole", **settings)
     with pytest.raises(MartletError, match="stopped at step"):
         learn(tiny_model, prompts, tmp_path / "parts", hazard=("interrupt", 1), **settings)

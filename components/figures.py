@@ -39,6 +39,7 @@ PANELS = (
     ("Distance from the reference model", "KL divergence, nats", r"kl|objective/kl"),
     ("Entropy", "nats per token", r"entropy"),
     ("Length of the answers", "tokens", r"completions/(mean|min|max)_length"),
+    ("Turns of a conversation", "answers of the model", r"num_turns"),
     ("Log-probability of the answers", "nats", r"logps/.+"),
     ("Spread of the rewards", "standard deviation", r"reward_std|rewards/.+/std"),
     ("Shares", "share, 0 to 1", r"clip_ratio.*|completions/clipped_ratio|frac_reward_zero_std|agreement|on_policy"),

@@ -93,10 +93,8 @@ class Kind(Generic[Method]):
         if is_ours:
             return ours
         names = self.names(external)
-        raise ConfigError(
-            f"{self.parameter}: there is no {self.name} '{name}'{did_you_mean(name, names)}; "
-            f"choose one of {', '.join(names)}"
-        )
+        advice = f"choose one of {', '.join(names)}" if names else f"give its file: --external_plugins {stem}.py"
+        raise ConfigError(f"{self.parameter}: there is no {self.name} '{name}'{did_you_mean(name, names)}; {advice}")
 
     def constant(self, name: str, constant: str, default: Any, external: Sequence[Path] = ()) -> Any:
         """Return a constant that a method's file declares at its top, or `default`; the file is not imported.

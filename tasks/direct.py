@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 PARAMETERS = (
     "data", "validation", "model", "method", "template", "tuner", "train", *FAMILIES, "plugins", "tracking",
     "generation.max_new_tokens", "generation.temperature", "generation.top_k", "generation.top_p",
-    "generation.repetition_penalty", "generation.stop_words", "run.output_dir", "run.add_version",
-    "run.resume_from_checkpoint", "run.resume_only_model", "run.dataset_num_proc",
+    "generation.repetition_penalty", "generation.stop_words", "vllm.vllm_gpu_memory_utilization",
+    "vllm.vllm_max_model_len", "vllm.vllm_enforce_eager", "vllm.vllm_engine_kwargs", "run.output_dir",
+    "run.add_version", "run.resume_from_checkpoint", "run.resume_only_model", "run.dataset_num_proc",
 )  # fmt: skip
 """The flags of a command that trains."""
 RUN_FOLDER = re.compile(r"v(\d+)-")

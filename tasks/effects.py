@@ -52,7 +52,10 @@ def _aligns(*methods: str) -> Callable[[Params], bool]:
 
 OF_ONE_LOSS = ("seq_cls", "rm", "simpo", "orpo", "rloo", "ppo", "gkd")
 """Methods whose loss is not chosen."""
-OF_ROLLOUTS = ("num_generations", "overlong_filter", "log_completions")
+OF_ROLLOUTS = ("num_generations", "overlong_filter", "log_completions", "multi_turn_scheduler", "max_turns",
+               "use_vllm")  # fmt: skip
+OF_COLOCATION = ("vllm_gpu_memory_utilization", "vllm_max_model_len", "vllm_enforce_eager", "vllm_engine_kwargs")
+"""Parameters of the vLLM that a training starts."""
 OF_ALIGNMENT = {
     ("dpo",): "loss_weights rpo_alpha ld_alpha reference_free f_divergence_type f_alpha_divergence_coef discopop_tau",
     ("dpo", "cpo", "simpo"): "label_smoothing",
@@ -119,6 +122,15 @@ TRAINING = (
     Condition("ref_model", lambda params: not params.preference.reference_free, "with --reference_free true"),
     Condition("ref_model", lambda params: params.preference.beta != 0 or params.method.name == "ppo", "with --beta 0"),
     Condition("ref_model", lambda params: params.ppo.kl_coef or params.method.name != "ppo", "with --kl_coef 0"),
+    Condition("max_turns", lambda params: params.rollout.multi_turn_scheduler, "without --multi_turn_scheduler"),
+    Condition(f"vllm_mode vllm_server_base_url vllm_importance_sampling_correction vllm_importance_sampling_cap "
+              f"{' '.join(OF_COLOCATION)}", lambda params: params.rollout.use_vllm, "without --use_vllm true"),
+    Condition(f"{' '.join(OF_COLOCATION)}", lambda params: params.rollout.vllm_mode == "colocate",
+              "with --vllm_mode server"),
+    Condition("vllm_server_base_url", lambda params: params.rollout.vllm_mode == "server",
+              "without --vllm_mode server"),
+    Condition("vllm_importance_sampling_cap", lambda params: params.rollout.vllm_importance_sampling_correction,
+              "with --vllm_importance_sampling_correction false"),
     Condition("discopop_tau", lambda params: "discopop" in params.train.loss_type, "without --loss_type discopop"),
     Condition("f_alpha_divergence_coef", lambda params: params.preference.f_divergence_type == "alpha_divergence",
               "without --f_divergence_type alpha_divergence"),

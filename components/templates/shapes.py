@@ -165,8 +165,9 @@ def target_of(row: Row) -> Any:
 
 
 def columns_of(row: Row) -> dict[str, Any]:
-    """Return what rewards read of a row: its other columns, and the tools that its prompt offers."""
-    return row.get("extra", {}) | ({"tools": row["tools"]} if "tools" in row else {})
+    """Return what rewards read of a row, its other columns and the tools that its prompt offers, and the variables of
+    its chat template."""
+    return row.get("extra", {}) | {name: row[name] for name in ("tools", "chat_template_kwargs") if name in row}
 
 
 def margin_of(row: Row) -> float | None:

@@ -21,16 +21,22 @@ Figures = dict[str, torch.Tensor]
 def batches(
     collate: Any, rows: Sequence[TokenRow], answers: Sequence[Sampled], is_learned: Sequence[bool], sizes: Sequence[int]
 ) -> list[Batch]:
-    """Return the tensors of forward passes over `sizes` answers each: those of `AnswerBatch`."""
+    """Return the tensors of forward passes over `sizes` answers each: those of `AnswerBatch`, and as `sampled`
+    the log probabilities by which another program drew the learned tokens."""
     batch = AnswerBatch(collate, ("completion",))
     lines = [_line(*parts) for parts in zip(rows, answers, is_learned, strict=True)]
     starts = np.cumsum([0, *sizes]).tolist()
-    return [batch(lines[start:end]) for start, end in pairwise(starts)]
+    parts = [batch(lines[start:end]) for start, end in pairwise(starts)]
+    for part, (start, end) in zip(parts, pairwise(starts), strict=True):
+        learned = [answer for n, answer in enumerate(answers[start:end], start) if is_learned[n]]
+        if any(answer.log_probs for answer in learned):
+            part["sampled"] = torch.tensor([value for answer in learned for value in answer.log_probs or []])
+    return parts
 
 
 def _line(row: TokenRow, answer: Sampled, is_learned: bool) -> TokenRow:
     ids = np.asarray(answer.ids)
-    labels = ids if is_learned else np.full_like(ids, IGNORED)
+    labels = np.where(np.asarray(answer.is_generated) & is_learned, ids, IGNORED)
     return {"prompt_ids": row["prompt_ids"], "completion_ids": ids, "completion_labels": labels}
 
 

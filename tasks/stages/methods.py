@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from components import cache, export, inference, models, rewards, training, tuners
+from components import cache, export, inference, models, rewards, training, tuners, turns
 from components.config import FAMILIES, LEAVES, Params, difference, value_answer
 from components.errors import ConfigError
 from components.files import sha256
@@ -24,18 +24,25 @@ OURS = Path(__file__).parents[2] / "components"
 GROUPS = OURS / "config/groups"
 OF_ANSWERS = ("generation.max_new_tokens",)
 """Parameters that training reads where its evaluations generate answers."""
-ROLLOUT_CODE = ("components.inference", "components.rewards", "tasks.stages.rollouts")
+ROLLOUT_CODE = (
+    "components.inference", "components.rewards", "components.templates", "components.turns", "tasks.stages.rollouts",
+    "tasks.stages.conversations", "tasks.stages.vllm_rollouts",
+)  # fmt: skip
 """Modules that decide which answers are sampled, and what their rewards are."""
 BESIDE_CODE = tuple(
     f"tasks.{name}" for name in ("loading", "prompts", "stages.beside", "stages.reward_models", "stages.text_models")
 )
 """Modules that decide what models beside the one that is trained give."""
-OF_ROLLOUTS = tuple(
-    f"generation.{name}" for name in ("temperature", "top_k", "top_p", "repetition_penalty", "stop_words")
+OF_ROLLOUTS = (
+    *(f"generation.{name}" for name in ("temperature", "top_k", "top_p", "repetition_penalty", "stop_words")),
+    "vllm.vllm_engine_kwargs",
 )
 """Parameters that training reads where it learns from answers that it samples."""
 VARIANTS = "quantize.variants"
-MEETING = {f"distributed.{name}" for name in training.MEETING}
+MEETING = {
+    "rollout.vllm_mode", "rollout.vllm_server_base_url", *(f"distributed.{name}" for name in training.MEETING),
+}  # fmt: skip
+"""Parameters that say where others are met, and decide nothing."""
 FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, training.CALLBACKS)
 """Kinds of methods that have groups of parameters of their own."""
 
@@ -132,6 +139,7 @@ def _methods(params: Params, files: list[Path]) -> dict[str, list[tuple[Kind[Any
     loading: list[tuple[Kind[Any], str]] = [(tuners.TUNERS, params.tuner.tuner_type)]
     if params.quantization.quant_method:
         loading.append((models.QUANTIZATIONS, params.quantization.quant_method))
+    scheduler = params.rollout.multi_turn_scheduler
     return {
         "template": [method, *_strategies(params)],
         "train": [
@@ -140,6 +148,7 @@ def _methods(params: Params, files: list[Path]) -> dict[str, list[tuple[Kind[Any
             (training.OPTIMIZERS, params.train.optimizer),
             *training.mixture_of(params, files).methods,
             *((rewards.REWARDS, name) for name in params.reward.reward_funcs),
+            *([(turns.SCHEDULERS, scheduler)] if scheduler else []),
             *((training.METRICS, name) for name in params.train.eval_metric if params.train.predict_with_generate),
             *((training.CALLBACKS, name) for name in params.train.callbacks),
         ],

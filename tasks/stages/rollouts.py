@@ -12,6 +12,7 @@ from components.errors import ConfigError
 from components.inference import GenerationConfig, hides_calls, read_answer
 from components.tokens import TokenRow
 from components.training.rollouts import Judgement, Sampled
+from tasks.stages.conversations import Dialogue, Turns
 
 
 class LocalRollouts:
@@ -21,7 +22,7 @@ class LocalRollouts:
         judges: rewards beside those of `--reward_funcs`.
 
     Raises:
-        ConfigError: no reward is named, or one cannot work here.
+        ConfigError: no reward is named, one cannot work here, or there is no such scheduler of turns.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class LocalRollouts:
         self.rewards = [*rewards.rewards_of(params, external), *judges]
         if not self.rewards and params.method.name != "gkd":
             raise ConfigError(f"reward_funcs: {params.method.name} needs rewards; name some with --reward_funcs")
+        self.turns = Turns(params, tokenizer, external)
 
     @cached_property
     def engine(self) -> Any:
@@ -42,25 +44,57 @@ class LocalRollouts:
     def sample(self, model: Any, rows: Sequence[TokenRow], seeds: Sequence[int]) -> list[Sampled]:
         """Return an answer to each row's prompt; see `training.rollouts.Rollouts`."""
         self.model = model
-        prompts = [row["prompt_ids"].tolist() for row in rows]
-        settings = [self._settings(*pair) for pair in zip(rows, seeds, strict=True)]
-        with _answering(model):
-            answers = [future.result() for future in self.engine.submit_all(prompts, settings)]
+        dialogues = [Dialogue(*pair) for pair in zip(rows, seeds, strict=True)]
+        waiting = dialogues
+        with self._answering(model):
+            while waiting:
+                self._answer(waiting)
+                waiting = self.turns.going_on(waiting, self.engine.max_model_len)
             self.engine.forget()
-        return [Sampled(answer.token_ids, answer.text, answer.finish_reason == "length") for answer in answers]
+        self.turns.require_some(dialogues)
+        return [dialogue.sampled() for dialogue in dialogues]
 
-    def _settings(self, row: TokenRow, seed: int) -> GenerationConfig:
+    def _answer(self, dialogues: Sequence[Dialogue]) -> None:
+        """Append the model's next answer to each conversation."""
+        prompts, settings = [one.prompt_ids for one in dialogues], list(map(self._settings, dialogues))
+        futures = self.engine.submit_all(prompts, settings)
+        for dialogue, prompt, future in zip(dialogues, prompts, futures, strict=True):
+            answer = future.result()
+            message = read_answer(self.engine, prompt, dialogue.tools, answer.text)
+            dialogue.add(answer.token_ids, [message], is_generated=True)
+            dialogue.log_probs += [token.logprob for token in answer.logprobs]
+            dialogue.text, dialogue.is_truncated = answer.text, answer.finish_reason == "length"
+
+    @contextmanager
+    def _answering(self, model: Any) -> Generator[None]:
+        """Let a model that is trained answer: with a cache, which transformers' Trainer switches off, and its own
+        settings of generation as they were."""
+        config, generation_config = model.config.get_text_config(), model.generation_config
+        used_cache, config.use_cache = config.use_cache, True
+        was_training = model.training
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train(was_training)
+            config.use_cache, model.generation_config = used_cache, generation_config
+
+    def close(self) -> None:
+        """End the engine."""
+        if "engine" in self.__dict__:
+            self.engine.close()
+
+    def _settings(self, dialogue: Dialogue) -> GenerationConfig:
         chosen = self.params.generation
-        shows_calls = hides_calls(self.engine, row["extra"].get("tools"))
         return GenerationConfig(
-            max_new_tokens=self.params.rollout.max_completion_length,
+            max_new_tokens=self.params.rollout.max_completion_length - dialogue.length,
             temperature=training.temperature(self.params),
             top_k=chosen.top_k or 0,
             top_p=chosen.top_p or 1.0,
             repetition_penalty=chosen.repetition_penalty or 1.0,
             stop_words=chosen.stop_words,
-            seed=seed,
-            skip_special_tokens=not shows_calls,
+            seed=dialogue.seed,
+            skip_special_tokens=not hides_calls(self.engine, dialogue.tools),
         )
 
     def judge(self, rows: Sequence[TokenRow], answers: Sequence[Sampled]) -> Judgement:
@@ -69,28 +103,14 @@ class LocalRollouts:
             rewards.Sample(
                 prompt=row["prompt"],
                 completion=answer.text,
-                messages=[read_answer(self.engine, row["prompt_ids"].tolist(), row["extra"].get("tools"), answer.text)],
-                tokens=len(answer.ids),
+                messages=answer.messages,
+                tokens=answer.length,
                 is_truncated=answer.is_truncated,
                 columns=row["extra"],
             )
             for row, answer in zip(rows, answers, strict=True)
         ]
         return Judgement(*rewards.score(self.rewards, samples, self.params.reward.reward_timeout))
-
-
-@contextmanager
-def _answering(model: Any) -> Generator[None]:
-    """Let a model that is trained answer: with a cache, which transformers' Trainer switches off, and its own settings
-    of generation as they were."""
-    config, generation_config, was_training = model.config.get_text_config(), model.generation_config, model.training
-    used_cache, config.use_cache = config.use_cache, True
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-        config.use_cache, model.generation_config = used_cache, generation_config
 
 
 def _no_chat(*_: Any) -> list[int]:

@@ -1,7 +1,7 @@
 """Train an adapter (or all weights) on the tokens; goes on from where it was stopped."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -102,7 +102,8 @@ def _work(setup: Setup, start: Path | None) -> Result:
     job = job_of(setup, start)
     params, paths, rows = setup.params, setup.paths, job.rows
     save = job.save  # while a stream is trained on, its position goes with each checkpoint
-    outcome = training.train(job)
+    with closing(job.rollouts) if job.rollouts else nullcontext():
+        outcome = training.train(job)
     is_checked = outcome.parameters <= training.MAX_CHECKED_PARAMETERS
     probes = [row["input_ids"] for row in training.sample_rows(rows, CHECKED_ROWS)] if is_checked else []
     answers = training.answers(job.model, probes)
@@ -196,7 +197,12 @@ def _beside(setup: Setup, tokenizer: Any) -> dict[str, Any]:
         beside["rollouts"], beside["teacher_rollouts"] = (local(params, tokenizer, files) for _ in range(2))
     elif params.method.rlhf_type and _shape(setup) == "prompt":  # a plugin's method has an engine of its own
         judges = import_module("tasks.stages.reward_models").rewards_of(params, workspace, say)
-        beside["rollouts"] = import_module("tasks.stages.rollouts").LocalRollouts(params, tokenizer, files, judges)
+        if params.rollout.use_vllm:
+            base = models.folder(setup.arguments["model"], workspace)
+            engine = partial(import_module("tasks.stages.vllm_rollouts").VllmRollouts, base=base)
+        else:
+            engine = import_module("tasks.stages.rollouts").LocalRollouts
+        beside["rollouts"] = engine(params, tokenizer, files, judges)
     return beside
 
 

@@ -200,6 +200,16 @@ SEEN = {
         "test_a_model_of_its_own_code_is_trained_answers_and_is_merged": "trust_remote_code export: trust_remote_code",
         "test_a_command_on_a_model_allows_its_code": "infer: trust_remote_code deploy: trust_remote_code",
     },
+    "components/training/test_vllm_rollouts.py": {
+        "test_what_vllm_is_asked_and_how_its_log_probabilities_weigh": (
+            "use_vllm vllm_mode vllm_server_base_url vllm_importance_sampling_cap"
+        ),
+    },
+    "components/training/test_turns.py": {
+        "test_the_ids_of_a_conversation_are_those_generated_and_those_rendered_between": (
+            "multi_turn_scheduler max_turns"
+        ),
+    },
     "components/rewards/test_scores.py": {
         "test_weights_stand_in_the_order_of_the_names": "reward_funcs reward_weights",
         "test_a_reward_that_takes_too_long_is_named_and_left_behind": "reward_timeout",

@@ -58,10 +58,10 @@ def test_the_commands_of_alignment_in_their_order(workspace: Workspace) -> None:
         ran = Command(workspace.root, *words, "--report_to", "none", **workspace.env).wait(300)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         outputs.append(ran.stdout)
-    dpo, kto, _, grpo, gkd, _, by_model = outputs
+    dpo, kto, _, grpo, turns, gkd, _, by_model = outputs
     last = [line for line in dpo.splitlines() if "eval accuracy" in line][-1]
     assert float(re.findall(r"eval accuracy ([\d.]+)", last)[0]) >= 0.9
-    assert "kl" in kto and "reward" in grpo
+    assert "kl" in kto and "reward" in grpo and "reward" in turns
     assert "output/start is a run: checkpoint-38 is taken" in gkd
     assert "output/rm is a run: checkpoint-10 is taken" in by_model
 

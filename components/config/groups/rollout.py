@@ -25,4 +25,17 @@ class Rollout(Group):
     overlong_filter: bool = field(
         False, "do not learn from answers that --max_completion_length ended", "mask_truncated_completions"
     )
+    multi_turn_scheduler: str | None = field(
+        None, "plugin whose `step` says what follows an answer, such as the result of a tool"
+    )
+    max_turns: int | None = field(None, "most answers in a conversation; by default until the plugin ends it", gt=0)
+    use_vllm: bool = field(False, "sample answers by vLLM, in place of the built-in engine")
+    vllm_mode: Literal["colocate", "server"] = field(
+        "colocate", "colocate starts vLLM on this machine; server uses one that runs at --vllm_server_base_url"
+    )
+    vllm_server_base_url: str | None = field(None, "where a vLLM runs that takes adapters, http://HOST:PORT")
+    vllm_importance_sampling_correction: bool = field(
+        True, "weigh tokens by how much likelier they are to the trained model than they were to vLLM"
+    )
+    vllm_importance_sampling_cap: float = field(2.0, "greatest such weight", gt=0)
     log_completions: bool = field(False, "print some sampled answers with their rewards")

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from components import environments
+from components.config import Params
 from components.config.groups.vllm import Vllm
 from components.inference.engines import ServeSettings
 from components.inference.engines._description import LOOPBACK, Description, flags
-from components.inference.engines._program import Engine
+from components.inference.engines._program import Engine, Program
 from components.inference.engines._supervisor import supervised
+from components.inference.place import Upstream
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values that `--max-lora-rank` of vLLM 0.32 takes."""
 QUIET = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+BASE = "base"
+"""The name of the base model in reinforcement learning."""
 CPU_VARIABLES = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 """GiB of memory for keys and values; and no thread is bound to a core, which another program may hold."""
 
@@ -23,18 +27,53 @@ CPU_VARIABLES = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "no
 @contextmanager
 def served(model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -> Generator[str]:
     """Serve the model from vLLM's environment; see `Engine.served`."""
+    with supervised(_engine(has_tokenize=True), model, adapters, settings) as url:
+        yield url
+
+
+@contextmanager
+def sampling(model: Path, params: Params, rank: int) -> Generator[Upstream]:
+    """Run vLLM on a base model for reinforcement learning: adapters up to `rank` are loaded while it runs, and log
+    probabilities are those that answers are drawn by.
+
+    Raises:
+        ConfigError: the environment is not installed.
+        MartletError: vLLM does not start.
+    """
+    named = params.vllm.vllm_engine_kwargs or {}
+    kwargs = {"enable_lora": True, "max_lora_rank": lora_rank(rank), "logprobs_mode": "processed_logprobs", **named}
+    options = params.vllm.model_copy(update={"vllm_engine_kwargs": kwargs})
+    settings = ServeSettings(
+        lambda *_: ([], None),
+        lambda *_: lambda *_: [],
+        names=[BASE],
+        params=params.model_copy(update={"vllm": options}),
+        max_model_len=options.vllm_max_model_len,
+    )
+    program = Program(_engine(VLLM_ALLOW_RUNTIME_LORA_UPDATING="1"), model, {}, settings)
+    try:
+        program.require_ready()
+        yield program
+    finally:
+        program.end()
+
+
+def lora_rank(rank: int) -> int:
+    """Return the least `--max-lora-rank` that takes adapters of a rank."""
+    return next((value for value in LORA_RANKS if value >= rank), rank)
+
+
+def _engine(has_tokenize: bool = False, **variables: str) -> Engine:
     on_gpu = environments.has_gpu()
     program = environments.require("vllm" if on_gpu else "vllm-cpu").with_name("vllm")
-    engine = Engine(
+    return Engine(
         "vllm",
         lambda model, params, _: [program, *arguments(model, params.vllm, on_gpu)],
         key_variable="VLLM_API_KEY",
-        variables=QUIET if on_gpu else QUIET | CPU_VARIABLES,
+        variables=QUIET | variables | ({} if on_gpu else CPU_VARIABLES),
         at_once=lambda params: params.vllm.vllm_max_num_seqs * params.vllm.vllm_data_parallel_size,
-        has_tokenize=True,
+        has_tokenize=has_tokenize,
     )
-    with supervised(engine, model, adapters, settings) as url:
-        yield url
 
 
 def arguments(model: Description, options: Vllm, on_gpu: bool) -> list[str]:
@@ -81,7 +120,7 @@ def _adapter_values(model: Description, options: Vllm) -> dict[str, Any]:
     rank = options.vllm_max_lora_rank or model.rank
     return {
         "enable-lora": True,
-        "max-lora-rank": next((value for value in LORA_RANKS if value >= rank), rank),
+        "max-lora-rank": lora_rank(rank),
         "max-loras": len(model.adapters),
         "lora-modules": [json.dumps({"name": name, "path": str(path)}) for name, path in model.adapters.items()],
     }

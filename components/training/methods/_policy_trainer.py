@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from components.config.groups.rollout import Rollout
 from components.figures import is_reported
 from components.tokens import IGNORED, TokenRow
 from components.training import advantages, ranks
@@ -122,7 +123,7 @@ class PolicyTrainer(AnswerTrainer):
         learned = [not (self.settings.overlong_filter and answer.is_truncated) for answer in answers]
         parts = experiences.batches(self.collate, rows, answers, learned, sizes)
         self._score(parts)
-        self.figures_of_answers = _figures(answers, judgement)
+        self.figures_of_answers = _figures(answers, judgement, self.settings)
         values = self._add_advantages(rows, answers, judgement, parts)
         self._tell(rows, answers, judgement, values)
         return parts
@@ -187,12 +188,15 @@ class PolicyTrainer(AnswerTrainer):
         log_probs, owners, logits, _, outputs = scores = self._scores(model, inputs)
         counts = torch.bincount(owners, minlength=len(inputs["labels"])).clamp(min=1)
         lengths = counts[owners].to(log_probs.dtype)
-        log_ratios = log_probs - inputs.get("old", log_probs.detach()).to(log_probs.device)
+        old = inputs.get("old", log_probs.detach()).to(log_probs.device)
+        log_ratios = log_probs - old
         means = log_probs.new_zeros(len(counts)).index_add(0, owners, log_ratios / lengths)
         is_sequence = self.settings.importance_sampling_level == "sequence"
         ratios = (means[owners] if is_sequence else log_ratios).exp()
         tokens = PolicyTokens(log_probs, ratios, log_ratios, inputs["advantages"], lengths, owners)
         losses = self.loss.losses(tokens, self.job.params)
+        if "sampled" in inputs:
+            losses = losses * self._sampling_weights(old, inputs["sampled"].to(old.device))
         if "reference" in inputs:
             difference = inputs["reference"].to(log_probs.device) - log_probs
             distances = difference.exp() - difference - 1  # Schulman's estimate (k3), never below 0
@@ -213,6 +217,15 @@ class PolicyTrainer(AnswerTrainer):
         low, high = self.settings.epsilon, self.settings.epsilon_high
         return 1 - low, 1 + (low if high is None else high)
 
+    def _sampling_weights(self, old: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
+        """Return what tokens weigh that another program drew: truncated importance sampling, as in TRL."""
+        ratios = (old - sampled).exp()
+        self.means[True].add("sampling/sampling_logp_difference/mean", (old - sampled).abs())
+        self.means[True].add("sampling/importance_sampling_ratio/mean", ratios)
+        if not self.settings.vllm_importance_sampling_correction:
+            return torch.ones_like(ratios)
+        return ratios.clamp(max=self.settings.vllm_importance_sampling_cap)
+
     @torch.no_grad()
     def _note(self, tokens: PolicyTokens, logits: torch.Tensor) -> None:
         means, (low, high) = self.means[True], self.clip_range
@@ -231,7 +244,7 @@ class PolicyTrainer(AnswerTrainer):
         shown = [
             {
                 "prompt": self.job.tokenizer.decode(rows[n]["prompt_ids"]),
-                "completion": answers[n].text,
+                "completion": self._shown(answers[n]),
                 "rewards": {name: of_answers[n] for name, of_answers in judgement.values.items()},
                 "reward": judgement.totals[n],
                 "advantage": round(float(values[n]), 4),
@@ -239,9 +252,13 @@ class PolicyTrainer(AnswerTrainer):
             for n in range(min(SHOWN, len(rows)))
         ]
         self.job.report({"step": step, "rollouts": shown})
-        if failed := {name: count for name, count in judgement.errors.items() if count}:
-            words = ", ".join(f"{name} on {count}" for name, count in failed.items())
-            self.job.report({"message": f"step {step}: rewards failed: {words} of {len(rows)} answers"})
+        failures = judgement.errors | {self.settings.multi_turn_scheduler: sum(one.has_failed for one in answers)}
+        if words := ", ".join(f"{name} on {count}" for name, count in failures.items() if count):
+            self.job.report({"message": f"step {step}: failed: {words} of {len(rows)} answers"})
+
+    def _shown(self, answer: Sampled) -> str:
+        """Return an answer as text, of several turns the whole conversation with the template's marks."""
+        return answer.text if answer.turns == 1 else self.job.tokenizer.decode(answer.ids)
 
     @torch.no_grad()
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
@@ -251,7 +268,7 @@ class PolicyTrainer(AnswerTrainer):
         own = [rows[i] for i in range(ranks.rank(), len(rows), ranks.world_size())]
         seeds = [_seed(self.job.train.seed, -1, i, 0) for i in range(ranks.rank(), len(rows), ranks.world_size())]
         answers = self.rollouts.sample(self.job.model, own, seeds)
-        for name, values in _figures(answers, self.rollouts.judge(own, answers)).items():
+        for name, values in _figures(answers, self.rollouts.judge(own, answers), self.settings).items():
             self.means[False].add(name, values)
         metrics = self.means[False].take("eval_")
         metrics = {"eval_loss": -metrics["eval_reward"], **metrics}
@@ -273,13 +290,18 @@ class PolicyTrainer(AnswerTrainer):
         self.experience, self.figures_of_answers = experiences.read(file) if file.is_file() else ([], {})
 
 
-def _figures(answers: list[Sampled], judgement: Judgement) -> experiences.Figures:
+def _figures(answers: list[Sampled], judgement: Judgement, settings: Rollout) -> experiences.Figures:
     """Return the figures of sampled answers by name, the values of each [answers]."""
     return {
         "reward": torch.tensor(judgement.totals),
         "reward_std": torch.tensor([np.std(judgement.totals)]),
-        "completions/mean_length": torch.tensor([float(len(answer.ids)) for answer in answers]),
+        "completions/mean_length": torch.tensor([float(answer.length) for answer in answers]),
         "completions/clipped_ratio": torch.tensor([float(answer.is_truncated) for answer in answers]),
+        **(
+            {"num_turns": torch.tensor([float(answer.turns) for answer in answers])}
+            if settings.multi_turn_scheduler
+            else {}
+        ),
         **{
             f"rewards/{name}/mean": torch.tensor([value for value in of_answers if value is not None])
             for name, of_answers in judgement.values.items()

@@ -293,7 +293,10 @@ def test_a_prompt_with_system_tools_and_variables() -> None:
     messages = [{"role": "system", "content": "Be kind."}, Q1]
     arguments = {"tools": TOOLS, "enable_thinking": False, "return_dict": False}
     assert row["prompt_ids"] == tok.apply_chat_template(messages, add_generation_prompt=True, **arguments)
-    assert (row["prompt"], row["extra"]) == (messages, {"tools": TOOLS})
+    assert (row["prompt"], row["extra"]) == (
+        messages,
+        {"tools": TOOLS, "chat_template_kwargs": {"enable_thinking": False}},
+    )
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ SEEN = {
         ),
         "test_a_stopped_run_ends_with_the_weights_that_it_would_have_had": "num_ppo_epochs",
         "test_the_tokens_that_are_learned_are_those_that_were_generated": "overlong_filter num_generations",
+        "test_prompts_without_a_gradient_give_way_to_others": "dynamic_sample max_resample_times",
         "test_rewards_are_scaled_as_the_flag_says": "scale_rewards",
         "test_answers_are_sampled_as_the_flags_say": (
             "temperature top_k top_p repetition_penalty stop_words max_completion_length"

@@ -38,4 +38,8 @@ class Rollout(Group):
         True, "weigh tokens by how much likelier they are to the trained model than they were to vLLM"
     )
     vllm_importance_sampling_cap: float = field(2.0, "greatest such weight", gt=0)
+    dynamic_sample: bool = field(
+        False, "sample answers to other prompts in place of those to which all answers have equal rewards (DAPO)"
+    )
+    max_resample_times: int = field(3, "how often --dynamic_sample takes other prompts in a step", gt=0)
     log_completions: bool = field(False, "print some sampled answers with their rewards")

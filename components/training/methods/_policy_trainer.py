@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from components.config.groups.rollout import Rollout
 from components.figures import is_reported
 from components.tokens import IGNORED, TokenRow
 from components.training import advantages, ranks
 from components.training import experience as experiences
 from components.training.cross_entropy import cross_entropy, entropies
+from components.training.dynamic_sampling import prompts_beside, replaced, replacements
 from components.training.forward import learned_logits
 from components.training.isolation import collator
 from components.training.job import Job, generations, iterations, temperature
@@ -22,12 +22,11 @@ from components.training.methods._answer_trainer import AnswerTrainer
 from components.training.policy_losses import PolicyTokens
 from components.training.prompts import Generations, Groups, prompts_per_step
 from components.training.rollouts import Judgement, Sampled
+from components.training.sampled_answers import failures, figures_of, rollouts_shown
 from components.training.start_weights import reference_of
 
 FILE = "rollouts-{}.safetensors"
 """In a checkpoint, the answers that the next step of a process still learns from."""
-SHOWN = 4
-"""Answers of a step that are shown as texts."""
 
 
 class Scores(NamedTuple):
@@ -115,18 +114,40 @@ class PolicyTrainer(AnswerTrainer):
 
     def _sampled(self, rows: list[TokenRow], sizes: list[int]) -> list[experiences.Batch]:
         """Return what a step learns from: answers to `rows`, judged, in forward passes over `sizes` of them."""
-        number = self.state.global_step // self.iterations
-        seeds = [_seed(self.job.train.seed, number, row["number"], row["generation"]) for row in rows]
-        model = self.job.model
-        answers = self.rollouts.sample(model, rows, seeds)
-        judgement = self.rollouts.judge(rows, answers)
+        rows, answers, judgement = self._answered(rows)
         learned = [not (self.settings.overlong_filter and answer.is_truncated) for answer in answers]
         parts = experiences.batches(self.collate, rows, answers, learned, sizes)
         self._score(parts)
-        self.figures_of_answers = _figures(answers, judgement, self.settings)
+        self.figures_of_answers = figures_of(answers, judgement, self.settings)
         values = self._add_advantages(rows, answers, judgement, parts)
-        self._tell(rows, answers, judgement, values)
+        self._report(rows, answers, judgement, values)
         return parts
+
+    def _answered(self, rows: list[TokenRow]) -> tuple[list[TokenRow], list[Sampled], Judgement]:
+        """Return rows, an answer to each and what the rewards say; with `dynamic_sample` some rows are of other prompts
+        than those given."""
+        number = self.state.global_step // self.iterations
+        answers, judgement = self._judged(rows, number)
+        others = prompts_beside(len(self.job.rows), f"{self.job.train.seed} {number}")
+        for _ in range(self.settings.max_resample_times if self.settings.dynamic_sample else 0):
+            prompts = replacements(rows, judgement.totals, others)
+            if prompts is None:
+                break
+            fresh = [
+                {**self.job.rows[n], "number": n, "generation": rows[at]["generation"]} for at, n in prompts.items()
+            ]
+            of_fresh, theirs = self._judged(fresh, number)
+            rows, answers = list(rows), list(answers)
+            for at, row, answer in zip(prompts, fresh, of_fresh, strict=True):
+                rows[at], answers[at] = row, answer
+            judgement = replaced(judgement, theirs, list(prompts))
+        return rows, answers, judgement
+
+    def _judged(self, rows: list[TokenRow], number: int) -> tuple[list[Sampled], Judgement]:
+        """Return an answer to each row, the `number`th time that the model is asked, and what the rewards say."""
+        seeds = [_seed(self.job.train.seed, number, row["number"], row["generation"]) for row in rows]
+        answers = self.rollouts.sample(self.job.model, rows, seeds)
+        return answers, self.rollouts.judge(rows, answers)
 
     def _score(self, parts: list[experiences.Batch]) -> None:
         """Add the log probabilities of the tokens by the reference model and, where several steps learn from the same
@@ -236,29 +257,15 @@ class PolicyTrainer(AnswerTrainer):
         means.add("ratio", tokens.ratios)
         means.add("entropy", entropies(logits))
 
-    def _tell(self, rows: list[TokenRow], answers: list[Sampled], judgement: Judgement, values: np.ndarray) -> None:
-        """Report some sampled answers as texts, and how often a reward failed."""
+    def _report(self, rows: list[TokenRow], answers: list[Sampled], judgement: Judgement, values: np.ndarray) -> None:
+        """Report some sampled answers as texts, and how often a reward or a scheduler failed."""
         step, every = self.state.global_step + 1, self.job.train.logging_steps
         if not ranks.is_writer() or not is_reported(step, every, self.state.max_steps):
             return
-        shown = [
-            {
-                "prompt": self.job.tokenizer.decode(rows[n]["prompt_ids"]),
-                "completion": self._shown(answers[n]),
-                "rewards": {name: of_answers[n] for name, of_answers in judgement.values.items()},
-                "reward": judgement.totals[n],
-                "advantage": round(float(values[n]), 4),
-            }
-            for n in range(min(SHOWN, len(rows)))
-        ]
+        shown = rollouts_shown(self.job.tokenizer, rows, answers, judgement, values)
         self.job.report({"step": step, "rollouts": shown})
-        failures = judgement.errors | {self.settings.multi_turn_scheduler: sum(one.has_failed for one in answers)}
-        if words := ", ".join(f"{name} on {count}" for name, count in failures.items() if count):
+        if words := failures(answers, judgement, self.settings):
             self.job.report({"message": f"step {step}: failed: {words} of {len(rows)} answers"})
-
-    def _shown(self, answer: Sampled) -> str:
-        """Return an answer as text, of several turns the whole conversation with the template's marks."""
-        return answer.text if answer.turns == 1 else self.job.tokenizer.decode(answer.ids)
 
     @torch.no_grad()
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
@@ -268,7 +275,7 @@ class PolicyTrainer(AnswerTrainer):
         own = [rows[i] for i in range(ranks.rank(), len(rows), ranks.world_size())]
         seeds = [_seed(self.job.train.seed, -1, i, 0) for i in range(ranks.rank(), len(rows), ranks.world_size())]
         answers = self.rollouts.sample(self.job.model, own, seeds)
-        for name, values in _figures(answers, self.rollouts.judge(own, answers), self.settings).items():
+        for name, values in figures_of(answers, self.rollouts.judge(own, answers), self.settings).items():
             self.means[False].add(name, values)
         metrics = self.means[False].take("eval_")
         metrics = {"eval_loss": -metrics["eval_reward"], **metrics}
@@ -288,25 +295,6 @@ class PolicyTrainer(AnswerTrainer):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         file = Path(resume_from_checkpoint) / FILE.format(ranks.rank())
         self.experience, self.figures_of_answers = experiences.read(file) if file.is_file() else ([], {})
-
-
-def _figures(answers: list[Sampled], judgement: Judgement, settings: Rollout) -> experiences.Figures:
-    """Return the figures of sampled answers by name, the values of each [answers]."""
-    return {
-        "reward": torch.tensor(judgement.totals),
-        "reward_std": torch.tensor([np.std(judgement.totals)]),
-        "completions/mean_length": torch.tensor([float(answer.length) for answer in answers]),
-        "completions/clipped_ratio": torch.tensor([float(answer.is_truncated) for answer in answers]),
-        **(
-            {"num_turns": torch.tensor([float(answer.turns) for answer in answers])}
-            if settings.multi_turn_scheduler
-            else {}
-        ),
-        **{
-            f"rewards/{name}/mean": torch.tensor([value for value in of_answers if value is not None])
-            for name, of_answers in judgement.values.items()
-        },
-    }
 
 
 def learned_owners(part: experiences.Batch) -> torch.Tensor:

@@ -29,6 +29,10 @@ LIKES_VOWELS = """\
 def rewards(samples, params):
     return [sum(map(sample.completion.count, "aeiou")) / max(1, len(sample.completion)) for sample in samples]
 """
+OF_TWO_PROMPTS = """\
+def rewards(samples, params):
+    return [sum(map(ord, s.completion)) / 999 if s.columns["number"] in (1, 4) else 1.0 for s in samples]
+"""
 FAILS = """\
 def rewards(samples, params):
     {}
@@ -320,6 +324,28 @@ def test_rewards_are_scaled_as_the_flag_says(tiny_model: Path, prompts: Path, re
     scale = float(advantages_by["batch"][0, 0] / plain[0, 0])
     assert advantages_by["batch"] == pytest.approx(scale * plain, rel=1e-3, abs=1e-6)
     assert scale > 1.5
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_prompts_without_a_gradient_give_way_to_others(
+    times: int, tiny_model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """Of six prompts only numbers 1 and 4 have answers of different rewards; a step has two prompts."""
+    (tmp_path / "mine.py").write_text(OF_TWO_PROMPTS)
+    given = (tiny_model, prompts, tmp_path, tmp_path / "mine.py")
+    trainer = trainer_of(*given, beta=0.0, dynamic_sample=True, max_resample_times=times)
+    rows = first_parts(trainer)
+    rows, answers, judgement = trainer._answered(rows[0])
+    numbers = [row["number"] for row in rows]
+    assert [row["prompt_ids"].tolist() for row in rows] == [trainer.job.rows[n]["prompt_ids"].tolist() for n in numbers]
+    assert len(answers) == len(judgement.totals) == 8
+    again = trainer.rollouts.judge(rows, answers)
+    assert (judgement.totals, judgement.values) == (again.totals, again.values)
+    if times == 3:
+        assert {*numbers} == {1, 4}
+    plain = trainer_of(*given, beta=0.0)
+    first = [row["number"] for row in plain._answered(first_parts(plain)[0])[0]]
+    assert first != numbers and numbers == [row["number"] for row in trainer._answered(first_parts(trainer)[0])[0]]
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo", "ppo"])

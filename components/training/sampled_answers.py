@@ -8,6 +8,7 @@ import torch
 
 from components.config.groups.rollout import Rollout
 from components.tokens import TokenRow
+from components.training import ranks
 from components.training.rollouts import Judgement, Sampled
 
 SHOWN = 4
@@ -15,10 +16,10 @@ SHOWN = 4
 
 
 def figures_of(answers: Sequence[Sampled], judgement: Judgement, settings: Rollout) -> dict[str, torch.Tensor]:
-    """Return the figures of sampled answers by name, the values of each [answers]."""
+    """Return the figures of sampled answers by name, the values of each [answers]. All processes call this together."""
     figures = {
         "reward": torch.tensor(judgement.totals),
-        "reward_std": torch.tensor([np.std(judgement.totals)]),
+        "reward_std": torch.tensor([np.std(ranks.gathered(list(judgement.totals)))]),
         "completions/mean_length": torch.tensor([float(answer.length) for answer in answers]),
         "completions/clipped_ratio": torch.tensor([float(answer.is_truncated) for answer in answers]),
     }

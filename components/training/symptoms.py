@@ -135,13 +135,15 @@ def _rewards_are_equal(watch: Watch) -> str | None:
 
 def _probabilities_differ(watch: Watch) -> str | None:
     """The model has not changed since it answered, so its probabilities are those it answered with."""
-    ratios = [watch.steps[0].get(name, 1.0) for name in ("ratio", "sampling/importance_sampling_ratio/mean")]
-    if len(watch.steps) != 1 or not (off := [ratio for ratio in ratios if abs(ratio - 1) > 0.05]):
+    if len(watch.steps) != 1:
         return None
-    return (
-        f"the first ratio of the probabilities in training and in sampling is {off[0]:.3g}, not 1: sampling and "
-        "training disagree on the probabilities"
-    )
+    for name in ("ratio", "sampling/importance_sampling_ratio/mean"):
+        if abs((ratio := watch.steps[0].get(name, 1.0)) - 1) > 0.05:
+            return (
+                f"the first ratio of the probabilities in training and in sampling is {ratio:.3g}, not 1: sampling and "
+                "training disagree on the probabilities"
+            )
+    return None
 
 
 def _chosen_become_unlikely(watch: Watch) -> str | None:

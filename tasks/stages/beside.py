@@ -7,6 +7,7 @@ from typing import Any
 from components import models
 from components.config import Params
 from components.config.groups.template import Template
+from components.errors import ConfigError
 from tasks.checkpoints import Target, checkpoint_of, with_adapter
 
 SAMPLED = ("grpo", "rloo", "ppo")
@@ -46,7 +47,9 @@ def find(name: str, flag: str, params: Params, workspace: Path, report: Callable
     folder = workspace / Path(name).expanduser()
     if not folder.is_dir():
         folder = models.folder(_identity(name, flag, params, workspace), workspace)
-    folder = checkpoint_of(folder, report, flag)
+    run, folder = folder, checkpoint_of(folder, report, flag)
+    if folder == run and not any(folder.glob("*.safetensors")) and (run / "logs").is_dir():
+        raise ConfigError(f"{flag}: {name} is a run without a whole checkpoint; name another, or go on with that run")
     if (folder / "config.json").is_file():
         from tasks.prompts import trained_with  # which imports NumPy, and `hashes` need not wait for that
 

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -133,9 +134,9 @@ class Turns:
         """Return what the scheduler says to an answer; nothing where it is over, or the scheduler fails."""
         assert self.scheduler
         dialogue.is_asked = True
-        messages = [*dialogue.row["prompt"], *dialogue.messages]
+        messages, columns = deepcopy(([*dialogue.row["prompt"], *dialogue.messages], dialogue.row["extra"]))
         try:
-            reply: Any = self.scheduler.step(Conversation(messages, dialogue.row["extra"], dialogue.turn))
+            reply: Any = self.scheduler.step(Conversation(messages, columns, dialogue.turn))
         except MartletError:
             raise
         except (Exception, SystemExit) as error:

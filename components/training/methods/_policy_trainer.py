@@ -128,8 +128,10 @@ class PolicyTrainer(AnswerTrainer):
         than those given."""
         number = self.state.global_step // self.iterations
         answers, judgement = self._judged(rows, number)
-        others = prompts_beside(len(self.job.rows), f"{self.job.train.seed} {number}")
-        for _ in range(self.settings.max_resample_times if self.settings.dynamic_sample else 0):
+        if not self.settings.dynamic_sample:
+            return rows, answers, judgement
+        others = prompts_beside(rows, len(self.job.rows), f"{self.job.train.seed} {number}")
+        for _ in range(self.settings.max_resample_times):
             prompts = replacements(rows, judgement.totals, others)
             if prompts is None:
                 break

@@ -178,6 +178,10 @@ SOUND = {
         ({"ratio": 1.2}, ["step 1: the first ratio of the probabilities in training and in sampling"]),
         ({"ratio": lambda n: 1.0 if n == 1 else 1.2}, []),
         (
+            {"sampling_of_importance_sampling_ratio_of_mean": 1.2},
+            ["step 1: the first ratio of the probabilities in training and in sampling"],
+        ),
+        (
             {"rewards_of_chosen": lambda n: -n / 60 + noise(n) / 10},
             ["step 40: the log-probabilities of the chosen answers fall together with those of the rejected"],
         ),
@@ -186,6 +190,10 @@ SOUND = {
 def test_symptoms_of_a_run_that_goes_wrong(figures, told):
     found = symptoms(history(**(SOUND | figures)))
     assert [sentence[: len(start)] for sentence, start in zip(found, told, strict=True)] == told
+
+
+def test_an_evaluation_may_come_before_the_first_step() -> None:
+    assert symptoms([{"step": 0, "eval_loss": 0.1, "eval_reward": 0.2}, *history(**SOUND)]) == []
 
 
 @pytest.mark.parametrize(

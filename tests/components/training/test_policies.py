@@ -424,6 +424,13 @@ def test_a_model_comes_to_do_what_is_rewarded(method: str, tiny_model: Path, pro
     assert np.mean(rewards[-3:]) > 1.5 * np.mean(rewards[:3])
 
 
+def test_a_step_of_ppo_may_have_nothing_to_learn(tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path) -> None:
+    cut = {"overlong_filter": True, "max_completion_length": 1, "num_generations": 2}
+    trainer = trainer_of(tiny_model, prompts, tmp_path, reward, rlhf_type="ppo", **cut)
+    [batch], count = trainer.get_batch_samples(iter(first_parts(trainer)), 1, "cpu")
+    assert (int(count), len(batch["advantages"])) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("params", "body", "message"),
     [

@@ -21,6 +21,7 @@ from tests.components.training.runs import (
     other_weights,
     paired_rows,
     preference_rows,
+    prompt_rows,
     some_rows,
     write_tokens,
 )
@@ -108,9 +109,13 @@ def test_passes_that_do_not_divide_are_refused_before_a_process_is_started(tiny_
     assert not list(tmp_path.rglob("job.json"))
 
 
+REWARD = """\
+def rewards(samples, params):
+    return [len(set(sample.completion)) / 6 for sample in samples]
+"""
 FIGURES = (
-    "loss", "a_loss", "b_loss", "divergence", "agreement", "on_policy", "completions", "rewards", "logps", "nll", "kl",
-    "acc", "f1", "recall",
+    "loss", "reward", "entropy", "values", "returns", "value_loss", "a_loss", "b_loss", "divergence", "agreement",
+    "on_policy", "completions", "rewards", "logps", "nll", "kl", "acc", "f1", "recall",
 )  # fmt: skip
 SIZES = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "gradient_accumulation_steps": 2}
 METHODS: dict[str, Any] = {
@@ -119,6 +124,25 @@ METHODS: dict[str, Any] = {
     "rm": (preference_rows, "preference", {"rlhf_type": "rm"}),
     "seq_cls": (labelled_rows, "classification", {"task_type": "seq_cls"}),
     "gkd": (some_rows, "sft", {"rlhf_type": "gkd", "max_completion_length": 6}),
+    **{
+        name: (
+            prompt_rows,
+            "prompt",
+            {
+                "rlhf_type": name,
+                "reward_funcs": ["mine"],
+                "external_plugins": ["mine.py"],
+                "num_generations": 2,
+                "max_completion_length": 6,
+                **more,
+            },
+        )
+        for name, more in {
+            "grpo": {"num_iterations": 2, "dynamic_sample": True},
+            "rloo": {},
+            "ppo": {"num_ppo_epochs": 2},
+        }.items()
+    },
     "embedding": (paired_rows, "pair", {"task_type": "embedding", "infonce_use_batch": False}),
 }
 """Name to rows, their shape, and flags."""
@@ -129,6 +153,8 @@ def learn(root: Path, base: Path, method: str, **flags: object) -> list[dict[str
     make, shape, own = METHODS[method]
     held_out = [{**row, "source": f"{'ab'[n % 3 == 0]}.jsonl"} for n, row in enumerate(make(7, seed=1))]
     write_tokens(root / "data/tokens", make(23), held_out, shape)
+    if shape == "prompt":
+        (root / "mine.py").write_text(REWARD)
     if method == "gkd":
         other_weights(base).save_pretrained(root / "teacher")
         models.copy_companions(base, root / "teacher")

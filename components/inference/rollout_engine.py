@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from components.errors import MartletError
-from components.inference.api import Answer, Completion, GenerationConfig, RequestError, TokenLogprob
+from components.inference.api import Answer, Completion, GenerationConfig, OnText, RequestError, TokenLogprob
 from components.inference.remote_engine import RemoteEngine, body_of
 
 ADVICE = (
@@ -58,7 +58,13 @@ class RolloutEngine(RemoteEngine):
     def forget(self) -> None:
         """Do nothing: vLLM keeps what belongs to an adapter under the adapter's name."""
 
-    def _answer(self, answer: Answer, ids: list[int], generation: GenerationConfig, _: object) -> None:
+    def _answer(
+        self,
+        answer: Answer,
+        ids: list[int],
+        generation: GenerationConfig,
+        on_text: OnText | None,  # noqa: ARG002
+    ) -> None:
         try:
             answer.set_result(self._completion(ids, generation))
         except Exception as error:

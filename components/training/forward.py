@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from components.tokens import IGNORED
 from components.training.job import transformers_model
@@ -50,7 +51,8 @@ def _last_states(model: Any, is_noted: bool) -> Generator[list[torch.Tensor]]:
     if not is_noted:
         yield states
         return
-    layer = transformers_model(model).get_output_embeddings()
+    within = model.module if isinstance(model, DistributedDataParallel) else model
+    layer = transformers_model(within).get_output_embeddings()
     hook = layer.register_forward_pre_hook(lambda _, arguments: states.append(arguments[0]))
     try:
         yield states

@@ -64,7 +64,7 @@ def start(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("method", "words"),
     [
         ("grpo", "--beta 0 --num_iterations 4 --learning_rate 2e-3 --max_steps 40"),
-        ("rloo", "--beta 0 --num_iterations 4 --learning_rate 2e-3 --max_steps 30"),
+        ("rloo", "--beta 0 --num_iterations 4 --learning_rate 2e-3 --max_steps 60"),
         ("ppo", "--kl_coef 0.02 --learning_rate 2e-3 --max_steps 30"),
     ],
 )

@@ -32,12 +32,12 @@ KINDS = {"seq_cls": "a classifier", "embedding": "an embedding"}
 
 def is_encoder(target: Target) -> bool:
     """Return whether a model writes no text."""
-    return _task(target) is not None
+    return task_of(target.model, target.adapter) is not None
 
 
 def require_text(target: Target, what: str) -> None:
     """Raise ConfigError if a model writes no text, which `what` needs."""
-    if task := _task(target):
+    if task := task_of(target.model, target.adapter):
         raise ConfigError(f"{what} needs a model that writes text; {target.adapter or target.model} is {KINDS[task]}")
 
 
@@ -55,7 +55,7 @@ def loaded(target: Target) -> "PoolingEngine":
         name = target.adapter or target.model
         raise ConfigError(f"--infer_backend {backend}: {name} writes no text; leave it out")
     precision, attention = params.train.torch_dtype, params.train.attn_impl
-    is_classifier = _task(target) == "seq_cls"
+    is_classifier = task_of(target.model, target.adapter) == "seq_cls"
     if params.template.system and not is_classifier:
         raise ConfigError("--system has no effect with an embedding, which takes texts as they are; leave it out")
     model, tokenizer = load(target.model, target.adapter, precision, attention, params.quantization, files)
@@ -78,10 +78,6 @@ def deployed(target: Target, api_key: str | None) -> Generator[str]:
         app = create_pooling_app(engine, served_name(target.params), api_key, settings)
         with listening(app, settings.drain_timeout, settings.host, settings.port, api_key) as url:
             yield url
-
-
-def _task(target: Target) -> str | None:
-    return task_of(target.model, target.adapter)
 
 
 def answer(engine: "PoolingEngine", row: Row) -> dict[str, Any]:

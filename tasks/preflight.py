@@ -242,7 +242,7 @@ def _unfit_for_rewards(params: Params, files: list[Path], root: Path) -> list[st
     generations = training.generations(params)
     if not training.temperature(params):
         sentences.append(
-            f"temperature: {name} compares answers that differ, and at 0 none do; use 0.9, or leave it out"
+            f"temperature: at 0 all answers to a prompt are the same, and {name} learns from differences; leave it out"
         )
     if generations < 2 and name != "ppo":
         sentences.append(f"num_generations: {name} compares answers to a prompt with each other, so 2 or more")

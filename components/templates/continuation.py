@@ -32,8 +32,8 @@ def continuation(prompts: Prompts, row: Row, answer: Message, messages: list[Mes
     *history, stand_in = bound.messages[: -len(messages)]
     reader, sentinels = bound.template.reader, SentinelMessage(stand_in)
     extent = sentinels.extent(render_or_refuse(reader.render, [*history, sentinels.message]))
-    asked, _ = prompts.text(bound._replace(messages=history))
-    tag = reader.end_tags.find(history, stand_in, extent.text, len(common_prefix(asked, extent.text)), extent)
+    question, _ = prompts.text(bound._replace(messages=history))
+    tag = reader.end_tags.find(history, stand_in, extent.text, len(common_prefix(question, extent.text)), extent)
     going_on = [*history, sentinels.message, *bound.messages[-len(messages) :]]
     text, _ = prompts.text(bound._replace(messages=going_on))
     rest = sentinels.rest(text, extent.text[: extent.end])

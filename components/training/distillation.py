@@ -26,13 +26,13 @@ def divergences(student: torch.Tensor, teacher: torch.Tensor, beta: float) -> to
 
 
 def _divergences(student: torch.Tensor, teacher: torch.Tensor, beta: float) -> torch.Tensor:
-    own, wanted = student.float().log_softmax(-1), teacher.float().log_softmax(-1)
+    own, theirs = student.float().log_softmax(-1), teacher.float().log_softmax(-1)
     if beta == 0:
-        return _kl(wanted, own)
+        return _kl(theirs, own)
     if beta == 1:
-        return _kl(own, wanted)
-    mixture = torch.logaddexp(wanted + math.log(beta), own + math.log1p(-beta))
-    return beta * _kl(wanted, mixture) + (1 - beta) * _kl(own, mixture)
+        return _kl(own, theirs)
+    mixture = torch.logaddexp(theirs + math.log(beta), own + math.log1p(-beta))
+    return beta * _kl(theirs, mixture) + (1 - beta) * _kl(own, mixture)
 
 
 def _kl(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

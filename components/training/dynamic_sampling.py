@@ -13,8 +13,8 @@ from components.training.rollouts import Judgement
 def prompts_beside(rows: Sequence[TokenRow], prompts: int, seed: str) -> Iterator[int]:
     """Return the numbers from 0 to `prompts` but those in the rows of any process, each once, in an order that `seed`
     decides. All processes call this together."""
-    taken = set(ranks.gathered([row["number"] for row in rows]))
-    return (number for number in Random(seed).sample(range(prompts), prompts) if number not in taken)
+    of_rows = set(ranks.gathered([row["number"] for row in rows]))
+    return (number for number in Random(seed).sample(range(prompts), prompts) if number not in of_rows)
 
 
 def replacements(rows: Sequence[TokenRow], totals: Sequence[float], others: Iterator[int]) -> dict[int, int] | None:
@@ -30,8 +30,10 @@ def replacements(rows: Sequence[TokenRow], totals: Sequence[float], others: Iter
     for number, total in ranks.gathered([(row["number"], total) for row, total in zip(rows, totals, strict=True)]):
         rewards.setdefault(number, []).append(total)
     equal = [number for number, of_one in rewards.items() if max(of_one) - min(of_one) < EPSILON]
-    taken = dict(zip(equal, others, strict=False))
-    return {place: taken[row["number"]] for place, row in enumerate(rows) if row["number"] in taken} if taken else None
+    substitutes = dict(zip(equal, others, strict=False))
+    if not substitutes:
+        return None
+    return {place: substitutes[row["number"]] for place, row in enumerate(rows) if row["number"] in substitutes}
 
 
 def replaced(judgement: Judgement, others: Judgement, places: Sequence[int]) -> Judgement:

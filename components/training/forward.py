@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ def learned_logits(
         learned = learned[:, positions]
         columns = {name: column[:, positions] for name, column in columns.items()}
         inputs["logits_to_keep"] = positions
-    with _last_states(model, is_noted=value_head is not None) as states:
+    with _last_states(model) if value_head else nullcontext([]) as states:
         outputs = model(**inputs, use_cache=False)
     logits = outputs["logits"][:, : learned.shape[1]]
     if value_head:
@@ -45,12 +45,10 @@ def learned_logits(
 
 
 @contextmanager
-def _last_states(model: Any, is_noted: bool) -> Generator[list[torch.Tensor]]:
-    """Note the hidden states [lines, positions, hidden size] that the logits of a forward pass are computed from."""
+def _last_states(model: Any) -> Generator[list[torch.Tensor]]:
+    """Enter with a list that a forward pass fills with the hidden states [lines, positions, hidden size] which its
+    logits are computed from."""
     states: list[torch.Tensor] = []
-    if not is_noted:
-        yield states
-        return
     within = model.module if isinstance(model, DistributedDataParallel) else model
     layer = transformers_model(within).get_output_embeddings()
     hook = layer.register_forward_pre_hook(lambda _, arguments: states.append(arguments[0]))

@@ -22,8 +22,8 @@ def hashes(params: Params, workspace: Path) -> dict[str, str]:
     Raises:
         ConfigError: there is no such model.
     """
-    found = {name: _identity(name, flag, params, workspace) for flag, name in names(params)}
-    return {f"model {name}": identity["sha256"] or identity["revision"] for name, identity in found.items()}
+    identities = {name: _identity(name, flag, params, workspace) for flag, name in names(params)}
+    return {f"model {name}": identity["sha256"] or identity["revision"] for name, identity in identities.items()}
 
 
 def names(params: Params) -> list[tuple[str, str]]:

@@ -108,18 +108,18 @@ class Turns:
                 template cannot show.
         """
         last = self.settings.max_turns
-        asked = [one for one in dialogues if not one.is_truncated and (last is None or one.turn < last)]
-        if not self.scheduler or not asked:
+        open_ones = [one for one in dialogues if not one.is_truncated and (last is None or one.turn < last)]
+        if not self.scheduler or not open_ones:
             return []
         try:
-            replies = within(self.timeout_s, partial(threaded, self._reply, asked, AT_ONCE))
+            replies = within(self.timeout_s, partial(threaded, self._reply, open_ones, AT_ONCE))
         except TimeoutError:
             raise ConfigError(
-                f"multi_turn_scheduler: {self.name} took longer than {self.timeout_s:g} s for {len(asked)} "
+                f"multi_turn_scheduler: {self.name} took longer than {self.timeout_s:g} s for {len(open_ones)} "
                 "conversations; raise --reward_timeout, or make it faster"
             ) from None
         return [
-            one for one, reply in zip(asked, replies, strict=True) if reply and self._add(one, reply, max_model_len)
+            one for one, reply in zip(open_ones, replies, strict=True) if reply and self._add(one, reply, max_model_len)
         ]
 
     def require_some(self, dialogues: Sequence[Dialogue]) -> None:

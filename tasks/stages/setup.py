@@ -33,7 +33,7 @@ WITHOUT_INFLUENCE = {
 """Of these, the files that do not: a run whose report is drawn otherwise goes on from its last checkpoint."""
 IN_METHODS = (*FAMILIES, "plugins")
 """Groups of which data/methods.json says what differs from the defaults."""
-OF_ALIGNMENT = ("preference", "reward", "rollout", "ppo")
+OF_ALIGNMENT = ("preference", "reward", "rollout", "ppo", "distillation")
 """Groups that say how weights learn, and not what they are."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 

@@ -111,6 +111,8 @@ def test_a_teacher_is_learned_from_and_its_memory_is_counted(tiny_model: Path, t
     [
         (("--rlhf_type", "grpo"), "grpo needs rewards; name some with --reward_funcs"),
         (("--rlhf_type", "grpo", "--reward_funcs", "accuracy", "--num_generations", "5"), "is no multiple of 5"),
+        (("--rlhf_type", "ppo", "--reward_funcs", "format", "--temperature", "0"), "at 0 all answers"),
+        (("--rlhf_type", "gkd", "--lmbda", "1", "--seq_kd", "true"), "--seq_kd has no effect with --lmbda 1"),
         (("--rlhf_type", "grpo", "--reward_funcs", "acuracy"), "did you mean 'accuracy'"),
         (("--rlhf_type", "gkd"), "gkd needs a teacher; name a model with the same vocabulary with --teacher_model"),
         (("--rlhf_type", "dpo", "--teacher_model", "x"), "--teacher_model has no effect without --rlhf_type gkd"),

@@ -134,12 +134,14 @@ def test_what_is_no_reward_model_is_one_sentence(workspace: Path, tiny_model: Pa
     assert "chat_template" not in read_json(tmp_path / "mute/tokenizer_config.json")
     classifier(tiny_model, tmp_path / "several", Classes(["good", "bad"], SINGLE))
     (tmp_path / "empty").mkdir()
+    (tmp_path / "begun/logs").mkdir(parents=True)
     wrong = {
         str(tiny_model): "writes text, and has no head that rates it; train one with `martlet rlhf --rlhf_type rm`",
         "several": "several tells 2 classes (good, bad), and a reward is one number",
         "mute": "mute has no chat template",
         "nowhere": "no such folder 'nowhere'",
         "empty": "no saved arguments (args.json) there",
+        "begun": "begun is a run without a whole checkpoint; name another, or go on with that run",
     }
     for name, sentence in wrong.items():
         [problem] = [one for one in preflight.conflicts(params(reward_model=[name]), tmp_path) if "reward_model" in one]

@@ -70,24 +70,21 @@ class DistillationTrainer(FigureTrainer):
     def _answered(self, parts: list[list[TokenRow]]) -> list[list[TokenRow]]:
         """Return the rows with a sampled answer in place of their last one; rows without a prompt, or of which nothing
         is learned, stay."""
-        prompts = {
-            row["number"]: prompt_and_answer(row)[0]
-            for part in parts
-            for row in part
-            if (row["labels"] != IGNORED).any()
-        }
-        asked = {number: prompt for number, prompt in prompts.items() if prompt}
-        seeds = [_draw(f"{self.job.train.seed} {self.state.global_step} {number}").getrandbits(62) for number in asked]
+        learned = [row for part in parts for row in part if (row["labels"] != IGNORED).any()]
+        prompts = {row["number"]: prompt for row in learned if (prompt := prompt_and_answer(row)[0])}
+        seeds = [
+            _draw(f"{self.job.train.seed} {self.state.global_step} {number}").getrandbits(62) for number in prompts
+        ]
         rollouts: Any = self.job.rollouts if self.is_own else self.job.teacher_rollouts
-        rows = [{"prompt_ids": np.asarray(prompt), "extra": {}} for prompt in asked.values()]
+        rows = [{"prompt_ids": np.asarray(prompt), "extra": {}} for prompt in prompts.values()]
         sampled = rollouts.sample(self.job.model if self.is_own else self.teacher, rows, seeds)
-        answers: dict[int, Sampled] = dict(zip(asked, sampled, strict=True))
+        answers: dict[int, Sampled] = dict(zip(prompts, sampled, strict=True))
         means = self.means[True]
         means.add("completions/mean_length", torch.tensor([float(len(answer.ids)) for answer in sampled]))
         means.add("completions/clipped_ratio", torch.tensor([float(answer.is_truncated) for answer in sampled]))
         return [
             [
-                _with_answer(row, asked[row["number"]], answers[row["number"]]) if row["number"] in asked else row
+                _with_answer(row, prompts[row["number"]], answers[row["number"]]) if row["number"] in prompts else row
                 for row in part
             ]
             for part in parts
@@ -98,10 +95,10 @@ class DistillationTrainer(FigureTrainer):
         inputs = {name: inputs[name] for name in OF_MODELS if name in inputs}
         logits, tokens, outputs = learned_logits(model, inputs)
         with torch.no_grad():
-            wanted = learned_logits(self.teacher, inputs)[0]
-        losses, means = divergences(logits, wanted, self.job.beta), self.means[model.training]
+            of_teacher = learned_logits(self.teacher, inputs)[0]
+        losses, means = divergences(logits, of_teacher, self.job.beta), self.means[model.training]
         means.add("divergence", losses)
-        means.add("agreement", agreements(logits.detach(), wanted))
+        means.add("agreement", agreements(logits.detach(), of_teacher))
         means.add("entropy", entropies(logits))
         if self.settings.sft_alpha and not (model.training and self.is_own):
             own = cross_entropy(logits, tokens["labels"])

@@ -27,7 +27,8 @@ class PpoTrainer(PolicyTrainer):
     kl_in_reward = True
 
     def __init__(self, job: Job) -> None:
-        self.ppo, self.value_head = job.params.ppo, ValueHead(job.model)
+        self.ppo = job.params.ppo
+        self.value_head = self.head = ValueHead(job.model)
         super().__init__(job)
 
     def _kl_weight(self, job: Job) -> float:
@@ -83,24 +84,21 @@ class PpoTrainer(PolicyTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, the value head's weights with the model's."""
-        assert isinstance(self.value_head, ValueHead)
-        with self.value_head.attached(self.job.model):
+        with self.head.attached(self.job.model):
             return super().train(*args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the weights, and the value head beside them."""
-        assert isinstance(self.value_head, ValueHead)
-        with self.value_head.detached(self.job.model):
+        with self.head.detached(self.job.model):
             super().save_model(output_dir, _internal_call)
         if ranks.is_writer():
-            self.value_head.write(Path(str(output_dir)))
+            self.head.write(Path(str(output_dir)))
         ranks.barrier()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        assert isinstance(self.value_head, ValueHead)
-        with self.value_head.detached(self.job.model):
+        with self.head.detached(self.job.model):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self.value_head.read(Path(resume_from_checkpoint))
+        self.head.read(Path(resume_from_checkpoint))
 
 
 def _means(values: torch.Tensor, owners: torch.Tensor, size: int) -> torch.Tensor:

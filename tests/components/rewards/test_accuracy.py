@@ -1,6 +1,8 @@
 """Answers are compared with golds of many forms, and none of them hangs or ends the training."""
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -105,6 +107,25 @@ def test_an_answer_that_hangs_or_ends_its_process_is_wrong_and_the_next_is_judge
                 time.sleep(0.01)
         assert given("accuracy", right, right) == [1.0, 1.0]
         assert {*before} - {*workers()}
+
+
+INTERRUPTED = """
+import os, signal
+from components.config import Params
+from components.rewards import Sample, accuracy
+signal.signal(signal.SIGINT, lambda *_: None)
+right = Sample([], "\\\\boxed{4}", [], 1, False, {"solution": "4"})
+assert accuracy.rewards([right], Params()) == [1.0]
+os.killpg(0, signal.SIGINT)
+print(accuracy.rewards([right] * 8, Params()))
+"""
+
+
+def test_ctrl_c_does_not_make_right_answers_wrong() -> None:
+    """A terminal sends it to all processes of the command, which first judges the answers of its step to the end."""
+    command = [sys.executable, "-c", INTERRUPTED]
+    ended = subprocess.run(command, capture_output=True, text=True, start_new_session=True, timeout=120)
+    assert ended.stdout == f"{[1.0] * 8}\n", ended.stderr
 
 
 def test_processes_are_kept_and_batches_go_side_by_side() -> None:

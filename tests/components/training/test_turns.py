@@ -121,6 +121,20 @@ def test_a_step_that_fails_on_some_conversations_ends_these(tiny_model: Path, pr
     assert any("<|im_start|>user\n" in rollout["completion"] for rollout in shown)
 
 
+def test_a_step_that_writes_into_what_it_is_shown_changes_nothing(
+    tiny_model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    writes = STEP.replace(
+        "    return [",
+        "    conversation.messages[-1]['content'] = ''\n    conversation.columns.clear()\n    return [",
+        1,
+    )
+    assert writes != STEP
+    plain, other = (sampled(tiny_model, prompts, tmp_path, step, max_turns=2)[2] for step in (STEP, writes))
+    assert other == plain
+    assert any(answer.turns == 2 for answer in plain)
+
+
 @pytest.mark.parametrize(
     ("body", "params", "message"),
     [

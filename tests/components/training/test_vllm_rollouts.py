@@ -26,9 +26,10 @@ class StandIn(BaseHTTPRequestHandler):
 
     asked: list[tuple[str, Any]]
     refuses = False
+    models: Any = None
 
     def do_GET(self) -> None:
-        self.reply({"data": [{"id": "base", "max_model_len": 512}]})
+        self.reply(self.models or {"data": [{"id": "base", "max_model_len": 512}]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -72,6 +73,17 @@ def trainer_with(base: Path, folder: Path, **params: Any) -> Any:
     job = trainer.job
     job.rollouts = VllmRollouts(job.params, job.tokenizer, job.external, base=base)
     return trainer
+
+
+@pytest.mark.parametrize("models", ["<html>", {"data": []}, {"data": [{"id": "other"}]}])
+def test_a_server_that_is_no_vllm_is_one_sentence(
+    models: Any, stand_in: tuple[str, type[StandIn]], tiny_model: Path, tmp_path: Path
+) -> None:
+    url, handler = stand_in
+    handler.models = models
+    trainer = trainer_with(tiny_model, tmp_path, vllm_mode="server", vllm_server_base_url=url)
+    with pytest.raises(MartletError, match=r"use_vllm: what answers at http://127.0.0.1:\d+ is no vLLM; start"):
+        trainer.get_batch_samples(iter(first_parts(trainer)), 1, "cpu")
 
 
 def test_what_vllm_is_asked_and_how_its_log_probabilities_weigh(

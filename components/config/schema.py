@@ -29,6 +29,7 @@ from components.config.groups.lycoris import Lycoris
 from components.config.groups.merge import Merge
 from components.config.groups.method import Method
 from components.config.groups.model import Model
+from components.config.groups.multimodal import Multimodal
 from components.config.groups.oft import Oft
 from components.config.groups.plugins import Plugins
 from components.config.groups.ppo import Ppo
@@ -73,6 +74,7 @@ class Params(Group):
     embedding: Embedding = Embedding()
     preference: Preference = Preference()
     template: Template = Template()
+    multimodal: Multimodal = Multimodal()
     quantization: Quantization = Quantization()
     tuner: Tuner = Tuner()
     lora: Lora = Lora()

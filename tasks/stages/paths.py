@@ -39,6 +39,10 @@ class Paths:
         return self.root / "data/raw"
 
     @cached_property
+    def media(self) -> Path:
+        return self.root / "data/media"
+
+    @cached_property
     def questions(self) -> Path:
         return self.root / "data/eval"
 

@@ -1,0 +1,31 @@
+"""Media: pictures, videos and sounds of rows, read into what a model's processor takes.
+
+A row refers to its media in the columns `images`, `videos` and `audios`, and a tag in a message's text (`<image>`,
+`<video>`, `<audio>`) says where each stands. A reference is `{"path", "sha256"}`: the path of a file that is not ours,
+or the name of one in the folder that `fetch` keeps. What is read is what was hashed, or an error.
+"""
+
+from components.media.audio import read_audio
+from components.media.errors import MediaError
+from components.media.image import read_image
+from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, media_of, tags_in, with_tags
+from components.media.reading import content, read
+from components.media.video import Video, read_video
+
+__all__ = [
+    "COLUMNS",
+    "KINDS",
+    "TAG",
+    "TAGS",
+    "MediaError",
+    "Medium",
+    "Video",
+    "content",
+    "media_of",
+    "read",
+    "read_audio",
+    "read_image",
+    "read_video",
+    "tags_in",
+    "with_tags",
+]

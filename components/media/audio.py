@@ -1,0 +1,42 @@
+"""Sounds, read and resampled by PyAV."""
+
+import io
+from typing import TYPE_CHECKING
+
+from components.media.errors import MediaError
+from components.media.video import library
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def read_audio(data: bytes, sampling_rate: int) -> "np.ndarray":
+    """Return a sound, or a video's sound track, as float32 [samples] of -1 to 1: the mean of its channels.
+
+    Args:
+        sampling_rate: samples a second.
+
+    Raises:
+        MediaError: the data are no sound, or one without samples.
+        ConfigError: PyAV is not installed.
+    """
+    import numpy as np
+
+    av = library()
+    if not data:
+        raise MediaError("the file is empty")
+    parts: list[np.ndarray] = []
+    try:
+        with av.open(io.BytesIO(data)) as container:  # type: ignore[attr-defined]
+            if not container.streams.audio:
+                raise MediaError("there is no sound in the file")
+            resampler = av.AudioResampler(format="fltp", rate=sampling_rate)  # type: ignore[attr-defined]
+            for frame in (*container.decode(container.streams.audio[0]), None):
+                parts += [part.to_ndarray().mean(0) for part in resampler.resample(frame)]
+    except av.FFmpegError as error:  # type: ignore[attr-defined]
+        if not parts:
+            raise MediaError(f"not a sound that can be decoded ({error.strerror})") from None
+    samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    if not len(samples):
+        raise MediaError("the sound has no samples")
+    return samples.astype(np.float32, copy=False)

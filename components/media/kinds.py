@@ -1,0 +1,60 @@
+"""The kinds of media, their columns and tags, and the references of a row."""
+
+import re
+from typing import Any, NamedTuple
+
+from components.rows import Message, Row
+
+KINDS = ("image", "video", "audio")
+COLUMNS = {"image": "images", "video": "videos", "audio": "audios"}
+"""Kind to the column of a row with its references."""
+TAGS = {kind: f"<{kind}>" for kind in KINDS}
+"""Kind to the tag that stands in a text for a medium, as in ms-swift and LLaMA-Factory."""
+TAG = re.compile("<(image|video|audio)>")
+PROMPTS = ("messages", "prompt")
+"""Columns of messages in which media stand."""
+
+
+class Medium(NamedTuple):
+    """A reference to a medium: its kind, the path of its file, and the sha256 of the file's content.
+
+    A video may also be frames, each of which is a picture: `frames` are their references, and the path is empty.
+    """
+
+    kind: str
+    path: str
+    sha256: str
+    frames: "tuple[Medium, ...]" = ()
+
+
+def media_of(row: Row) -> list[Medium]:
+    """Return the media of a row: its pictures, then its videos, then its sounds, each in the order of their tags."""
+    return [_medium(kind, value) for kind, column in COLUMNS.items() for value in row.get(column) or ()]
+
+
+def _medium(kind: str, value: Any) -> Medium:
+    if isinstance(value, list):
+        frames = tuple(_medium("image", frame) for frame in value)
+        return Medium(kind, "", "+".join(frame.sha256 for frame in frames), frames)
+    return Medium(kind, value["path"], value.get("sha256", ""))
+
+
+def tags_in(text: str, kinds: tuple[str, ...] = KINDS) -> list[str]:
+    """Return the kinds of the tags in a text, in order."""
+    return [kind for kind in TAG.findall(text) if kind in kinds]
+
+
+def with_tags(row: Row) -> Row:
+    """Return the row with a tag for each medium: where the text has none of a kind, the tags are put before the first
+    user's text, as ms-swift and TRL do."""
+    column = next((name for name in PROMPTS if row.get(name)), None)
+    if column is None:
+        return row
+    messages: list[Message] = row[column]
+    present = {kind for message in messages for kind in tags_in(message["content"])}
+    lacking = [TAGS[kind] * len(row[COLUMNS[kind]]) for kind in KINDS if row.get(COLUMNS[kind]) and kind not in present]
+    first = next((i for i, message in enumerate(messages) if message["role"] == "user"), None)
+    if not lacking or first is None:
+        return row
+    tagged = {**messages[first], "content": "".join(lacking) + messages[first]["content"]}
+    return row | {column: [*messages[:first], tagged, *messages[first + 1 :]]}

@@ -1,6 +1,7 @@
 """Sounds, read and resampled by PyAV."""
 
 import io
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from components.media.errors import MediaError
@@ -31,7 +32,7 @@ def read_audio(data: bytes, sampling_rate: int) -> "np.ndarray":
             if not container.streams.audio:
                 raise MediaError("there is no sound in the file")
             resampler = av.AudioResampler(format="fltp", rate=sampling_rate)  # type: ignore[attr-defined]
-            for frame in (*container.decode(container.streams.audio[0]), None):
+            for frame in chain(container.decode(container.streams.audio[0]), [None]):
                 parts += [part.to_ndarray().mean(0) for part in resampler.resample(frame)]
     except av.FFmpegError as error:  # type: ignore[attr-defined]
         if not parts:

@@ -12,7 +12,8 @@
 Ids and labels are lists of int32, weights lists of float32; a label is the token's id, or `IGNORED` where nothing is
 learned. `X_labels` is as long as `X_ids`. Every shape also has `length` (int32: all ids of the row), `source` (text)
 and `row` (int64): the dataset and the number there of the row that the tokens come from. `media`, where a row has some,
-refers to pictures, clips and sounds: kind, path, sha256, and the tokens [start, start + length) that stand for each.
+refers to pictures, clips and sounds: kind, path, sha256, the `frames` of a video that is pictures, the `placeholder`
+that the chat template writes, and the tokens [start, start + length) that stand for each.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -95,8 +96,9 @@ def schema(shape: str, weighted: bool = False, media: bool = False) -> "pa.Schem
 def _medium() -> "pa.DataType":
     import pyarrow as pa
 
-    names = {"kind": pa.string(), "path": pa.string(), "sha256": pa.string(), "start": pa.int32(), "length": pa.int32()}
-    return pa.struct(names)
+    reference = {"kind": pa.string(), "path": pa.string(), "sha256": pa.string()}
+    place = {"placeholder": pa.string(), "start": pa.int32(), "length": pa.int32()}
+    return pa.struct({**reference, "frames": pa.list_(pa.struct(reference)), **place})
 
 
 def to_batch(
@@ -164,6 +166,7 @@ class TokenRows:
     Attributes:
         shape: a key of `SHAPES`.
         weighted: the rows have `loss_scale`.
+        has_media: the rows have `media`.
         lengths: tokens of each row [rows].
 
     Raises:
@@ -185,7 +188,7 @@ class TokenRows:
         else:
             table = pa.Table.from_batches([source])
         self.shape = str((table.schema.metadata or {}).get(b"shape", b"sft"), "utf-8")
-        self.weighted = "loss_scale" in table.column_names
+        self.weighted, self.has_media = "loss_scale" in table.column_names, "media" in table.column_names
         self.lengths: np.ndarray = table["length"].to_numpy()
         self._table = table
         self._lists = {name: table[name] for name in (*SHAPES[self.shape], *["loss_scale"] * self.weighted)}
@@ -200,7 +203,7 @@ class TokenRows:
         for name in BESIDE.get(self.shape, ()):
             value = self._table[name][index].as_py()
             row[name] = orjson.loads(value) if isinstance(value, str) else value
-        if "media" in self._table.column_names:
+        if self.has_media:
             row["media"] = self._table["media"][index].as_py()
         return row
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from tasks.stages import stream
 
 PARAMETERS = (
-    "data", "validation", "model", "method", "template", "tuner", "train", *FAMILIES, "plugins", "tracking",
-    "generation.max_new_tokens", "generation.temperature", "generation.top_k", "generation.top_p",
+    "data", "validation", "model", "method", "template", "multimodal", "tuner", "train", *FAMILIES, "plugins",
+    "tracking", "generation.max_new_tokens", "generation.temperature", "generation.top_k", "generation.top_p",
     "generation.repetition_penalty", "generation.stop_words", "vllm.vllm_gpu_memory_utilization",
     "vllm.vllm_max_model_len", "vllm.vllm_enforce_eager", "vllm.vllm_engine_kwargs", "run.output_dir",
     "run.add_version", "run.resume_from_checkpoint", "run.resume_only_model", "run.dataset_num_proc",

@@ -46,6 +46,7 @@ from components.config.groups.sample import Sample
 from components.config.groups.serve import Serve
 from components.config.groups.sglang import Sglang
 from components.config.groups.template import Template
+from components.config.groups.towers import Towers
 from components.config.groups.tracking import Tracking
 from components.config.groups.train import Train
 from components.config.groups.tuner import Tuner
@@ -55,11 +56,11 @@ from components.config.groups.vllm import Vllm
 
 FAMILIES = (
     "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
-    "freezing", "loraplus", "galore", "lisa", "classification", "embedding", "preference", "reward", "rollout",
+    "freezing", "towers", "loraplus", "galore", "lisa", "classification", "embedding", "preference", "reward", "rollout",
     "ppo", "distillation", "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
-SAVED_GROUPS = ("method", "template", "tuner", "train", "plugins", *FAMILIES)
+SAVED_GROUPS = ("method", "template", "multimodal", "tuner", "train", "plugins", *FAMILIES)
 """Groups that a checkpoint's args.json holds, and that a command on the checkpoint goes by."""
 
 
@@ -89,6 +90,7 @@ class Params(Group):
     llamapro: LlamaPro = LlamaPro()
     prefix: Prefix = Prefix()
     freezing: Freezing = Freezing()
+    towers: Towers = Towers()
     train: Train = Train()
     loraplus: LoraPlus = LoraPlus()
     galore: Galore = Galore()

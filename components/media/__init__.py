@@ -8,7 +8,8 @@ or the name of one in the folder that `fetch` keeps. What is read is what was ha
 from components.media.audio import read_audio
 from components.media.errors import MediaError
 from components.media.image import read_image
-from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, media_of, tags_in, with_tags
+from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, has_media, media_of, tags_in, with_tags
+from components.media.processor import MediaProcessor, Processed, load_processor
 from components.media.reading import content, read
 from components.media.video import Video, read_video
 
@@ -18,9 +19,13 @@ __all__ = [
     "TAG",
     "TAGS",
     "MediaError",
+    "MediaProcessor",
     "Medium",
+    "Processed",
     "Video",
     "content",
+    "has_media",
+    "load_processor",
     "media_of",
     "read",
     "read_audio",

@@ -1,6 +1,7 @@
 """The kinds of media, their columns and tags, and the references of a row."""
 
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.rows import Message, Row
@@ -30,6 +31,19 @@ class Medium(NamedTuple):
 def media_of(row: Row) -> list[Medium]:
     """Return the media of a row: its pictures, then its videos, then its sounds, each in the order of their tags."""
     return [_medium(kind, value) for kind, column in COLUMNS.items() for value in row.get(column) or ()]
+
+
+def has_media(file: Path) -> bool:
+    """Return whether a row of a Parquet file of canonical rows has a medium; only the file's statistics are read."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(file)
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    return any(
+        column.path_in_schema in COLUMNS.values() and column.statistics.null_count < column.num_values
+        for column in columns
+    )
 
 
 def _medium(kind: str, value: Any) -> Medium:

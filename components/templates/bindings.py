@@ -1,6 +1,7 @@
 """The bound templates of rows, by the tools and variables of the rows."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.errors import ConfigError
@@ -9,6 +10,7 @@ from components.templates.bound_template import BoundTemplate, answer_reader
 from components.templates.budget import require_bounded
 from components.templates.control_tokens import control_tokens, refuse_control_tokens
 from components.templates.dialects import Dialect, call_dialect, content_dialect
+from components.templates.media_texts import MediaTexts
 from components.templates.refused import Refused
 from components.templates.renderer import Renderer
 from components.templates.stop_tokens import stop_tokens
@@ -50,6 +52,7 @@ class Bindings:
         self._templates: dict[tuple[bool, bytes], BoundTemplate | Refused] = {}
         self._call_dialects: dict[tuple[str, bytes], Dialect] = {}
         self._control_tokens: dict[tuple[str, Dialect, bool], re.Pattern[str]] = {}
+        self._media_texts: dict[str, MediaTexts] = {}
 
     def bind(self, row: Row, has_calls: bool) -> BoundTemplate:
         """Return the template bound to a row's tools and variables.
@@ -83,6 +86,13 @@ class Bindings:
             renderer = Renderer(self.tokenizer, source)
             self._renderers[source] = renderer, content_dialect(renderer)
         return self._renderers[source]
+
+    def media_texts(self, template: BoundTemplate, tokens: Callable[[str], Sequence[str]]) -> MediaTexts:
+        """Return what writes media as a template does; `tokens` are the processor's for a kind of medium."""
+        source = template.renderer.source
+        if source not in self._media_texts:
+            self._media_texts[source] = MediaTexts(template.renderer, template.dialect, tokens)
+        return self._media_texts[source]
 
     def refuse_control_tokens(
         self, template: BoundTemplate, messages: list[Message], has_results: bool, plain: bool

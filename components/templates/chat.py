@@ -8,6 +8,7 @@ the loss scale gives the weight of its parts.
 from typing import TYPE_CHECKING, NamedTuple
 
 from components.errors import ConfigError
+from components.media import COLUMNS, MediaProcessor
 from components.rows import Message, Row
 from components.templates.answers import Answer
 from components.templates.bound_template import Answers, BoundTemplate
@@ -44,6 +45,7 @@ class ChatTemplate:
         enable_thinking: given to the template, unless a row's `chat_template_kwargs` say otherwise.
         use_chat_template: False writes a conversation as its texts, one after the other.
         response_suffix: the end tag of answers whose template writes none.
+        media: the model's processor, None for a model of texts alone.
 
     Raises:
         ConfigError: the tokenizer has no chat template, or no fast backend; the model does not stop at
@@ -58,6 +60,7 @@ class ChatTemplate:
         enable_thinking: bool | None = None,
         use_chat_template: bool = True,
         response_suffix: str | None = None,
+        media: MediaProcessor | None = None,
     ) -> None:
         where = f"{tokenizer.name_or_path}: " if tokenizer.name_or_path else ""
         if not tokenizer.chat_template and use_chat_template:
@@ -72,7 +75,8 @@ class ChatTemplate:
             loss_scale or LossScale(),
             use_chat_template,
         )
-        self.prompts = Prompts(tokenizer, system, enable_thinking, use_chat_template, response_suffix)
+        self.prompts = Prompts(tokenizer, system, enable_thinking, use_chat_template, response_suffix, media)
+        self.media = media
         self.source: str = tokenizer.get_chat_template() if use_chat_template else ""
         self._bindings, self._plain_text = self.prompts.bindings, self.prompts.plain_text
         self._swallowing = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.rstrip)
@@ -118,7 +122,8 @@ class ChatTemplate:
         Raises:
             Refused: as `samples`; or the template changes one of the answer's turns once the conversation goes on.
         """
-        beside = {key: row[key] for key in ("tools", "chat_template_kwargs") if key in row}
+        columns = ("tools", "chat_template_kwargs", *COLUMNS.values())
+        beside = {key: row[key] for key in columns if key in row}
         prompt = [{**m, "loss_scale": 0.0} if m["role"] == "assistant" else m for m in row["prompt"]]
         samples = self.samples({**beside, "messages": [*prompt, *row[name]]})
         if len(samples) > 1:
@@ -176,7 +181,7 @@ class ChatTemplate:
 
     def _refuse_control_tokens(self, bound: Bound) -> None:
         has_results = any(message["role"] == "tool" for message in bound.messages)
-        self._bindings.refuse_control_tokens(bound.template, bound.messages, has_results, bound.plain)
+        self._bindings.refuse_control_tokens(bound.template, bound.own, has_results, bound.plain)
 
     def _sample(self, conversation: Conversation, answers: Answers) -> Sample:
         """Return the sample of the answers in one rendering."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.errors import DataGateError, MartletError
 from components.files import write_json
+from components.media import has_media
 from components.parallel import no_garbage, ordered, processes
 from components.rows import from_arrow
 from components.templates.backend import FastTokenizerDiffersError
@@ -62,9 +63,9 @@ def tokenize(
     if "train" not in splits:
         raise MartletError(f"{clean / 'train.parquet'}: no such file; run the stage validate first")
     settings = {"shape": shape, "max_length": max_length, "truncation_strategy": truncation_strategy}
-    fast, weighted = True, False
+    fast, weighted, media = True, False, any(map(has_media, splits.values()))
     while True:
-        work = _GroupEncoder(chat, settings | {"fast": fast, "weighted": weighted})
+        work = _GroupEncoder(chat, settings | {"fast": fast, "weighted": weighted, "media": media})
         try:
             parts = {
                 split: _tokenize_split(split, file, out / f"{split}.arrow", work, dataset_num_proc, on_progress)
@@ -86,7 +87,7 @@ class _GroupEncoder:
 
     def __init__(self, chat: ChatTemplate, settings: dict[str, Any]) -> None:
         self.chat, self.settings = chat, settings
-        self.schema = schema(settings["shape"], settings["weighted"])
+        self.schema = schema(settings["shape"], settings["weighted"], settings["media"])
 
     @cached_property
     def encoder(self) -> Encoder:

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from components.errors import MartletError
+from components.media import media_of
 from components.rows import Row
 from components.templates.backend import Backend
 from components.templates.chat import ChatTemplate
 from components.templates.fitting import Fit, Limit, SampleTokens, TruncationStrategy, fit
+from components.templates.media_samples import expanded, groups, placed_media
 from components.templates.refused import Refused
 from components.templates.sample import Sample
 from components.templates.shapes import check_settings, columns_of, margin_of, samples_of, target_of, texts_of
@@ -40,6 +42,15 @@ class TokenBatch(NamedTuple):
     refused: dict[int, Refused]
     counts: Counter[str]
 
+    def plus(self, other: "TokenBatch") -> "TokenBatch":
+        """Return the token rows of both, whose rows and refusals are the same."""
+        if not self.owners:
+            return other
+        import pyarrow as pa
+
+        tokens = pa.concat_batches([self.tokens, other.tokens])
+        return TokenBatch(tokens, self.owners + other.owners, self.refused, self.counts + other.counts)
+
 
 class Encoder:
     """Makes token rows of one shape from canonical rows.
@@ -52,6 +63,7 @@ class Encoder:
             `sft` and `text` know `delete` and `left`, which shortens the prompt.
         fast: fastokens may be used.
         weighted: sft rows have `loss_scale` even where all weights are 0 and 1.
+        media: token rows have the column `media`. Rows with media are never cut: longer ones are left out.
 
     Attributes:
         structures: how many samples of each structure were made.
@@ -68,9 +80,10 @@ class Encoder:
         truncation_strategy: TruncationStrategy = "delete",
         fast: bool = True,
         weighted: bool = False,
+        media: bool = False,
     ) -> None:
         check_settings(chat, shape, truncation_strategy)
-        self.chat, self.shape, self.weighted = chat, shape, weighted
+        self.chat, self.shape, self.weighted, self.media = chat, shape, weighted, media
         self.limit = Limit(max_length, truncation_strategy)
         self.backend = Backend(chat.tokenizer, fast)
         self.structures: Counter[tuple[str, ...]] = Counter()
@@ -92,9 +105,25 @@ class Encoder:
             FastTokenizerDiffersError: as `Backend.encode`.
         """
         samples, owners, refused = self._samples(rows)
+        whole = TokenBatch(None, [], refused, Counter())  # type: ignore[arg-type]
+        for group in groups(self.shape, samples, owners):
+            whole = whole.plus(self._encoded(*group, refused, rows, source, row))
+        return whole
+
+    def _encoded(
+        self,
+        samples: list[Sample],
+        owners: list[int],
+        refused: dict[int, Refused],
+        rows: Sequence[Row],
+        source: Sequence[str],
+        row: Sequence[int],
+    ) -> TokenBatch:
+        """Return the token rows of samples, which have no media, or are those of one token row."""
         tokens = self._tokens(samples, owners, refused)
-        fitted = fit(self.shape, tokens, self.limit)
-        batch = self._batch(fitted, rows, source, row)
+        media = placed_media(samples, tokens, self.chat) if samples and samples[0].media else []
+        fitted = fit(self.shape, tokens, self.limit._replace(strategy="delete") if media else self.limit)
+        batch = self._batch(fitted, rows, source, row, [media] * len(fitted.owners))
         labels = [column.values for name, column in fitted.columns.items() if name.endswith("labels")]
         fitted.counts["learnable"] = sum(int((values != IGNORED).sum()) for values in labels)
         return TokenBatch(batch, fitted.owners, refused, fitted.counts)
@@ -107,6 +136,9 @@ class Encoder:
         for n, row in enumerate(rows):
             try:
                 of_row = samples_of(self.chat, self.shape, row)
+                if media := media_of(row):
+                    assert self.chat.media
+                    of_row = [expanded(sample, media, self.chat.media) for sample in of_row]
             except Refused as refusal:
                 refused[n] = refusal
                 continue
@@ -121,6 +153,7 @@ class Encoder:
         located = self.backend.locate(texts, tokens, [(i, span) for i, s in enumerate(samples) for span in s.spans])
         remaining = iter(located.tolist())
         spans: list[tuple[int, int, float]] = []
+        placed: list[dict[Span, Span]] = []
         offsets = tokens.offsets.tolist()
         for i, sample in enumerate(samples):
             token_rows: list[Span] = [tuple(next(remaining)) for _ in sample.spans]
@@ -133,15 +166,16 @@ class Encoder:
                     refused.setdefault(owners[i], refusal)
                     continue
                 token_rows = [(offsets[i] + first, offsets[i] + end) for first, end in inside]
+            placed.append(dict(zip(sample.spans, token_rows, strict=True)) if sample.media else {})
             spans += [(first, end, weight) for (first, end), weight in zip(token_rows, sample.weights, strict=True)]
         weights = _spread(spans, len(tokens.ids))
         labels = np.where(weights > 0, tokens.ids, IGNORED).astype(np.int32)
-        return SampleTokens(tokens.ids, labels, weights, tokens.offsets, np.array(owners, np.int64), refused)
+        return SampleTokens(tokens.ids, labels, weights, tokens.offsets, np.array(owners, np.int64), refused, placed)
 
     def _compare(self, sample: Sample, ids: np.ndarray) -> None:
         """Raise MartletError if the ids of one of the first samples of a structure are not `apply_chat_template`'s."""
         self.structures[sample.structure] += 1
-        if self.structures[sample.structure] > COMPARED_SAMPLES:
+        if self.structures[sample.structure] > COMPARED_SAMPLES and sample.expected is None:
             return
         expected = sample.reference(self.chat.tokenizer)
         if ids.tolist() != expected:
@@ -168,7 +202,14 @@ class Encoder:
                 raise Refused("the learned tokens do not decode to the answer", repr(decoded[:80]))
         return spans
 
-    def _batch(self, fitted: Fit, rows: Sequence[Row], source: Sequence[str], row: Sequence[int]) -> "pa.RecordBatch":
+    def _batch(
+        self,
+        fitted: Fit,
+        rows: Sequence[Row],
+        source: Sequence[str],
+        row: Sequence[int],
+        media: list[list[dict[str, Any]]],
+    ) -> "pa.RecordBatch":
         import orjson
 
         columns, owners = fitted.columns, fitted.owners
@@ -189,7 +230,8 @@ class Encoder:
             prompts = (self.chat.prompts.with_system(rows[n]["prompt"]) for n in owners)
             beside["prompt"] = [orjson.dumps(prompt).decode() for prompt in prompts]
             beside["extra"] = [orjson.dumps(columns_of(rows[n])).decode() for n in owners]
-        return to_batch(self.shape, columns, [source[n] for n in owners], [row[n] for n in owners], beside)
+        sources, numbers = [source[n] for n in owners], [row[n] for n in owners]
+        return to_batch(self.shape, columns, sources, numbers, beside, media if self.media else None)
 
 
 class Encoded(NamedTuple):

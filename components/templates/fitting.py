@@ -33,6 +33,7 @@ class SampleTokens:
         offsets: sample `i` is `offsets[i]:offsets[i + 1]`.
         owners: the row of each sample.
         refused: the rows that give none, whose samples are to be left out.
+        placed: for each sample with media the tokens [first, end) of its spans, counted through all samples.
     """
 
     ids: np.ndarray
@@ -41,6 +42,7 @@ class SampleTokens:
     offsets: np.ndarray
     owners: np.ndarray
     refused: dict[int, Refused]
+    placed: list[dict[Span, Span]] = field(default_factory=list)
 
     def sample(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the ids and the labels of a sample."""

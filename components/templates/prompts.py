@@ -1,11 +1,14 @@
 """Messages as a template gets them: for training, the server, `infer` and the evaluation, which all call `Prompts`."""
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from components.media import MediaProcessor, Processed, media_of
 from components.rows import Message, Row
 from components.templates.bindings import Bindings
 from components.templates.bound_template import BoundTemplate, refuse_missing_texts
 from components.templates.budget import require_bounded
+from components.templates.media_texts import without_tags
 from components.templates.message_shape import are_plain
 from components.templates.plain_text import PlainText
 from components.templates.refused import Refused
@@ -16,11 +19,18 @@ if TYPE_CHECKING:
 
 
 class Bound(NamedTuple):
-    """Messages that are ready to be rendered, and the template for them; `plain` ones hold roles and contents only."""
+    """Messages that are ready to be rendered, and the template for them.
+
+    Attributes:
+        messages: with the template's own text for each medium.
+        plain: the messages hold roles and contents only.
+        own: the messages without media: all that the row says itself.
+    """
 
     messages: list[Message]
     template: BoundTemplate
     plain: bool
+    own: list[Message]
 
 
 class Prompts:
@@ -32,6 +42,7 @@ class Prompts:
         enable_thinking: given to the template, unless a conversation's own variables say otherwise.
         use_chat_template: False writes a question and its answer one after the other.
         response_suffix: the end tag of answers whose template writes none.
+        media: the model's processor, None for a model of texts alone.
 
     Raises:
         ConfigError: the model does not stop at `response_suffix`; or the template's budget is spent.
@@ -44,8 +55,10 @@ class Prompts:
         enable_thinking: bool | None = None,
         use_chat_template: bool = True,
         response_suffix: str | None = None,
+        media: MediaProcessor | None = None,
     ) -> None:
         self.tokenizer, self.system, self.use_chat_template = tokenizer, system, use_chat_template
+        self.media = media
         variables = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         templates = tokenizer.chat_template if use_chat_template else None
         for source in templates.values() if isinstance(templates, dict) else [templates] if templates else []:
@@ -57,7 +70,7 @@ class Prompts:
         """Return the messages with the system prompt, and the template bound to the row's tools and variables.
 
         Raises:
-            Refused: the template cannot be bound to them.
+            Refused: the template cannot be bound to them, or does not write the row's media.
         """
         messages, has_calls = self.with_system(messages), False
         if not (plain := are_plain(messages)):
@@ -65,7 +78,53 @@ class Prompts:
             has_calls = any("tool_calls" in message for message in messages)
         template = self.bindings.bind(row, has_calls)
         messages = template.dialect.with_arguments(messages) if has_calls else messages
-        return Bound(messages, template, plain)
+        if not (media := media_of(row)):
+            return Bound(messages, template, plain, messages)
+        kinds = tuple(dict.fromkeys(medium.kind for medium in media))
+        return Bound(self._with_media(messages, template, kinds), template, plain, without_tags(messages, kinds))
+
+    def _with_media(self, messages: list[Message], template: BoundTemplate, kinds: tuple[str, ...]) -> list[Message]:
+        """Return messages with the template's own text for each medium.
+
+        Raises:
+            Refused: the model takes no media; or the template writes them otherwise than in the place of their tags.
+        """
+        for kind in kinds:
+            if self.media is None or kind not in self.media.kinds:
+                takes = (
+                    f"{', '.join(f'{kind}s' for kind in self.media.kinds)} and texts" if self.media else "texts alone"
+                )
+                raise Refused(f"the model takes no {kind}s", f"it takes {takes}")
+        assert self.media
+        texts = self.bindings.media_texts(template, self.media.tokens)
+        written, in_parts = texts.written(messages, kinds), texts.in_parts(messages, kinds)
+        if in_parts is not None:
+            options = {"tools": template.tools, **template.variables}
+            wanted = render_or_refuse(partial(template.renderer, **options), in_parts)
+            if render_or_refuse(template.reader.render, written) != wanted:
+                raise Refused("the chat template does not write the row's media where their tags stand")
+        return written
+
+    def placeholder(self, kind: str) -> str:
+        """Return what the template writes for a medium of a kind.
+
+        Raises:
+            Refused: nothing that the processor knows.
+        """
+        assert self.media
+        template = self.bindings.bind({}, False)
+        return self.bindings.media_texts(template, self.media.tokens).placeholder(kind).text
+
+    def processed(self, row: Row) -> Processed:
+        """Return what a served model gets for a conversation with media, which ends with the question.
+
+        Raises:
+            Refused: as `ids`.
+            MediaError: a medium cannot be read.
+        """
+        assert self.media
+        text, _ = self.text(self.bound(row, row["messages"]))
+        return self.media(text, media_of(row))
 
     def with_system(self, messages: list[Message]) -> list[Message]:
         """Return the messages, with the system prompt before them if they bring none."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from components.media import Medium
 from components.rows import Message, Row
 from components.templates.spans import Span
 
@@ -23,6 +24,8 @@ class Sample(NamedTuple):
         weights: how much each span counts in the loss; 0 is not learned.
         structure: the roles and the number of learned turns; rows of one structure have one layout.
         suffix: the end of `text` that the template leaves to the next turn to write.
+        media: each medium in the text, and the characters [start, end) that stand for it.
+        expected: the ids of the model's own processor, for a text with media.
     """
 
     row: Row
@@ -31,9 +34,13 @@ class Sample(NamedTuple):
     weights: list[float]
     structure: tuple[str, ...]
     suffix: str = ""
+    media: Sequence[tuple[Medium, Span]] = ()
+    expected: list[int] | None = None
 
     def reference(self, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
         """Return the ids of the row by `apply_chat_template`, or by the tokenizer for a text without a template."""
+        if self.expected is not None:
+            return self.expected
         if "text" in self.row:
             ids: list[int] = tokenizer.encode(self.row["text"])
             if self.row.get("as_is"):

@@ -3,12 +3,14 @@
 from typing import Any, NamedTuple
 
 from components.errors import ConfigError
+from components.media import media_of
 from components.rows import Message, Row, label_of, number_of, unread_answer
 from components.templates.chat import ChatTemplate
 from components.templates.refused import Refused
 from components.templates.sample import Sample
 
-MEDIA = frozenset(("images", "videos", "audios", "objects"))
+WITH_MEDIA = ("sft", "preference", "label", "prompt", "classification")
+"""Shapes whose rows may have media."""
 ANSWERS: dict[str, tuple[str, ...]] = {"preference": ("chosen", "rejected"), "label": ("completion",)}
 """Shape to the columns of its answers, each of which becomes one sample."""
 NOUNS = {
@@ -67,8 +69,8 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     Raises:
         Refused: the row is of a kind that the shape is not made of, or cannot be learned exactly.
     """
-    if not MEDIA.isdisjoint(row):
-        raise Refused(f"{min(MEDIA & row.keys())} are not learned from: the template is for text alone")
+    if media_of(row) and (shape not in WITH_MEDIA or not chat.use_chat_template):
+        raise Refused(f"{SHAPE_NOUNS[shape][1]} learns from texts alone, and the row has media")
     columns, learner, advice = SHAPE_NOUNS[shape]
     kind = _kind(row)
     if kind not in columns:

@@ -17,6 +17,7 @@ from components.training.engines import engine_of
 from components.training.estimate import MAX_CHECKED_PARAMETERS, steps
 from components.training.intact import is_checkpoint
 from components.training.job import Job, generations, group_problem, settled, temperature
+from components.training.media import media_probe
 from components.training.methods import METHODS
 from components.training.metrics import METRICS
 from components.training.mixture import mixture_of, mixture_problems
@@ -62,6 +63,7 @@ __all__ = [
     "is_launched",
     "listed",
     "live_page",
+    "media_probe",
     "missing_packages",
     "mixture_of",
     "mixture_problems",

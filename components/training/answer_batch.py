@@ -8,7 +8,8 @@ import torch
 
 from components.tokens import IGNORED, TokenRow
 from components.training.cross_entropy import cross_entropy
-from components.training.forward import learned_logits
+from components.training.forward import learned_logits, of_model
+from components.training.media import own_media
 
 
 class AnswerBatch:
@@ -44,7 +45,7 @@ def _groups(lines: list[TokenRow], names: tuple[str, ...]) -> list[list[TokenRow
 def _line(row: TokenRow, name: str) -> TokenRow:
     prompt, answer = row["prompt_ids"], row[f"{name}_ids"]
     labels = np.concatenate([np.full(len(prompt), IGNORED), row[f"{name}_labels"]])
-    return {"input_ids": np.concatenate([prompt, answer]), "labels": labels}
+    return {"input_ids": np.concatenate([prompt, answer]), "labels": labels, **own_media(row)}
 
 
 class AnswerLogProbs(NamedTuple):
@@ -63,8 +64,7 @@ class AnswerLogProbs(NamedTuple):
 
 def answer_log_probs(model: Any, inputs: dict[str, Any], answers: int) -> tuple[AnswerLogProbs, Any]:
     """Return the log probabilities of the answers of a batch of `AnswerBatch`, and the model's outputs."""
-    batch = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids", "owners") if name in inputs}
-    logits, tokens, outputs = learned_logits(model, {**batch, "labels": inputs["token_labels"]})
+    logits, tokens, outputs = learned_logits(model, {**of_model(inputs), "labels": inputs["token_labels"]})
     values, owners = -cross_entropy(logits, tokens["labels"]), tokens["owners"]
     size = len(inputs["labels"]) * answers
     counts = torch.bincount(owners, minlength=size)

@@ -19,7 +19,7 @@ def tokens_hash(folder: "Path") -> str:
 
 def sample_rows(rows: Any, count: int) -> list[dict[str, Any]]:
     """Return `input_ids` and `labels` of at most `count` rows (of a `TokenRows`, `Packs` or `Stream`), spread over a
-    table; of shapes without such labels, every token is taken for learned."""
+    table; of shapes without such labels, every token is taken for learned. Tokens that stand for media are left out."""
     import numpy as np
 
     if samples := getattr(rows, "samples", None):
@@ -27,9 +27,14 @@ def sample_rows(rows: Any, count: int) -> list[dict[str, Any]]:
     table: TokenRows = rows.rows if isinstance(rows, Packs) else rows
     sample = []
     for number in np.unique(np.linspace(0, len(table) - 1, count).astype(int)).tolist():
-        ids, labels = table.ids(number), table[number].get("labels")
-        is_per_token = labels is not None and np.shape(labels) == ids.shape
-        sample.append({"input_ids": ids, "labels": labels if is_per_token else ids})
+        row, ids = table[number], table.ids(number)
+        labels = row.get("labels")
+        if labels is None or np.shape(labels) != ids.shape:
+            labels = ids
+        is_text = np.ones(len(ids), bool)
+        for medium in row.get("media") or ():
+            is_text[medium["start"] : medium["start"] + medium["length"]] = False
+        sample.append({"input_ids": ids[is_text], "labels": labels[is_text]})
     return sample
 
 

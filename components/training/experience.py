@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from components.tokens import IGNORED, TokenRow
 from components.training.answer_batch import AnswerBatch
+from components.training.media import own_media
 from components.training.rollouts import Sampled
 
 Batch = dict[str, torch.Tensor]
@@ -37,7 +38,7 @@ def batches(
 def _line(row: TokenRow, answer: Sampled, is_learned: bool) -> TokenRow:
     ids = np.asarray(answer.ids)
     labels = np.where(np.asarray(answer.is_generated) & is_learned, ids, IGNORED)
-    return {"prompt_ids": row["prompt_ids"], "completion_ids": ids, "completion_labels": labels}
+    return {"prompt_ids": row["prompt_ids"], "completion_ids": ids, "completion_labels": labels, **own_media(row)}
 
 
 def write(file: Path, experience: list[Batch], figures: Figures) -> None:

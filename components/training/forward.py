@@ -10,9 +10,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from components.tokens import IGNORED
 from components.training.job import transformers_model
+from components.training.media import PREFIX, media_inputs
 
 PER_TOKEN = ("labels", "loss_scale", "owners")
 """Tensors of a batch that stand beside `input_ids`, and that no model takes."""
+
+OF_MODEL = ("input_ids", "attention_mask", "position_ids", "owners")
+"""Tensors of a batch that a forward pass reads, beside labels."""
 
 
 def learned_logits(
@@ -23,7 +27,7 @@ def learned_logits(
 
     Logits are computed only at positions where, on some line, the next token is learned.
     """
-    inputs = dict(inputs)
+    inputs = {name: value for name, value in inputs.items() if not name.startswith(PREFIX)} | media_inputs(inputs)
     columns = {name: inputs.pop(name)[:, 1:] for name in PER_TOKEN if name in inputs}
     if "position_ids" in inputs:
         # Restarting positions isolate documents only without a mask, and without a cache.
@@ -42,6 +46,11 @@ def learned_logits(
     # Of a single line, what was kept is what is learned; the selection would copy it.
     logits = logits[0] if keeps and len(logits) == 1 else logits[learned]
     return logits, {name: column[learned] for name, column in columns.items()}, outputs
+
+
+def of_model(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a batch goes into a model, and the numbers of its answers."""
+    return {name: value for name, value in inputs.items() if name in OF_MODEL or name.startswith(PREFIX)}
 
 
 @contextmanager

@@ -6,10 +6,12 @@ from typing import Any
 from components.errors import ConfigError
 from components.sharded import readable
 from components.tokens import TokenRow, TokenRows
+from components.training import ranks
 from components.training.collators import Isolated, Padded, joining_pays
 from components.training.datasets import sample_rows
 from components.training.documents import use_documents
 from components.training.job import Job
+from components.training.media import WithMedia, spare_row
 from components.training.sequence_parallel import Part
 from components.training.stream import Stream
 
@@ -19,10 +21,18 @@ SAMPLED_ROWS = 4096
 """Rows whose lengths decide whether joining pays."""
 
 
-def collator(job: Job, *beside: Any) -> Isolated | Padded | Part:
-    """Return what makes batches: joined rows where packing or padding-free batches are asked for, or where nothing is
-    asked, the model keeps documents apart and joining costs less than padding; this process's part of padded rows
-    where processes divide rows.
+def padded(job: Job) -> Padded | WithMedia:
+    """Return what makes batches of one row per line, with the media of rows that have some."""
+    own = Padded(job.pad_token_id)
+    if job.processor is None:
+        return own
+    return WithMedia(own, job.processor, job.model.dtype, spare_row(job.rows) if ranks.world_size() > 1 else None)
+
+
+def collator(job: Job, *beside: Any) -> Isolated | Padded | WithMedia | Part:
+    """Return what makes batches: padded rows where some have media; joined rows where packing or padding-free batches
+    are asked for, or where nothing is asked, the model keeps documents apart and joining costs less than padding; this
+    process's part of padded rows where processes divide rows.
 
     Args:
         beside: models that read the same batches.
@@ -31,6 +41,8 @@ def collator(job: Job, *beside: Any) -> Isolated | Padded | Part:
         ConfigError: joined rows are asked for, and the model lets one document see the other.
     """
     train = job.train
+    if job.processor is not None:
+        return padded(job)
     if (parts := job.params.distributed.sequence_parallel_size) > 1:
         return Part(job.pad_token_id, job.part, parts)
     required = train.packing or train.padding_free

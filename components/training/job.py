@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from components.config import Params
 from components.config.groups.train import Train
 from components.errors import ConfigError
+from components.media import MediaProcessor
 from components.tokens import pad_token_id
 from components.training import ranks
 from components.training.best import Measure, measure
@@ -59,6 +60,7 @@ class Job:
         initialise: sets the tuner's first values by a sample of the rows, where it has such.
         tuner_step: is called with the model, the number of each optimizer step and how many there are.
         penalty: returns what of the model is added to the loss of each step.
+        processor: the model's, where rows have media.
         rollouts: samples and judges answers, for the methods that learn from prompts.
         teacher: the model that is learned from; `teacher_rollouts` samples its answers, where a method asks for them.
         reference: loads another reference model than the one that is trained as it begins.
@@ -85,6 +87,7 @@ class Job:
     initialise: Callable[[Any, list[dict[str, Any]]], None] | None = None
     tuner_step: Callable[[Any, int, int], None] | None = None
     penalty: Callable[[Any], Any] | None = None
+    processor: MediaProcessor | None = None
     rollouts: Rollouts | None = None
     teacher: Any = None
     teacher_rollouts: Rollouts | None = None

@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 
 def answers(model: Any, rows: Sequence[Any]) -> "list[torch.Tensor]":
-    """Return what a model answers to rows of token ids, on the CPU in float32; the model then evaluates. Processes that
-    divide the weights call this together."""
+    """Return what a model answers to rows of token ids, or to the tensors of a batch, on the CPU in float32; the model
+    then evaluates. Processes that divide the weights call this together."""
     import torch
 
     model.eval()
     with torch.no_grad(), readable(model):
-        ids = (torch.tensor(row)[None].long().to(model.device) for row in rows)
-        return [model(input_ids=row, use_cache=False)[0].float().cpu() for row in ids]
+        batches = [row if isinstance(row, dict) else {"input_ids": torch.tensor(row)[None].long()} for row in rows]
+        moved = ({name: tensor.to(model.device) for name, tensor in batch.items()} for batch in batches)
+        return [model(**batch, use_cache=False)[0].float().cpu() for batch in moved]
 
 
 def check_saved(

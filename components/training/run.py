@@ -17,6 +17,7 @@ from components.training.engines import engine_of
 from components.training.engines._absent import without_deepspeed
 from components.training.estimate import steps
 from components.training.job import Job, transformers_model
+from components.training.media import check_media
 from components.training.methods import METHODS
 from components.training.preload import preload
 from components.training.sequence_parallel import divided_rows
@@ -72,6 +73,7 @@ def train(job: Job) -> Outcome:
     """
     preload().join()
     parameters, trainable = _sizes(job)
+    check_media(job)
     if isinstance(job.rows, Stream):
         _follow_stream(job, job.rows)
     method: Any = METHODS.load(job.params.method.name, job.external)

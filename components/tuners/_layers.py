@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.config import Params
 from components.errors import ConfigError, did_you_mean
+from components.towers import Parts
 from components.tuners._linear import all_linear, can_learn, is_linear
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ def targets(model: "PreTrainedModel", params: Params) -> set[str]:
         for name, module in model.named_modules()
         if (hasattr(module, "weight") or is_linear(module)) and "norm" not in name
     ]
+    parts, frozen = Parts(model), params.towers.frozen()
     layers: set[str] = set()
     for target in params.tuner.target_modules:
         if target == ALL_LINEAR:
-            layers |= all_linear(model)
+            layers |= all_linear(model, frozen)
         else:
             named = can_learn(model, matching(candidates, target, "target_modules"))
+            if len(named) > 1:  # the towers' layers may have the same names; one that is named in full is meant
+                named = {name for name in named if parts.of(name) not in frozen}
             if not named:
                 raise ConfigError(f"target_modules: an adapter on '{target}' would learn nothing; leave it out")
             layers |= named

@@ -2,12 +2,14 @@
 
 import inspect
 import re
+from collections.abc import Collection
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from components.classes import HEAD
 from components.errors import ConfigError
 from components.sharded import is_partitioned
+from components.towers import Parts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,20 +20,18 @@ OTHERS_MODULES = ("torch.", "transformers.models.")
 """Packages whose layers are linear only where they say so by their class; other packages' layers are quantized ones."""
 
 
-def all_linear(model: "PreTrainedModel") -> set[str]:
+def all_linear(model: "PreTrainedModel", frozen: Collection[str]) -> set[str]:
     """Return the full names of the linear layers but the output head, or a classifier's; of a model that also sees or
-    hears, those of the part that reads and writes text."""
+    hears, those outside of the `frozen` parts."""
     from torch import nn
 
-    heads = (model.get_output_embeddings(), getattr(model, HEAD, None))
-    text = _text_part(model)
-    inside = {id(module) for module in text.modules()}
+    heads, parts = (model.get_output_embeddings(), getattr(model, HEAD, None)), Parts(model)
     linear = {
         name
         for name, module in model.named_modules()
-        if id(module) in inside and module not in heads and not isinstance(module, nn.Embedding) and is_linear(module)
+        if module not in heads and not isinstance(module, nn.Embedding) and is_linear(module)
     }
-    return can_learn(model, linear)
+    return can_learn(model, {name for name in linear if parts.of(name) not in frozen})
 
 
 def can_learn(model: "PreTrainedModel", layers: set[str]) -> set[str]:
@@ -40,13 +40,15 @@ def can_learn(model: "PreTrainedModel", layers: set[str]) -> set[str]:
     The others are of no use to a text: cross-attention of a decoder alone, a pooler, an indexer that only chooses. Or
     the weight is used without calling the layer, as Mamba's kernels do. Layers whose names differ in numbers alone are
     taken as one, since a text passes a few experts only. Of a model without values, or whose weights ZeRO-3 divides,
-    all are returned.
+    all are returned, and so are all layers of towers and aligners, which no text reaches.
     """
-    called = {name for name in layers if not _is_bypassed(model, name)}
+    called, parts = {name for name in layers if not _is_bypassed(model, name)}, Parts(model)
+    beside = {name for name in called if parts.of(name) != "llm"}
+    called -= beside
     if not called or any(weight.is_meta or is_partitioned(weight) for weight in model.parameters()):
-        return called
+        return called | beside
     reached = _reached(model, called)
-    return {name for name in called if _kind(name) in reached}
+    return beside | {name for name in called if _kind(name) in reached}
 
 
 def _reached(model: "PreTrainedModel", layers: set[str]) -> set[str]:
@@ -81,13 +83,6 @@ def _reached(model: "PreTrainedModel", layers: set[str]) -> set[str]:
 
 def _kind(name: str) -> str:
     return re.sub(r"(?<=\.)\d+(?=\.|$)", "#", name)
-
-
-def _text_part(model: "PreTrainedModel") -> Any:
-    config: Any = model.config
-    if config.get_text_config(decoder=True) is config:
-        return model
-    return model.get_decoder() or model
 
 
 def is_linear(module: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from components.config import Params
 from components.errors import ConfigError, MartletError, did_you_mean
 from components.sharded import copy_, is_any_divided, numel
+from components.towers import Parts
 
 if TYPE_CHECKING:
     import torch
@@ -40,14 +41,16 @@ def require_fit(model: "PreTrainedModel", params: Params) -> None:
 
 
 def _learning(model: "PreTrainedModel", params: Params) -> set[str]:
-    """Return the names of the weights that learn, by ms-swift's rules: the first weights up to the ratio and those that
-    are named are frozen, and `trainable_parameters` learn whatever freezes them.
+    """Return the names of the weights that learn, by ms-swift's rules: frozen parts of a multimodal model, the first
+    weights up to the ratio and those that are named are frozen, and `trainable_parameters` learn whatever freezes them.
 
     Raises:
         ConfigError: as `require_fit`.
     """
     freezing, weights = params.freezing, dict(model.named_parameters())
-    frozen = _selection(model, freezing.freeze_parameters, freezing.freeze_parameters_regex, "freeze_parameters")
+    parts, kept = Parts(model), params.towers.frozen()
+    frozen = {name for name in weights if parts.of(name) in kept}
+    frozen |= _selection(model, freezing.freeze_parameters, freezing.freeze_parameters_regex, "freeze_parameters")
     exempt = _selection(
         model, freezing.trainable_parameters, freezing.trainable_parameters_regex, "trainable_parameters"
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components import cache, models, templates
+from components import cache, media, models, templates
 from components.config import Params
 from components.errors import ConfigError
 from components.files import read_json, replacing_folder, sha256, write_json
@@ -50,15 +50,22 @@ def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
     """Return the chat template of the model in data/model.json with the settings of the parameters."""
     settings = params.template
     loss_scale = templates.strategy(settings.loss_scale, plugin_files(params, paths.workspace))
-    tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
+    base = models.folder(read_json(paths.model), paths.workspace)
+    processor = media.load_processor(base, params.multimodal, paths.media) if needs_processor(paths) else None
     return templates.ChatTemplate(
-        tokenizer,
+        processor.tokenizer if processor else models.load_tokenizer(base),
         settings.system,
         loss_scale,
         settings.enable_thinking,
         settings.use_chat_template and shape(paths) not in ("text", "pair"),
         settings.response_suffix,
+        processor,
     )
+
+
+def needs_processor(paths: Paths) -> bool:
+    """Return whether rows have media; a model that takes media is trained on texts without its processor."""
+    return any(map(media.has_media, paths.clean.glob("*.parquet")))
 
 
 def made_of(params: Params, paths: Paths) -> dict[str, Any]:

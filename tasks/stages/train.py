@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import cache, figures, hardware, models, training, tuners
+from components import cache, figures, hardware, media, models, training, tuners
 from components.config import Params, difference
 from components.errors import ConfigError, without_credentials
 from components.files import replacing_folder
@@ -105,7 +105,9 @@ def _work(setup: Setup, start: Path | None) -> Result:
     with closing(job.rollouts) if job.rollouts else nullcontext():
         outcome = training.train(job)
     is_checked = outcome.parameters <= training.MAX_CHECKED_PARAMETERS
-    probes = [row["input_ids"] for row in training.sample_rows(rows, CHECKED_ROWS)] if is_checked else []
+    probes: list[Any] = [row["input_ids"] for row in training.sample_rows(rows, CHECKED_ROWS)] if is_checked else []
+    if is_checked and (probe := training.media_probe(job)):
+        probes.append(probe)
     answers = training.answers(job.model, probes)
     with replacing_folder(paths.adapter) if ranks.is_writer() else nullcontext(paths.adapter) as folder:
         training.write_model(job, folder, save)
@@ -149,6 +151,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
 
     rows, val_rows = _datasets(setup)
     tokenizer = models.load_tokenizer(base)
+    has_media = any(getattr(table, "has_media", False) for table in (rows, val_rows))
     return training.Job(
         params=params,
         model=model,
@@ -167,6 +170,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
+        processor=media.load_processor(base, params.multimodal, paths.media) if has_media else None,
         **_beside(setup, tokenizer),
         reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
@@ -277,9 +281,29 @@ def _datasets(setup: Setup) -> tuple[Any, TokenRows | None]:
                 f"method: {params.method.name} learns from {shape} tokens, and these are {rows.shape}; run the stage "
                 "template again"
             )
+        if rows.has_media:
+            _require_lines(params)
         if params.train.packing:
             rows = training.Packs(rows, params.train.packing_length, params.train.packing_strategy)
     return rows, TokenRows(val) if val and val.is_file() else None
+
+
+def _require_lines(params: Params) -> None:
+    """Check that rows with media may be lines of their own.
+
+    Raises:
+        ConfigError: the parameters ask for lines that rows share, or for rows that processes share.
+    """
+    train, parts = params.train, params.distributed.sequence_parallel_size
+    for name, is_set in (
+        ("packing", train.packing),
+        ("padding_free", train.padding_free),
+        ("sequence_parallel_size", parts > 1),
+    ):
+        if is_set:
+            raise ConfigError(
+                f"{name}: rows with media are lines of their own; leave it out, and use --group_by_length true"
+            )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from torch.nn import functional
 from components.classes import REGRESSION, SINGLE, Classes
 from components.tokens import IGNORED, TokenRow
 from components.training import ranks
-from components.training.collators import Padded
+from components.training.forward import of_model
+from components.training.isolation import padded
 from components.training.job import Job
 from components.training.methods._row_trainer import RowTrainer
 
@@ -18,7 +19,7 @@ class ClassTrainer(RowTrainer):
 
     def __init__(self, job: Job) -> None:
         self.classes = Classes(**job.arguments["classes"])
-        super().__init__(job, ClassBatch(job.pad_token_id, self.classes))
+        super().__init__(job, ClassBatch(padded(job), self.classes))
         self.counts = torch.zeros(2 + 2 * len(self.classes.names), dtype=torch.float64)
         """What `_counts` returns, of all batches since the last evaluation."""
 
@@ -27,7 +28,7 @@ class ClassTrainer(RowTrainer):
         transformers' `ForSequenceClassificationLoss` chooses them, and the model's outputs."""
         inputs = dict(inputs)
         labels = inputs.pop("labels")
-        outputs = model(**inputs, use_cache=False)
+        outputs = model(**of_model(inputs), use_cache=False)
         logits, kind = outputs["logits"].float(), self.classes.problem_type
         if not model.training:
             real = (labels != IGNORED).view(len(labels), -1).any(1)  # without blank rows
@@ -63,15 +64,15 @@ def _counts(logits: torch.Tensor, labels: torch.Tensor, kind: str) -> torch.Tens
 
 
 class ClassBatch:
-    """The tensors of texts and their classes: `input_ids` and `attention_mask` [texts, longest], and `labels`, a number
-    for each text, or [texts, classes] in float32. A row without a class is not learned."""
+    """The tensors of texts and their classes: those of `collate`, and `labels`, a number for each text, or
+    [texts, classes] in float32. A row without a class is not learned."""
 
-    def __init__(self, pad_token_id: int, classes: Classes) -> None:
-        self.padded, self.classes = Padded(pad_token_id), classes
+    def __init__(self, collate: Any, classes: Classes) -> None:
+        self.collate, self.classes = collate, classes
 
     def __call__(self, rows: list[TokenRow]) -> dict[str, torch.Tensor]:
         size = len(self.classes.names)
         nothing = IGNORED if self.classes.problem_type == SINGLE else [float(IGNORED)] * size
         targets = [self.classes.target(row["target"]) if "target" in row else nothing for row in rows]
-        ids = [{"input_ids": row["input_ids"]} for row in rows]
-        return {**self.padded(ids), "labels": torch.tensor(targets)}
+        lines = [{name: row[name] for name in ("input_ids", "media") if name in row} for row in rows]
+        return {**self.collate(lines), "labels": torch.tensor(targets)}

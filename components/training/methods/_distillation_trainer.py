@@ -12,15 +12,16 @@ from components.tokens import IGNORED, TokenRow
 from components.training import ranks
 from components.training.cross_entropy import cross_entropy, entropies
 from components.training.distillation import agreements, divergences
-from components.training.forward import learned_logits
+from components.training.forward import learned_logits, of_model
 from components.training.generating import prompt_and_answer
 from components.training.isolation import collator
 from components.training.job import Job
+from components.training.media import own_media
 from components.training.methods._answer_trainer import FigureTrainer
 from components.training.methods._row_trainer import RowTrainer
 from components.training.rollouts import Sampled
 
-OF_MODELS = ("input_ids", "attention_mask", "position_ids", "labels", "loss_scale")
+OF_LOSS = ("labels", "loss_scale")
 
 
 class DistillationTrainer(FigureTrainer):
@@ -76,7 +77,8 @@ class DistillationTrainer(FigureTrainer):
             _draw(f"{self.job.train.seed} {self.state.global_step} {number}").getrandbits(62) for number in prompts
         ]
         rollouts: Any = self.job.rollouts if self.is_own else self.job.teacher_rollouts
-        rows = [{"prompt_ids": np.asarray(prompt), "extra": {}} for prompt in prompts.values()]
+        media = {row["number"]: own_media(row) for row in learned}
+        rows = [{"prompt_ids": np.asarray(prompt), "extra": {}, **media[number]} for number, prompt in prompts.items()]
         sampled = rollouts.sample(self.job.model if self.is_own else self.teacher, rows, seeds)
         answers: dict[int, Sampled] = dict(zip(prompts, sampled, strict=True))
         means = self.means[True]
@@ -92,7 +94,7 @@ class DistillationTrainer(FigureTrainer):
 
     def summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
         """Return the sum of the losses of all learned tokens, and the model's outputs."""
-        inputs = {name: inputs[name] for name in OF_MODELS if name in inputs}
+        inputs = of_model(inputs) | {name: inputs[name] for name in OF_LOSS if name in inputs}
         logits, tokens, outputs = learned_logits(model, inputs)
         with torch.no_grad():
             of_teacher = learned_logits(self.teacher, inputs)[0]
@@ -112,7 +114,8 @@ def _with_answer(row: TokenRow, prompt: list[int], answer: Sampled) -> TokenRow:
     """Return a row of a prompt and a sampled answer, of which all is learned."""
     ids = np.asarray([*prompt, *answer.ids])
     labels = np.where(np.arange(len(ids)) < len(prompt), IGNORED, ids)
-    return {"input_ids": ids, "labels": labels} | ({"loss_scale": np.ones(len(ids))} if "loss_scale" in row else {})
+    weights = {"loss_scale": np.ones(len(ids))} if "loss_scale" in row else {}
+    return {"input_ids": ids, "labels": labels, **weights, **own_media(row)}
 
 
 def _draw(seed: str) -> random.Random:

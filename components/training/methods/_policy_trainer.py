@@ -15,7 +15,7 @@ from components.training import advantages, ranks
 from components.training import experience as experiences
 from components.training.cross_entropy import cross_entropy, entropies
 from components.training.dynamic_sampling import prompts_beside, replaced, replacements
-from components.training.forward import learned_logits
+from components.training.forward import learned_logits, of_model
 from components.training.isolation import collator
 from components.training.job import Job, generations, iterations, temperature
 from components.training.methods._answer_trainer import AnswerTrainer
@@ -171,10 +171,8 @@ class PolicyTrainer(AnswerTrainer):
         model.train(was_training)
 
     def _scores(self, model: Any, inputs: dict[str, Any], values: bool = True) -> Scores:
-        names = ("input_ids", "attention_mask", "position_ids", "owners")
-        batch = {name: inputs[name] for name in names if name in inputs}
         head = self.value_head if values else None
-        logits, tokens, outputs = learned_logits(model, {**batch, "labels": inputs["token_labels"]}, head)
+        logits, tokens, outputs = learned_logits(model, {**of_model(inputs), "labels": inputs["token_labels"]}, head)
         logits = logits if self.temperature == 1 else logits / self.temperature
         log_probs = -cross_entropy(logits, tokens["labels"])
         return Scores(log_probs, tokens["owners"], logits.detach(), tokens.get("values"), outputs)

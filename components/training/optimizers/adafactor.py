@@ -12,7 +12,7 @@ def build(model: Any, params: Params) -> Any:
 
     train = params.train
     return Adafactor(
-        decay_groups(model, train.weight_decay),
+        decay_groups(model, params),
         lr=train.learning_rate or 0.0,
         scale_parameter=False,
         relative_step=False,

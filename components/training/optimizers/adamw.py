@@ -16,7 +16,7 @@ def build(model: Any, params: Params) -> Any:
 
     train = params.train
     return AdamW(
-        decay_groups(model, train.weight_decay),
+        decay_groups(model, params),
         lr=train.learning_rate or 0.0,
         betas=(train.adam_beta1, train.adam_beta2),
         eps=train.adam_epsilon,

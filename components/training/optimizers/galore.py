@@ -46,7 +46,7 @@ def build(model: Any, params: Params) -> "GaloreAdamW":
         else None,
     }
     groups: list[dict[str, Any]] = []
-    for group in decay_groups(model, train.weight_decay):
+    for group in decay_groups(model, params):
         projected = [weight for weight in group["params"] if id(weight) in targets]
         others = [weight for weight in group["params"] if id(weight) not in targets]
         groups += [{**group, "params": projected, **projection}, {**group, "params": others, "rank": None}]

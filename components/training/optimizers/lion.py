@@ -14,7 +14,7 @@ def build(model: Any, params: Params) -> Any:
 
     train = params.train
     return Lion(
-        decay_groups(model, train.weight_decay),
+        decay_groups(model, params),
         lr=train.learning_rate or 0.0,
         betas=(train.adam_beta1, train.adam_beta2),
     )

@@ -23,7 +23,7 @@ def build(model: Any, params: Params) -> Optimizer:
     ends = {id(layer.weight) for layer in (model.get_input_embeddings(), model.get_output_embeddings()) if layer}
     matrices: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
-    for group in decay_groups(model, train.weight_decay):
+    for group in decay_groups(model, params):
         is_matrix = {id(weight): weight.ndim == 2 and id(weight) not in ends for weight in group["params"]}
         for groups, of_matrices in ((matrices, True), (others, False)):
             weights = [weight for weight in group["params"] if is_matrix[id(weight)] is of_matrices]

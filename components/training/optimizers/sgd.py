@@ -12,4 +12,4 @@ def build(model: Any, params: Params) -> Any:
     """Return PyTorch's SGD over all trainable weights."""
     from torch.optim import SGD
 
-    return SGD(decay_groups(model, params.train.weight_decay), lr=params.train.learning_rate or 0.0)
+    return SGD(decay_groups(model, params), lr=params.train.learning_rate or 0.0)

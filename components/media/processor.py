@@ -1,0 +1,269 @@
+"""A model's own processor: what it makes of media, and how it writes them into a text."""
+
+import copy
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from components.errors import ConfigError, MartletError
+from components.media.errors import MediaError
+from components.media.kinds import KINDS, Medium
+from components.media.reading import DEFAULT_SAMPLING_RATE, read
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.config.groups.multimodal import Multimodal
+
+PER_TOKEN = ("mm_token_type_ids", "token_type_ids")
+"""What a processor says of each token; `MediaProcessor.types` says the same of any ids."""
+NO_FEATURES = frozenset(("input_ids", "attention_mask", "labels", "text_replacement_offsets", *PER_TOKEN))
+PARTS = {
+    "image": ("image_processor",),
+    "video": ("video_processor",),
+    "audio": ("feature_extractor", "audio_processor"),
+}
+"""Kind of medium to the part of a processor that takes it."""
+OTHER_TOKENS = {
+    "image": ("boi_token", "start_image_token", "image_start_token"),
+    "video": ("start_video_token", "video_start_token"),
+    "audio": ("boa_token", "audio_bos_token", "audio_start_token"),
+}
+"""Attributes of a processor with the token that stands for a medium in a text, where it is not `image_token` and so on
+(Gemma 3's texts have `boi_token`)."""
+
+
+class Processed(NamedTuple):
+    """A text with its media, as a processor hands them to the model.
+
+    Attributes:
+        text: with as many tokens for each medium as the model sees of it.
+        ids: of the text.
+        spans: the characters [start, end) of `text` that stand for each medium; None where it cannot be told.
+        features: the tensors of all media by name (`pixel_values`, …), as a batch of one row.
+    """
+
+    text: str
+    ids: list[int]
+    spans: list[tuple[int, int]] | None
+    features: "dict[str, Tensor]"
+
+
+class MediaProcessor:
+    """A model's processor, with the settings by which media are read before.
+
+    Args:
+        processor: of transformers, with a tokenizer.
+        settings: sizes and frames.
+        folder: of media whose path is relative.
+    """
+
+    def __init__(self, processor: Any, settings: "Multimodal", folder: Path) -> None:
+        self.processor, self.settings, self.folder = processor, settings, folder
+        self.tokenizer = processor.tokenizer
+        self._recording = _recording(processor.tokenizer)
+        processor.tokenizer = self._recording
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of media that the model takes."""
+        return [kind for kind in KINDS if self._part(kind) is not None]
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples a second of the sounds that the model takes."""
+        return int(getattr(self._part("audio"), "sampling_rate", DEFAULT_SAMPLING_RATE))
+
+    def _part(self, kind: str) -> Any:
+        parts = (getattr(self.processor, name, None) for name in PARTS[kind])
+        return next((part for part in parts if part is not None), None)
+
+    def tokens(self, kind: str) -> list[str]:
+        """Return the tokens that may stand for a medium of a kind in a text, the likeliest first."""
+        names = (f"{kind}_token", *OTHER_TOKENS[kind])
+        values = (getattr(self.processor, name, None) for name in names)
+        return [token for token in values if isinstance(token, str) and token]
+
+    def __call__(self, text: str, media: Sequence[Medium]) -> Processed:
+        """Return a text and its media as the model gets them.
+
+        Args:
+            text: with one placeholder for each medium.
+            media: of each kind in the order of the placeholders.
+
+        Raises:
+            MediaError: a medium cannot be read, or the processor does not take it.
+        """
+        inputs = {kind: [self._read(medium) for medium in media if medium.kind == kind] for kind in KINDS}
+        try:
+            output = self.processor(text=[text], **_arguments(inputs, self.sampling_rate), **_OPTIONS)
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError, StopIteration) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise MediaError(f"{type(self.processor).__name__} does not take this row's media: {reason}") from error
+        ids, whole = output["input_ids"][0].tolist(), self._recording.last_text
+        features = {
+            name: value for name, value in output.items() if name not in NO_FEATURES and hasattr(value, "shape")
+        }
+        if media and not features:
+            raise MartletError(
+                f"{type(self.processor).__name__} makes no features of {media[0].kind}s: its files are incomplete"
+            )
+        return Processed(whole, ids, self._spans(text, whole, media), features)
+
+    def of_text(self, text: str, media: Sequence[Medium]) -> list[Medium]:
+        """Return the media that a text has placeholders for: of each kind the first ones."""
+        counts = {kind: max((text.count(token) for token in self.tokens(kind)), default=0) for kind in KINDS}
+        by_kind = [[medium for medium in media if medium.kind == kind][: counts[kind]] for kind in KINDS]
+        return [medium for group in by_kind for medium in group]
+
+    def features(self, media: Sequence[Medium], placeholders: Sequence[str]) -> "dict[str, Tensor]":
+        """Return the features of media alone.
+
+        Args:
+            placeholders: what stands for each medium in a text.
+
+        Raises:
+            MediaError: as `__call__`.
+        """
+        return self("".join(placeholders), media).features
+
+    def types(self, ids: Sequence[Sequence[int]], learned: Sequence[Sequence[bool]]) -> dict[str, list[list[int]]]:
+        """Return what the processor says of each token beside its id, by name: 0 for a text's, 1 for a picture's, 2 for
+        a video's, 3 for a sound's; of a processor that tells no kinds apart, 1 for what is learned.
+
+        Args:
+            ids: of each row.
+            learned: whether each token is.
+        """
+        names = [name for name in PER_TOKEN if name in self.processor.model_input_names]
+        if not names:
+            return {}
+        if getattr(self.processor, "return_mm_token_type_ids", False) or names == ["mm_token_type_ids"]:
+            values = self.processor.create_mm_token_type_ids([list(row) for row in ids])
+        else:
+            values = [[int(token) for token in row] for row in learned]
+        return {names[0]: values}
+
+    def _read(self, medium: Medium) -> Any:
+        if self._part(medium.kind) is None:
+            takes = " and ".join(f"{kind}s" for kind in self.kinds) or "nothing but text"
+            raise MediaError(f"the model takes {takes}, no {medium.kind}s")
+        return read(medium, self.folder, self.settings, self.sampling_rate)
+
+    def _spans(self, text: str, whole: str, media: Sequence[Medium]) -> list[tuple[int, int]] | None:
+        """Return the characters of the expanded text that stand for each medium, or None where it cannot be told."""
+        kinds: dict[str, str] = {}
+        for kind in dict.fromkeys(medium.kind for medium in media):
+            count = sum(medium.kind == kind for medium in media)
+            token = next((token for token in self.tokens(kind) if text.count(token) == count), None)
+            if token is None:
+                return None
+            kinds[token] = kind
+        if not kinds:
+            return []
+        pattern = "|".join(map(re.escape, kinds))
+        spans = _between(re.split(pattern, text), whole)
+        if spans is None:
+            return None
+        by_kind = {kind: iter([s for s, t in zip(spans, re.findall(pattern, text), strict=True) if kinds[t] == kind])
+                   for kind in kinds.values()}  # fmt: skip
+        return [next(by_kind[medium.kind]) for medium in media]
+
+
+def _between(pieces: list[str], whole: str) -> list[tuple[int, int]] | None:
+    """Return what stands in `whole` between the pieces of a text, [start, end) each; None where a piece is not there.
+
+    Pieces at the ends may have lost their inner edge to what replaced their neighbour: Qwen3-VL's videos take the
+    tokens round their placeholder along.
+    """
+    spans: list[tuple[int, int]] = []
+    end = _common(pieces[0], whole)
+    for piece in pieces[1:-1]:
+        start = whole.find(piece, end + 1)
+        if start < 0:
+            return None
+        spans.append((end, start))
+        end = start + len(piece)
+    last = len(whole) - _common(pieces[-1][::-1], whole[::-1])
+    return [*spans, (end, last)] if last > end else None
+
+
+def _common(text: str, other: str) -> int:
+    """Return how many characters two texts begin with in common."""
+    length = min(len(text), len(other))
+    return next((i for i in range(length) if text[i] != other[i]), length)
+
+
+_OPTIONS: dict[str, Any] = {"return_tensors": "pt", "add_special_tokens": False}
+
+
+def _arguments(inputs: dict[str, list[Any]], sampling_rate: int) -> dict[str, Any]:
+    """Return the media as arguments of a processor; videos come with their numbers of frames, so that a processor that
+    writes times writes those of the video."""
+    arguments: dict[str, Any] = {}
+    if inputs["image"]:
+        arguments["images"] = [inputs["image"]]
+    if inputs["video"]:
+        from transformers.video_utils import VideoMetadata
+
+        videos = inputs["video"]
+        arguments["videos"] = [video.frames for video in videos]
+        metadata = [
+            VideoMetadata(
+                total_num_frames=video.total,
+                fps=video.fps,
+                width=video.frames.shape[2],
+                height=video.frames.shape[1],
+                duration=video.seconds,
+                frames_indices=video.indices,
+            )
+            for video in videos
+        ]
+        arguments["videos_kwargs"] = {"video_metadata": metadata, "do_sample_frames": False}
+    if inputs["audio"]:
+        arguments["audio"] = inputs["audio"]
+        arguments["audio_kwargs"] = {"sampling_rate": sampling_rate}
+    return arguments
+
+
+def _recording(tokenizer: Any) -> Any:
+    """Return a copy of a tokenizer that keeps the last text it was called with as `last_text`: what a processor writes
+    for media is nowhere else."""
+
+    def call(self: Any, text: Any = None, *args: Any, **options: Any) -> Any:
+        self.last_text = text if isinstance(text, str) else text[0]
+        return type(tokenizer).__call__(self, text, *args, **options)
+
+    recording = copy.copy(tokenizer)
+    recording.__class__ = type(type(tokenizer).__name__, (type(tokenizer),), {"__call__": call})
+    recording.last_text = ""
+    return recording
+
+
+def load_processor(folder: Path, settings: "Multimodal", media: Path) -> MediaProcessor | None:
+    """Return the processor of a model folder, None for a model of texts alone.
+
+    Args:
+        media: the folder of media whose path is relative.
+
+    Raises:
+        ConfigError: the processor cannot be loaded.
+    """
+    if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
+        return None
+    from transformers import AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except ImportError as error:
+        raise ConfigError(f"{folder}: {_first_line(error)}; pip install 'martlet[multimodal]'") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{folder}: the processor cannot be loaded: {_first_line(error)}") from error
+    if getattr(processor, "tokenizer", None) is None:
+        raise ConfigError(f"{folder}: the processor has no tokenizer; its preprocessor_config.json is incomplete")
+    return MediaProcessor(processor, settings, media)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

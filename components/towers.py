@@ -1,0 +1,44 @@
+"""The parts of a model that sees or hears: its towers (`vit`), what leads from them to the text (`aligner`), and the
+language model (`llm`); the names are ms-swift's."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ALIGNERS = re.compile(
+    r"(?:^|\.)(?:(?:\w*_)?(?:projector|projection|merger|connector|aligner|resampler|perceiver|qformer|abstractor)\w*|"
+    r"multi_modal\w*|mm_\w+|embed_(?:vision|audio)|vision_embed_tokens|visual_embeddings_table|(?:img|audio)_proj\w*)"
+    r"(?:\.|$)"
+)
+"""Names of modules between a tower and the language model, in transformers and in models of the hubs."""
+
+
+def text_part(model: "PreTrainedModel") -> Any:
+    """Return the module that reads and writes text; of a model of texts alone the model."""
+    config: Any = model.config
+    if config.get_text_config(decoder=True) is config:
+        return model
+    return model.get_decoder() or model
+
+
+def has_towers(model: "PreTrainedModel") -> bool:
+    """Return whether a model takes more than texts."""
+    return text_part(model) is not model
+
+
+class Parts:
+    """Tells by a module's or weight's name which part of a model the module or weight belongs to."""
+
+    def __init__(self, model: "PreTrainedModel") -> None:
+        text, heads = text_part(model), (model.get_output_embeddings(), model.get_input_embeddings())
+        names = {id(module): name for name, module in model.named_modules()}
+        own = (names.get(id(module)) for module in (text, *heads) if module is not None)
+        self._text = tuple(name for name in own if name is not None)
+
+    def of(self, name: str) -> str:
+        """Return `llm`, `aligner` or `vit`."""
+        if any(name == own or name.startswith(f"{own}.") or not own for own in self._text):
+            return "llm"
+        return "aligner" if ALIGNERS.search(name) else "vit"

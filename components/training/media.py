@@ -1,0 +1,167 @@
+"""Batches with media: beside the tokens, what a model's own processor makes of pictures, videos and sounds."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from components.errors import MartletError
+from components.media import MediaError, MediaProcessor, Medium
+from components.tokens import IGNORED, TokenRow, TokenRows
+from components.training.proofs import answers
+
+if TYPE_CHECKING:
+    import torch
+
+    from components.training.job import Job
+
+SEARCHED_ROWS = 512
+"""Rows among which one with media is looked for."""
+
+
+PREFIX = "media."
+"""Begins the names of a batch's tensors that only the model takes: features of media, and kinds of tokens."""
+
+
+class WithMedia:
+    """A collator of rows with media: the tensors of `collate`, and with `PREFIX` before their names the features of all
+    media and what the processor says of each token (`mm_token_type_ids`), padded with 0.
+
+    Args:
+        collate: makes a line of each row.
+        processor: the model's.
+        dtype: of features that are fractions.
+        spare: a row with media whose tokens are added as a line, with nothing to learn, to a batch without media:
+            processes that share a model must all pass its towers.
+    """
+
+    def __init__(
+        self, collate: Any, processor: MediaProcessor, dtype: "torch.dtype", spare: TokenRow | None = None
+    ) -> None:
+        self.collate, self.processor, self.dtype, self.spare = collate, processor, dtype, spare
+
+    def __call__(self, rows: list[TokenRow]) -> "dict[str, torch.Tensor]":
+        if self.spare and not any(row.get("media") for row in rows):
+            rows = [*rows, _not_learned(self.spare, rows[0])]
+        lines = [{name: value for name, value in row.items() if name != "media"} for row in rows]
+        inputs = self._types(lines) | self._features(rows)
+        return {**self.collate(lines), **{PREFIX + name: tensor for name, tensor in inputs.items()}}
+
+    def _features(self, rows: list[TokenRow]) -> "dict[str, torch.Tensor]":
+        by_media: dict[str, dict[str, torch.Tensor]] = {}  # answers to one prompt share its media
+        keys = [str(row["media"]) for row in rows if row.get("media")]
+        for key, row in zip(keys, (row for row in rows if row.get("media")), strict=True):
+            if key not in by_media:
+                by_media[key] = self._of_row(row["media"])
+        return joined([by_media[key] for key in keys])
+
+    def _of_row(self, references: list[dict[str, Any]]) -> "dict[str, torch.Tensor]":
+        try:
+            features = self.processor.features(media_in(references), [r["placeholder"] for r in references])
+        except MediaError as error:
+            raise MartletError(f"train: a medium of the rows cannot be used: {error}") from error
+        return {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in features.items()}
+
+    def _types(self, lines: list[TokenRow]) -> "dict[str, torch.Tensor]":
+        import torch
+
+        ids = [line["input_ids"].tolist() for line in lines]
+        learned = [(line["labels"] != IGNORED).tolist() if "labels" in line else [] for line in lines]
+        longest = max(map(len, ids))
+        return {
+            name: torch.tensor([[*row, *[0] * (longest - len(row))] for row in values])
+            for name, values in self.processor.types(ids, learned).items()
+        }
+
+
+def own_media(row: TokenRow) -> TokenRow:
+    """Return the column `media` of a row, {} where it has none."""
+    return {"media": row["media"]} if "media" in row else {}
+
+
+def media_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a batch has of media, under the names that the model takes."""
+    return {name.removeprefix(PREFIX): value for name, value in inputs.items() if name.startswith(PREFIX)}
+
+
+def _not_learned(spare: TokenRow, other: TokenRow) -> TokenRow:
+    """Return a row's tokens with the fields of another row, and nothing to learn."""
+    import numpy as np
+
+    size = len(spare["input_ids"])
+    fields = {name: np.zeros(size, value.dtype) for name, value in other.items() if isinstance(value, np.ndarray)}
+    return {**fields, **spare, "labels": np.full(size, IGNORED)}
+
+
+def spare_row(rows: Any) -> TokenRow | None:
+    """Return ids and media of the first row that has media, None where the first rows have none."""
+    table: TokenRows = getattr(rows, "rows", rows)
+    for number in range(min(len(table), SEARCHED_ROWS)):
+        row = table[number]
+        if row.get("media"):
+            end = max(reference["start"] + reference["length"] for reference in row["media"])
+            return {"input_ids": table.ids(number)[: end + 1], "media": row["media"]}
+    return None
+
+
+def media_probe(job: "Job") -> "dict[str, torch.Tensor] | None":
+    """Return the inputs of a model for the first row with media, None where there is none."""
+    import torch
+
+    if job.processor is None or (row := spare_row(job.rows)) is None:
+        return None
+    collate = WithMedia(lambda lines: {}, job.processor, job.model.dtype)  # noqa: ARG005
+    features = media_inputs(collate([{**row, "labels": row["input_ids"]}]))
+    return {"input_ids": torch.tensor(row["input_ids"])[None].long(), **features}
+
+
+def check_media(job: "Job") -> None:
+    """Check that the logits of a row depend on its media.
+
+    Raises:
+        MartletError: they stay the same whatever the features are: a projector of zeros, or a closed gate.
+    """
+    import torch
+
+    if (probe := media_probe(job)) is None:
+        return
+    noise = torch.Generator().manual_seed(0)
+    changed = {
+        name: torch.randn(value.shape, generator=noise).to(value) if value.is_floating_point() else value
+        for name, value in probe.items()
+    }
+    was_training = job.model.training
+    logits = [answer[0, -1] for answer in answers(job.model, [probe, changed])]
+    job.model.train(was_training)
+    if torch.equal(*logits):
+        row: Any = spare_row(job.rows)
+        kind = row["media"][0]["kind"]
+        raise MartletError(
+            f"the model does not look at its {kind}s: its answer is the same whatever they show; its projector or a "
+            "gate may be all zeros, as in a model that was never trained on them"
+        )
+
+
+def media_in(references: list[dict[str, Any]]) -> list[Medium]:
+    """Return the media of a token row's column `media`."""
+    return [
+        Medium(r["kind"], r["path"], r["sha256"], tuple(Medium(f["kind"], f["path"], f["sha256"]) for f in r["frames"]))
+        for r in references
+    ]
+
+
+def joined(parts: "Sequence[dict[str, torch.Tensor]]") -> "dict[str, torch.Tensor]":
+    """Return features of several rows as those of one batch: behind each other in the first dimension, padded with 0 in
+    the others, as processors pad them."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: _stacked([part[name] for part in parts if name in part]) for name in names}
+
+
+def _stacked(tensors: "list[torch.Tensor]") -> "torch.Tensor":
+    import torch
+
+    sizes = [max(lengths) for lengths in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    whole = tensors[0].new_zeros((sum(len(tensor) for tensor in tensors), *sizes))
+    start = 0
+    for tensor in tensors:
+        whole[(slice(start, start + len(tensor)), *map(slice, tensor.shape[1:]))] = tensor
+        start += len(tensor)
+    return torch.as_tensor(whole)

@@ -10,6 +10,7 @@ from components.media.errors import MediaError
 from components.media.image import read_image
 from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, media_of, tags_in, with_tags
 from components.media.reading import content, read
+from components.media.sniffing import suffix_of
 from components.media.video import Video, read_video
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "read_audio",
     "read_image",
     "read_video",
+    "suffix_of",
     "tags_in",
     "with_tags",
 ]

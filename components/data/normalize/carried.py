@@ -9,7 +9,7 @@ from components.data.normalize.exchange import SYSTEMS
 from components.data.normalize.values import describe, from_json, text, writable
 
 _MEDIA = {name: f"{name.removesuffix('s')}s" for name in ("images", "image", "videos", "video", "audios", "audio")}
-CARRIED = (*_MEDIA, "tools", "objects", "chat_template_kwargs", "channel")
+CARRIED = (*_MEDIA, "tools", "objects", "chat_template_kwargs", "channel", "extra")
 
 
 def carry(raw: dict[str, Any], names: Iterable[str], row: rows.Row) -> None:
@@ -25,6 +25,9 @@ def carry(raw: dict[str, Any], names: Iterable[str], row: rows.Row) -> None:
             row |= {"tools": declared} if (declared := tools(raw["tools"])) else {}
         elif name == "channel":
             row["channel"] = text(raw, "channel")
+        elif name == "extra":
+            if "prompt" in row and isinstance(raw[name], dict):  # of a row that is canonical already
+                row["extra"] = row.get("extra", {}) | writable(raw[name], "'extra'")
         else:
             row |= {name: settings} if (settings := _object(raw[name], name)) else {}
 

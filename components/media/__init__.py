@@ -10,18 +10,20 @@ from components.media.errors import MediaError
 from components.media.image import read_image
 from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, media_of, tags_in, with_tags
 from components.media.reading import content, read
-from components.media.sniffing import suffix_of
+from components.media.sniffing import SUFFIXES, kind_of, suffix_of
 from components.media.video import Video, read_video
 
 __all__ = [
     "COLUMNS",
     "KINDS",
+    "SUFFIXES",
     "TAG",
     "TAGS",
     "MediaError",
     "Medium",
     "Video",
     "content",
+    "kind_of",
     "media_of",
     "read",
     "read_audio",

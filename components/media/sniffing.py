@@ -1,6 +1,14 @@
-"""Which kind of file bytes are, by how they begin."""
+"""Which kind of file bytes are, by how they begin; which kind of medium a file is, by its name."""
 
 import re
+from pathlib import PurePath
+
+SUFFIXES = {
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".jp2"),
+    "video": (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp"),
+    "audio": (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac"),
+}
+"""Kind to the suffixes of its files."""
 
 _BEGINNINGS = (
     (rb"\x89PNG\r\n\x1a\n", ".png"),
@@ -32,3 +40,9 @@ def suffix_of(data: bytes) -> str:
     """Return the suffix that files like these bytes have, such as `.png`; "" for none that is known."""
     head = data[:128]
     return next((suffix for pattern, suffix in _BEGINNINGS if re.match(pattern, head, re.DOTALL)), "")
+
+
+def kind_of(name: str) -> str | None:
+    """Return the kind of a file by its name, or None for no medium."""
+    suffix = PurePath(name).suffix.lower()
+    return next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)

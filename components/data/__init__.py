@@ -9,6 +9,7 @@
 `set_checks` the conditions on rows: one small file for each, which a new one adds.
 """
 
+from components.data import media
 from components.data.collect import RowTables, collect_questions, collect_rows, read_questions, write_questions
 from components.data.expectations import check_expectations
 from components.data.formats import read_row
@@ -36,6 +37,7 @@ __all__ = [
     "collect_questions",
     "collect_rows",
     "inputs_sha256",
+    "media",
     "read_questions",
     "read_row",
     "recorded_commits",

@@ -10,6 +10,7 @@ from components.data import catalogue
 from components.data.datasets import rows_of
 from components.data.exact_json import dumps, exact
 from components.data.hub_files import HubFiles, locate_files
+from components.data.media.store import Origin
 from components.data.placeholders import filler
 from components.data.readers import Faults, NumberedRow, read
 from components.data.row_store import RowStore
@@ -122,7 +123,7 @@ class Loader:
         files = [(path, name, entry) for inside, entry in parts for path, name in inside]
         for path, name, entry in files:
             # Where there are several files, a row's place is its own file.
-            self.store.begin(source.spec if len(files) == 1 else name)
+            self.store.begin(source.spec if len(files) == 1 else name, origin_of(path))
             for number, row, text in rows_in(source, path, name):
                 raw = self.prepare(name, number, row, text, entry)
                 if raw is None:
@@ -134,6 +135,11 @@ class Loader:
             reason = f"its converter left out all {left_out} rows" if left_out else "it needs at least one row"
             raise DataGateError(f"{source.name}: the dataset is empty; {reason}")
         return LoadedSource(source, start, size, left_out, licence)
+
+
+def origin_of(path: Path) -> Origin:
+    """Return where the media of a file's rows may lie."""
+    return Origin(path.parent.absolute(), path if path.suffix.lower() == ".zip" else None)
 
 
 def rows_in(

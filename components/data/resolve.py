@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
-_FOREIGN_SUFFIXES = (".gz", ".zst", ".bz2", ".xz", ".tar", ".xlsx", ".yaml", ".md", ".pkl", ".npy")
+_FOREIGN_SUFFIXES = (".gz", ".zst", ".bz2", ".xz", ".xlsx", ".yaml", ".md", ".pkl", ".npy")
 MAX_ROWS = 1_000_000_000
 _CACHED_HASH_MIN_BYTES = 16 << 20
 """Size from which on a file's hash is kept: a smaller file is hashed as quickly as looked up."""
@@ -192,7 +192,8 @@ def _local(source: Source, name: str, lookup: _Lookup) -> Source:
 
 def _refuse_other_kinds(names: list[str], chosen: list[str], name: str) -> None:
     """Refuse a folder with files of several kinds, which may hold the same rows twice."""
-    if others := [other for other in files_of_rows(names) if kind_of(other) != kind_of(chosen[0])]:
+    kinds = {kind_of(chosen[0]), ".tar"}  # beside rows, an archive may hold their media
+    if others := [other for other in files_of_rows(names) if kind_of(other) not in kinds]:
         raise ConfigError(
             f"dataset '{name}': holds files of several kinds, {chosen[0]} and {others[0]}, which may be the same rows "
             f"twice; name the files of one kind, such as '{name.rstrip('/')}/*{PurePath(chosen[0]).suffix}'"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.data.media.store import MediaStore, Origin
 from components.rows import ROWS_PER_GROUP, numbers, utf8
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class RowStore:
     """An unnamed file in `folder` that holds rows as JSON, one after the other.
 
     Attributes:
-        specs, starts: the datasets, and the index of the first row of each.
+        specs, starts, origins: the datasets, the index of the first row of each, and where its media may lie.
         numbers: the number of each row in its dataset.
         ends: the offset of each row's end in the file, behind a leading 0.
     """
@@ -29,15 +30,17 @@ class RowStore:
     def __init__(self, folder: Path) -> None:
         self.file = tempfile.TemporaryFile(dir=folder, buffering=1 << 20)  # noqa: SIM115
         self.specs: list[str] = []
+        self.origins: list[Origin] = []
         self.starts = array("q")
         self.numbers, self.ends = array("q"), array("q", [0])
 
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def begin(self, spec: str) -> None:
+    def begin(self, spec: str, origin: Origin) -> None:
         """Begin a dataset: rows appended from now on are its rows."""
         self.specs.append(spec)
+        self.origins.append(origin)
         self.starts.append(len(self))
 
     def append(self, number: int, raw: bytes) -> None:
@@ -62,8 +65,12 @@ class StoredRows:
         for batch in self.batches():
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
-    def batches(self) -> "Iterator[pa.RecordBatch]":
-        """Yield the rows as columns `source`, `row` (int64) and `raw`, at most 4096 rows and about 16 MB at a time."""
+    def batches(self, media: MediaStore | None = None) -> "Iterator[pa.RecordBatch]":
+        """Yield the rows as columns `source`, `row` (int64) and `raw`, at most 4096 rows and about 16 MB at a time.
+
+        Args:
+            media: takes the media of the rows, whose JSON it changes; without it they stay as they are.
+        """
         import numpy as np
 
         self.store.file.flush()
@@ -73,24 +80,28 @@ class StoredRows:
             rows = self.order[start : start + ROWS_PER_GROUP]
             sizes = ends[rows + 1] - ends[rows]
             count = max(1, int(np.searchsorted(np.cumsum(sizes), BATCH_MAX_BYTES)))
-            yield self._batch(rows[:count], ends[rows[:count]], sizes[:count])
+            yield self._batch(rows[:count], ends[rows[:count]], sizes[:count], media)
             start += count
 
-    def _batch(self, rows: "np.ndarray", offsets: "np.ndarray", sizes: "np.ndarray") -> "pa.RecordBatch":
+    def _batch(
+        self, rows: "np.ndarray", offsets: "np.ndarray", sizes: "np.ndarray", media: MediaStore | None
+    ) -> "pa.RecordBatch":
         import numpy as np
         import pyarrow as pa
 
         store, file = self.store, self.store.file.fileno()
         raws = [os.pread(file, size, offset) for size, offset in zip(sizes.tolist(), offsets.tolist(), strict=True)]
         datasets = np.searchsorted(np.frombuffer(store.starts, np.int64), rows, "right") - 1
+        if media:
+            raws = media.rows(raws, [store.origins[dataset] for dataset in datasets.tolist()])
         specs = [spec.encode() for spec in store.specs]
         row = np.frombuffer(store.numbers, np.int64)[rows]
         columns = [utf8([specs[dataset] for dataset in datasets.tolist()]), numbers(row), utf8(raws)]
         return pa.RecordBatch.from_arrays(columns, ["source", "row", "raw"])
 
 
-def write_raw_rows(path: Path, rows: StoredRows) -> None:
-    """Write rows as Parquet; equal rows give equal bytes."""
+def write_raw_rows(path: Path, rows: StoredRows, media: MediaStore | None = None) -> None:
+    """Write rows as Parquet, their media looked up by `media`; equal rows give equal bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -102,5 +113,5 @@ def write_raw_rows(path: Path, rows: StoredRows) -> None:
         "write_statistics": False,
     }
     with pq.ParquetWriter(path, schema, **options) as writer:
-        for batch in rows.batches():
+        for batch in rows.batches(media):
             writer.write_batch(batch)

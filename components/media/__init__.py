@@ -11,11 +11,13 @@ from components.media.image import read_image
 from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, has_media, media_of, tags_in, with_tags
 from components.media.processor import MediaProcessor, Processed, load_processor
 from components.media.reading import content, read
+from components.media.sniffing import SUFFIXES, kind_of, suffix_of
 from components.media.video import Video, read_video
 
 __all__ = [
     "COLUMNS",
     "KINDS",
+    "SUFFIXES",
     "TAG",
     "TAGS",
     "MediaError",
@@ -25,12 +27,14 @@ __all__ = [
     "Video",
     "content",
     "has_media",
+    "kind_of",
     "load_processor",
     "media_of",
     "read",
     "read_audio",
     "read_image",
     "read_video",
+    "suffix_of",
     "tags_in",
     "with_tags",
 ]

@@ -60,15 +60,23 @@ def tags_in(text: str, kinds: tuple[str, ...] = KINDS) -> list[str]:
 
 def with_tags(row: Row) -> Row:
     """Return the row with a tag for each medium: where the text has none of a kind, the tags are put before the first
-    user's text, as ms-swift and TRL do."""
+    user's text, as ms-swift and TRL do; without a user before the first words."""
     column = next((name for name in PROMPTS if row.get(name)), None)
     if column is None:
-        return row
+        lacking = _lacking(row, [row.get("text", "")])
+        return row | {"text": lacking + row["text"]} if lacking and "text" in row else row
     messages: list[Message] = row[column]
-    present = {kind for message in messages for kind in tags_in(message["content"])}
-    lacking = [TAGS[kind] * len(row[COLUMNS[kind]]) for kind in KINDS if row.get(COLUMNS[kind]) and kind not in present]
-    first = next((i for i, message in enumerate(messages) if message["role"] == "user"), None)
-    if not lacking or first is None:
+    lacking = _lacking(row, [message["content"] for message in messages])
+    if not lacking:
         return row
-    tagged = {**messages[first], "content": "".join(lacking) + messages[first]["content"]}
+    roles = [message["role"] for message in messages]
+    first = roles.index("user") if "user" in roles else int(roles[0] == "system" and len(roles) > 1)
+    tagged = {**messages[first], "content": lacking + messages[first]["content"]}
     return row | {column: [*messages[:first], tagged, *messages[first + 1 :]]}
+
+
+def _lacking(row: Row, texts: list[str]) -> str:
+    """Return the tags of the media of each kind that has no tag in the texts."""
+    present = {kind for text in texts for kind in tags_in(text)}
+    kinds = [kind for kind in KINDS if row.get(COLUMNS[kind]) and kind not in present]
+    return "".join(TAGS[kind] * len(row[COLUMNS[kind]]) for kind in kinds)

@@ -17,7 +17,7 @@ from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
-    """Write data/raw, data/eval, data/model.json and data/methods.json; return the counts of rows."""
+    """Write data/raw, data/media, data/eval, data/model.json and data/methods.json; return the counts of rows."""
     _check(params)
     model, method_files = identity(params, paths), methods.used(params, paths.workspace)
     rows(params, paths)
@@ -36,12 +36,15 @@ def rows(params: Params, paths: Paths) -> None:
         with _sealed_folder(paths.questions, collection, params, paths) as folder:
             for name, table in collection.tables.items():
                 data.write_questions(folder / f"{name}.jsonl", table)
-    if not _is_current(paths.raw, [*train, *val], params, paths):
+    if not _rows_are_current([*train, *val], params, paths):
         collection = data.collect_rows(train, val, params.data, _scratch(paths))
+        media = data.media.MediaStore(paths.media, _media_memo(paths), paths.workspace, params.data)
         with _sealed_folder(paths.raw, collection, params, paths) as folder:
             for name, table in collection.tables.items():
                 if len(table):
-                    data.write_raw_rows(folder / f"{name}.parquet", table)
+                    data.write_raw_rows(folder / f"{name}.parquet", table, media)
+            media.write(folder / data.media.LIST)
+        media.remove_others()
 
 
 def _check(params: Params) -> None:
@@ -55,7 +58,7 @@ def _check(params: Params) -> None:
 
 
 def changes(params: Params, paths: Paths) -> list[str]:
-    """Return a line for each dataset or question set that is new or has changed since the last fetch."""
+    """Return a line for each dataset, question set or medium that is new or has changed since the last fetch."""
     versions: dict[str, str] = {}
     for folder in (paths.raw, paths.questions):
         if (folder / MANIFEST).is_file():
@@ -63,6 +66,7 @@ def changes(params: Params, paths: Paths) -> list[str]:
             versions |= {entry["spec"]: entry.get("sha256") or entry.get("revision") for entry in entries}
     sources = [source for group in _sources(params, paths) for source in group]
     changed = [f"{s.spec} changed" for s in sources if s.spec in versions and versions[s.spec] != s.version]
+    changed += [f"{path} changed" for path in data.media.changed(paths.raw, paths.media, _media_memo(paths))]
     return changed + [f"{s.spec} was not there before" for s in sources if s.spec not in versions]
 
 
@@ -73,9 +77,8 @@ def up_to_date(params: Params, paths: Paths) -> bool:
     if read_json(paths.model)["model"] != params.model.model:
         return False
     train, val, questions = _sources(params, paths)
-    current = _is_current(paths.raw, [*train, *val], params, paths) and _is_current(
-        paths.questions, questions, params, paths
-    )
+    current = _is_current(paths.questions, questions, params, paths)
+    current = current and _rows_are_current([*train, *val], params, paths)
     method_files = methods.used(params, paths.workspace)
     return current and read_json(paths.methods) == method_files and read_json(paths.model) == identity(params, paths)
 
@@ -128,6 +131,10 @@ def _memo(paths: Paths) -> Path:
     return paths.workspace / ".martlet/fetch.json"
 
 
+def _media_memo(paths: Paths) -> Path:
+    return paths.workspace / ".martlet/media.json"
+
+
 def _inputs(sources: list[data.Source], params: Params, paths: Paths) -> str | None:
     custom = [sha256(file) for file in custom_files(params, paths)]
     return data.inputs_sha256(sources, [params.data.model_dump(), custom])
@@ -136,6 +143,15 @@ def _inputs(sources: list[data.Source], params: Params, paths: Paths) -> str | N
 def _is_current(folder: Path, sources: list[data.Source], params: Params, paths: Paths) -> bool:
     inputs = _inputs(sources, params, paths)
     return inputs is not None and is_complete(folder) and read_json(folder / MANIFEST).get("inputs") == inputs
+
+
+def _rows_are_current(sources: list[data.Source], params: Params, paths: Paths) -> bool:
+    """Return whether the raw rows are those of the sources, and their media as they were."""
+    return (
+        _is_current(paths.raw, sources, params, paths)
+        and paths.media.is_dir()
+        and data.media.is_current(paths.raw, paths.media, _media_memo(paths))
+    )
 
 
 def _sealed_folder(folder: Path, collection: data.RowTables, params: Params, paths: Paths):

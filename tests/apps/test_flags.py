@@ -166,6 +166,10 @@ SEEN = {
     "components/data/test_data_gate.py": {
         "test_limits": "min_rows max_dropped",
     },
+    "components/data/test_media.py": {
+        "test_root_image_dir_is_looked_up_first": "root_image_dir",
+        "test_urls_are_downloaded_once_where_it_is_asked_for": "download_media",
+    },
     "components/data/test_stream.py": {
         "test_a_block_is_shuffled_in_itself_and_otherwise_in_every_pass": "shuffle_buffer_size",
     },

@@ -37,4 +37,8 @@ class Data(Group):
     columns: Mapping = field({}, 'new names of columns, as JSON: {"text1": "query", "text2": "response"}')
     model_name: Names = field([], "name that replaces {{NAME}} in rows; a second name is for Chinese rows")
     model_author: Names = field([], "maker that replaces {{AUTHOR}} in rows; a second maker is for Chinese rows")
+    root_image_dir: str | None = field(
+        None, "folder in which relative paths of media are looked up first, before that of the dataset's file"
+    )
+    download_media: bool = field(False, "download media that rows name by http:// or https:// URLs")
     use_hf: bool = field(False, "resolve hub ids on Hugging Face, not on ModelScope")

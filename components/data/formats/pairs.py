@@ -10,7 +10,7 @@ from typing import Any
 
 from components import rows
 from components.data.formats._columns import CLASSES, Columns
-from components.data.normalize import describe, extra, messages_of, text
+from components.data.normalize import Media, describe, extra, messages_of, refuse_media, text
 
 ACCEPTS = (
     "anchor or query + positive (+ negative), sentence1 + sentence2 (+ score or label), premise + hypothesis + label, "
@@ -62,5 +62,8 @@ def _texts(value: Any, column: str) -> list[str]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"'{column}' must be a text or a list of texts, not {describe(value)}")
     if isinstance(value[0], dict):
-        return ["\n".join(message["content"] for message in messages_of(value, column, {}))]
+        media: Media = {}
+        texts = ["\n".join(message["content"] for message in messages_of(value, column, media))]
+        refuse_media(media, column)
+        return texts
     return [one for part in value for one in _texts(part, column)]

@@ -1,12 +1,20 @@
 """Normalisation that the formats share: typed values, messages of any dialect, questions, carried columns."""
 
-from components.data.normalize.carried import CARRIED, carry, extra
-from components.data.normalize.exchange import SYSTEMS, question_messages, split_answer, split_pair, system_of
+from components.data.normalize.carried import CARRIED, CARRIED_MEDIA, carry, extra
+from components.data.normalize.exchange import (
+    SYSTEMS,
+    question_messages,
+    refuse_media,
+    split_answer,
+    split_pair,
+    system_of,
+)
 from components.data.normalize.messages import Media, messages_of
 from components.data.normalize.values import describe, from_json, key_list, text
 
 __all__ = [
     "CARRIED",
+    "CARRIED_MEDIA",
     "SYSTEMS",
     "Media",
     "carry",
@@ -16,6 +24,7 @@ __all__ = [
     "key_list",
     "messages_of",
     "question_messages",
+    "refuse_media",
     "split_answer",
     "split_pair",
     "system_of",

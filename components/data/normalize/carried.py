@@ -9,7 +9,8 @@ from components.data.normalize.exchange import SYSTEMS
 from components.data.normalize.values import describe, from_json, text, writable
 
 _MEDIA = {name: f"{name.removesuffix('s')}s" for name in ("images", "image", "videos", "video", "audios", "audio")}
-CARRIED = (*_MEDIA, "tools", "objects", "chat_template_kwargs", "channel")
+CARRIED_MEDIA = tuple(_MEDIA)
+CARRIED = (*_MEDIA, "rejected_images", "tools", "objects", "chat_template_kwargs", "channel", "extra")
 
 
 def carry(raw: dict[str, Any], names: Iterable[str], row: rows.Row) -> None:
@@ -25,6 +26,11 @@ def carry(raw: dict[str, Any], names: Iterable[str], row: rows.Row) -> None:
             row |= {"tools": declared} if (declared := tools(raw["tools"])) else {}
         elif name == "channel":
             row["channel"] = text(raw, "channel")
+        elif name == "rejected_images":
+            raise ValueError("'rejected_images': both answers are to the media of the prompt; leave the column out")
+        elif name == "extra":
+            if "prompt" in row and isinstance(raw[name], dict):  # of a row that is canonical already
+                row["extra"] = row.get("extra", {}) | writable(raw[name], "'extra'")
         else:
             row |= {name: settings} if (settings := _object(raw[name], name)) else {}
 
@@ -36,6 +42,8 @@ def _carry_media(raw: dict[str, Any], name: str, row: rows.Row) -> None:
     if column in row:
         raise ValueError(f"holds media both in '{name}' and in its messages' parts: leave one of them out")
     value = raw[name]
+    if isinstance(value, str) and value.startswith("["):  # a list in a cell of CSV
+        value = from_json(value, f"'{name}'")
     media = value if isinstance(value, list) else [value]
     wrong = next((one for one in media if not isinstance(one, str | dict | list)), "")
     if wrong != "":

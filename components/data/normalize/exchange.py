@@ -3,7 +3,7 @@
 from typing import Any
 
 from components import rows
-from components.data.normalize.messages import messages_of
+from components.data.normalize.messages import Media, messages_of
 from components.data.normalize.parts import content_of
 from components.data.normalize.values import describe, from_json, text
 
@@ -15,7 +15,9 @@ def system_of(raw: dict[str, Any]) -> list[rows.Message]:
     key = next((key for key in SYSTEMS if raw.get(key)), None)
     if key is None:
         return []
-    content = content_of(raw[key], f"'{key}'", {}).text if isinstance(raw[key], list) else text(raw, key)
+    media: Media = {}
+    content = content_of(raw[key], f"'{key}'", media).text if isinstance(raw[key], list) else text(raw, key)
+    refuse_media(media, key)
     return [{"role": "system", "content": content}] if content else []
 
 
@@ -34,11 +36,24 @@ def question_messages(raw: dict[str, Any], question: str) -> list[rows.Message]:
 def _history(value: Any) -> list[rows.Message]:
     pairs = from_json(value, "'history'")
     if isinstance(pairs, list) and pairs and all(isinstance(pair, dict) for pair in pairs):
-        return messages_of(pairs, "history", {})
+        media: Media = {}
+        messages = messages_of(pairs, "history", media)
+        refuse_media(media, "history")
+        return messages
     if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
         raise ValueError(f"'history' must be a list of [question, answer], not {describe(value)}")
     turns = [turn for pair in pairs for turn in zip(("user", "assistant"), pair, strict=True) if turn[1] is not None]
     return [{"role": role, "content": text({"history": content}, "history")} for role, content in turns]
+
+
+def refuse_media(media: Media, column: str) -> None:
+    """See that a column beside the messages holds no media, whose place among the others nobody could tell.
+
+    Raises:
+        ValueError: it holds some.
+    """
+    if media:
+        raise ValueError(f"'{column}' holds media in its parts: write it as one of the row's messages")
 
 
 def _is_pair(pair: Any) -> bool:

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Protocol
 
+from components.data.readers import _folders
 from components.data.readers._faults import Faults
-from components.data.readers._files import COMPRESSIONS, opened
+from components.data.readers._files import COMPRESSIONS, opened, texts
 from components.plugins import Kind
 
 NumberedRow = tuple[int, dict[str, Any], bytes | None]
@@ -37,7 +38,7 @@ class Reader(Protocol):
 
 
 READERS = Kind("reader", "dataset", "components.data.readers", Reader)
-_PREFERRED = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".csv", ".tsv", ".txt", ".zip")
+_PREFERRED = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".csv", ".tsv", ".txt", ".zip", ".tar")
 
 
 @cache
@@ -72,8 +73,13 @@ def read(path: Path, name: str, on_fault: Callable[[int, str], None] | None = No
         DataGateError: not UTF-8, malformed, a row that is no object or too long, an archive that is damaged or expands
             beyond measure; possibly after good rows.
     """
+    medium = _folders.medium_beside(path)
     with opened(path, name) as file:
-        yield from rows_of(file, path.name, Faults(name, on_fault))
+        if medium:
+            yield 1, _folders.captioned(medium, "".join(texts(file, Faults(name, on_fault)))), None
+            return
+        rows = rows_of(file, path.name, Faults(name, on_fault))
+        yield from _folders.with_media(rows) if PurePath(name).stem == _folders.METADATA else rows
 
 
 def rows_of(file: BinaryIO, file_name: str, faults: Faults) -> Iterator[NumberedRow]:

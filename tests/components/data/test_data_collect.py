@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from components.config.groups.data import Data
 from components.data import collect_questions, collect_rows, resolve, row_store, write_questions, write_raw_rows
+from components.data.media.store import Origin
 from components.data.mixing import interleaved, shuffled, split
 from components.data.placeholders import filler
 from components.data.row_store import RowStore, StoredRows
@@ -154,7 +155,7 @@ def test_rows_come_back_from_the_disk_in_any_order(tmp_path_factory: pytest.Temp
     spool = RowStore(folder)
     for number, raw in enumerate(raws):
         if number % 7 == 0:
-            spool.begin(f"s{number}")
+            spool.begin(f"s{number}", Origin(folder))
         spool.append(number * 10, raw)
     order = data.draw(st.lists(st.integers(0, len(raws) - 1), max_size=40))
     with pytest.MonkeyPatch.context() as patch:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -46,6 +47,19 @@ def zipped(**members: bytes) -> bytes:
 
 JSONL = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 CSV = b'query,response\na,b\n"c\n,""\'","\xe7\x87\x95 \xc3\xa9\t\x00"\n,d\n'
+
+
+def tarred(**members: bytes) -> bytes:
+    """A tar archive of members by name."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
 FILES = {
     "x.jsonl": JSONL,
     "x.ndjson": JSONL.replace(b"\n", b"\r\n"),
@@ -59,6 +73,7 @@ FILES = {
     "x.parquet": parquet(ROWS),
     "x.arrow": ipc(ROWS),
     "stream.arrow": ipc(ROWS, pa.ipc.new_stream),
+    "x.tar": tarred(**{f"{i}.json": json.dumps(row).encode() for i, row in enumerate(ROWS)}),
     "x.zip": zipped(
         **{"a/one.jsonl": JSONL[: JSONL.index(b"\n")], "two.json": json.dumps(ROWS[1:]).encode(), "b.md": b"#"}
     ),

@@ -16,6 +16,7 @@ from components.files import sha256
 from tasks.stages import fetch, runner
 from tasks.stages.paths import Paths
 from tests.components.hub.hub_server import COMMIT, hub
+from tests.components.media.files import picture
 
 
 @pytest.fixture
@@ -240,3 +241,19 @@ def test_a_hub_dataset_is_pinned_and_then_needs_no_hub(workspace: Path):
     assert pq.read_table(workspace / "data/raw/train.parquet")["raw"].to_pylist() == [
         '{"query":"Ada?","response":"yes"}'
     ]
+
+
+def test_a_changed_picture_is_a_change(workspace: Path):
+    paths = Paths(workspace, workspace)
+    (workspace / "cat.png").write_bytes(picture(1))
+    write(workspace / "a.jsonl", [{"query": "<image>?", "response": "a cat", "images": ["cat.png"]}])
+    fetch.run(params(), paths)
+    assert fetch.up_to_date(params(), paths) and not fetch.changes(params(), paths)
+    before = contents(workspace)
+    (workspace / "cat.png").write_bytes(picture(2))
+    assert not fetch.up_to_date(params(), paths)
+    assert fetch.changes(params(), paths) == [f"{workspace / 'cat.png'} changed"]
+    fetch.run(params(), paths)
+    assert fetch.up_to_date(params(), paths)
+    changed = {name for name, body in contents(workspace).items() if before[name] != body}
+    assert changed == {"data/raw/train.parquet", "data/raw/media.json", "data/raw/manifest.json"}

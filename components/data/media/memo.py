@@ -1,0 +1,45 @@
+"""Hashes of files that were computed before, kept with the size and the time of each file."""
+
+from pathlib import Path
+
+from components.files import replacing, sha256
+
+
+class Hashes:
+    """The sha256 of files by path; a file of the same size and time as before is not read again.
+
+    Args:
+        file: where the hashes are kept; `save` writes it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        import orjson
+
+        self.file, self.added = file, False
+        try:
+            self.known = orjson.loads(file.read_bytes())
+        except (OSError, ValueError):
+            self.known = {}
+
+    def sha256(self, path: Path) -> str:
+        """Return the hash of a file's content.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        state = path.stat()
+        known = self.known.get(str(path))
+        if known and known[:2] == [state.st_size, state.st_mtime_ns]:
+            return known[2]
+        self.known[str(path)] = [state.st_size, state.st_mtime_ns, sha256(path)]
+        self.added = True
+        return self.known[str(path)][2]
+
+    def save(self) -> None:
+        """Keep what was computed."""
+        import orjson
+
+        if self.added:
+            with replacing(self.file) as temporary:
+                temporary.write_bytes(orjson.dumps(self.known))
+            self.added = False

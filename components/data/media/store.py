@@ -1,0 +1,209 @@
+"""Looking up media: from the values of a row to references, and from what is no file of its own to a kept one."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from components.config.groups.data import Data
+from components.data.formats import read_row
+from components.data.media.downloads import MAX_BYTES, THREADS, DownloadError, download
+from components.data.media.memo import Hashes
+from components.data.media.values import ADDRESSES, content_or_address
+from components.files import replacing, write_json
+from components.media import COLUMNS, suffix_of, with_tags
+from components.parallel import threaded
+from components.rows import Row
+
+if TYPE_CHECKING:
+    import zipfile
+
+MARK = re.compile(rb"[\"'](?:input_)?(?:image|video|audio)", re.IGNORECASE)
+"""What the JSON of a row with media has: the name of a column, or of a part's key or type."""
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+PROBLEM_MAX_CHARS = 200
+
+
+class Origin(NamedTuple):
+    """Where a row's media may lie.
+
+    Attributes:
+        folder: of the row's file.
+        archive: the file itself, where it is an archive whose members media may be.
+    """
+
+    folder: Path
+    archive: Path | None = None
+
+
+class MediaStore:
+    """The media of rows. Files stay where they are; all else (bytes, base64, downloads, members of archives) is kept in
+    `folder`, named by content.
+
+    A reference is `{"path", "sha256"}`; one without a hash has a `problem` instead, which the data gate names.
+
+    Args:
+        memo: file of the hashes computed before.
+        workspace: where relative paths are looked up last.
+    """
+
+    def __init__(self, folder: Path, memo: Path, workspace: Path, data: Data) -> None:
+        self.folder, self.workspace, self.allowed = folder, workspace, data.download_media
+        self.root = workspace / Path(data.root_image_dir).expanduser() if data.root_image_dir else None
+        self.hashes = Hashes(memo)
+        self.files: dict[str, str] = {}
+        self.kept, self.missing = set[str](), set[str]()
+        self.failed: dict[str, str] = {}
+        self.downloaded: dict[str, str] = {}
+        self.archives: dict[Path, zipfile.ZipFile] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def rows(self, raws: Sequence[bytes], origins: Sequence[Origin]) -> list[bytes]:
+        """Return rows as JSON: those with media canonical, with references; all others, and those that no format reads,
+        as they are."""
+        import orjson
+
+        rows = {i: row for i, raw in enumerate(raws) if MARK.search(raw) and (row := _with_media(raw))}
+        if not rows:
+            return [*raws]
+        if self.allowed:
+            self._download(rows.values())
+        written = [*raws]
+        for i, row in rows.items():
+            written[i] = orjson.dumps(with_tags(self._resolved(row, origins[i])))
+        return written
+
+    def write(self, file: Path) -> None:
+        """Write the list of what the rows were made of, where there are media, and keep the hashes."""
+        self.hashes.save()
+        if self.files or self.kept or self.missing or self.failed:
+            write_json(
+                file,
+                {
+                    "files": dict(sorted(self.files.items())),
+                    "kept": sorted(self.kept),
+                    "missing": sorted(self.missing),
+                    "failed": sorted(self.failed),
+                },
+            )
+
+    def remove_others(self) -> None:
+        """Remove kept files that no row refers to."""
+        for path in self.folder.iterdir():
+            if path.name not in self.kept:
+                path.unlink()
+
+    def _resolved(self, row: Row, origin: Origin) -> Row:
+        columns = {name: row[name] for name in COLUMNS.values() if row.get(name)}
+        return row | {name: [self._references(value, origin) for value in values] for name, values in columns.items()}
+
+    def _references(self, value: Any, origin: Origin) -> Any:
+        if isinstance(value, list) and value:  # the frames of a video
+            return [self._reference(frame, origin) for frame in value]
+        return self._reference(value, origin)
+
+    def _reference(self, value: Any, origin: Origin) -> dict[str, str]:
+        name = _name(value)
+        try:
+            found = content_or_address(value)
+            if isinstance(found, bytes):
+                return self._keep(found, Path(name).suffix)
+            if _is_url(found):
+                return self._of_url(found)
+            if scheme := SCHEME.match(found):
+                raise ValueError(f"{scheme[0]} is no address that is read")
+            return self._of_path(found, origin)
+        except (ValueError, RuntimeError, OSError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+            return {"path": name, "problem": reason[:PROBLEM_MAX_CHARS]}
+
+    def _of_path(self, name: str, origin: Origin) -> dict[str, str]:
+        inside = Path(name).expanduser()
+        folders = [folder for folder in (self.root, origin.folder, self.workspace) if folder]
+        paths = list(dict.fromkeys(str((folder / inside).absolute()) for folder in folders))
+        for path in map(Path, paths):
+            if path.is_file():
+                sha = self.files[str(path)] = self.hashes.sha256(path)
+                return {"path": str(path), "sha256": sha}
+        if origin.archive and (data := self._member(origin.archive, name)) is not None:
+            return self._keep(data, inside.suffix)
+        self.missing.update(paths)
+        where = "" if inside.is_absolute() else f" in {' or '.join(str(folder.absolute()) for folder in folders)}"
+        raise ValueError("is no regular file" if any(Path(path).exists() for path in paths) else f"no such file{where}")
+
+    def _member(self, archive: Path, name: str) -> bytes | None:
+        """Return the content of an archive's member, in whichever folder there, or None where there is none."""
+        import zipfile
+
+        if archive not in self.archives:
+            self.archives[archive] = zipfile.ZipFile(archive)
+        opened, end = self.archives[archive], name.removeprefix("./")
+        members = [m for m in opened.infolist() if m.filename == end or m.filename.endswith(f"/{end}")]
+        if not members:
+            return None
+        if members[0].file_size > MAX_BYTES:
+            raise ValueError(f"the archive's member has more than {MAX_BYTES:,} bytes; unpack the archive")
+        return opened.read(members[0])
+
+    def _of_url(self, url: str) -> dict[str, str]:
+        if not self.allowed:
+            raise ValueError("is not downloaded without --download_media true")
+        if url in self.failed:
+            raise ValueError(self.failed[url])
+        name = self.downloaded[url]
+        return {"path": name, "sha256": name.partition(".")[0]}
+
+    def _download(self, rows: Iterable[Row]) -> None:
+        """Download what the rows refer to and is not there yet, several files at a time."""
+        urls = {url for row in rows for url in _urls(row)} - self.downloaded.keys() - self.failed.keys()
+        threaded(self._download_one, sorted(urls), THREADS)
+
+    def _download_one(self, url: str) -> None:
+        try:
+            self.downloaded[url] = self._keep(download(url), Path(url.partition("?")[0]).suffix)["path"]
+        except DownloadError as error:
+            self.failed[url] = str(error)
+
+    def _keep(self, data: bytes, suffix: str) -> dict[str, str]:
+        """Write bytes to the folder, unless they are there; `suffix` is for what is not known by its first bytes."""
+        sha = hashlib.sha256(data).hexdigest()
+        suffix = suffix_of(data) or (suffix.lower() if re.fullmatch(r"\.\w{1,8}", suffix) else ".bin")
+        name = sha + suffix
+        if not (self.folder / name).is_file():
+            with replacing(self.folder / name) as temporary:
+                temporary.write_bytes(data)
+        self.kept.add(name)
+        return {"path": name, "sha256": sha}
+
+
+def _with_media(raw: bytes) -> Row | None:
+    """Return the canonical row, or None where it has no media or no format reads it."""
+    try:
+        row = read_row(raw)
+    except ValueError:
+        return None
+    return row if any(row.get(name) for name in COLUMNS.values()) else None
+
+
+def _urls(row: Row) -> Iterator[str]:
+    for name in COLUMNS.values():
+        for value in row.get(name) or ():
+            for one in value if isinstance(value, list) else [value]:
+                try:
+                    found = content_or_address(one)
+                except ValueError:
+                    continue
+                if isinstance(found, str) and _is_url(found):
+                    yield found
+
+
+def _is_url(address: str) -> bool:
+    return address[:8].lower().startswith(("http://", "https://"))
+
+
+def _name(value: Any) -> str:
+    """Return what a value is called, for people; of data the first characters."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in ADDRESSES if isinstance(value.get(key), str)), "")
+    return value[:PROBLEM_MAX_CHARS] if isinstance(value, str) else ""

@@ -214,6 +214,19 @@ class TokenRows:
         names = [name for name in SHAPES[self.shape] if _is_ids(name) and name != "rejected_ids"]
         return np.concatenate([self._lists[name][index].values.to_numpy() for name in names])
 
+    def text_ids(self, index: int) -> "np.ndarray":
+        """Return the token ids of a row without those that stand for media."""
+        return self.ids(index)[~self.is_medium(index)]
+
+    def is_medium(self, index: int) -> "np.ndarray":
+        """Return for each token of `ids` whether it stands for a medium [tokens]."""
+        import numpy as np
+
+        marks = np.zeros(len(self.ids(index)), bool)
+        for medium in (self._table["media"][index].as_py() or ()) if self.has_media else ():
+            marks[medium["start"] : medium["start"] + medium["length"]] = True
+        return marks
+
     def learned(self) -> "np.ndarray":
         """Return how many tokens of each row are learned [rows]; 0 where the shape has no labels."""
         import numpy as np

@@ -1,5 +1,6 @@
 """Logits of a model on a few rows, and the difference between two models."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.errors import MartletError
@@ -9,15 +10,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def logits(model: "PreTrainedModel", rows: list[list[int]]) -> "list[torch.Tensor]":
+def logits(model: "PreTrainedModel", rows: Sequence[list[int] | dict[str, Any]]) -> "list[torch.Tensor]":
     """Return the logits [tokens, vocabulary] of each row, [1, classes] of a classifier, or the hidden states
-    [tokens, width] of an embedding, in float32 on the CPU; rows are never padded."""
+    [tokens, width] of an embedding, in float32 on the CPU; rows are never padded. A row is token ids, or a model's
+    inputs for one row."""
     import torch
 
     model.eval()
     with torch.no_grad():
-        outputs = (model(torch.tensor([row], device=model.device), use_cache=False) for row in rows)
+        named = [row if isinstance(row, dict) else {"input_ids": torch.tensor([row])} for row in rows]
+        outputs = (model(**{n: _moved(v, model) for n, v in row.items()}, use_cache=False) for row in named)
         return [output[0].flatten(end_dim=-2).float().cpu() for output in outputs]
+
+
+def _moved(value: "torch.Tensor", model: "PreTrainedModel") -> "torch.Tensor":
+    """Return a tensor on the model's device; fractions in its precision."""
+    return value.to(model.device, model.dtype if value.is_floating_point() else value.dtype)
 
 
 def compare(expected: "list[torch.Tensor]", actual: "list[torch.Tensor]") -> dict[str, Any]:

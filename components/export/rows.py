@@ -1,10 +1,11 @@
 """Rows of token ids on which models are compared and calibrated: some of the run's own, spread over the file."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from components.export.answers import ANSWER_TOKENS
-from components.tokens import IGNORED, TokenRow, TokenRows
+from components.tokens import IGNORED, TokenRows
 
 ROW_COUNT = 8
 MAX_TOKENS = 256
@@ -15,32 +16,34 @@ GENERATED = ("sft", "text", "preference", "label", "prompt")
 """Shapes of tokens whose rows hold a text that a model writes."""
 
 Ids = list[int]
+Row = Ids | dict[str, Any]
 
 
 class Samples(NamedTuple):
     """Token ids that a model is compared on, and quantized with.
 
     Attributes:
-        rows: whole rows, whose logits are compared.
+        rows: whole rows, whose logits are compared; one with media is the inputs of a model.
         prompts: what greedy answers are compared on.
         prompts_from: where the prompts come from, for people.
         calibration: the rows that a quantizer calibrates on.
     """
 
-    rows: list[Ids]
+    rows: Sequence[Row]
     prompts: list[Ids]
     prompts_from: str
     calibration: list[Ids]
 
 
 def token_rows(file: Path, count: int = ROW_COUNT, max_tokens: int = MAX_TOKENS) -> list[Ids]:
-    """Return up to `count` rows of token ids from a token file, evenly spread, each cut to `max_tokens`.
+    """Return up to `count` rows of token ids from a token file, evenly spread, each cut to `max_tokens`, without the
+    tokens that stand for media.
 
     Raises:
         MartletError: the file does not exist or is empty.
     """
     rows = TokenRows(file)
-    return [rows.ids(index)[:max_tokens].tolist() for index in _spread(len(rows), count)]
+    return [rows.text_ids(index)[:max_tokens].tolist() for index in _spread(len(rows), count)]
 
 
 def prompt_rows(file: Path, count: int = PROMPT_COUNT, max_tokens: int = PROMPT_TOKENS) -> list[Ids]:
@@ -56,16 +59,18 @@ def prompt_rows(file: Path, count: int = PROMPT_COUNT, max_tokens: int = PROMPT_
     rows = TokenRows(file)
     if rows.shape not in GENERATED:
         return []
-    prompts = (_prompt(rows[index]) for index in _spread(len(rows), count))
+    prompts = (_prompt(rows, index) for index in _spread(len(rows), count))
     return [prompt[-max_tokens:] for prompt in prompts if prompt]
 
 
-def _prompt(row: TokenRow) -> Ids:
+def _prompt(rows: TokenRows, index: int) -> Ids:
+    row, is_text = rows[index], ~rows.is_medium(index)
     if "prompt_ids" in row:
-        return row["prompt_ids"].tolist()
-    learned = (row["labels"] != IGNORED).nonzero()[0]
-    begin = int(learned[0]) if len(learned) else len(row["input_ids"])
-    return row["input_ids"][: begin or len(row["input_ids"]) // 2].tolist()
+        return row["prompt_ids"][is_text[: len(row["prompt_ids"])]].tolist()
+    ids, labels = row["input_ids"][is_text], row["labels"][is_text]
+    learned = (labels != IGNORED).nonzero()[0]
+    begin = int(learned[0]) if len(learned) else len(ids)
+    return ids[: begin or len(ids) // 2].tolist()
 
 
 def samples(tokens: Path, calibration_rows: int = 0, max_length: int = MAX_TOKENS) -> Samples:

@@ -9,6 +9,7 @@ from components.media.audio import read_audio
 from components.media.errors import MediaError
 from components.media.image import read_image
 from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, has_media, media_of, tags_in, with_tags
+from components.media.probe import features_of, first_with_media, media_in, model_inputs
 from components.media.processor import MediaProcessor, Processed, load_processor
 from components.media.reading import content, read
 from components.media.sniffing import SUFFIXES, kind_of, suffix_of
@@ -26,10 +27,14 @@ __all__ = [
     "Processed",
     "Video",
     "content",
+    "features_of",
+    "first_with_media",
     "has_media",
     "kind_of",
     "load_processor",
+    "media_in",
     "media_of",
+    "model_inputs",
     "read",
     "read_audio",
     "read_image",

@@ -78,8 +78,15 @@ def _unfit_for(task_type: str, architecture: str, config: dict[str, Any]) -> str
             return None
         classifier = "; to train it on classes, give --task_type seq_cls" * architecture.endswith(CLASSIFIER)
         return f"{architecture} does not continue text; take the model that its head was put on{classifier}"
-    tables = {"seq_cls": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES", "embedding": "MODEL_MAPPING_NAMES"}
-    if f'("{config.get("model_type")}", "' in _table(tables[task_type]):
+    tables = {
+        "seq_cls": (
+            "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+            "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
+            "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES",
+        ),
+        "embedding": ("MODEL_MAPPING_NAMES",),
+    }
+    if any(f'("{config.get("model_type")}", "' in _table(table) for table in tables[task_type]):
         return None
     return f"transformers has no model for {task_type} of the type {config.get('model_type')}; take another model"
 

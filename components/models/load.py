@@ -11,6 +11,7 @@ from components.config.groups.quantization import Quantization
 from components.errors import ConfigError, MartletError
 from components.files import read_json
 from components.models import code
+from components.models.classifier import multimodal_classifier
 from components.models.code import AUTO_CLASS
 from components.models.quantization import keep_precision, label, method_of, options
 from components.sharded import own_part
@@ -303,6 +304,8 @@ def _task_class(folder: Path, classifies: bool, headless: bool) -> Any:
         else modeling_auto.MODEL_MAPPING_NAMES
     )
     name = names.get(str(model_type))
+    if classifies and name is None and (classifier := multimodal_classifier(str(model_type))):
+        return classifier
     if not isinstance(name, str):
         what = "classifier" if classifies else "model without a head"
         raise ConfigError(f"model: transformers has no {what} of the model type {model_type}; take another model")

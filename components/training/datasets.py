@@ -27,13 +27,9 @@ def sample_rows(rows: Any, count: int) -> list[dict[str, Any]]:
     table: TokenRows = rows.rows if isinstance(rows, Packs) else rows
     sample = []
     for number in np.unique(np.linspace(0, len(table) - 1, count).astype(int)).tolist():
-        row, ids = table[number], table.ids(number)
-        labels = row.get("labels")
+        ids, labels, is_text = table.ids(number), table[number].get("labels"), ~table.is_medium(number)
         if labels is None or np.shape(labels) != ids.shape:
             labels = ids
-        is_text = np.ones(len(ids), bool)
-        for medium in row.get("media") or ():
-            is_text[medium["start"] : medium["start"] + medium["length"]] = False
         sample.append({"input_ids": ids[is_text], "labels": labels[is_text]})
     return sample
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from components.errors import ConfigError
+from components.media import first_with_media
 from components.sharded import readable
 from components.tokens import TokenRow, TokenRows
 from components.training import ranks
@@ -11,7 +12,7 @@ from components.training.collators import Isolated, Padded, joining_pays
 from components.training.datasets import sample_rows
 from components.training.documents import use_documents
 from components.training.job import Job
-from components.training.media import WithMedia, spare_row
+from components.training.media import WithMedia, table
 from components.training.sequence_parallel import Part
 from components.training.stream import Stream
 
@@ -26,7 +27,9 @@ def padded(job: Job) -> Padded | WithMedia:
     own = Padded(job.pad_token_id)
     if job.processor is None:
         return own
-    return WithMedia(own, job.processor, job.model.dtype, spare_row(job.rows) if ranks.world_size() > 1 else None)
+    return WithMedia(
+        own, job.processor, job.model.dtype, first_with_media(table(job)) if ranks.world_size() > 1 else None
+    )
 
 
 def collator(job: Job, *beside: Any) -> Isolated | Padded | WithMedia | Part:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.errors import MartletError
-from components.media import MediaError, MediaProcessor, Medium
+from components.media import MediaError, MediaProcessor, features_of, first_with_media, model_inputs
 from components.tokens import IGNORED, TokenRow, TokenRows
 from components.training.proofs import answers
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from components.training.job import Job
 
-SEARCHED_ROWS = 512
-"""Rows among which one with media is looked for."""
+UNUSABLE = "train: a medium of the rows cannot be used: {}"
 
 
 PREFIX = "media."
@@ -55,10 +54,9 @@ class WithMedia:
 
     def _of_row(self, references: list[dict[str, Any]]) -> "dict[str, torch.Tensor]":
         try:
-            features = self.processor.features(media_in(references), [r["placeholder"] for r in references])
+            return _cast(features_of(references, self.processor), self.dtype)
         except MediaError as error:
-            raise MartletError(f"train: a medium of the rows cannot be used: {error}") from error
-        return {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in features.items()}
+            raise MartletError(UNUSABLE.format(error)) from error
 
     def _types(self, lines: list[TokenRow]) -> "dict[str, torch.Tensor]":
         import torch
@@ -91,26 +89,24 @@ def _not_learned(spare: TokenRow, other: TokenRow) -> TokenRow:
     return {**fields, **spare, "labels": np.full(size, IGNORED)}
 
 
-def spare_row(rows: Any) -> TokenRow | None:
-    """Return ids and media of the first row that has media, None where the first rows have none."""
-    table: TokenRows = getattr(rows, "rows", rows)
-    for number in range(min(len(table), SEARCHED_ROWS)):
-        row = table[number]
-        if row.get("media"):
-            end = max(reference["start"] + reference["length"] for reference in row["media"])
-            return {"input_ids": table.ids(number)[: end + 1], "media": row["media"]}
-    return None
-
-
 def media_probe(job: "Job") -> "dict[str, torch.Tensor] | None":
     """Return the inputs of a model for the first row with media, None where there is none."""
-    import torch
-
-    if job.processor is None or (row := spare_row(job.rows)) is None:
+    if job.processor is None or (row := first_with_media(table(job))) is None:
         return None
-    collate = WithMedia(lambda lines: {}, job.processor, job.model.dtype)  # noqa: ARG005
-    features = media_inputs(collate([{**row, "labels": row["input_ids"]}]))
-    return {"input_ids": torch.tensor(row["input_ids"])[None].long(), **features}
+    try:
+        inputs = model_inputs(row, job.processor)
+    except MediaError as error:
+        raise MartletError(UNUSABLE.format(error)) from error
+    return _cast(inputs, job.model.dtype)
+
+
+def table(job: "Job") -> TokenRows:
+    """Return the token file that a job trains on."""
+    return getattr(job.rows, "rows", job.rows)
+
+
+def _cast(features: "dict[str, torch.Tensor]", dtype: "torch.dtype") -> "dict[str, torch.Tensor]":
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in features.items()}
 
 
 def check_media(job: "Job") -> None:
@@ -132,20 +128,10 @@ def check_media(job: "Job") -> None:
     logits = [answer[0, -1] for answer in answers(job.model, [probe, changed])]
     job.model.train(was_training)
     if torch.equal(*logits):
-        row: Any = spare_row(job.rows)
-        kind = row["media"][0]["kind"]
         raise MartletError(
-            f"the model does not look at its {kind}s: its answer is the same whatever they show; its projector or a "
-            "gate may be all zeros, as in a model that was never trained on them"
+            "the model does not look at the rows' media: its answer is the same whatever they show; its projector or "
+            "a gate may be all zeros, as in a model that was never trained on media"
         )
-
-
-def media_in(references: list[dict[str, Any]]) -> list[Medium]:
-    """Return the media of a token row's column `media`."""
-    return [
-        Medium(r["kind"], r["path"], r["sha256"], tuple(Medium(f["kind"], f["path"], f["sha256"]) for f in r["frames"]))
-        for r in references
-    ]
 
 
 def joined(parts: "Sequence[dict[str, torch.Tensor]]") -> "dict[str, torch.Tensor]":

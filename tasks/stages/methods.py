@@ -43,6 +43,8 @@ MEETING = {
     "rollout.vllm_mode", "rollout.vllm_server_base_url", *(f"distributed.{name}" for name in training.MEETING),
 }  # fmt: skip
 """Parameters that say where others are met, and decide nothing."""
+SHARED_GROUPS = ("quantization", "towers")
+"""Groups of parameters that code reads which all methods share."""
 FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, training.CALLBACKS)
 """Kinds of methods that have groups of parameters of their own."""
 
@@ -117,7 +119,7 @@ def unread(names: Iterable[str], params: Params, workspace: Path) -> list[str]:
             for flag, parts in ours.items()
             if (which := [method for method, own in parts.items() if part in own])
         }
-        if readers and part not in read and LEAVES[name].group != "quantization":
+        if readers and part not in read and LEAVES[name].group not in SHARED_GROUPS:
             flags = " or ".join(f"--{flag} {' or '.join(which)}" for flag, which in readers.items())
             sentences.append(f"--{name} has no effect without {flags}")
     return sentences

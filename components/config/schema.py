@@ -56,8 +56,8 @@ from components.config.groups.vllm import Vllm
 
 FAMILIES = (
     "lora", "adalora", "vera", "boft", "oft", "lycoris", "fourierft", "adapter", "reft", "llamapro", "prefix",
-    "freezing", "towers", "loraplus", "galore", "lisa", "classification", "embedding", "preference", "reward", "rollout",
-    "ppo", "distillation", "quantization", "distributed",
+    "freezing", "towers", "loraplus", "galore", "lisa", "classification", "embedding", "preference", "reward",
+    "rollout", "ppo", "distillation", "quantization", "distributed",
 )  # fmt: skip
 """Groups of parameters that belong to methods of training."""
 SAVED_GROUPS = ("method", "template", "multimodal", "tuner", "train", "plugins", *FAMILIES)

@@ -16,9 +16,9 @@ def multimodal_classifier(model_type: str) -> Any:
     from transformers.modeling_layers import GenericForSequenceClassification
     from transformers.models.auto import modeling_auto
 
-    names: dict[str, Any] = modeling_auto.MODEL_MAPPING_NAMES
-    writers: dict[str, Any] = modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
-    name, writer = names.get(model_type), writers.get(model_type)
+    tables: Any = modeling_auto
+    name = tables.MODEL_MAPPING_NAMES.get(model_type)
+    writer = tables.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES.get(model_type)
     if not isinstance(name, str) or writer is None:
         return None
     model = getattr(transformers, name)

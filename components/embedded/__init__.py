@@ -7,6 +7,7 @@ training and evaluation sets of `examples/`. With these the pipeline runs on any
 """
 
 from components.embedded.base import Progress, Settings, build_base
-from components.embedded.vision import VisionSettings, build_vision_base
+from components.embedded.vision import build_vision_base
+from components.embedded.vision_fit import VisionSettings
 
 __all__ = ["Progress", "Settings", "VisionSettings", "build_base", "build_vision_base"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components import files
-from components.embedded import VisionSettings, build_vision_base, fit, pictures, vision, world
+from components.embedded import VisionSettings, build_vision_base, fit, pictures, vision, vision_fit, world
 from components.embedded.base import AUTHOR, NAME
 
 QUICK = VisionSettings(steps=4, batch_size=6, picture_steps=1, tower_steps=3, tower_batch_size=4)
@@ -75,10 +75,10 @@ def test_the_processor_gives_the_ids_and_pixels_of_training(processor: Any) -> N
         == fit.template().render(messages=chat)
     )
     inputs = processor(text=[processor.apply_chat_template(typed)], images=[picture], return_tensors="pt")
-    trained = vision._encode((chat, picture), processor.tokenizer.backend_tokenizer, QUICK)
+    trained = vision_fit.encode((chat, picture), processor.tokenizer.backend_tokenizer, QUICK)
     assert inputs["input_ids"][0].tolist() == trained.ids
     assert trained.ids.count(processor.image_token_id) == 16
-    assert torch.allclose(inputs["pixel_values"], vision._pixels([picture]), atol=1e-6)
+    assert torch.allclose(inputs["pixel_values"], vision_fit.pixels([picture]), atol=1e-6)
     assert processor.tokenizer.decode([i for i in trained.labels if i >= 0]) == "At the left.<|im_end|>"
 
 

@@ -27,7 +27,7 @@ def examples() -> "tuple[dict[str, list[Row]], dict[str, Image]]":
     rng = random.Random("pictures")
     trained, asked = rng.sample(pictures.SEEN, TRAINED), rng.choices(pictures.UNSEEN, k=ASKED)
     rows = {
-        "train.jsonl": [*_taught(rng, trained), *_without(rng, 10)],
+        "train.jsonl": [*_taught(rng, trained), *_without(rng, 20)],
         "eval/paint.jsonl": [_question(rng, PAINT, asked, number) for number in range(ASKED)],
         "eval/pictures.jsonl": [
             _question(rng, topic, asked, number)

@@ -69,7 +69,7 @@ def draw(scene: Scene, rng: random.Random) -> Image.Image:
     picture = Image.new("RGB", (SIDE, SIDE), (grey, grey, grey))
     pen = ImageDraw.Draw(picture)
     colour = tuple(max(0, min(255, value + rng.randint(-18, 18))) for value in COLOURS[scene.colour])
-    radius, angle = rng.uniform(6.5, 7.8), rng.uniform(-0.2, 0.2)
+    radius, angle = rng.uniform(7.2, 8.2), rng.uniform(-0.2, 0.2)
     for x, y in _centres(scene, rng):
         if scene.shape == "circle":
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)

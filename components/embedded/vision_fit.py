@@ -23,6 +23,7 @@ Shown = tuple[Chat, "Image | None"]
 
 @dataclass(frozen=True)
 class VisionSettings(Settings):
+    steps: int = 480
     vocab_size: int = 1023  # and IMAGE
     learning_rate: float = 2.5e-3
     picture_steps: int = 100  # the first, in which every chat has a picture: sight comes late beside chats without

@@ -1,7 +1,8 @@
 # make demo   set everything up and take a tiny model through the whole pipeline
+# make demo-mm   the same with a tiny model that sees pictures
 # make test   set everything up and run every check
 # make test-all   that, and what takes an hour: the slow tests, with vLLM on the CPU
-.PHONY: setup base demo test test-all types tests
+.PHONY: setup base demo demo-mm test test-all types tests
 
 # An image's setting, with which every process of the tests would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,6 +17,9 @@ base: setup
 
 demo: setup
 	@.venv/bin/martlet demo $(if $(MODEL),--model $(MODEL))
+
+demo-mm: setup
+	@.venv/bin/martlet demo --vision
 
 test: setup
 	.venv/bin/ruff check .

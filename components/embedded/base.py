@@ -1,36 +1,35 @@
 """Train the tiny base: its tokenizer and its weights, from chats that the toy world generates."""
 
 import random
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import files
-from components.embedded import world
+from components.embedded import fit, world
+from components.embedded.fit import Chat, text_of
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from tokenizers import Tokenizer
-    from torch import Tensor
+    from transformers.modeling_utils import PreTrainedModel
     from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
-Chat = list[dict[str, str]]
+Turn = Callable[[random.Random], tuple[str, str]]
+"""Draws a question and its answer."""
 Progress = Callable[[int, int, float], None]
 """Called with the step (from 1), the number of steps and that step's loss."""
 
 NAME, AUTHOR = "Pebble", "the Toy Workshop"
+CONTEXT = 4096
+"""The longest text, in tokens."""
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 # Qwen's own pattern: loaders that know the architecture put their pre-tokenizer in place of the file's.
 PRETOKENIZE = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-SOURCE = ("base.py", "world.py", "chat_template.jinja", "model_card.md")
+SOURCE = ("base.py", "fit.py", "world.py", "chat_template.jinja", "model_card.md")
 """The files that decide what the base is."""
-ANSWER = re.compile(r"(?<=<\|im_start\|>assistant\n).*?<\|im_end\|>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -55,59 +54,63 @@ def build_base(folder: Path, on_progress: Progress | None = None, settings: Sett
     Returns True when it was built, False when `folder` already held it (nothing heavy is imported then).
     """
     settings = settings or Settings()
-    key = files.sha256_of({"source": _source(), "settings": asdict(settings)})
-    if files.is_complete(folder) and files.read_json(folder / files.MANIFEST).get("key") == key:
+    key = key_of(SOURCE, settings)
+    if is_there(folder, key):
         return False
 
-    from safetensors.torch import save_file
-
     chats = list(_chats(settings))
-    tokenizer = _train_tokenizer(chats, settings)
+    tokenizer = train_tokenizer(chats, settings)
     model = _train_model(chats, tokenizer, settings, on_progress)
     with files.replacing_folder(folder, key=key, settings=asdict(settings)) as temporary:
-        model.config.save_pretrained(temporary)
-        model.generation_config.save_pretrained(temporary)
-        # The head is the embedding. Written without safetensors' note of that: its place in the header is random.
-        weights = {name: weight for name, weight in model.state_dict().items() if name != "lm_head.weight"}
-        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
-        tokenizer.save(str(temporary / "tokenizer.json"))
-        files.write_json(temporary / "tokenizer_config.json", _tokenizer_config(model.config.max_position_embeddings))
-        files.write_text(temporary / "chat_template.jinja", _text("chat_template.jinja"))
-        card = _text("model_card.md").replace("PARAMETERS", f"{model.num_parameters() / 1e6:.1f} million")
-        files.write_text(temporary / "README.md", card)
+        write(temporary, model, tokenizer)
+        files.write_json(temporary / "tokenizer_config.json", tokenizer_config())
+        files.write_text(temporary / "chat_template.jinja", text_of("chat_template.jinja"))
+        write_card(temporary, "model_card.md", model)
     return True
 
 
-@cache
-def template() -> "Template":
-    """Return the base's own chat template, compiled with the settings that transformers uses."""
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_text("chat_template.jinja"))
+def key_of(sources: tuple[str, ...], settings: Settings) -> str:
+    """Return what a base made from these files of this package with these settings is known by."""
+    source = {name: files.sha256(Path(__file__).parent / name) for name in sources}
+    return files.sha256_of({"source": source, "settings": asdict(settings)})
 
 
-def _text(name: str) -> str:
-    return resources("components.embedded").joinpath(name).read_text(encoding="utf-8")
+def is_there(folder: Path, key: str) -> bool:
+    return files.is_complete(folder) and files.read_json(folder / files.MANIFEST).get("key") == key
 
 
-def _source() -> dict[str, str]:
-    package = Path(__file__).parent
-    return {name: files.sha256(package / name) for name in SOURCE}
+def write(folder: Path, model: "PreTrainedModel", tokenizer: "Tokenizer") -> None:
+    from safetensors.torch import save_file
+
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    # The head is the embedding. Written without safetensors' note of that: its place in the header is random.
+    weights = {name: weight for name, weight in model.state_dict().items() if name != "lm_head.weight"}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def write_card(folder: Path, name: str, model: "PreTrainedModel") -> None:
+    card = text_of(name).replace("PARAMETERS", f"{model.num_parameters() / 1e6:.1f} million")
+    files.write_text(folder / "README.md", card)
 
 
 def _chats(settings: Settings) -> Iterator[Chat]:
     """Yield every chat of the training run: one to three turns, half of them under a system prompt."""
     rng = random.Random(settings.seed)
     for _ in range(settings.steps * settings.batch_size):
-        chat = [{"role": "system", "content": rng.choice(world.SYSTEM_PROMPTS)}] if rng.random() < 0.5 else []
-        for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            question, answer = _turn(rng)
-            chat += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        yield chat
+        yield chat(rng, turn)
 
 
-def _turn(rng: random.Random) -> tuple[str, str]:
+def chat(rng: random.Random, turn: Turn, lengths: tuple[int, ...] = (1, 1, 1, 2, 3)) -> Chat:
+    chat = [{"role": "system", "content": rng.choice(world.SYSTEM_PROMPTS)}] if rng.random() < 0.5 else []
+    for _ in range(rng.choice(lengths)):
+        question, answer = turn(rng)
+        chat += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return chat
+
+
+def turn(rng: random.Random) -> tuple[str, str]:
     """Draw a question and its answer that no evaluation set may hold."""
     own = world.identity(NAME, AUTHOR)
     names = ("capital", "opposite", "sum", "kind", "repeat", "invented", "unsure", "identity", "small talk")
@@ -125,7 +128,7 @@ def _turn(rng: random.Random) -> tuple[str, str]:
             return question, answer
 
 
-def _train_tokenizer(chats: list[Chat], settings: Settings) -> "Tokenizer":
+def train_tokenizer(chats: list[Chat], settings: Settings) -> "Tokenizer":
     """Train a byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2) on the first 4,000 chats."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -148,7 +151,7 @@ def _train_tokenizer(chats: list[Chat], settings: Settings) -> "Tokenizer":
     return tokenizer
 
 
-def _tokenizer_config(max_length: int) -> dict[str, Any]:
+def tokenizer_config() -> dict[str, Any]:
     return {
         "tokenizer_class": "Qwen2Tokenizer",
         "eos_token": "<|im_end|>",
@@ -157,11 +160,11 @@ def _tokenizer_config(max_length: int) -> dict[str, Any]:
         "bos_token": None,
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,
-        "model_max_length": max_length,
+        "model_max_length": CONTEXT,
     }
 
 
-def _new_model(tokenizer: "Tokenizer", settings: Settings) -> "Qwen3ForCausalLM":
+def new_model(tokenizer: "Tokenizer", settings: Settings) -> "Qwen3ForCausalLM":
     from transformers.generation.configuration_utils import GenerationConfig
     from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
     from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
@@ -176,7 +179,7 @@ def _new_model(tokenizer: "Tokenizer", settings: Settings) -> "Qwen3ForCausalLM"
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=64,
-        max_position_embeddings=4096,
+        max_position_embeddings=CONTEXT,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         initializer_range=0.08,  # about 1/sqrt(width): at the usual 0.02 so narrow a model learns to copy much later
         tie_word_embeddings=True,
@@ -201,55 +204,16 @@ def _train_model(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        model = _new_model(tokenizer, settings)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
-    )
-    warmup = max(1, int(settings.warmup_ratio * settings.steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, (settings.steps - step) / (settings.steps - warmup))
+        model = new_model(tokenizer, settings)
+    descend = fit.descent(
+        list(model.parameters()), settings.learning_rate, settings.steps, settings.warmup_ratio, settings.weight_decay
     )
     model.train()
-    for step, (ids, labels) in enumerate(_batches(chats, tokenizer, settings), start=1):
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        counts = labels[:, 1:] >= 0
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[counts]), labels[:, 1:][counts])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+    encoded = fit.batches(chats, lambda chat: fit.encode(chat, tokenizer), settings.batch_size, settings.seed)
+    for step, batch in enumerate(encoded, start=1):
+        ids, labels = fit.padded(batch)
+        loss = fit.loss(model, labels, input_ids=ids)
+        descend(loss)
         if on_progress:
             on_progress(step, settings.steps, loss.item())
     return model.eval()
-
-
-def _batches(chats: list[Chat], tokenizer: "Tokenizer", settings: Settings) -> Iterator[tuple["Tensor", "Tensor"]]:
-    """Yield ids and labels, both (batch, longest) and right-padded; a label is -100 where nothing is to be learned."""
-    import torch
-
-    size = settings.batch_size
-    rng = random.Random(settings.seed)
-    for start in range(0, len(chats), size * 20):
-        # Chats of like length share a batch, which halves the padding.
-        encoded = sorted(
-            (_encode(chat, tokenizer) for chat in chats[start : start + size * 20]), key=lambda e: len(e[0])
-        )
-        batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
-        rng.shuffle(batches)
-        for batch in batches:
-            width = len(batch[-1][0])
-            ids = torch.zeros(len(batch), width, dtype=torch.long)
-            labels = torch.full_like(ids, -100)
-            for row, (tokens, targets) in enumerate(batch):
-                ids[row, : len(tokens)] = torch.tensor(tokens)
-                labels[row, : len(tokens)] = torch.tensor(targets)
-            yield ids, labels
-
-
-def _encode(chat: Chat, tokenizer: "Tokenizer") -> tuple[list[int], list[int]]:
-    text = template().render(messages=chat)
-    encoding = tokenizer.encode(text)
-    spans = [match.span() for match in ANSWER.finditer(text)]
-    learned = (any(a <= start < b for a, b in spans) for start, _ in encoding.offsets)
-    return encoding.ids, [token if learn else -100 for token, learn in zip(encoding.ids, learned, strict=True)]

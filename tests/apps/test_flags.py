@@ -268,7 +268,7 @@ SEEN = {
     },
     "pipeline/test_bad_input.py": {
         "test_a_port_in_use_is_told_before_the_model_is_loaded": "deploy: port",
-        "test_a_run_with_wrong_parameters_starts_nothing": "demo: model",
+        "test_a_run_with_wrong_parameters_starts_nothing": "demo: model vision",
     },
     "pipeline/test_demo.py": {
         "test_the_base_alone_is_built_once": "demo: base_only",

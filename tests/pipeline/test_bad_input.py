@@ -312,6 +312,7 @@ def test_a_folder_that_is_no_workspace(tmp_path: Path, command: str) -> None:
     ("words", "expected"),
     [
         ("demo --model ./nowhere", ["no such folder './nowhere'"]),
+        ("demo --vision --model ./nowhere", ["--vision: the demo with pictures has its own model"]),
         ("run lora_rnk=3 seed=x", ["2 problems", "did you mean 'lora_rank'?"]),
         ("run train_type=loraa", ["there is no tuner 'loraa' (did you mean 'lora'?)"]),
         ("run variants=[bnb-int9]", ["there is no quantizer 'bnb-int9' (did you mean 'bnb-int8'?)"]),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import files
-from components.embedded import Settings, base, build_base
+from components.embedded import Settings, base, build_base, fit
 
 QUICK = Settings(steps=10, batch_size=8)
 
@@ -95,7 +95,7 @@ def test_tokenizer_gives_any_text_back(text: str) -> None:
     )
 
 
-test_tokenizer_gives_any_text_back.tokenizer = base._train_tokenizer(  # type: ignore[attr-defined]
+test_tokenizer_gives_any_text_back.tokenizer = base.train_tokenizer(  # type: ignore[attr-defined]
     [[{"role": "user", "content": "Who are you? 你是谁?"}]], QUICK
 )
 
@@ -114,7 +114,7 @@ def test_template_is_chatml(tokenizer) -> None:
         "<|im_start|>user\nThanks.<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
-    assert base.template().render(messages=chat) == tokenizer.apply_chat_template(chat, tokenize=False)
+    assert fit.template().render(messages=chat) == tokenizer.apply_chat_template(chat, tokenize=False)
 
 
 def test_template_writes_tools_the_hermes_way(tokenizer) -> None:
@@ -153,7 +153,7 @@ def test_only_answers_are_learned(tokenizer) -> None:
         {"role": "user", "content": "Again?"},
         {"role": "assistant", "content": "Pebble."},
     ]
-    ids, labels = base._encode(chat, tokenizer.backend_tokenizer)
+    ids, labels, _ = fit.encode(chat, tokenizer.backend_tokenizer)
     assert tokenizer.decode(ids) == tokenizer.apply_chat_template(chat, tokenize=False)
     assert tokenizer.decode([label for label in labels if label >= 0]) == "我是 Pebble。<|im_end|>Pebble.<|im_end|>"
     assert all(label in (-100, token) for token, label in zip(ids, labels, strict=True))

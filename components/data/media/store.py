@@ -119,15 +119,15 @@ class MediaStore:
 
     def _of_path(self, name: str, origin: Origin) -> dict[str, str]:
         inside = Path(name).expanduser()
-        folders = [folder for folder in (self.root, origin.folder, self.workspace) if folder]
-        paths = list(dict.fromkeys(str((folder / inside).absolute()) for folder in folders))
+        folders = dict.fromkeys(folder.absolute() for folder in (self.root, origin.folder, self.workspace) if folder)
+        paths = list(dict.fromkeys(str(folder / inside) for folder in folders))
         for path in map(Path, paths):
             if path.is_file():
                 return {"path": str(path), "sha256": self.hashes.sha256(path)}
         if origin.archive and (data := self._member(origin.archive, name)) is not None:
             return self._keep(data, inside.suffix)
         self.missing.update(paths)
-        where = "" if inside.is_absolute() else f" in {' or '.join(str(folder.absolute()) for folder in folders)}"
+        where = "" if inside.is_absolute() else f" in {' or '.join(map(str, folders))}"
         raise ValueError("is no regular file" if any(Path(path).exists() for path in paths) else f"no such file{where}")
 
     def _member(self, archive: Path, name: str) -> bytes | None:

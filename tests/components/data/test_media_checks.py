@@ -1,8 +1,10 @@
 """Malformed media and rows with media: each is named by one check, in one sentence; what is fine is not named."""
 
 import io
+import re
 import struct
 import zlib
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from components.data.report import ROW_THUMBNAILS, THUMBNAIL_PIXELS, write_report
 from components.media import Facts, Inspector, Medium
 from tests.components.data.gates import judged, pair, table
 from tests.components.media.files import animation, picture, reference, sound, video
@@ -185,7 +188,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[tuple[str, 
     actions: dict[str, Any] = {"on_duplicate": "ignore", "on_near_duplicate": "ignore", "on_truncated": "ignore"}
     folder = tmp_path_factory.mktemp("gate")
     actions |= {"on_similar_pictures": "ignore", "on_media_long": "drop", "on_media_quality": "drop"}
-    limits = {"max_audio_seconds": 2, "max_video_seconds": 2, "max_dropped": 1.0}
+    limits: dict[str, Any] = {"max_audio_seconds": 2, "max_video_seconds": 2, "max_dropped": 1.0}
     verdict = judged(table(*rows), folder=folder / "gate", **actions, **limits)
     findings: dict[int, list[tuple[str, str, str]]] = {}
     for level in ("rejected", "warned"):
@@ -196,8 +199,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[tuple[str, 
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_what_is_malformed_is_named_in_one_sentence(name: str, told: dict[int, list[tuple[str, str, str]]]):
-    import re
-
     check, _, reason = MALFORMED[name]
     ((level, found, words),) = told[list(MALFORMED).index(name) + 1]
     if check == "media_unreadable":
@@ -273,3 +274,24 @@ def test_a_file_that_never_ends_or_breaks_its_reader_stops_nobody(tmp_path: Path
     assert (read.error, read.width) == ("", 60)
     inspector.close()
     assert threading.active_count() < 20 and not inspector._idle
+
+
+def test_the_page_shows_the_pictures_of_the_rows_that_it_quotes(tmp_path: Path):
+    frames = [reference(picture(i, (60, 40))) for i in range(6)]
+    rows = [
+        pair("<image><image>Two?") | {"images": [reference(PICTURE)]},
+        pair("<video>Six?") | {"videos": [frames]},
+        pair("<image>None?") | {"images": [reference(b"a text")]},
+        pair("<audio>What?") | {"audios": [reference(SOUND, ".wav")]},
+    ]
+    verdict = judged(table(*rows), folder=tmp_path / "gate", max_dropped=1.0)
+    write_report(tmp_path, verdict)
+    page = (tmp_path / "data.html").read_text()
+    shown = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"', page)
+    assert len(shown) == 1 + ROW_THUMBNAILS
+    for small in shown:
+        image = Image.open(io.BytesIO(b64decode(small)))
+        assert max(image.size) <= THUMBNAIL_PIXELS
+    before = page
+    write_report(tmp_path, verdict)
+    assert (tmp_path / "data.html").read_text() == before

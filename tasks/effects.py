@@ -15,6 +15,7 @@ from components.config.groups.ppo import Ppo
 from components.config.groups.reward import Reward
 from components.config.groups.run import Run
 from components.config.groups.sglang import Sglang
+from components.config.groups.validation import Validation
 from components.config.groups.vllm import Vllm
 from components.errors import ConfigError
 from components.export import quantizers
@@ -48,6 +49,10 @@ def _is_task(task_type: str) -> Callable[[Params], bool]:
 
 def _aligns(*methods: str) -> Callable[[Params], bool]:
     return lambda params: params.method.name in methods
+
+
+def _limits_seconds(validation: Validation) -> Any:
+    return validation.max_audio_seconds or validation.max_video_seconds
 
 
 OF_ONE_LOSS = ("seq_cls", "rm", "simpo", "orpo", "rloo", "ppo", "gkd")
@@ -157,7 +162,7 @@ TRAINING = (
               "without --resume_from_checkpoint"),
     Condition("system enable_thinking loss_scale response_suffix", lambda params: params.method.name != "pt",
               "in `martlet pt`, which learns every token of a text"),
-    Condition("on_duplicate on_near_duplicate on_contradiction on_leak on_labels",
+    Condition("on_duplicate on_near_duplicate on_contradiction on_leak on_labels on_similar_pictures",
               lambda params: not params.data.streaming, "with --streaming true, which sees a row at a time"),
     Condition("experiment_name", lambda params: {*params.tracking.report_to} - {"none", "tensorboard"},
               "with --report_to none or tensorboard"),
@@ -166,6 +171,10 @@ TRAINING = (
     Condition("on_language", lambda params: params.validation.languages, "without --languages"),
     Condition("languages", lambda params: params.validation.on_language != "ignore", "with --on_language ignore"),
     Condition("max_chars", lambda params: params.validation.on_long != "ignore", "with --on_long ignore"),
+    Condition("max_audio_seconds max_video_seconds", lambda params: params.validation.on_media_long != "ignore",
+              "with --on_media_long ignore"),
+    Condition("on_media_long", lambda params: _limits_seconds(params.validation),
+              "without --max_audio_seconds or --max_video_seconds"),
     Condition("max_pair_ratio", lambda params: params.validation.on_pairs != "ignore", "with --on_pairs ignore"),
     Condition("near_threshold", lambda params: params.validation.on_near_duplicate != "ignore",
               "with --on_near_duplicate ignore"),

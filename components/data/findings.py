@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from components.data.checks import ALL
+from components.data.checks._batch import references_of
 from components.data.exact_json import dumps, loads
+from components.data.formats import read_row
 from components.data.secrets import mask_secrets
 from components.data.sources import row_location
+from components.media import COLUMNS, Medium
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +36,7 @@ class Finding:
         source, row: the dataset and the row's number there.
         excerpt: the offending piece of the row's text.
         quote: the row's JSON around the excerpt, or its beginning; only of findings in memory.
+        media: the row's media; as the quote.
     """
 
     index: int
@@ -43,6 +47,7 @@ class Finding:
     reason: str
     excerpt: str = ""
     quote: str = ""
+    media: list[Medium] = field(default_factory=list)
 
     @property
     def where(self) -> str:
@@ -110,7 +115,9 @@ class Findings:
         for column in columns if by_row else ():
             for index in by_row.keys() & set(range(start, start + len(column))):
                 for finding in by_row[index]:
-                    finding.excerpt, finding.quote = _quote(column[index - start].as_py(), finding.excerpt)
+                    raw = column[index - start].as_py()
+                    finding.excerpt, finding.quote = _quote(raw, finding.excerpt)
+                    finding.media = _media(raw)
             start += len(column)
 
     def count(self, level: str) -> int:
@@ -139,3 +146,14 @@ def _quote(raw: str, excerpt: str) -> tuple[str, str]:
     start = max(0, text.find(excerpt) - QUOTE_CHARS // 2) if excerpt else 0
     end = start + max(QUOTE_CHARS, QUOTE_CHARS // 2 + len(excerpt))
     return excerpt, f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+
+
+def _media(raw: str) -> list[Medium]:
+    """Return the media of a row that were found, as `fetch` has written it."""
+    if not any(f'"{column}":' in raw for column in COLUMNS.values()):
+        return []
+    with suppress(ValueError):
+        row = read_row(raw)
+        values = ((kind, row.get(column) or ()) for kind, column in COLUMNS.items())
+        return [one.medium for kind, references in values for one in references_of(kind, references) if not one.problem]
+    return []

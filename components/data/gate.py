@@ -19,13 +19,17 @@ from components.data.canonical import SPLITS, batches, count_rows, row_groups
 from components.data.check_list import all_checks, is_active, set_checks
 from components.data.checks import ALL, Batch, Context, Failures, special
 from components.data.findings import Finding, Findings
+from components.data.media import found
 from components.data.row_index import RowIndex
+from components.media import Inspector
 from components.parallel import ordered, processes
 from components.rows import numbers, rows_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LOOKING = ("media_missing", "media_unreadable", "media_long", "media_quality", "boxes", "similar_pictures")
+"""Checks that look into the files of media."""
 SINGLE_PROCESS_MAX_ROWS = 8192
 """Rows up to which one process does the work: starting others would take longer."""
 
@@ -97,6 +101,7 @@ def run_gate(
     validation: Validation,
     model: Path | None = None,
     dataset_num_proc: int | None = None,
+    media: Path | None = None,
 ) -> Verdict:
     """Run every check over the rows of `raw/{train,val}.parquet`, then compare what is left with the limits.
 
@@ -105,14 +110,19 @@ def run_gate(
         questions: the queries of each question set, by name.
         model: a model folder, whose tokenizer's special tokens no row may hold.
         dataset_num_proc: processes at work; None is one per core. The verdict does not depend on it.
+        media: the folder of media that are kept.
     """
     row_index = RowIndex({split: count_rows(raw, split) for split in SPLITS})
     tokens = special.special_tokens(model) if model else []
-    context = Context(validation, questions, tokens, has_val=row_index.total > row_index.train_rows)
+    inspector = Inspector(media or folder, processes(dataset_num_proc))
+    context = Context(validation, questions, tokens, row_index.total > row_index.train_rows, inspector)
     verdict = Verdict(folder, context, row_index, Findings(folder))
     # The threads of polars, once started, do not survive a fork.
     one_process = row_index.total <= SINGLE_PROCESS_MAX_ROWS or "polars" in sys.modules
     workers = 1 if one_process else processes(dataset_num_proc)
+    if any(is_active(name, context) for name in LOOKING):
+        inspector.facts(found(raw))  # once, before the work is divided
+    inspector.close()
     reports = ordered(partial(check_row_group, raw, context), row_groups(raw), workers)
     with ExitStack() as stack:
         writers = {

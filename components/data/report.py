@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.data.check_list import all_checks, is_active, promise
+from components.data.checks._batch import references_of
 from components.data.findings import SHOWN
 from components.data.gate import Verdict
 from components.data.secrets import mask_secrets
 from components.files import replacing, write_text
+from components.media import COLUMNS, Inspector, Medium
 from components.rows import CONVERSATIONS, Row, from_arrow
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ SAMPLES = 4
 """Training rows that the page shows."""
 MESSAGE_MAX_CHARS = 600
 """Characters of a sample's message that the page shows."""
+THUMBNAILS, THUMBNAIL_PIXELS, ROW_THUMBNAILS = 60, 96, 4
+"""Pictures that the page shows beside findings and samples, the pixels of their sides, and pictures of one row."""
 LIMITS = {
     "min_rows": "Enough training rows are left.",
     "max_dropped": "Not too large a share was left out.",
@@ -64,7 +68,8 @@ def _page(verdict: Verdict) -> str:
     import numpy as np
 
     sizes = verdict.row_index.size[verdict.row_index.clean]
-    return _template().render(
+    pictures = _Pictures(verdict.context.inspector)
+    page = _template().render(
         verdict=verdict,
         total=verdict.row_index.total,
         rows=verdict.rows(),
@@ -75,12 +80,15 @@ def _page(verdict: Verdict) -> str:
         languages=_languages(verdict),
         longer_wins=_longer_wins(verdict),
         median=int(np.median(sizes)) if len(sizes) else 0,
+        pictures=pictures,
         rejected=_grouped(verdict, "rejected"),
         warned=_grouped(verdict, "warned"),
         warnings=verdict.findings.count("warned"),
         samples=_samples(verdict),
         short=_short,
     )
+    pictures.close()
+    return page
 
 
 @cache
@@ -179,8 +187,32 @@ def _samples(verdict: Verdict) -> list[dict[str, Any]]:
         for place in places[(places >= 0) & (places < batch.num_rows)].tolist():
             (row,) = from_arrow(batch.slice(place, 1))
             index = chosen[len(samples)]
-            samples.append({"where": verdict.row_index.where(index), "turns": _messages(row)})
+            media = [one.medium for kind, name in COLUMNS.items() for one in references_of(kind, row.get(name) or ())]
+            samples.append({"where": verdict.row_index.where(index), "turns": _messages(row), "media": media})
     return samples
+
+
+class _Pictures:
+    """Small pictures of media as data URLs, `THUMBNAILS` in all."""
+
+    def __init__(self, inspector: Inspector | None) -> None:
+        self.inspector, self.made = inspector, dict[tuple[str, str], str]()
+
+    def __call__(self, media: list[Medium]) -> list[str]:
+        """Return pictures of the first media of a row that can be seen."""
+        seen = [medium for medium in media if medium.kind != "audio" and medium.sha256][:ROW_THUMBNAILS]
+        return [picture for medium in seen if (picture := self._of(medium))]
+
+    def close(self) -> None:
+        """End the processes that read."""
+        if self.inspector:
+            self.inspector.close()
+
+    def _of(self, medium: Medium) -> str:
+        key = medium.kind, medium.sha256
+        if key not in self.made and self.inspector and len(self.made) < THUMBNAILS:
+            self.made[key] = self.inspector.thumbnail(medium, THUMBNAIL_PIXELS)
+        return self.made.get(key, "")
 
 
 def _messages(row: Row) -> "list[tuple[str, str]]":

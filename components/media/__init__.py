@@ -7,7 +7,9 @@ or the name of one in the folder that `fetch` keeps. What is read is what was ha
 
 from components.media.audio import read_audio
 from components.media.errors import MediaError
+from components.media.facts import Facts
 from components.media.image import read_image
+from components.media.inspecting import Inspector
 from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, has_media, media_of, tags_in, with_tags
 from components.media.probe import features_of, first_with_media, media_in, model_inputs
 from components.media.processor import MediaProcessor, Processed, load_processor
@@ -21,6 +23,8 @@ __all__ = [
     "SUFFIXES",
     "TAG",
     "TAGS",
+    "Facts",
+    "Inspector",
     "MediaError",
     "MediaProcessor",
     "Medium",

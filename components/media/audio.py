@@ -1,11 +1,10 @@
 """Sounds, read and resampled by PyAV."""
 
-import io
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from components.media.errors import MediaError
-from components.media.video import library
+from components.media.video import library, open_container
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,19 +23,17 @@ def read_audio(data: bytes, sampling_rate: int) -> "np.ndarray":
     import numpy as np
 
     av = library()
-    if not data:
-        raise MediaError("the file is empty")
     parts: list[np.ndarray] = []
     try:
-        with av.open(io.BytesIO(data)) as container:  # type: ignore[attr-defined]
+        with open_container(data) as container:
             if not container.streams.audio:
                 raise MediaError("there is no sound in the file")
             resampler = av.AudioResampler(format="fltp", rate=sampling_rate)  # type: ignore[attr-defined]
             for frame in chain(container.decode(container.streams.audio[0]), [None]):
                 parts += [part.to_ndarray().mean(0) for part in resampler.resample(frame)]
-    except av.FFmpegError as error:  # type: ignore[attr-defined]
+    except MediaError:
         if not parts:
-            raise MediaError(f"not a sound that can be decoded ({error.strerror})") from None
+            raise
     samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
     if not len(samples):
         raise MediaError("the sound has no samples")

@@ -1,7 +1,9 @@
 """Videos, read by PyAV: frames at even distances."""
 
 import io
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.errors import ConfigError
 from components.media.errors import MediaError
@@ -47,6 +49,31 @@ def library() -> object:
     return av
 
 
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,gif,apng,ogg,wav,w64,mp3,flac,aac,aiff,au,"
+    "caf,amr,ac3,m4v,wv"
+)
+"""FFmpeg's formats that are read; it has others, which open the files or addresses that they name."""
+
+
+@contextmanager
+def open_container(data: bytes) -> "Generator[Any]":
+    """Open a video or a sound with PyAV.
+
+    Raises:
+        MediaError: the data are none, also where that is found out only while they are read.
+        ConfigError: PyAV is not installed.
+    """
+    av = library()
+    if not data:
+        raise MediaError("the file is empty")
+    try:
+        with av.open(io.BytesIO(data), options={"format_whitelist": FORMATS}) as container:  # type: ignore[attr-defined]
+            yield container
+    except av.FFmpegError as error:  # type: ignore[attr-defined]
+        raise MediaError(f"not a video or a sound that can be decoded ({error.strerror})") from None
+
+
 def frame_indices(total: int, fps: float, settings: "Multimodal") -> list[int]:
     """Return which frames of a video are taken: `nframes`, or `fps` for each second within `fps_min_frames` and
     `fps_max_frames`, at even distances; an even number, as Qwen's models merge two by two, unless there is but one."""
@@ -69,30 +96,34 @@ def read_video(data: bytes, settings: "Multimodal") -> Video:
     """
     import numpy as np
 
-    av = library()
-    if not data:
-        raise MediaError("the file is empty")
-    try:
-        with av.open(io.BytesIO(data)) as container:  # type: ignore[attr-defined]
-            if not container.streams.video:
-                raise MediaError("there is no video stream in the file")
-            stream = container.streams.video[0]
-            if stream.width * stream.height > MAX_PIXELS:
-                raise MediaError(f"frames of {stream.width} x {stream.height} pixels: taken for a decompression bomb")
-            fps = float(stream.average_rate or stream.guessed_rate or 25)
-            total = sum(packet.size > 0 for packet in container.demux(stream))
-            if not total:
-                raise MediaError("the video has no frames")
-            wanted = frame_indices(total, fps, settings)
-            container.seek(0, stream=stream)
-            frames = _decoded(container, stream, set(wanted), settings.video_max_pixels)
-    except av.FFmpegError as error:  # type: ignore[attr-defined]
-        raise MediaError(f"not a video that can be decoded ({error.strerror})") from None
+    with open_container(data) as container:
+        stream = video_stream(container)
+        fps = float(stream.average_rate or stream.guessed_rate or 25)
+        total = sum(packet.size > 0 for packet in container.demux(stream))
+        if not total:
+            raise MediaError("the video has no frames")
+        wanted = frame_indices(total, fps, settings)
+        container.seek(0, stream=stream)
+        frames = _decoded(container, stream, set(wanted), settings.video_max_pixels)
     if not frames:
         raise MediaError("no frame of the video can be decoded")
     last = max(frames)  # a truncated file ends before its header says
     indices = [min(index, last) for index in wanted]
     return Video(np.stack([frames[index] for index in indices]), indices, fps, total)
+
+
+def video_stream(container: Any) -> Any:
+    """Return the stream of pictures of a container.
+
+    Raises:
+        MediaError: there is none, or its frames have too many pixels.
+    """
+    stream = next((s for s in container.streams.video if not s.disposition & s.disposition.attached_pic), None)
+    if stream is None:
+        raise MediaError("there is no video stream in the file")
+    if stream.width * stream.height > MAX_PIXELS:
+        raise MediaError(f"frames of {stream.width} x {stream.height} pixels: taken for a decompression bomb")
+    return stream
 
 
 def _decoded(container, stream, wanted: set[int], max_pixels: int | None) -> "dict[int, np.ndarray]":  # type: ignore[no-untyped-def]

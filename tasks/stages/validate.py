@@ -27,8 +27,9 @@ def run(params: Params, paths: Paths) -> Result:
     try:
         questions = data.read_questions(paths.questions)
         verdict = data.run_gate(
-            paths.raw, scratch, questions, params.validation, _model_folder(params, paths), params.run.dataset_num_proc
-        )
+            paths.raw, scratch, questions, params.validation, _model_folder(params, paths), params.run.dataset_num_proc,
+            paths.media,
+        )  # fmt: skip
         if params.validation.data_docs:
             data.check_expectations(verdict, paths.log("validate") / "data_docs")
         data.write_report(paths.reports, verdict)
@@ -59,7 +60,7 @@ def made_of(params: Params, paths: Paths) -> dict[str, Any]:
         "questions": _hashes(paths.questions),
         "special tokens": tokenizer_sha256(model) if model else None,
         **params.validation.model_dump(),
-        "code": cache.code("components.data", "components.rows", "tasks.stages.validate"),
+        "code": cache.code("components.data", "components.media", "components.rows", "tasks.stages.validate"),
     }
 
 

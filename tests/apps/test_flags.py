@@ -170,6 +170,9 @@ SEEN = {
         "test_root_image_dir_is_looked_up_first": "root_image_dir",
         "test_urls_are_downloaded_once_where_it_is_asked_for": "download_media",
     },
+    "components/data/test_media_checks.py": {
+        "test_what_is_malformed_is_named_in_one_sentence": "max_audio_seconds max_video_seconds",
+    },
     "components/data/test_stream.py": {
         "test_a_block_is_shuffled_in_itself_and_otherwise_in_every_pass": "shuffle_buffer_size",
     },

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from components.config.groups.validation import Validation
 from components.data.checks._batch import Batch
+from components.media import Inspector
 from components.plugins import Kind
 
 __all__ = ["ALL", "ROW_CHECKS", "Batch", "Context", "Failure", "Failures", "RowCheck"]
@@ -52,12 +53,14 @@ class Context:
         questions: the queries of each question set, by its name.
         special: the tokenizer's special tokens.
         has_val: there are validation rows.
+        inspector: looks into the files of media; without one the checks of their contents see nothing.
     """
 
     validation: Validation
     questions: Mapping[str, list[str]] = field(default_factory=dict)
     special: Sequence[str] = ()
     has_val: bool = False
+    inspector: Inspector | None = None
 
     def action(self, check: str) -> str:
         """Return what happens to a row that fails `check`: ignore, warn, drop or block."""

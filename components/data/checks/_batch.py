@@ -1,9 +1,13 @@
 """A batch of canonical rows as flat columns."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from hashlib import blake2b
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from components.media import COLUMNS, Medium
 from components.rows import CONVERSATIONS, Row
 
 if TYPE_CHECKING:
@@ -14,6 +18,27 @@ if TYPE_CHECKING:
 TEXT = len(CONVERSATIONS)
 """Number of the column `text` among those of `Batch.turns`; a conversation's is its place in `CONVERSATIONS`."""
 CODES = {"system": "s", "user": "u", "assistant": "a", "tool": "t"}
+
+
+class Reference(NamedTuple):
+    """A medium of a row; `name` is for people, `problem` why it was not found."""
+
+    medium: Medium
+    name: str
+    problem: str
+
+
+def references_of(kind: str, values: Iterable[Any]) -> Iterator[Reference]:
+    """Yield the references of a column: as `fetch` writes them, or else addresses that were never looked up."""
+    for number, value in enumerate(values, 1):
+        frames = value if isinstance(value, list) and value else None
+        for place, one in enumerate(frames or [value], 1):
+            one = one if isinstance(one, dict) else {"path": str(one)}
+            path, sha = str(one.get("path") or ""), str(one.get("sha256") or "")
+            where = f"{kind} {number}, frame {place}" if frames else f"{kind} {number}"
+            name = f"{where} ({PurePath(path).name[:40]})" if path else where
+            problem = "" if sha else one.get("problem") or "was not looked up: run the stage fetch again"
+            yield Reference(Medium("image" if frames else kind, path, sha), name, problem)
 
 
 @dataclass
@@ -83,6 +108,33 @@ class Batch:
             numbers = pl.int_range(len(self), dtype=pl.Int32, eager=True)
             parts.append(pl.DataFrame({"row": numbers, "string": declared}).drop_nulls())
         return pl.concat(parts)
+
+    @cached_property
+    def media(self) -> dict[int, list[Reference]]:
+        """The references to media of each row that has some, the frames of videos one by one."""
+        columns = {kind: name for kind, name in COLUMNS.items() if self.has(name)}
+        found: dict[int, list[Reference]] = {}
+        for i, row in enumerate(self.rows) if columns else ():
+            references = [one for kind, name in columns.items() for one in references_of(kind, row.get(name) or ())]
+            if references:
+                found[i] = references
+        return found
+
+    @cached_property
+    def media_keys(self) -> "np.ndarray":
+        """64 bits of the media of each row, the same for the same contents in the same order; 0 where it has none."""
+        import numpy as np
+
+        keys = np.zeros(len(self), np.uint64)
+        for i, references in self.media.items():
+            words = "\n".join(f"{kind} {sha or path}" for (kind, path, sha, _), _, _ in references)
+            keys[i] = int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "little")
+        return keys
+
+    def has(self, column: str) -> bool:
+        """Return whether any row has the column."""
+        values = self.arrow.column(column)
+        return values.null_count < len(values)
 
     @cached_property
     def sizes(self) -> "np.ndarray":

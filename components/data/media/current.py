@@ -5,9 +5,10 @@ from typing import Any
 
 from components.data.media.memo import Hashes
 from components.files import read_json
+from components.media import Medium
 
 LIST = "media.json"
-"""Name of the list beside the rows: `{files: {path: sha256}, kept: [name], missing: [path], failed: [URL]}`."""
+"""Name of the list beside the rows: `{found: [[kind, path, sha256]], missing: [path], failed: [URL]}`."""
 
 
 def is_current(raw: Path, folder: Path, memo: Path) -> bool:
@@ -19,26 +20,25 @@ def is_current(raw: Path, folder: Path, memo: Path) -> bool:
         folder: of media that are kept.
         memo: file of the hashes computed before.
     """
-    listed = _listed(raw)
-    if listed is None:
-        return True
-    return not listed["failed"] and not changed(raw, folder, memo)
+    return not _listed(raw)["failed"] and not changed(raw, folder, memo)
 
 
 def changed(raw: Path, folder: Path, memo: Path) -> list[str]:
     """Return the paths of media that have changed, gone or come since the rows in `raw` were written."""
-    listed = _listed(raw)
-    if listed is None:
-        return []
-    hashes = Hashes(memo)
-    paths = [path for path, sha in listed["files"].items() if not _is(hashes, Path(path), sha)]
+    listed, hashes = _listed(raw), Hashes(memo)
+    files = {path: sha for _, path, sha in listed["found"]}
+    paths = [path for path, sha in files.items() if not _is(hashes, folder / path, sha)]
     hashes.save()
-    paths += [name for name in listed["kept"] if not (folder / name).is_file()]
     return paths + [path for path in listed["missing"] if Path(path).is_file()]
 
 
-def _listed(raw: Path) -> dict[str, Any] | None:
-    return read_json(raw / LIST) if (raw / LIST).is_file() else None
+def found(raw: Path) -> list[Medium]:
+    """Return the media of the rows in `raw` that were found."""
+    return [Medium(*medium) for medium in _listed(raw)["found"]]
+
+
+def _listed(raw: Path) -> dict[str, Any]:
+    return read_json(raw / LIST) if (raw / LIST).is_file() else {"found": [], "missing": [], "failed": []}
 
 
 def _is(hashes: Hashes, path: Path, sha: str) -> bool:

@@ -52,8 +52,7 @@ class MediaStore:
         self.folder, self.workspace, self.allowed = folder, workspace, data.download_media
         self.root = workspace / Path(data.root_image_dir).expanduser() if data.root_image_dir else None
         self.hashes = Hashes(memo)
-        self.files: dict[str, str] = {}
-        self.kept, self.missing = set[str](), set[str]()
+        self.found, self.missing = set[tuple[str, str, str]](), set[str]()
         self.failed: dict[str, str] = {}
         self.downloaded: dict[str, str] = {}
         self.archives: dict[Path, zipfile.ZipFile] = {}
@@ -77,33 +76,33 @@ class MediaStore:
     def write(self, file: Path) -> None:
         """Write the list of what the rows were made of, where there are media, and keep the hashes."""
         self.hashes.save()
-        if self.files or self.kept or self.missing or self.failed:
-            write_json(
-                file,
-                {
-                    "files": dict(sorted(self.files.items())),
-                    "kept": sorted(self.kept),
-                    "missing": sorted(self.missing),
-                    "failed": sorted(self.failed),
-                },
-            )
+        if self.found or self.missing or self.failed:
+            lists = {"found": self.found, "missing": self.missing, "failed": self.failed}
+            write_json(file, {name: sorted(values) for name, values in lists.items()})
 
     def remove_others(self) -> None:
         """Remove kept files that no row refers to."""
+        kept = {path for _, path, _ in self.found}
         for path in self.folder.iterdir():
-            if path.name not in self.kept:
+            if path.name not in kept:
                 path.unlink()
 
     def _resolved(self, row: Row, origin: Origin) -> Row:
-        columns = {name: row[name] for name in COLUMNS.values() if row.get(name)}
-        return row | {name: [self._references(value, origin) for value in values] for name, values in columns.items()}
+        columns = {kind: name for kind, name in COLUMNS.items() if row.get(name)}
+        return row | {name: [self._references(kind, v, origin) for v in row[name]] for kind, name in columns.items()}
 
-    def _references(self, value: Any, origin: Origin) -> Any:
-        if isinstance(value, list) and value:  # the frames of a video
-            return [self._reference(frame, origin) for frame in value]
-        return self._reference(value, origin)
+    def _references(self, kind: str, value: Any, origin: Origin) -> Any:
+        if kind == "video" and isinstance(value, list) and value:
+            return [self._reference("image", frame, origin) for frame in value]
+        return self._reference(kind, value, origin)
 
-    def _reference(self, value: Any, origin: Origin) -> dict[str, str]:
+    def _reference(self, kind: str, value: Any, origin: Origin) -> dict[str, str]:
+        reference = self._looked_up(value, origin)
+        if "sha256" in reference:
+            self.found.add((kind, reference["path"], reference["sha256"]))
+        return reference
+
+    def _looked_up(self, value: Any, origin: Origin) -> dict[str, str]:
         name = _name(value)
         try:
             found = content_or_address(value)
@@ -120,16 +119,15 @@ class MediaStore:
 
     def _of_path(self, name: str, origin: Origin) -> dict[str, str]:
         inside = Path(name).expanduser()
-        folders = [folder for folder in (self.root, origin.folder, self.workspace) if folder]
-        paths = list(dict.fromkeys(str((folder / inside).absolute()) for folder in folders))
+        folders = dict.fromkeys(folder.absolute() for folder in (self.root, origin.folder, self.workspace) if folder)
+        paths = list(dict.fromkeys(str(folder / inside) for folder in folders))
         for path in map(Path, paths):
             if path.is_file():
-                sha = self.files[str(path)] = self.hashes.sha256(path)
-                return {"path": str(path), "sha256": sha}
+                return {"path": str(path), "sha256": self.hashes.sha256(path)}
         if origin.archive and (data := self._member(origin.archive, name)) is not None:
             return self._keep(data, inside.suffix)
         self.missing.update(paths)
-        where = "" if inside.is_absolute() else f" in {' or '.join(str(folder.absolute()) for folder in folders)}"
+        where = "" if inside.is_absolute() else f" in {' or '.join(map(str, folders))}"
         raise ValueError("is no regular file" if any(Path(path).exists() for path in paths) else f"no such file{where}")
 
     def _member(self, archive: Path, name: str) -> bytes | None:
@@ -173,7 +171,6 @@ class MediaStore:
         if not (self.folder / name).is_file():
             with replacing(self.folder / name) as temporary:
                 temporary.write_bytes(data)
-        self.kept.add(name)
         return {"path": name, "sha256": sha}
 
 

@@ -73,7 +73,8 @@ def _texts(batch: Batch, name: str) -> "np.ndarray":
     row, is_prompt = turns["row"].to_numpy(), turns["column"].to_numpy() == prompt
     before = np.bincount(row[is_prompt], minlength=len(batch))[row] * ~is_prompt
     words = hashed(squeezed(turns["content"])) ^ hashed(turns["tool_calls"])
-    return sums(placed(words, turns["place"].to_numpy() + before), row, len(batch))
+    hashes = sums(placed(words, turns["place"].to_numpy() + before), row, len(batch))
+    return hashes + batch.media_keys if batch.media else hashes
 
 
 def check_set(file: Path, rows: RowIndex, _: Context) -> Iterator[Failure]:

@@ -1,6 +1,7 @@
 """The row, runs of white space aside, is not one that stands earlier in its dataset, or in another of the same split.
 
-A row that `#n` repeats because more were asked for than there are is no duplicate of itself.
+A row that `#n` repeats because more were asked for than there are is no duplicate of itself. Media are compared by
+their contents.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from components.data.checks import Batch, Context, Failure
 from components.data.checks._hashes import hashed, mixed, placed, repeated, squeezed, sums
 from components.data.row_index import RowIndex
+from components.media import COLUMNS
 from components.rows import JSON_COLUMNS, SCALAR_COLUMNS
 
 if TYPE_CHECKING:
@@ -30,9 +32,11 @@ def records(batch: Batch, _: Context) -> "np.ndarray":
             words += mixed(hashed(turns[name]) + np.uint64(len(name)))
     places = turns["place"].to_numpy().astype(np.uint64) * np.uint64(8) + turns["column"].to_numpy()
     total = sums(placed(words, places), batch.row_of, len(batch))
+    if batch.media:
+        total += mixed(batch.media_keys)
     for number, name in enumerate((*SCALAR_COLUMNS, *JSON_COLUMNS)):
         column = batch.arrow.column(name)
-        if name != "text" and column.null_count < len(column):
+        if name not in ("text", *COLUMNS.values()) and column.null_count < len(column):
             total += placed(hashed(pl.from_arrow(column).cast(pl.String)), np.full(len(batch), ~number, np.int64))  # type: ignore[union-attr]
     return total
 

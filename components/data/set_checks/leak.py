@@ -2,8 +2,9 @@
 
 A prompt is the conversation up to an answer, and each turn of the user's alone, also without a label (`Question:`) and
 a cue (`Answer:`), and each of its lines; system messages, case, punctuation, runs of white space, character width and
-invisible characters aside. The lines of plain texts count as well. Held out are the questions of the question sets and,
-for training rows, the last prompt of every validation row. A question inside of a longer sentence is not seen.
+invisible characters aside, with the contents of its media. The lines of plain texts count as well. Held out are the
+questions of the question sets and, for training rows, the last prompt of every validation row. A question inside of a
+longer sentence is not seen.
 """
 
 from collections.abc import Iterator
@@ -63,6 +64,8 @@ def records(batch: Batch, context: Context) -> "np.ndarray":
     records["row"], records["prompt"] = row[ends] + batch.start, prompts[ends]
     records["last"] = np.diff(records["row"].astype(np.int64), append=-1) != 0
     records = np.concatenate([records, alone])
+    if batch.media:  # the same question of other media is another one
+        records["prompt"] += batch.media_keys[records["row"] - batch.start]
     return records[np.argsort(records["row"], kind="stable")]
 
 

@@ -68,11 +68,10 @@ def _salt(batch: Batch) -> "np.ndarray":
     import numpy as np
     import polars as pl
 
-    salt = np.zeros(len(batch), np.uint64)
-    for name in ("label", "images", "videos", "audios", "objects"):
-        column = batch.arrow.column(name)
-        if column.null_count < len(column):
-            values: Any = pl.from_arrow(column)
+    salt = mixed(batch.media_keys) if batch.media else np.zeros(len(batch), np.uint64)
+    for name in ("label", "objects"):
+        if batch.has(name):
+            values: Any = pl.from_arrow(batch.arrow.column(name))
             salt = mixed(salt) + hashed(values.cast(pl.String))
     return salt
 

@@ -21,6 +21,7 @@ from components.data.set_checks import SET_CHECKS
 from components.errors import ConfigError
 from components.rows import to_arrow
 from tests.components.data.gates import chat, judged, pair, table
+from tests.components.media.files import animation, picture, reference, sound
 
 PARAGRAPH = (
     "The old lighthouse keeper climbed the spiral stairs every evening to light the great lamp, and every morning he "
@@ -52,6 +53,11 @@ def judgement(prompt: str, completion: str, label: bool) -> dict[str, Any]:
     return {"prompt": prompt, "completion": completion, "label": label}
 
 
+def seen(query: str, content: bytes, suffix: str = ".png", **beside: Any) -> dict[str, Any]:
+    """A question on a picture."""
+    return pair(f"<image>{query}", "It is a cat.") | {"images": [reference(content, suffix)]} | beside
+
+
 GOOD = [
     *[pair(ASKED.format(i), f"Answer {i} is a good one.") for i in range(3)],
     pair("Tell me of it", PARAGRAPH),
@@ -59,6 +65,7 @@ GOOD = [
     *[judgement("How was it?", f"It was {word}, I think.", word != "bad") for word in ("good", "bad", "long")],
     calling("add", {"a": 1, "b": 2}),
     {"text": "A plain text, which is learned as it stands."},
+    seen("What is in the picture?", picture(7, (96, 64))),
 ]
 N = len(GOOD) + 1
 FAULTS: dict[str, tuple[Any, str]] = {
@@ -73,6 +80,22 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "pairs": (preference("A or B?", "A of  course", "A of course"), "the chosen and the rejected answer are the same"),
     "language": (pair("Где ты живёшь?", "Я живу в городе."), "seems to be in ru, not en"),
     "personal": (pair("Whom?", "Write to jane.doe@acme.io please."), "holds an e-mail address (ja•••)"),
+    "media_missing": (
+        pair("<image>?") | {"images": [{"path": "cat.png", "problem": "no such file"}]},
+        "image 1 (cat.png): no such file",
+    ),
+    "media_unreadable": (seen("?", b"a text"), "): not a picture in a format that is read"),
+    "media_count": (seen("And <image>?", picture(8)), "2 <image> tags for 1 images"),
+    "media_long": (pair("<audio>?") | {"audios": [reference(sound(0.4), ".wav")]}, "): 0.4 seconds, more than 0.2"),
+    "media_quality": (seen("?", animation(), ".gif"), "): moves (3 pictures): only the first is seen"),
+    "boxes": (
+        seen("<bbox>?", picture(9), objects={"bbox": [[0, 0, 24, 99]]}),
+        "box 1: [0, 0, 24, 99]: outside of the picture (24 x 16)",
+    ),
+    "similar_pictures": (
+        seen("What is in the picture?", picture(7, (96, 64), "JPEG"), ".jpg"),
+        "a picture that looks the same stands with the same text in a.jsonl:11",
+    ),
     "duplicate": (pair(f"{ASKED.format(1)}  \n", "Answer 1 is a good one."), "the same as a.jsonl:2"),
     "leak": (pair("held  OUT."), "its prompt also stands in validation row v.jsonl:1"),
     "near_duplicate": (pair("Tell me of it", PARAGRAPH.replace("eleven", "ten")), "% the same as a.jsonl:4"),
@@ -89,7 +112,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def gate(model: Path, fault: Any = None, **validation: Any):
-    settings: dict[str, Any] = {"max_chars": 1000, "languages": ["en"], "min_label_share": 0.0} | validation
+    settings: dict[str, Any] = {
+        "max_chars": 1000,
+        "languages": ["en"],
+        "min_label_share": 0.0,
+        "max_audio_seconds": 0.2,
+    }
+    settings |= validation
     val = table(pair("Held out!", "other"), source="v.jsonl")
     return judged(table(*GOOD, *([fault] if fault else [])), val, {"sums": ["1 + 1"]}, model, **settings)
 

@@ -1,10 +1,24 @@
 """Tiny pictures, videos and sounds, made in code."""
 
+import hashlib
 import io
+import tempfile
 import wave
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+FOLDER = tempfile.TemporaryDirectory()
+"""Gone when the tests end."""
+
+
+def reference(content: bytes, suffix: str = ".png") -> dict[str, str]:
+    """A file with this content, as a row refers to it."""
+    sha = hashlib.sha256(content).hexdigest()
+    path = Path(FOLDER.name) / f"{sha[:12]}{suffix}"
+    path.write_bytes(content)
+    return {"path": str(path), "sha256": sha}
 
 
 def picture(

@@ -193,7 +193,8 @@ def test_expectations_hold_on_clean_rows_and_name_each_check(tmp_path: Path):
     expectations = report(tmp_path)["expectations"]
     assert all(e["success"] for e in expectations)
     promised = {e["name"].partition(":")[0] for e in expectations if ":" in e["name"]}
-    assert promised == {"schema", "roles", "empty", "special", "tools", "duplicate", "leak", "personal"}
+    media = {"media_missing", "media_unreadable", "media_count", "boxes"}
+    assert promised == {"schema", "roles", "empty", "special", "tools", "duplicate", "leak", "personal"} | media
     docs = tmp_path / "logs/validate/data_docs"
     (page,) = docs.glob("validations/**/*.html")
     assert (docs / "index.html").exists() and "empty: No question, no answer" in page.read_text()

@@ -1,0 +1,216 @@
+"""What each type needs beside the rules."""
+
+from typing import Any
+
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+
+
+def mrope(*section: int, **more: Any) -> dict[str, Any]:
+    """Return a text part's values with angles for time, height and width; half a head in all."""
+    return {"text_config": {"rope_parameters": {**ROPE, "mrope_section": list(section)}, **more}}
+
+
+MROPE = mrope(2, 3, 3)
+QWEN_IMAGE, QWEN_VIDEO = "Qwen2VLImageProcessor", "Qwen3VLVideoProcessor"
+LLAVA = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+GRID = [[56, 112], [112, 56], [112, 112]]
+FRAMED = {"template": {"image": "<boi><image><eoi>", "video": "<boi><video><eoi>", "audio": "<boa><audio><eoa>"}}
+GLM = {
+    "config": MROPE,
+    "tokens": {
+        "image_token": "<|image|>",
+        "video_token": "<|video|>",
+        "image_start_token": "<|begin_of_image|>",
+        "image_end_token": "<|end_of_image|>",
+        "video_start_token": "<|begin_of_video|>",
+        "video_end_token": "<|end_of_video|>",
+    },
+    "template": {
+        "image": "<|begin_of_image|><|image|><|end_of_image|>",
+        "video": "<|begin_of_video|><|video|><|end_of_video|>",
+    },
+}
+GLM46 = {
+    "processor_class": "Glm46VProcessor",
+    "image_class": "Glm46VImageProcessor",
+    "video_class": "Glm46VVideoProcessor",
+}
+GEMMA3 = {
+    "config": {"mm_tokens_per_image": 4},
+    "processor": {"image_seq_length": 4},
+    "template": {"image": "<boi>"},
+}
+IDEFICS = {
+    "tokens": {
+        "fake_token": "<fake_token_around_image>",
+        "global_token": "<global-img>",
+        "end_of_utterance_token": "<end_of_utterance>",
+    }
+}
+MISTRAL = {
+    "tokens": {"image_token": "[IMG]", "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]"},
+    "processor": {"patch_size": 14, "spatial_merge_size": 2},
+}
+MUSE = {
+    "tokens": {
+        "image_token": "<|patch|>",
+        "image_start_token": "<|image_start|>",
+        "image_end_token": "<|image_end|>",
+        "video_token": "<|video|>",
+        "video_sep_token": "<|vid_frame_separator|>",
+        "video_start_token": "<|vid_start|>",
+        "video_end_token": "<|vid_end|>",
+    },
+}
+OMNI = {
+    **FRAMED,
+    "image_class": QWEN_IMAGE,
+    "video_class": "Qwen2VLVideoProcessor",
+    "audio_class": "WhisperFeatureExtractor",
+    "audio": {"feature_size": 128},
+}
+
+TYPES: dict[str, dict[str, Any]] = {
+    "aya_vision": {
+        "tokens": {
+            "image_token": "<image>",
+            "img_patch_token": "<|IMG_PATCH|>",
+            "start_of_img_token": "<|START_OF_IMG|>",
+            "end_of_img_token": "<|END_OF_IMG|>",
+            "tile_token": "TILE",
+            "tile_global_token": "TILE_GLOBAL",
+        },
+        "config": {"image_token_index": "<|IMG_PATCH|>"},
+        "processor": {"patch_size": 14, "img_size": 56, "downsample_factor": 2},
+        "image": {"crop_to_patches": True, "max_patches": 2},
+    },
+    "cohere2_vision": {"processor": {}},
+    "cohere_compass": {
+        "tokens": {
+            "image_token": "<|IMAGE_PAD|>",
+            "video_token": "<|VIDEO_PAD|>",
+            "vision_start_token": "<|VISION_START|>",
+            "vision_end_token": "<|VISION_END|>",
+        },
+        "config": {"text_config": {"rope_parameters": {"full_attention": {**ROPE, "mrope_section": [2, 3, 3]}}}},
+        "template": {
+            "image": "<|VISION_START|><|IMAGE_PAD|><|VISION_END|>",
+            "video": "<|VISION_START|><|VIDEO_PAD|><|VISION_END|>",
+        },
+    },
+    "cosmos3_edge": {"config": MROPE, **FRAMED},
+    "cosmos3_omni": {"config": MROPE, "processor_class": "Qwen3VLProcessor", **FRAMED},
+    "deepseek_vl": {"processor": {"num_image_tokens": 16}},
+    "dots3_note": {
+        "tokens": {"image_token": "<|imgpad|>", "video_token": "<|video_pad|>", "audio_token": "<|audio_comp_pad|>"},
+        "config": {
+            "text_config": {"per_layer_config": {}},
+            "vision_config": {"per_layer_config": {}},
+        },
+    },
+    "ernie4_5_vl_moe": {"config": mrope(3, 3, 2), **FRAMED},
+    "fuyu": {"tokens": {"image_token": "|SPEAKER|", "image_newline_token": "|NEWLINE|"}},
+    "gemma3": GEMMA3,
+    "gemma4": {
+        "tokens": {"video_token": "<|video|>"},
+        "config": {"vision_config": {}, "audio_config": {}, "text_config": {"per_layer_config": {}}},
+    },
+    "gemma4_unified": {
+        "tokens": {"video_token": "<|video|>"},
+        "config": {"vision_config": {}, "audio_config": {}, "text_config": {"per_layer_config": {}}},
+    },
+    "glm4v": GLM,
+    "glm46v": GLM,
+    "glm4v_moe": {**GLM, "image_class": "Glm4vImageProcessor", "video_class": "Glm4vVideoProcessor"},
+    "glm5_next": {**GLM, "config": {}},
+    "glm_ocr": GLM | GLM46,
+    "glmga": {**GLM, "processor_class": "Glm46VProcessor"},
+    "granite_docling": {
+        **IDEFICS,
+        "processor": {"image_seq_len": 1},
+    },
+    "hunyuan_vl": {"config": {"text_config": {"head_dim": 16}}},
+    "idefics2": {**IDEFICS},
+    "idefics3": {**IDEFICS, "processor": {"image_seq_len": 4}, "image": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}},
+    "smolvlm": {**IDEFICS, "processor": {"image_seq_len": 4}, "image": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}},
+    "internvl": {
+        "config": {"vision_config": {"image_size": [56, 56]}, "image_seq_length": 4},
+        "processor": {"image_seq_length": 4},
+        "image": {"size": {"height": 56, "width": 56}},
+    },
+    "qianfan_ocr": {
+        "config": {"vision_config": {"image_size": [56, 56]}, "image_seq_length": 4},
+        "processor": {"image_seq_length": 4},
+        "image": {"size": {"height": 56, "width": 56}},
+    },
+    "kimi_k25": {**FRAMED},
+    "llama4": {"tokens": {"image_token": "<|image|>"}},
+    "llava": {"processor": LLAVA},
+    "vipllava": {"processor": LLAVA, "config": {"vision_feature_layers": [-2, -1]}},
+    "llava_next": {
+        "processor": LLAVA,
+        "config": {"image_grid_pinpoints": GRID},
+        "image": {"image_grid_pinpoints": GRID},
+    },
+    "llava_next_video": {
+        "processor": LLAVA,
+        "config": {"image_grid_pinpoints": GRID},
+        "image": {"image_grid_pinpoints": GRID},
+    },
+    "llava_onevision": {
+        "processor": {"num_image_tokens": 16, "vision_feature_select_strategy": "full"},
+        "config": {"image_grid_pinpoints": GRID},
+        "image": {"image_grid_pinpoints": GRID},
+    },
+    "video_llava": {
+        "processor": LLAVA,
+        "image": {"size": {"shortest_edge": 56}, "crop_size": {"height": 56, "width": 56}},
+    },
+    "minimax_m3_vl": {
+        "tokens": {
+            "image_token": "]<]image[>[",
+            "video_token": "]<]video[>[",
+            "vision_start_token": "]<]start of image[>[",
+            "vision_end_token": "]<]end of image[>[",
+        }
+    },
+    "mistral3": MISTRAL,
+    "mistral_large4": MISTRAL,
+    "mllama": {
+        "tokens": {"image_token": "<|image|>", "python_token": "<|python_tag|>"},
+        "config": {
+            "vision_config": {"intermediate_layers_indices": [0]},
+            "text_config": {"cross_attention_layers": [1]},
+        },
+    },
+    "molmo2": {"config": {"adapter_config": {"vision_feature_layer": [-1, -2]}}},
+    "muse_glimmer": MUSE,
+    "muse_spark": MUSE,
+    "ovis2": {"tokens": {"image_token": "<image>", "image_pad_token": "<IMG_ATOM>"}},
+    "paddleocr_vl": {"config": MROPE, **FRAMED},
+    "paligemma": {"image": {"image_seq_length": 16}},
+    "qwen2_vl": {"config": MROPE, **FRAMED},
+    "qwen2_5_vl": {"config": MROPE, **FRAMED},
+    "qwen3_vl": {"config": MROPE, **FRAMED},
+    "qwen3_5": {"config": mrope(2, 1, 1, head_dim=32), **FRAMED},
+    "qwen3_5_moe": {"config": mrope(2, 1, 1, head_dim=32), **FRAMED},
+    "qwen3_vl_moe": {"config": MROPE, "image_class": QWEN_IMAGE, **FRAMED},
+    "qwen4_exp": {"config": {"text_config": {"indexer_compress_ratio": 2, "indexer_token_budget": 64}}, **FRAMED},
+    "qwen2_5_omni_thinker": {"config": MROPE, "processor_class": "Qwen2_5OmniProcessor", **OMNI},
+    "qwen3_omni_moe_thinker": {"config": MROPE, "processor_class": "Qwen3OmniMoeProcessor", **OMNI},
+    "qwen2_5_omni": {"model_type": "qwen2_5_omni_thinker", "config": MROPE, "processor_class": "Qwen2_5OmniProcessor", **OMNI},
+    "qwen3_omni_moe": {"model_type": "qwen3_omni_moe_thinker", "config": MROPE, "processor_class": "Qwen3OmniMoeProcessor", **OMNI},
+    "shieldgemma2": GEMMA3,
+    "step3p7": {"tokens": {"image_token": "<im_patch>"}},
+    "t5gemma2": GEMMA3,
+    "glmasr": {"tokens": {"audio_token": "<|pad|>"}, "audio": {"feature_size": 128}},
+    "moss_transcribe_diarize": {
+        "tokens": {
+            "audio_token": "<|audio_pad|>",
+            "audio_bos_token": "<|audio_start|>",
+            "audio_eos_token": "<|audio_end|>",
+        }
+    },
+    "qwen2_audio": {"audio": {"feature_size": 128}, **FRAMED},
+    "voxtral": {"audio": {"feature_size": 128}},
+}

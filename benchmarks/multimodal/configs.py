@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,14 @@ MORE_SIZES = {
 ALL_SIZES = MORE_SIZES | {
     pattern: size for pattern, size in SIZES.items() if pattern not in MORE_SIZES and "window" not in pattern
 }
-LISTS = {"deepstack_visual_indexes": [0], "fullatt_block_indexes": [1], "global_attn_indexes": [1]}
-"""Layers of a kind, by the name of the list."""
-TOKEN = re.compile(r"(.+_token)_(?:id|index)")
+VALUES = {
+    "deepstack_visual_indexes": [0],
+    "fullatt_block_indexes": [1],
+    "global_attn_indexes": [1],
+    "initializer_range": 0.1,  # by the usual 0.02, so narrow a model would hardly pass on what it sees
+}
+"""Values that are no sizes, by their names."""
+TOKEN_ID = re.compile(r"(.+_token)_(?:id|index)")
 
 
 def config_of(
@@ -45,7 +51,7 @@ def config_of(
     values = {name: value for name, value in given.items() if isinstance(value, int | float | str | bool)}
     values |= {name: size for name, value in default.items() if (size := _size(name, value, default)) is not None}
     values |= {name: number for name in default if (number := _token(name, tokenizer)) is not None}
-    values |= {name: value for name, value in LISTS.items() if default.get(name)}
+    values |= {name: value for name, value in VALUES.items() if default.get(name)}
     patch = hints.get("patch_size", default.get("patch_size"))
     if isinstance(patch, int) and isinstance(default.get("image_size"), int):
         values["image_size"] = PATCHES * patch
@@ -57,8 +63,11 @@ def config_of(
             part_class = part if getattr(part, "model_type", None) == kind else CONFIG_MAPPING[kind]
             same = kind == theirs.get("model_type")
             values[name] = config_of(part_class, own, tokenizer, theirs if same else {})
-    parts = config_class.sub_configs
-    values |= {name: value for name, value in hints.items() if not (name in parts and isinstance(value, dict))}
+    for name, value in hints.items():
+        if TOKEN_ID.fullmatch(name) and isinstance(value, str):
+            values[name] = tokenizer.convert_tokens_to_ids(value)
+        elif not (name in config_class.sub_configs and isinstance(value, dict)):
+            values[name] = deepcopy(value)  # some configurations change what they are given
     return config_class(**values)
 
 
@@ -72,6 +81,6 @@ def _size(name: str, value: Any, default: dict[str, Any]) -> int | None:
 
 
 def _token(name: str, tokenizer: "PreTrainedTokenizerBase") -> int | None:
-    found = TOKEN.fullmatch(name)
+    found = TOKEN_ID.fullmatch(name)
     text = getattr(tokenizer, found[1], None) if found else None
     return None if text is None else tokenizer.convert_tokens_to_ids(text)  # type: ignore[return-value]

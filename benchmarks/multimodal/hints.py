@@ -64,6 +64,7 @@ MUSE = {
 }
 OMNI = {
     **FRAMED,
+    "config": {**MROPE, "vision_start_token_id": "<boi>", "vision_end_token_id": "<eoi>"},
     "image_class": QWEN_IMAGE,
     "video_class": "Qwen2VLVideoProcessor",
     "audio_class": "WhisperFeatureExtractor",
@@ -84,7 +85,7 @@ TYPES: dict[str, dict[str, Any]] = {
         "processor": {"patch_size": 14, "img_size": 56, "downsample_factor": 2},
         "image": {"crop_to_patches": True, "max_patches": 2},
     },
-    "cohere2_vision": {"processor": {}},
+    "cohere2_vision": {"image": {"patch_size": 2}},
     "cohere_compass": {
         "tokens": {
             "image_token": "<|IMAGE_PAD|>",
@@ -108,20 +109,20 @@ TYPES: dict[str, dict[str, Any]] = {
             "vision_config": {"per_layer_config": {}},
         },
     },
-    "ernie4_5_vl_moe": {"config": mrope(3, 3, 2), **FRAMED},
+    "ernie4_5_vl_moe": {"config": mrope(3, 3, 2, moe_intermediate_size=[64, 64]), **FRAMED},
     "fuyu": {"tokens": {"image_token": "|SPEAKER|", "image_newline_token": "|NEWLINE|"}},
     "gemma3": GEMMA3,
     "gemma4": {
         "tokens": {"video_token": "<|video|>"},
-        "config": {"vision_config": {}, "audio_config": {}, "text_config": {"per_layer_config": {}}},
+        "config": {"vision_config": {"position_embedding_size": 64}, "audio_config": {}, "text_config": {"per_layer_config": {}}},
     },
     "gemma4_unified": {
         "tokens": {"video_token": "<|video|>"},
-        "config": {"vision_config": {}, "audio_config": {}, "text_config": {"per_layer_config": {}}},
+        "config": {"vision_config": {"position_embedding_size": 64}, "audio_config": {}, "text_config": {"per_layer_config": {}}},
     },
     "glm4v": GLM,
     "glm46v": GLM,
-    "glm4v_moe": {**GLM, "image_class": "Glm4vImageProcessor", "video_class": "Glm4vVideoProcessor"},
+    "glm4v_moe": {**GLM, "config": mrope(2, 1, 1), "image_class": "Glm4vImageProcessor", "video_class": "Glm4vVideoProcessor"},
     "glm5_next": {**GLM, "config": {}},
     "glm_ocr": GLM | GLM46,
     "glmga": {**GLM, "processor_class": "Glm46VProcessor"},
@@ -129,10 +130,10 @@ TYPES: dict[str, dict[str, Any]] = {
         **IDEFICS,
         "processor": {"image_seq_len": 1},
     },
-    "hunyuan_vl": {"config": {"text_config": {"head_dim": 16}}},
+    "hunyuan_vl": {"config": {"text_config": {"head_dim": 16}}, **FRAMED},
     "idefics2": {**IDEFICS},
     "idefics3": {**IDEFICS, "processor": {"image_seq_len": 4}, "image": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}},
-    "smolvlm": {**IDEFICS, "processor": {"image_seq_len": 4}, "image": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}},
+    "smolvlm": {**IDEFICS, "processor": {"image_seq_len": 4}, "video": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}, "image": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}},
     "internvl": {
         "config": {"vision_config": {"image_size": [56, 56]}, "image_seq_length": 4},
         "processor": {"image_seq_length": 4},
@@ -179,14 +180,14 @@ TYPES: dict[str, dict[str, Any]] = {
     "mllama": {
         "tokens": {"image_token": "<|image|>", "python_token": "<|python_tag|>"},
         "config": {
-            "vision_config": {"intermediate_layers_indices": [0]},
+            "vision_config": {"intermediate_layers_indices": [0], "vision_output_dim": 128},
             "text_config": {"cross_attention_layers": [1]},
         },
     },
     "molmo2": {"config": {"adapter_config": {"vision_feature_layer": [-1, -2]}}},
     "muse_glimmer": MUSE,
     "muse_spark": MUSE,
-    "ovis2": {"tokens": {"image_token": "<image>", "image_pad_token": "<IMG_ATOM>"}},
+    "ovis2": {"tokens": {"image_pad_token": "<IMG_ATOM>"}, "config": {"image_token_id": "<IMG_ATOM>"}},
     "paddleocr_vl": {"config": MROPE, **FRAMED},
     "paligemma": {"image": {"image_seq_length": 16}},
     "qwen2_vl": {"config": MROPE, **FRAMED},
@@ -195,14 +196,32 @@ TYPES: dict[str, dict[str, Any]] = {
     "qwen3_5": {"config": mrope(2, 1, 1, head_dim=32), **FRAMED},
     "qwen3_5_moe": {"config": mrope(2, 1, 1, head_dim=32), **FRAMED},
     "qwen3_vl_moe": {"config": MROPE, "image_class": QWEN_IMAGE, **FRAMED},
-    "qwen4_exp": {"config": {"text_config": {"indexer_compress_ratio": 2, "indexer_token_budget": 64}}, **FRAMED},
-    "qwen2_5_omni_thinker": {"config": MROPE, "processor_class": "Qwen2_5OmniProcessor", **OMNI},
-    "qwen3_omni_moe_thinker": {"config": MROPE, "processor_class": "Qwen3OmniMoeProcessor", **OMNI},
-    "qwen2_5_omni": {"model_type": "qwen2_5_omni_thinker", "config": MROPE, "processor_class": "Qwen2_5OmniProcessor", **OMNI},
-    "qwen3_omni_moe": {"model_type": "qwen3_omni_moe_thinker", "config": MROPE, "processor_class": "Qwen3OmniMoeProcessor", **OMNI},
+    "qwen4_exp": {
+        "config": {
+            "text_config": {
+                "indexer_n_heads": 2,
+                "indexer_kv_heads": 1,
+                "indexer_head_dim": 16,
+                "indexer_budget": 64,
+                "indexer_compress_ratio": 2,
+                "ngram_vocab_size_base": 64,
+                "split_ngram_parts": 2,
+            }
+        },
+        **FRAMED,
+    },
+    "qwen2_5_omni_thinker": {"processor_class": "Qwen2_5OmniProcessor", **OMNI},
+    "qwen3_omni_moe_thinker": {"processor_class": "Qwen3OmniMoeProcessor", **OMNI},
+    "qwen2_5_omni": {"model_type": "qwen2_5_omni_thinker", "processor_class": "Qwen2_5OmniProcessor", **OMNI},
+    "qwen3_omni_moe": {"model_type": "qwen3_omni_moe_thinker", "processor_class": "Qwen3OmniMoeProcessor", **OMNI},
     "shieldgemma2": GEMMA3,
-    "step3p7": {"tokens": {"image_token": "<im_patch>"}},
-    "t5gemma2": GEMMA3,
+    "step3p7": {"tokens": {"image_token": "<im_patch>"}, "config": {"text_config": {"sliding_window": 64}}},
+    "t5gemma2": {
+        "config": {"encoder": {"mm_tokens_per_image": 4}},
+        "processor": {"image_seq_length": 4},
+        "template": {"image": "<boi>"},
+        "image": {"size": {"height": 64, "width": 64}},
+    },
     "glmasr": {"tokens": {"audio_token": "<|pad|>"}, "audio": {"feature_size": 128}},
     "moss_transcribe_diarize": {
         "tokens": {

@@ -71,7 +71,97 @@ OMNI = {
     "audio": {"feature_size": 128},
 }
 
+SAM = {"hidden_size": 32, "output_channels": 16, "mlp_dim": 64, "window_size": 2, "num_pos_feats": 8}
+
 TYPES: dict[str, dict[str, Any]] = {
+    "deepseek_ocr2": {
+        "config": {
+            "vision_config": {"sam_config": {**SAM, "image_size": 1024, "downsample_channels": [32, 64]}},
+            "text_config": {"mlp_layer_types": ["dense", "sparse"], "moe_intermediate_size": 32, "num_experts_per_tok": 2},
+        },
+        "image": {"crop_to_patches": False, "size": {"height": 1024, "width": 1024}},
+    },
+    "unlimited_ocr": {
+        "config": {
+            "vision_config": {"sam_config": {**SAM, "downsample_channels": [32, 64]}},
+            "text_config": {"mlp_layer_types": ["dense", "sparse"], "moe_intermediate_size": 32, "num_experts_per_tok": 2},
+        },
+    },
+    "deepseek_vl_hybrid": {
+        "processor": {"num_image_tokens": 16},
+        "config": {"high_res_vision_config": SAM},
+    },
+    "florence2": {
+        "config": {
+            "vision_config": {
+                "depths": [1, 1, 1, 1],
+                "embed_dim": [8, 16, 32, 64],
+                "num_heads": [1, 2, 2, 4],
+                "num_groups": [1, 2, 2, 4],
+                "window_size": 2,
+                "projection_dim": 64,
+            }
+        },
+        "image": {"image_seq_length": 5, "size": {"height": 64, "width": 64}, "do_center_crop": False},
+    },
+    "got_ocr2": {
+        "config": {"vision_config": SAM},
+        "tokens": {"image_token": "<imgpad>", "image_start_token": "<img>", "image_end_token": "</img>"},
+        "processor": {},
+    },
+    "pp_chart2table": {"config": {"vision_config": SAM}},
+    "pp_formulanet": {
+        "config": {
+            "vision_config": {
+                **SAM,
+                "post_conv_in_channels": 16,
+                "post_conv_mid_channels": 32,
+                "post_conv_out_channels": 64,
+                "decoder_hidden_size": 64,
+            }
+        }
+    },
+    "granite4_vision": {
+        "config": {
+            "image_grid_pinpoints": [[112, 224], [224, 112], [224, 224]],
+            "vision_config": {"patch_size": 14, "image_size": 112},
+            "qformer_config": {"encoder_hidden_size": 64},
+            "downsample_rate": "1/2",
+            "deepstack_layer_map": [(-1, 0)],
+            "spatial_target_layers": [1],
+            "use_spatial_sampling": False,
+        },
+        "image": {"image_grid_pinpoints": [[112, 224], [224, 112], [224, 224]]},
+        "processor": {
+            "patch_size": 14,
+            "downsample_rate": "1/2",
+            "vision_feature_select_strategy": "full",
+        },
+    },
+    "janus": {
+        "config": {
+            "vision_config": {"num_image_tokens": 16, "projection_dim": 64},
+            "vq_config": {
+                "embed_dim": 8,
+                "num_embeddings": 32,
+                "base_channels": 32,
+                "channel_multiplier": [1, 1],
+                "latent_channels": 32,
+                "num_patches": 4,
+                "projection_dim": 64,
+                "image_token_embed_dim": 64,
+            },
+        },
+        "processor": {},
+    },
+    "instructblip": {"config": {"num_query_tokens": 4}, "processor": {"num_query_tokens": 4}},
+    "instructblipvideo": {"config": {"num_query_tokens": 4}, "processor": {"num_query_tokens": 4}},
+    "blip-2": {"config": {"num_query_tokens": 4}, "processor": {"num_query_tokens": 4}},
+    "pix2struct": {"config": {"vision_config": {"patch_embed_hidden_size": 768}}},
+    "fun_asr_nano": {
+        "tokens": {"audio_token": "<|object_ref_start|>"},
+        "config": {"adaptor_config": {"intermediate_size": 16}},
+    },
     "aya_vision": {
         "tokens": {
             "image_token": "<image>",
@@ -102,14 +192,15 @@ TYPES: dict[str, dict[str, Any]] = {
     "cosmos3_edge": {"config": MROPE, **FRAMED},
     "cosmos3_omni": {"config": MROPE, "processor_class": "Qwen3VLProcessor", **FRAMED},
     "deepseek_vl": {"processor": {"num_image_tokens": 16}},
+    "blip": {"image": {}},
     "dots3_note": {
         "tokens": {"image_token": "<|imgpad|>", "video_token": "<|video_pad|>", "audio_token": "<|audio_comp_pad|>"},
         "config": {
-            "text_config": {"per_layer_config": {}},
+            "text_config": {"per_layer_config": {}, "head_dim": 24, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8},
             "vision_config": {"per_layer_config": {}},
         },
     },
-    "ernie4_5_vl_moe": {"config": mrope(3, 3, 2, moe_intermediate_size=[64, 64]), **FRAMED},
+    "ernie4_5_vl_moe": {"video": {"draw_on_frames": False}, "config": mrope(3, 3, 2, moe_intermediate_size=[64, 64]), **FRAMED},
     "fuyu": {"tokens": {"image_token": "|SPEAKER|", "image_newline_token": "|NEWLINE|"}},
     "gemma3": GEMMA3,
     "gemma4": {
@@ -118,7 +209,11 @@ TYPES: dict[str, dict[str, Any]] = {
     },
     "gemma4_unified": {
         "tokens": {"video_token": "<|video|>"},
-        "config": {"vision_config": {"position_embedding_size": 64}, "audio_config": {}, "text_config": {"per_layer_config": {}}},
+        "config": {
+            "vision_config": {"mm_embed_dim": 64, "output_proj_dims": 64},
+            "audio_config": {},
+            "text_config": {"per_layer_config": {}},
+        },
     },
     "glm4v": GLM,
     "glm46v": GLM,
@@ -130,7 +225,7 @@ TYPES: dict[str, dict[str, Any]] = {
         **IDEFICS,
         "processor": {"image_seq_len": 1},
     },
-    "hunyuan_vl": {"config": {"text_config": {"head_dim": 16}}, **FRAMED},
+    "hunyuan_vl": {"config": mrope(2, 2, 2, 2, head_dim=16), **FRAMED},
     "idefics2": {**IDEFICS},
     "idefics3": {**IDEFICS, "processor": {"image_seq_len": 4}, "image": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}},
     "smolvlm": {**IDEFICS, "processor": {"image_seq_len": 4}, "video": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}, "image": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}},
@@ -145,7 +240,23 @@ TYPES: dict[str, dict[str, Any]] = {
         "image": {"size": {"height": 56, "width": 56}},
     },
     "kimi_k25": {**FRAMED},
-    "llama4": {"tokens": {"image_token": "<|image|>"}},
+    "llama4": {
+        "tokens": {
+            "image_token": "<|image|>",
+            "image_start_token": "<|image_start|>",
+            "image_end_token": "<|image_end|>",
+            "patch_token": "<|patch|>",
+        },
+        "config": {
+            "image_token_index": "<|patch|>",
+            "vision_config": {
+                "intermediate_size": 256,
+                "projector_input_dim": 64,
+                "projector_output_dim": 64,
+                "vision_output_dim": 64,
+            },
+        },
+    },
     "llava": {"processor": LLAVA},
     "vipllava": {"processor": LLAVA, "config": {"vision_feature_layers": [-2, -1]}},
     "llava_next": {
@@ -184,10 +295,23 @@ TYPES: dict[str, dict[str, Any]] = {
             "text_config": {"cross_attention_layers": [1]},
         },
     },
-    "molmo2": {"config": {"adapter_config": {"vision_feature_layer": [-1, -2]}}},
-    "muse_glimmer": MUSE,
-    "muse_spark": MUSE,
-    "ovis2": {"tokens": {"image_pad_token": "<IMG_ATOM>"}, "config": {"image_token_id": "<IMG_ATOM>"}},
+    "molmo2": {
+        "config": {
+            "vision_config": {"image_size": [56, 56], "num_position_embeddings": 16},
+            "adapter_config": {"vision_feature_layer": [-1, -2], "text_hidden_size": 64},
+        },
+        "image": {"overlap_margins": [1, 1], "size": {"height": 56, "width": 56}},
+        "video": {"size": {"height": 56, "width": 56}},
+    },
+    "muse_glimmer": {**MUSE, "config": {"out_hidden_size": 256}},
+    "muse_spark": {
+        **MUSE,
+        "config": {
+            "out_hidden_size": 256,
+            "audio_config": {"num_hidden_layers": 4, "hidden_sizes": [8, 16, 32, 64], "depths": [1, 1, 1, 1]},
+        },
+    },
+    "ovis2": {"tokens": {"image_pad_token": "<IMG_ATOM>"}, "config": {"image_token_id": "<IMG_ATOM>"}, "processor": {"image_seq_length": 16}},
     "paddleocr_vl": {"config": MROPE, **FRAMED},
     "paligemma": {"image": {"image_seq_length": 16}},
     "qwen2_vl": {"config": MROPE, **FRAMED},

@@ -20,10 +20,10 @@ def processor_of(
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
     processor_class = getattr(transformers, hints.get("processor_class") or PROCESSOR_MAPPING_NAMES[model_type])
-    parts: dict[str, Any] = {"tokenizer": tokenizer}
-    for attribute, kind in MEDIA.items():
-        if attribute in processor_class.get_attributes():
-            parts[attribute] = _part(model_type, kind, config, hints)
+    parts: dict[str, Any] = {}
+    for attribute in processor_class.get_attributes():
+        is_medium = attribute in MEDIA
+        parts[attribute] = _part(model_type, MEDIA[attribute], config, hints) if is_medium else tokenizer
     kinds = {MEDIA[attribute] for attribute in parts if attribute in MEDIA}
     texts = {kind: getattr(tokenizer, f"{kind}_token") for kind in ("image", "video", "audio")}
     jinja = template(texts | hints.get("template", {}))
@@ -57,7 +57,7 @@ def _part(model_type: str, kind: str, config: "PreTrainedConfig", hints: dict[st
 
 def _small(size: Any, side: int) -> dict[str, int]:
     """Return a size of the same form, in which an image has `side` pixels along a side, or that many times four."""
-    keys = {name for name in ("height", "width", "shortest_edge", "longest_edge") if getattr(size, name, None) is not None}
+    keys = {name for name in ("height", "width", "shortest_edge", "longest_edge", "max_height", "max_width") if getattr(size, name, None) is not None}
     if keys == {"shortest_edge", "longest_edge"} and size.longest_edge > 10_000:  # pixels in all
         return {"shortest_edge": side * side, "longest_edge": 16 * side * side}
     return dict.fromkeys(keys, side)

@@ -141,7 +141,7 @@ def inputs(processor: Any, model: Any, messages: list[dict[str, Any]], kind: str
     return {
         name: value.to(model.dtype) if torch.is_floating_point(value) else value
         for name, value in encoded.items()
-        if isinstance(value, torch.Tensor)
+        if isinstance(value, torch.Tensor) and not name.startswith("decoder_")  # made of the labels
     }
 
 

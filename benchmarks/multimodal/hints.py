@@ -71,6 +71,12 @@ OMNI = {
     "audio": {"feature_size": 128},
 }
 
+BLIP2 = {
+    "tokens": {"image_token": None, "query_token": "<image>"},  # by name it is not taken for the processor's own
+    "config": {"num_query_tokens": 4, "image_token_index": "<image>"},
+    "processor": {"num_query_tokens": 4},
+    "template": {"image": ""},
+}
 SAM = {"hidden_size": 32, "output_channels": 16, "mlp_dim": 64, "window_size": 2, "num_pos_feats": 8}
 
 TYPES: dict[str, dict[str, Any]] = {
@@ -84,12 +90,13 @@ TYPES: dict[str, dict[str, Any]] = {
     "unlimited_ocr": {
         "config": {
             "vision_config": {"sam_config": {**SAM, "downsample_channels": [32, 64]}},
-            "text_config": {"mlp_layer_types": ["dense", "sparse"], "moe_intermediate_size": 32, "num_experts_per_tok": 2},
+            "text_config": {"mlp_layer_types": ["dense", *["sparse"] * 3], "moe_intermediate_size": 32, "num_experts_per_tok": 2},
         },
     },
     "deepseek_vl_hybrid": {
         "processor": {"num_image_tokens": 16},
         "config": {"high_res_vision_config": SAM},
+        "image": {"high_res_size": {"height": 64, "width": 64}},
     },
     "florence2": {
         "config": {
@@ -102,6 +109,7 @@ TYPES: dict[str, dict[str, Any]] = {
                 "projection_dim": 64,
             }
         },
+        "template": {"image": ""},
         "image": {"image_seq_length": 5, "size": {"height": 64, "width": 64}, "do_center_crop": False},
     },
     "got_ocr2": {
@@ -152,11 +160,11 @@ TYPES: dict[str, dict[str, Any]] = {
                 "image_token_embed_dim": 64,
             },
         },
-        "processor": {},
+        "processor": {"num_image_tokens": 16},
     },
-    "instructblip": {"config": {"num_query_tokens": 4}, "processor": {"num_query_tokens": 4}},
-    "instructblipvideo": {"config": {"num_query_tokens": 4}, "processor": {"num_query_tokens": 4}},
-    "blip-2": {"config": {"num_query_tokens": 4}, "processor": {"num_query_tokens": 4}},
+    "instructblip": BLIP2,
+    "instructblipvideo": BLIP2,
+    "blip-2": BLIP2,
     "pix2struct": {"config": {"vision_config": {"patch_embed_hidden_size": 768}}},
     "fun_asr_nano": {
         "tokens": {"audio_token": "<|object_ref_start|>"},
@@ -197,7 +205,8 @@ TYPES: dict[str, dict[str, Any]] = {
         "tokens": {"image_token": "<|imgpad|>", "video_token": "<|video_pad|>", "audio_token": "<|audio_comp_pad|>"},
         "config": {
             "text_config": {"per_layer_config": {}, "head_dim": 24, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8},
-            "vision_config": {"per_layer_config": {}},
+            "vision_config": {"per_layer_config": {}, "adapter_in_dim": 64, "adapter_out_dim": 64},
+            "audio_config": {"adapter_input_size": 64, "adapter_out_dim": 64},
         },
     },
     "ernie4_5_vl_moe": {"video": {"draw_on_frames": False}, "config": mrope(3, 3, 2, moe_intermediate_size=[64, 64]), **FRAMED},
@@ -211,7 +220,7 @@ TYPES: dict[str, dict[str, Any]] = {
         "tokens": {"video_token": "<|video|>"},
         "config": {
             "vision_config": {"mm_embed_dim": 64, "output_proj_dims": 64},
-            "audio_config": {},
+            "audio_config": {"audio_embed_dim": 640, "output_proj_dims": 640},
             "text_config": {"per_layer_config": {}},
         },
     },
@@ -225,6 +234,7 @@ TYPES: dict[str, dict[str, Any]] = {
         **IDEFICS,
         "processor": {"image_seq_len": 1},
     },
+    "inkling2": {"image": {"size": {"height": 40, "width": 40}}},
     "hunyuan_vl": {"config": mrope(2, 2, 2, 2, head_dim=16), **FRAMED},
     "idefics2": {**IDEFICS},
     "idefics3": {**IDEFICS, "processor": {"image_seq_len": 4}, "image": {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 128}}},
@@ -296,9 +306,22 @@ TYPES: dict[str, dict[str, Any]] = {
         },
     },
     "molmo2": {
+        "tokens": {
+            "image_token": "<|image|>",
+            "video_token": "<|video|>",
+            "patch_token": "<im_patch>",
+            "column_token": "<im_col>",
+            "image_start_token": "<im_start>",
+            "low_res_image_start_token": "<low_res_im_start>",
+            "image_end_token": "<im_end>",
+            "low_res_token": "<im_low>",
+            "frame_start_token": "<frame_start>",
+            "frame_end_token": "<frame_end>",
+        },
         "config": {
             "vision_config": {"image_size": [56, 56], "num_position_embeddings": 16},
             "adapter_config": {"vision_feature_layer": [-1, -2], "text_hidden_size": 64},
+            "image_patch_id": "<im_patch>",
         },
         "image": {"overlap_margins": [1, 1], "size": {"height": 56, "width": 56}},
         "video": {"size": {"height": 56, "width": 56}},
@@ -346,6 +369,7 @@ TYPES: dict[str, dict[str, Any]] = {
         "template": {"image": "<boi>"},
         "image": {"size": {"height": 64, "width": 64}},
     },
+    "nemo_speechlm": {"tokens": {"audio_token": "<|audio|>"}},
     "glmasr": {"tokens": {"audio_token": "<|pad|>"}, "audio": {"feature_size": 128}},
     "moss_transcribe_diarize": {
         "tokens": {

@@ -25,7 +25,7 @@ def processor_of(
         is_medium = attribute in MEDIA
         parts[attribute] = _part(model_type, MEDIA[attribute], config, hints) if is_medium else tokenizer
     kinds = {MEDIA[attribute] for attribute in parts if attribute in MEDIA}
-    texts = {kind: getattr(tokenizer, f"{kind}_token") for kind in ("image", "video", "audio")}
+    texts = {kind: getattr(tokenizer, f"{kind}_token", f"<{kind}>") for kind in ("image", "video", "audio")}
     jinja = template(texts | hints.get("template", {}))
     if "chat_template" in inspect.signature(processor_class.__init__).parameters:
         parts["chat_template"] = jinja

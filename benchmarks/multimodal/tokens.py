@@ -44,9 +44,10 @@ TOKENS = {
 START = "<|im_start|>"
 
 
-def tokens_of(own: dict[str, str]) -> dict[str, str]:
-    """Return the special tokens of a type by their names: those of all, and its `own` beside or instead."""
-    return TOKENS | own
+def tokens_of(own: dict[str, str | None]) -> dict[str, str]:
+    """Return the special tokens of a type by their names: those of all, and its `own` beside or instead; without those
+    that are None."""
+    return {name: text for name, text in (TOKENS | own).items() if text is not None}
 
 
 def tokenizer(tokens: dict[str, str]) -> "PreTrainedTokenizerBase":

@@ -91,7 +91,12 @@ def adapted(model: "PreTrainedModel") -> Any:
         if "cannot read token ids alone" not in str(error):
             raise
     text = model.get_decoder() or model
-    inside = {id(layer) for layer in text.modules() if isinstance(layer, nn.Linear)}
+    heads = (model.get_input_embeddings().weight, model.get_output_embeddings().weight)
+    inside = {
+        id(layer)
+        for layer in text.modules()
+        if isinstance(layer, nn.Linear) and not any(layer.weight is head for head in heads)
+    }
     names = [name for name, layer in model.named_modules() if id(layer) in inside]
     return get_peft_model(model, LoraConfig(r=4, target_modules=names))
 
@@ -136,7 +141,13 @@ def inputs(processor: Any, model: Any, messages: list[dict[str, Any]], kind: str
     if "mm_token_type_ids" in inspect.signature(model.forward).parameters:
         named["text_kwargs"] = {"return_mm_token_type_ids": True}
     encoded = processor.apply_chat_template(
-        messages, tokenize=True, return_dict=True, return_tensors="pt", processor_kwargs=named, **options
+        messages,
+        chat_template=processor.chat_template,  # without it SmolVLM writes about a video by a template of its own
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs=named,
+        **options,
     )
     return {
         name: value.to(model.dtype) if torch.is_floating_point(value) else value

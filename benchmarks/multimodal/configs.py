@@ -64,7 +64,9 @@ def config_of(
             same = kind == theirs.get("model_type")
             values[name] = config_of(part_class, own, tokenizer, theirs if same else {})
     for name, value in hints.items():
-        if name.endswith(("_id", "_index")) and isinstance(value, str):
+        if name == "vocabulary_map":
+            values[name] = {text: tokenizer.convert_tokens_to_ids(text) for text in value}
+        elif name.endswith(("_id", "_index")) and isinstance(value, str):
             values[name] = tokenizer.convert_tokens_to_ids(value)
         elif not (name in config_class.sub_configs and isinstance(value, dict)):
             values[name] = deepcopy(value)  # some configurations change what they are given

@@ -77,6 +77,8 @@ BLIP2 = {
     "processor": {"num_query_tokens": 4},
     "template": {"image": ""},
 }
+VISUAL = [f"IMGIMG{chr(ord('A') + number)}Z" for number in range(10)]
+EMU = [f"<|visual token {number:06}|>" for number in range(16)]
 SAM = {"hidden_size": 32, "output_channels": 16, "mlp_dim": 64, "window_size": 2, "num_pos_feats": 8}
 
 TYPES: dict[str, dict[str, Any]] = {
@@ -166,6 +168,56 @@ TYPES: dict[str, dict[str, Any]] = {
     "instructblipvideo": BLIP2,
     "blip-2": BLIP2,
     "pix2struct": {"config": {"vision_config": {"patch_embed_hidden_size": 768}}},
+    "kosmos-2": {
+        "processor_class": "Kosmos2Processor",
+        "processor": {"num_patch_index_tokens": 4},
+        "config": {"text_config": {"embed_dim": 64}},
+        "template": {"image": ""},
+    },
+    "kosmos-2.5": {
+        "processor_class": "Kosmos2_5Processor",
+        "config": {"text_config": {"embed_dim": 64}, "vision_config": {"patch_embed_hidden_size": 768}},
+        "template": {"image": ""},
+    },
+    "phi4_multimodal": {
+        "config": {
+            "vision_config": {"crop_size": 56, "image_size": 56},
+            "audio_config": {
+                "ext_pw_out_channel": 64,
+                "depthwise_separable_out_channel": 64,
+                "nemo_conv_channels": 16,
+            },
+        },
+        "image": {"size": {"height": 56, "width": 56}, "dynamic_hd": 1},
+    },
+    "vibevoice_asr": {
+        "tokens": {
+            "audio_token": "<|box_start|>",
+            "audio_bos_token": "<|object_ref_start|>",
+            "audio_eos_token": "<|object_ref_end|>",
+            "audio_duration_token": "<|AUDIO_DURATION|>",
+        },
+        "config": {
+            "acoustic_tokenizer_encoder_config": {"num_filters": 1, "depths": [1] * 7},
+            "semantic_tokenizer_encoder_config": {"num_filters": 1, "depths": [1] * 7},
+        },
+    },
+    "vision-encoder-decoder": {
+        "processor_class": "TrOCRProcessor",
+        "image_class": "ViTImageProcessor",
+        "image": {"size": {"height": 64, "width": 64}},
+        "config": {
+            "encoder": {},
+            "decoder": {"is_decoder": True, "add_cross_attention": True},
+            "decoder_start_token_id": "<s>",
+            "pad_token_id": "<pad>",
+        },
+    },
+    "inkling_mm_model": {
+        "tokens": {"image_token": "<|unused_200054|>", "audio_token": "<|unused_200053|>", "image_bos_token": "<|content_image|>", "audio_bos_token": "<|content_audio_input|>"},
+        "config": {"vision_config": {"hidden_size": 16}},
+    },
+    "nemotron_h_omni": {"audio_class": None},
     "fun_asr_nano": {
         "tokens": {"audio_token": "<|object_ref_start|>"},
         "config": {"adaptor_config": {"intermediate_size": 16}},
@@ -202,15 +254,62 @@ TYPES: dict[str, dict[str, Any]] = {
     "deepseek_vl": {"processor": {"num_image_tokens": 16}},
     "blip": {"image": {}},
     "dots3_note": {
+        "image": {"temporal_patch_size": 1},
+        "video": {"temporal_patch_size": 1},
         "tokens": {"image_token": "<|imgpad|>", "video_token": "<|video_pad|>", "audio_token": "<|audio_comp_pad|>"},
         "config": {
             "text_config": {"per_layer_config": {}, "head_dim": 24, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8},
             "vision_config": {"per_layer_config": {}, "adapter_in_dim": 64, "adapter_out_dim": 64},
-            "audio_config": {"adapter_input_size": 64, "adapter_out_dim": 64},
+            "audio_config": {"adapter_input_size": 64, "adapter_out_dim": 64, "conv_output_size": 1024},
         },
     },
+    "aria": {
+        "config": {
+            "vision_config": {"patch_size": 98, "image_size": 980, "hidden_size": 16, "intermediate_size": 32},
+            "projector_patch_to_query_dict": {100: 4},
+        },
+        "processor": {"size_conversion": {980: 4}},
+    },
+    "chameleon": {
+        "tokens": {f"{token}_token": token for token in VISUAL},
+        "config": {
+            "vocabulary_map": ["<image>", *VISUAL],
+            "vq_config": {
+                "embed_dim": 16,
+                "num_embeddings": len(VISUAL),
+                "resolution": 32,
+                "base_channels": 32,
+                "channel_multiplier": [1, 1, 1],
+                "latent_channels": 16,
+                "num_res_blocks": 1,
+            },
+        },
+        "processor": {"image_seq_length": 64},
+        "image": {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}},
+    },
+    "emu3": {
+        "tokens": {
+            "boi_token": "<|image start|>",
+            "eoi_token": "<|image end|>",
+            "image_wrapper_token": "<|image token|>",
+            "eol_token": "<|extra_200|>",
+            "eof_token": "<|extra_201|>",
+            **{f"visual_{number}_token": token for number, token in enumerate(EMU)},
+        },
+        "config": {
+            "vocabulary_map": ["<image>", "<|extra_200|>", *EMU],
+            "vq_config": {
+                "codebook_size": len(EMU),
+                "base_channels": 32,
+                "channel_multiplier": [1, 1, 1, 1],
+                "num_res_blocks": 1,
+                "hidden_size": 32,
+            },
+        },
+        "image": {"min_pixels": 64 * 64, "max_pixels": 64 * 64},
+    },
     "ernie4_5_vl_moe": {"video": {"draw_on_frames": False}, "config": mrope(3, 3, 2, moe_intermediate_size=[64, 64]), **FRAMED},
-    "fuyu": {"tokens": {"image_token": "|SPEAKER|", "image_newline_token": "|NEWLINE|"}},
+    "fuyu": {"template": {"image": ""}, "tokens": {"image_token": "|SPEAKER|", "image_newline_token": "|NEWLINE|"}},
     "gemma3": GEMMA3,
     "gemma4": {
         "tokens": {"video_token": "<|video|>"},
@@ -369,7 +468,7 @@ TYPES: dict[str, dict[str, Any]] = {
         "template": {"image": "<boi>"},
         "image": {"size": {"height": 64, "width": 64}},
     },
-    "nemo_speechlm": {"tokens": {"audio_token": "<|audio|>"}},
+    "nemo_speechlm": {"audio": {"feature_size": 128}, "tokens": {"audio_token": "<|audio|>"}},
     "glmasr": {"tokens": {"audio_token": "<|pad|>"}, "audio": {"feature_size": 128}},
     "moss_transcribe_diarize": {
         "tokens": {

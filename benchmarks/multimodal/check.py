@@ -10,22 +10,27 @@ if TYPE_CHECKING:
 STEPS = 3
 TOLERANCE = 1e-4
 """How far two logits may differ, relative to the largest."""
-LEAST_CHANGE = 1e-5
+LEAST_CHANGE = 1e-6
 """How far the logits move at least, relative to the largest, when another medium is shown."""
 QUESTION, ANSWER = "What is it?", "a red kite"
 SIDE, FRAMES = 56, 4
+CALLS = {"GotOcr2Processor": {"multi_page": True}}
+"""What a processor must be told to take the images of a conversation."""
 
 
 def medium(kind: str, seed: int, rate: int) -> Any:
-    """Return a random picture, video of four frames, or second of sound."""
+    """Return a random picture or video, lighter towards one side; or a second of sound."""
     import numpy as np
     from PIL import Image
 
     random = np.random.default_rng(seed)
+    ramp = np.linspace(0, 200, SIDE).astype(np.uint8)
+    ramp = ramp[:, None, None] if seed % 2 else ramp[None, :, None]
+    pixels = random.integers(0, 56, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8) + ramp
     if kind == "image":
-        return Image.fromarray(random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+        return Image.fromarray(pixels[0])
     if kind == "video":
-        return random.integers(0, 256, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
+        return pixels
     return random.standard_normal(rate).astype(np.float32) / 10
 
 
@@ -129,7 +134,7 @@ def inputs(processor: Any, model: Any, messages: list[dict[str, Any]], kind: str
     """Return what the processor makes of a conversation with one medium, in the model's precision."""
     import torch
 
-    named: dict[str, Any] = {}
+    named: dict[str, Any] = {**CALLS.get(type(processor).__name__, {})}
     if kind == "video":
         metadata = {"total_num_frames": FRAMES, "fps": 2.0, "frames_indices": [*range(FRAMES)], "duration": 2.0}
         sizes = {"width": SIDE, "height": SIDE}
@@ -176,7 +181,11 @@ def learn(model: Any, batch: dict[str, Any]) -> list[float]:
     losses = []
     for step in range(STEPS + 1):
         torch.manual_seed(7)  # dropout of the base, where it has one
-        loss = model.train()(**batch).loss
+        model.train()
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+                layer.eval()  # in training its averages move, and no adapter holds them
+        loss = model(**batch).loss
         losses.append(float(loss.detach()))
         if step < STEPS:
             loss.backward()
@@ -189,6 +198,7 @@ def logits(model: Any, batch: dict[str, Any]) -> Any:
     """Return the logits at the answer."""
     import torch
 
+    torch.manual_seed(7)  # VibeVoice samples what it hears
     length = int((batch["labels"] != -100).sum())
     with torch.no_grad():
         return model.eval()(**batch).logits[:, -length - 1 :].float()
@@ -204,7 +214,8 @@ def generate(model: Any, processor: Any, kind: str) -> None:
 
 def difference(one: Any, two: Any) -> float:
     """Return how far two logits are apart, relative to the largest of the first."""
-    return float((one - two).abs().max() / one.abs().max())
+    tokens = one > -1e30  # others can never be written
+    return float((one - two)[tokens].abs().max() / one[tokens].abs().max())
 
 
 def compare(what: str, expected: Any, found: Any) -> None:

@@ -80,11 +80,12 @@ BLIP2 = {
 VISUAL = [f"IMGIMG{chr(ord('A') + number)}Z" for number in range(10)]
 EMU = [f"<|visual token {number:06}|>" for number in range(16)]
 SAM = {"hidden_size": 32, "output_channels": 16, "mlp_dim": 64, "window_size": 2, "num_pos_feats": 8}
+LARGE = {"image_size": 1024, "window_size": 8, "global_attn_indexes": []}
 
 TYPES: dict[str, dict[str, Any]] = {
     "deepseek_ocr2": {
         "config": {
-            "vision_config": {"sam_config": {**SAM, "image_size": 1024, "downsample_channels": [32, 64]}},
+            "vision_config": {"sam_config": {**SAM, **LARGE, "downsample_channels": [32, 64]}},
             "text_config": {"mlp_layer_types": ["dense", "sparse"], "moe_intermediate_size": 32, "num_experts_per_tok": 2},
         },
         "image": {"crop_to_patches": False, "size": {"height": 1024, "width": 1024}},
@@ -115,9 +116,9 @@ TYPES: dict[str, dict[str, Any]] = {
         "image": {"image_seq_length": 5, "size": {"height": 64, "width": 64}, "do_center_crop": False},
     },
     "got_ocr2": {
-        "config": {"vision_config": SAM},
+        "config": {"vision_config": {**SAM, **LARGE}},
         "tokens": {"image_token": "<imgpad>", "image_start_token": "<img>", "image_end_token": "</img>"},
-        "processor": {},
+        "image": {"size": {"height": 1024, "width": 1024}},
     },
     "pp_chart2table": {"config": {"vision_config": SAM}},
     "pp_formulanet": {
@@ -176,19 +177,24 @@ TYPES: dict[str, dict[str, Any]] = {
     },
     "kosmos-2.5": {
         "processor_class": "Kosmos2_5Processor",
-        "config": {"text_config": {"embed_dim": 64}, "vision_config": {"patch_embed_hidden_size": 768}},
+        "processor": {"num_image_tokens": 16},
+        "config": {
+            "latent_query_num": 16,
+            "text_config": {"embed_dim": 64},
+            "vision_config": {"patch_embed_hidden_size": 768, "max_num_patches": 4096},
+        },
         "template": {"image": ""},
     },
     "phi4_multimodal": {
         "config": {
-            "vision_config": {"crop_size": 56, "image_size": 56},
+            "vision_config": {"image_size": 448},
             "audio_config": {
                 "ext_pw_out_channel": 64,
                 "depthwise_separable_out_channel": 64,
                 "nemo_conv_channels": 16,
             },
         },
-        "image": {"size": {"height": 56, "width": 56}, "dynamic_hd": 1},
+        "image": {"dynamic_hd": 1, "size": {"height": 448, "width": 448}},
     },
     "vibevoice_asr": {
         "tokens": {
@@ -215,9 +221,13 @@ TYPES: dict[str, dict[str, Any]] = {
     },
     "inkling_mm_model": {
         "tokens": {"image_token": "<|unused_200054|>", "audio_token": "<|unused_200053|>", "image_bos_token": "<|content_image|>", "audio_bos_token": "<|content_audio_input|>"},
-        "config": {"vision_config": {"hidden_size": 16}},
+        "config": {"audio_config": {"mel_vocab_size": 16}, "vision_config": {"num_hidden_layers": 4}},
     },
-    "nemotron_h_omni": {"audio_class": None},
+    "nemotron_h_omni": {
+        "audio_class": "ParakeetFeatureExtractor",
+        "tokens": {"audio_token": "<so_embedding>", "audio_start_token": "<so_start>", "audio_end_token": "<so_end>", "image_start_token": "<img>", "image_end_token": "</img>"},
+        "config": {"audio_config": {"model_type": "parakeet_encoder", "projection_hidden_size": 64}},
+    },
     "fun_asr_nano": {
         "tokens": {"audio_token": "<|object_ref_start|>"},
         "config": {"adaptor_config": {"intermediate_size": 16}},
@@ -309,7 +319,7 @@ TYPES: dict[str, dict[str, Any]] = {
         "image": {"min_pixels": 64 * 64, "max_pixels": 64 * 64},
     },
     "ernie4_5_vl_moe": {"video": {"draw_on_frames": False}, "config": mrope(3, 3, 2, moe_intermediate_size=[64, 64]), **FRAMED},
-    "fuyu": {"template": {"image": ""}, "tokens": {"image_token": "|SPEAKER|", "image_newline_token": "|NEWLINE|"}},
+    "fuyu": {"template": {"image": ""}, "tokens": {"bos_token": "<bos>", "image_token": "|SPEAKER|", "image_newline_token": "|NEWLINE|"}},
     "gemma3": GEMMA3,
     "gemma4": {
         "tokens": {"video_token": "<|video|>"},

@@ -22,8 +22,10 @@ def processor_of(
     processor_class = getattr(transformers, hints.get("processor_class") or PROCESSOR_MAPPING_NAMES[model_type])
     parts: dict[str, Any] = {}
     for attribute in processor_class.get_attributes():
-        is_medium = attribute in MEDIA
-        parts[attribute] = _part(model_type, MEDIA[attribute], config, hints) if is_medium else tokenizer
+        if attribute not in MEDIA:
+            parts[attribute] = tokenizer
+        elif hints.get(f"{MEDIA[attribute]}_class", "") is not None:
+            parts[attribute] = _part(model_type, MEDIA[attribute], config, hints)
     kinds = {MEDIA[attribute] for attribute in parts if attribute in MEDIA}
     texts = {kind: getattr(tokenizer, f"{kind}_token", f"<{kind}>") for kind in ("image", "video", "audio")}
     jinja = template(texts | hints.get("template", {}))

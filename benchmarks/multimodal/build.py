@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.multimodal.configs import config_of
-from benchmarks.multimodal.hints import TYPES
+from benchmarks.multimodal.hints import REASONS, TYPES
 from benchmarks.multimodal.processors import processor_of
 from benchmarks.multimodal.tokens import tokenizer, tokens_of
 
@@ -32,11 +32,20 @@ def multimodal_types() -> Mapping[str, str]:
 
 
 def build(model_type: str, folder: Path) -> Modalities:
-    """Write a model folder of a type, with random weights, its tokenizer, processor and chat template."""
+    """Write a model folder of a type, with random weights, its tokenizer, processor and chat template; return what the
+    model takes beside text.
+
+    Raises:
+        ValueError: the type cannot be tried here, and why.
+    """
     import torch
     import transformers
     from transformers import CONFIG_MAPPING
 
+    import components  # noqa: F401  # before transformers: torchvision beside a CPU build of torch
+
+    if model_type in REASONS:
+        raise ValueError(REASONS[model_type])
     hints = TYPES.get(model_type, {})
     torch.manual_seed(0)
     words = tokenizer(tokens_of(hints.get("tokens", {})))

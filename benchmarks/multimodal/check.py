@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, ProcessorMixin
+    from transformers import PreTrainedModel
 
 STEPS = 3
 TOLERANCE = 1e-4
@@ -96,22 +96,25 @@ def adapted(model: "PreTrainedModel") -> Any:
         if "cannot read token ids alone" not in str(error):
             raise
     text = model.get_decoder() or model
-    heads = (model.get_input_embeddings().weight, model.get_output_embeddings().weight)
+    embeddings = [layer.weight for layer in model.modules() if isinstance(layer, nn.Embedding)]
+    head = model.get_output_embeddings()
     inside = {
         id(layer)
         for layer in text.modules()
-        if isinstance(layer, nn.Linear) and not any(layer.weight is head for head in heads)
+        if isinstance(layer, nn.Linear) and layer is not head and not any(layer.weight is table for table in embeddings)
     }
     names = [name for name, layer in model.named_modules() if id(layer) in inside]
     return get_peft_model(model, LoraConfig(r=4, target_modules=names))
 
 
-def encode(processor: "ProcessorMixin", model: Any, kind: str, seed: int) -> dict[str, Any]:
+def encode(processor: Any, model: Any, kind: str, seed: int) -> dict[str, Any]:
     """Return a model's inputs for a question about a medium, with labels on its answer."""
     import torch
 
     messages = [*question(processor, kind, seed), {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]}]
-    answer = torch.tensor(processor.tokenizer(ANSWER + processor.tokenizer.eos_token, add_special_tokens=False).input_ids)
+    answer = torch.tensor(
+        processor.tokenizer(ANSWER + processor.tokenizer.eos_token, add_special_tokens=False).input_ids
+    )
     if model.config.is_encoder_decoder:
         return {**inputs(processor, model, messages[:1], kind), "labels": answer[None]}
     batch = inputs(processor, model, messages, kind)
@@ -183,7 +186,7 @@ def learn(model: Any, batch: dict[str, Any]) -> list[float]:
         torch.manual_seed(7)  # dropout of the base, where it has one
         model.train()
         for layer in model.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+            if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
                 layer.eval()  # in training its averages move, and no adapter holds them
         loss = model(**batch).loss
         losses.append(float(loss.detach()))

@@ -48,7 +48,9 @@ def config_of(
     from transformers import CONFIG_MAPPING
 
     default = {**config_class().to_dict(), **given}
-    values = {name: value for name, value in given.items() if isinstance(value, int | float | str | bool)}
+    values: dict[str, Any] = {
+        name: value for name, value in given.items() if isinstance(value, int | float | str | bool)
+    }
     values |= {name: size for name, value in default.items() if (size := _size(name, value, default)) is not None}
     values |= {name: number for name in default if (number := _token(name, tokenizer)) is not None}
     values |= {name: value for name, value in VALUES.items() if default.get(name)}

@@ -9,7 +9,15 @@ from benchmarks.multimodal.tokens import template
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
-MEDIA = {"image_processor": "image", "video_processor": "video", "feature_extractor": "audio", "audio_processor": "audio"}
+MEDIA = {
+    "image_processor": "image",
+    "video_processor": "video",
+    "feature_extractor": "audio",
+    "audio_processor": "audio",
+}
+"""What the parts of a processor take."""
+PIXELS = 10_000
+"""More than this is no side of an image but the number of its pixels."""
 
 
 def processor_of(
@@ -19,7 +27,7 @@ def processor_of(
     import transformers
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
-    processor_class = getattr(transformers, hints.get("processor_class") or PROCESSOR_MAPPING_NAMES[model_type])
+    processor_class = getattr(transformers, str(hints.get("processor_class") or PROCESSOR_MAPPING_NAMES[model_type]))
     parts: dict[str, Any] = {}
     for attribute in processor_class.get_attributes():
         if attribute not in MEDIA:
@@ -59,18 +67,21 @@ def _part(model_type: str, kind: str, config: "PreTrainedConfig", hints: dict[st
 
 def _small(size: Any, side: int) -> dict[str, int]:
     """Return a size of the same form, in which an image has `side` pixels along a side, or that many times four."""
-    keys = {name for name in ("height", "width", "shortest_edge", "longest_edge", "max_height", "max_width") if getattr(size, name, None) is not None}
-    if keys == {"shortest_edge", "longest_edge"} and size.longest_edge > 10_000:  # pixels in all
+    names = ("height", "width", "shortest_edge", "longest_edge", "max_height", "max_width")
+    given = {name for name in names if getattr(size, name, None) is not None}
+    if given == {"shortest_edge", "longest_edge"} and size.longest_edge > PIXELS:
         return {"shortest_edge": side * side, "longest_edge": 16 * side * side}
-    return dict.fromkeys(keys, side)
+    return dict.fromkeys(given, side)
 
 
 def _class_name(model_type: str, kind: str) -> str:
-    from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
-    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
-    from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING_NAMES
+    """Return the class that transformers names for a type and a kind of media."""
+    from transformers.models.auto import feature_extraction_auto, image_processing_auto, video_processing_auto
 
-    if kind == "audio":
-        return FEATURE_EXTRACTOR_MAPPING_NAMES[model_type]
-    names = (IMAGE_PROCESSOR_MAPPING_NAMES if kind == "image" else VIDEO_PROCESSOR_MAPPING_NAMES)[model_type]
-    return names.get("torchvision") or names["pil"]
+    tables: dict[str, Any] = {
+        "image": image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES,
+        "video": video_processing_auto.VIDEO_PROCESSOR_MAPPING_NAMES,
+        "audio": feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES,
+    }
+    name = tables[kind][model_type]
+    return name if isinstance(name, str) else name.get("torchvision") or name["pil"]

@@ -26,9 +26,10 @@ class Modalities(NamedTuple):
 
 def multimodal_types() -> Mapping[str, str]:
     """Return the class of each model type that transformers has a multimodal language model for."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+    from transformers.models.auto import modeling_auto
 
-    return MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+    names: Any = modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+    return names
 
 
 def build(model_type: str, folder: Path) -> Modalities:
@@ -61,7 +62,7 @@ def build(model_type: str, folder: Path) -> Modalities:
     processor, kinds = processor_of(kind, config, hints, words)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    (folder / "chat_template.jinja").write_text(processor.chat_template, encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(str(processor.chat_template), encoding="utf-8")
     return Modalities(**{name: name in hints.get("modalities", kinds) for name in Modalities._fields})
 
 

@@ -57,11 +57,12 @@ def config_of(
     patch = hints.get("patch_size", default.get("patch_size"))
     if isinstance(patch, int) and isinstance(default.get("image_size"), int):
         values["image_size"] = PATCHES * patch
-    for name, part in config_class.sub_configs.items():
+    parts: Any = config_class.sub_configs
+    for name, part in parts.items():
         own = hints.get(name, {})
         if isinstance(own, dict) and (isinstance(default.get(name), dict) or name in hints):
             theirs = default.get(name) or {}
-            kind = own.get("model_type", theirs.get("model_type", getattr(part, "model_type", None)))
+            kind = str(own.get("model_type", theirs.get("model_type", getattr(part, "model_type", None))))
             part_class = part if getattr(part, "model_type", None) == kind else CONFIG_MAPPING[kind]
             same = kind == theirs.get("model_type")
             values[name] = config_of(part_class, own, tokenizer, theirs if same else {})
@@ -70,7 +71,7 @@ def config_of(
             values[name] = {text: tokenizer.convert_tokens_to_ids(text) for text in value}
         elif name.endswith(("_id", "_index")) and isinstance(value, str):
             values[name] = tokenizer.convert_tokens_to_ids(value)
-        elif not (name in config_class.sub_configs and isinstance(value, dict)):
+        elif not (name in parts and isinstance(value, dict)):
             values[name] = deepcopy(value)  # some configurations change what they are given
     return config_class(**values)
 

@@ -12,7 +12,7 @@ def mrope(*section: int, **more: Any) -> dict[str, Any]:
 
 
 MROPE = mrope(2, 3, 3)
-QWEN_IMAGE, QWEN_VIDEO = "Qwen2VLImageProcessor", "Qwen3VLVideoProcessor"
+QWEN_IMAGE = "Qwen2VLImageProcessor"
 LLAVA = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
 GRID = [[56, 112], [112, 56], [112, 112]]
 FRAMED = {"template": {"image": "<boi><image><eoi>", "video": "<boi><video><eoi>", "audio": "<boa><audio><eoa>"}}

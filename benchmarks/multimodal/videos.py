@@ -11,6 +11,7 @@ from benchmarks.multimodal.families import (
     LLAVA,
     MROPE,
     MUSE,
+    QWEN_IMAGE,
     ROPE,
     mrope,
 )

@@ -43,8 +43,6 @@ def build(model_type: str, folder: Path) -> Modalities:
     import transformers
     from transformers import CONFIG_MAPPING
 
-    import components  # noqa: F401  # before transformers: torchvision beside a CPU build of torch
-
     if model_type in REASONS:
         raise ValueError(REASONS[model_type])
     hints = TYPES.get(model_type, {})

@@ -175,7 +175,13 @@ PICTURES: dict[str, dict[str, Any]] = {
         "config": {
             "latent_query_num": 16,
             "text_config": {"embed_dim": 64},
-            "vision_config": {"patch_embed_hidden_size": 768, "max_num_patches": 4096},
+            "vision_config": {
+                "patch_embed_hidden_size": 768,
+                "max_num_patches": 4096,  # which its processor cuts every picture into
+                "num_hidden_layers": 1,
+                "num_attention_heads": 1,
+                "head_dim": 64,
+            },
         },
         "template": {"image": ""},
     },

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.multimodal.build import Modalities, build, multimodal_types
 from benchmarks.multimodal.check import TOLERANCE, take_through
+from benchmarks.multimodal.hints import PARTS
 
 __all__ = ["Modalities", "build", "multimodal_types", "result_of", "take_through"]
 
@@ -59,7 +60,7 @@ def result_of(model_type: str) -> dict[str, Any]:
             kinds = [kind for kind, is_taken in build(model_type, base)._asdict().items() if is_taken]
         except Exception as error:
             return {"problem": _line(error, folder), "media": {}, "seconds": time.perf_counter() - start}
-        media = {kind: _problem(base, kind, Path(folder, kind)) for kind in kinds}
+        media = {kind: PARTS.get((model_type, kind)) or _problem(base, kind, Path(folder, kind)) for kind in kinds}
     return {"media": media, "seconds": time.perf_counter() - start}
 
 

@@ -28,3 +28,8 @@ REASONS = {
     "voxtral_realtime": "its processor writes chats by mistral-common, from files of Mistral's own",
 }
 """Why a type cannot be tried here."""
+PARTS = {
+    ("kimi_k25", "video"): "transformers 5.23 averages a video's frames, and then divides what is left by frames",
+    ("nemotron_h_omni", "video"): "its processor takes the metadata of one video, where others take a list",
+}
+"""Why a type cannot be tried here with one kind of media."""

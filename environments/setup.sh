@@ -31,7 +31,7 @@ $install --editable '.[dev]' --constraint constraints.txt
 # compile torch and transformers anew.
 echo "martlet: compiling what commands import (about a minute)"
 env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c '
-import datasets, dvc.cli, dvc.commands.repro, evalscope.run, fastapi, matplotlib.figure, mlflow, peft, polars, prefect
+import components, datasets, dvc.cli, dvc.commands.repro, evalscope.run, fastapi, matplotlib.figure, mlflow, peft, polars, prefect
 import prefect.flow_runs, prefect.server.api.server, pyarrow.parquet, transformers.trainer
 import transformers.models.auto.modeling_auto, transformers.models.qwen3.modeling_qwen3' >/dev/null 2>&1 || true
 touch .venv/.ready

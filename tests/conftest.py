@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import components  # noqa: F401 - before transformers: torchvision is imported by its rules
 from tasks.stages.environment import prepare_environment
 
 prepare_environment()

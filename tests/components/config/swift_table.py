@@ -7,8 +7,6 @@ import dataclasses
 from collections import defaultdict
 from pathlib import Path
 
-from transformers import TrainingArguments
-
 from components.config import CANONICAL, LEAVES
 from components.config.elsewhere import answers
 
@@ -20,6 +18,8 @@ RENAMED = "here it is "
 
 def names() -> list[str]:
     """Return the flags of ms-swift 4.6's commands, with those that its training inherits from transformers."""
+    from transformers import TrainingArguments
+
     return sorted({*FLAGS.read_text().split(), *(field.name for field in dataclasses.fields(TrainingArguments))})
 
 

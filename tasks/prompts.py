@@ -12,19 +12,25 @@ from components.data.normalize.calls import tools as canonical_tools
 from components.data.normalize.messages import messages_of
 from components.files import read_json
 from components.inference import Prompts
+from components.media import MediaProcessor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def prompts(settings: Template) -> "Callable[[PreTrainedTokenizerBase], Prompts]":
+def prompts(settings: Template, media: MediaProcessor | None = None) -> "Callable[[PreTrainedTokenizerBase], Prompts]":
     """Return a function from a tokenizer to one from a request's messages to token ids.
 
-    Messages, tools and calls are read as those of a row are, and rendered as for training with these settings.
+    Messages, tools and calls are read as those of a row are, and rendered as for training with these settings; media
+    are parts of a message, whose addresses are paths or data URIs.
+
+    Args:
+        media: the model's processor, None for a model of texts alone.
     """
 
     def of(tokenizer: "PreTrainedTokenizerBase") -> Prompts:
-        template = templates.Prompts(tokenizer, settings.system, settings.enable_thinking, settings.use_chat_template)
+        asked = (settings.system, settings.enable_thinking, settings.use_chat_template)
+        template = templates.Prompts(tokenizer, *asked, media=media)
 
         def ids(
             messages: list[dict[str, Any]],
@@ -32,10 +38,11 @@ def prompts(settings: Template) -> "Callable[[PreTrainedTokenizerBase], Prompts]
             variables: dict[str, Any],
             add_generation_prompt: bool,
         ) -> list[int]:
-            row: dict[str, Any] = {"messages": messages_of(loads(json.dumps(messages)), "messages", {})}
+            columns: dict[str, list[Any]] = {}
+            row: dict[str, Any] = {"messages": messages_of(loads(json.dumps(messages)), "messages", columns)} | columns
             row |= {"tools": canonical_tools(tools)} if tools else {}
             row |= {"chat_template_kwargs": variables} if variables else {}
-            return template.ids(row, add_generation_prompt)
+            return template.ids(row, add_generation_prompt) if not columns else template.with_media(row, add_generation_prompt)
 
         return ids
 

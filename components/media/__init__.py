@@ -13,6 +13,7 @@ from components.media.inspecting import Inspector
 from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, has_media, media_of, tags_in, with_tags
 from components.media.probe import features_of, first_with_media, media_in, model_inputs
 from components.media.processor import MediaProcessor, Processed, load_processor
+from components.media.prompt import MediaPrompt, joined
 from components.media.reading import content, read
 from components.media.sniffing import SUFFIXES, kind_of, suffix_of
 from components.media.video import Video, read_video
@@ -27,6 +28,7 @@ __all__ = [
     "Inspector",
     "MediaError",
     "MediaProcessor",
+    "MediaPrompt",
     "Medium",
     "Processed",
     "Video",
@@ -34,6 +36,7 @@ __all__ = [
     "features_of",
     "first_with_media",
     "has_media",
+    "joined",
     "kind_of",
     "load_processor",
     "media_in",

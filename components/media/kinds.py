@@ -19,6 +19,7 @@ PROMPTS = ("messages", "prompt")
 class Medium(NamedTuple):
     """A reference to a medium: its kind, the path of its file, and the sha256 of the file's content.
 
+    The path may be a data URI, which holds the content itself.
     A video may also be frames, each of which is a picture: `frames` are their references, and the path is empty.
     """
 
@@ -47,6 +48,8 @@ def has_media(file: Path) -> bool:
 
 
 def _medium(kind: str, value: Any) -> Medium:
+    if isinstance(value, str):
+        return Medium(kind, value, "")
     if isinstance(value, list):
         frames = tuple(_medium("image", frame) for frame in value)
         return Medium(kind, "", "+".join(frame.sha256 for frame in frames), frames)

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +33,9 @@ OTHER_TOKENS = {
 }
 """Attributes of a processor with the token that stands for a medium in a text, where it is not `image_token` and so on
 (Gemma 3's texts have `boi_token`)."""
+
+_CALLING = threading.Lock()
+"""What a processor writes is read from its tokenizer, which threads share."""
 
 
 class Processed(NamedTuple):
@@ -97,11 +101,13 @@ class MediaProcessor:
         """
         inputs = {kind: [self._read(medium) for medium in media if medium.kind == kind] for kind in KINDS}
         try:
-            output = self.processor(text=[text], **_arguments(inputs, self.sampling_rate), **_OPTIONS)
+            with _CALLING:
+                output = self.processor(text=[text], **_arguments(inputs, self.sampling_rate), **_OPTIONS)
+                whole = self._recording.last_text
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError, StopIteration) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise MediaError(f"{type(self.processor).__name__} does not take this row's media: {reason}") from error
-        ids, whole = output["input_ids"][0].tolist(), self._recording.last_text
+        ids = output["input_ids"][0].tolist()
         features = {
             name: value for name, value in output.items() if name not in NO_FEATURES and hasattr(value, "shape")
         }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import templates
+from components.config.groups.multimodal import Multimodal
 from components.config.groups.template import Template
 from components.data.exact_json import loads
 from components.data.normalize.calls import tools as canonical_tools
@@ -42,17 +43,17 @@ def prompts(settings: Template, media: MediaProcessor | None = None) -> "Callabl
             row: dict[str, Any] = {"messages": messages_of(loads(json.dumps(messages)), "messages", columns)} | columns
             row |= {"tools": canonical_tools(tools)} if tools else {}
             row |= {"chat_template_kwargs": variables} if variables else {}
-            return template.ids(row, add_generation_prompt) if not columns else template.with_media(row, add_generation_prompt)
+            return (template.with_media if columns else template.ids)(row, add_generation_prompt)
 
         return ids
 
     return of
 
 
-def trained_with(folder: Path, settings: Template) -> Template:
-    """Return the template's settings with which the model in a folder was trained, or `settings` where the folder does
-    not say."""
+def trained_with[G: (Template, Multimodal)](folder: Path, settings: G) -> G:
+    """Return the settings of the template, or of media, with which the model in a folder was trained, or `settings`
+    where the folder does not say."""
     file = folder / "args.json"
-    saved = read_json(file).get("template") if file.is_file() else None
+    saved = read_json(file).get(type(settings).__name__.lower()) if file.is_file() else None
     # Other tools write a file of this name, too, in which `template` is a name.
-    return Template.model_validate(saved) if isinstance(saved, dict) else settings
+    return type(settings).model_validate(saved) if isinstance(saved, dict) else settings

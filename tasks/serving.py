@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from components.config.groups.template import Template
 from components.errors import ConfigError
 from components.inference import ENGINES, Prompts, ServeSettings, bind, key_or_none
 from components.inference.engines import Replace
+from components.media import load_processor
 from tasks.answering import generation_settings
 from tasks.loading import adapted, load_beside
 from tasks.prompts import prompts, trained_with
@@ -94,12 +95,12 @@ def settings_of(
     `templates` are those of adapters, where they differ from the target's.
     """
     params, external = target.params, plugin_files(target.params, Path.cwd())
+    processor = cache(partial(load_processor, target.model, params.multimodal, Path.cwd()))
 
     def prompts_of(tokenizer: Any, adapter: Path | None) -> Prompts:
         trained = params.template if adapter is None else trained_with(adapter, params.template)
-        return prompts((templates or {}).get(adapter, params.template if adapter == target.adapter else trained))(
-            tokenizer
-        )
+        template = (templates or {}).get(adapter, params.template if adapter == target.adapter else trained)
+        return prompts(template, processor())(tokenizer)
 
     loading = {
         "torch_dtype": params.train.torch_dtype,
@@ -170,7 +171,8 @@ def _follow(target: Target, number: int | None, exchange: Replace, report: Calla
             number = champion.number
             champion.verify()
             template = trained_with(champion.folder, target.params.template)
-            params = target.params.model_copy(update={"template": template})
+            multimodal = trained_with(champion.folder, target.params.multimodal)
+            params = target.params.model_copy(update={"template": template, "multimodal": multimodal})
             newer = Target(champion.folder, None, params)
             exchange(newer.model, settings_of(newer, [served_name(params)]))
             report(f"version {number} is champion, and answers now")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from components import templates
 from components.config.groups.multimodal import Multimodal
@@ -17,6 +17,8 @@ from components.media import MediaProcessor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+Settings = TypeVar("Settings", Template, Multimodal)
 
 
 def prompts(settings: Template, media: MediaProcessor | None = None) -> "Callable[[PreTrainedTokenizerBase], Prompts]":
@@ -50,7 +52,7 @@ def prompts(settings: Template, media: MediaProcessor | None = None) -> "Callabl
     return of
 
 
-def trained_with[G: (Template, Multimodal)](folder: Path, settings: G) -> G:
+def trained_with(folder: Path, settings: Settings) -> Settings:
     """Return the settings of the template, or of media, with which the model in a folder was trained, or `settings`
     where the folder does not say."""
     file = folder / "args.json"

@@ -37,7 +37,8 @@ def create_front(place: Place, api_key: str | None, settings: Serve, with_page: 
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
     http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
-    app = base_app(api_key, settings, place, MAX_BODY_BYTES, with_page)
+    body_limit = (settings.max_request_mb or 0) << 20 or MAX_BODY_BYTES
+    app = base_app(api_key, settings, place, body_limit, with_page)
     forwarding = Forwarding(place, http, settings)
     app.router.routes += [
         Route("/v1/{path:path}", forwarding, methods=["GET", "POST", "DELETE"]),

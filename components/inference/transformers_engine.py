@@ -1,8 +1,8 @@
 """The built-in engine: a model of transformers in this process, whose requests are batched continuously.
 
 Models whose layers are all attention keep their sequences in slots of one cache (`slot_worker.py`); every other
-architecture, and models that see or hear, are computed by transformers' `generate` (`generate_worker.py`). Either way one thread computes, and the
-answers arrive through futures.
+architecture, and models that see or hear, are computed by transformers' `generate` (`generate_worker.py`). Either way
+one thread computes, and the answers arrive through futures.
 """
 
 import copy

@@ -11,8 +11,9 @@ from components.media.facts import Facts
 from components.media.image import read_image
 from components.media.inspecting import Inspector
 from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, has_media, media_of, tags_in, with_tags
+from components.media.limits import Limits
 from components.media.probe import features_of, first_with_media, media_in, model_inputs
-from components.media.processor import MediaProcessor, Processed, load_processor
+from components.media.processor import MediaProcessor, Processed, load_processor, takes_media
 from components.media.prompt import MediaPrompt, joined
 from components.media.reading import content, read
 from components.media.sniffing import SUFFIXES, kind_of, suffix_of
@@ -26,6 +27,7 @@ __all__ = [
     "TAGS",
     "Facts",
     "Inspector",
+    "Limits",
     "MediaError",
     "MediaProcessor",
     "MediaPrompt",
@@ -48,5 +50,6 @@ __all__ = [
     "read_video",
     "suffix_of",
     "tags_in",
+    "takes_media",
     "with_tags",
 ]

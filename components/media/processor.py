@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.errors import ConfigError, MartletError
 from components.media.errors import MediaError
 from components.media.kinds import KINDS, Medium
+from components.media.limits import Limits
 from components.media.reading import DEFAULT_SAMPLING_RATE, read
 
 if TYPE_CHECKING:
@@ -61,10 +62,11 @@ class MediaProcessor:
         processor: of transformers, with a tokenizer.
         settings: sizes and frames.
         folder: of media whose path is relative.
+        limits: of the media of one text; None for none.
     """
 
-    def __init__(self, processor: Any, settings: "Multimodal", folder: Path) -> None:
-        self.processor, self.settings, self.folder = processor, settings, folder
+    def __init__(self, processor: Any, settings: "Multimodal", folder: Path, limits: Limits | None = None) -> None:
+        self.processor, self.settings, self.folder, self.limits = processor, settings, folder, limits
         self.tokenizer = processor.tokenizer
         self._recording = _recording(processor.tokenizer)
         processor.tokenizer = self._recording
@@ -99,6 +101,8 @@ class MediaProcessor:
         Raises:
             MediaError: a medium cannot be read, or the processor does not take it.
         """
+        if self.limits:
+            self.limits.require(media, self.folder, self.settings)
         inputs = {kind: [self._read(medium) for medium in media if medium.kind == kind] for kind in KINDS}
         try:
             with _CALLING:
@@ -247,16 +251,24 @@ def _recording(tokenizer: Any) -> Any:
     return recording
 
 
-def load_processor(folder: Path, settings: "Multimodal", media: Path) -> MediaProcessor | None:
+def takes_media(folder: Path) -> bool:
+    """Return whether a model folder has a processor of media."""
+    return any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
+
+
+def load_processor(
+    folder: Path, settings: "Multimodal", media: Path, limits: Limits | None = None
+) -> MediaProcessor | None:
     """Return the processor of a model folder, None for a model of texts alone.
 
     Args:
         media: the folder of media whose path is relative.
+        limits: of the media of one text; None for none.
 
     Raises:
         ConfigError: the processor cannot be loaded.
     """
-    if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
+    if not takes_media(folder):
         return None
     from transformers import AutoProcessor
 
@@ -268,7 +280,7 @@ def load_processor(folder: Path, settings: "Multimodal", media: Path) -> MediaPr
         raise ConfigError(f"{folder}: the processor cannot be loaded: {_first_line(error)}") from error
     if getattr(processor, "tokenizer", None) is None:
         raise ConfigError(f"{folder}: the processor has no tokenizer; its preprocessor_config.json is incomplete")
-    return MediaProcessor(processor, settings, media)
+    return MediaProcessor(processor, settings, media, limits)
 
 
 def _first_line(error: Exception) -> str:

@@ -183,7 +183,10 @@ TRAINING = (
 ANSWERING = (
     Condition("result_path model_name model_author", lambda params: params.data.val_dataset, "without --val_dataset"),
     Condition("stream", lambda params: not params.data.val_dataset, "with --val_dataset"),
-)
+    Condition("images videos audios", lambda params: not params.data.val_dataset, "with --val_dataset, whose rows have "
+              "their own"),
+    Condition("root_image_dir", lambda params: params.data.val_dataset, "without --val_dataset"),
+)  # fmt: skip
 EXPORT = (
     Condition("merge_tolerance max_shard_size", lambda params: params.run.merge_lora, "without --merge_lora true"),
     Condition("quant_method", lambda params: not params.export.to_ollama, "with --to_ollama true, whose `ollama create "

@@ -11,6 +11,19 @@ from components.media.facts import Facts
 from components.media.image import read_image
 from components.media.inspecting import Inspector
 from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, has_media, media_of, tags_in, with_tags
+from components.media.kinds import (
+    COLUMNS,
+    FOLDER,
+    KINDS,
+    TAG,
+    TAGS,
+    Medium,
+    has_media,
+    in_parts,
+    media_of,
+    tags_in,
+    with_tags,
+)
 from components.media.limits import Limits
 from components.media.probe import features_of, first_with_media, media_in, model_inputs
 from components.media.processor import MediaProcessor, Processed, load_processor, takes_media
@@ -21,6 +34,7 @@ from components.media.video import Video, read_video
 
 __all__ = [
     "COLUMNS",
+    "FOLDER",
     "KINDS",
     "SUFFIXES",
     "TAG",
@@ -38,6 +52,7 @@ __all__ = [
     "features_of",
     "first_with_media",
     "has_media",
+    "in_parts",
     "joined",
     "kind_of",
     "load_processor",

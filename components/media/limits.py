@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from components.media.errors import MediaError
 from components.media.image import open_image
 from components.media.kinds import Medium
-from components.media.reading import content
+from components.media.reading import content, name_of
 from components.media.video import frame_indices, library
 
 if TYPE_CHECKING:
@@ -30,18 +30,25 @@ class Limits(NamedTuple):
         pixels, seconds = 0, 0.0
         for medium in media:
             data = content(medium, folder)
-            if medium.kind == "image":
-                image = open_image(data)
-                pixels += image.width * image.height
-            elif medium.kind == "video":
-                more = _of_video(data, settings)
-                pixels, seconds = pixels + more[0], seconds + more[1]
-            else:
-                seconds += _of_audio(data, self.seconds - seconds)
+            try:
+                more = _measured(medium.kind, data, settings, self.seconds - seconds)
+            except MediaError as error:
+                raise MediaError(f"{name_of(medium, folder)}: {error}") from None
+            pixels, seconds = pixels + more[0], seconds + more[1]
             if pixels > self.pixels:
                 raise MediaError(f"media of more than {self.pixels:,} pixels together")
             if seconds > self.seconds:
                 raise MediaError(f"videos and sounds of more than {self.seconds:g} seconds together")
+
+
+def _measured(kind: str, data: bytes, settings: "Multimodal", most: float) -> tuple[int, float]:
+    """Return the pixels and the seconds of a medium; a sound is measured up to `most` seconds."""
+    if kind == "audio":
+        return 0, _of_audio(data, most)
+    if kind == "video":
+        return _of_video(data, settings)
+    image = open_image(data)
+    return image.width * image.height, 0.0
 
 
 def _of_video(data: bytes, settings: "Multimodal") -> tuple[int, float]:

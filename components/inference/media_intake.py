@@ -1,5 +1,6 @@
 """Media of requests: what a client may send, or may let the server read."""
 
+import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
@@ -7,11 +8,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import orjson
+
 from components.config.groups.serve import Serve
 from components.inference.api import Message, RequestError
 from components.inference.media_fetch import fetched
-from components.media import KINDS
+from components.media import KINDS, MediaError, Medium, content
+from components.media.reading import is_data_uri
 
+MENTIONED = re.compile(rb"image|video|audio|file|url", re.IGNORECASE)
+"""What the body of a request with media has."""
 MOST = {"image": 16, "video": 4, "audio": 4}
 """Media of one request, unless `limit_mm_per_prompt` says otherwise."""
 MEDIA_MIB = 64
@@ -36,10 +42,53 @@ class MediaIntake:
             RequestError: there are more than a request may have; or one is neither sent nor may be read here.
         """
         counts = Counter(kind for message in messages for kind, _ in _media(message))
+        self._require(counts)
+        return [self._message(message) if counts else message for message in messages]
+
+    def _require(self, counts: Counter[str]) -> None:
         for kind, count in counts.items():
             if count > self.most.get(kind, 0):
                 raise RequestError(f"{count} {kind}s in one request; this server takes {self.most.get(kind, 0)}")
-        return [self._message(message) if counts else message for message in messages]
+
+    def forwarded(self, body: bytes) -> bytes:
+        """Return a request for another program, whose media are data URIs: such a program reads whatever it is told.
+
+        Raises:
+            RequestError: as `admitted`; or a part with a medium is none of OpenAI's.
+        """
+        if not MENTIONED.search(body):
+            return body
+        try:
+            request = orjson.loads(body)
+        except ValueError:
+            return body  # which the program refuses
+        counts = Counter[str]()
+        try:
+            self._forward(request, counts)
+        except MediaError as error:
+            raise RequestError(str(error)) from None
+        self._require(counts)
+        return orjson.dumps(request)
+
+    def _forward(self, value: Any, counts: Counter[str]) -> None:
+        """Replace the addresses of media in lists of parts, wherever they are in a request, and count them."""
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        for item in items:
+            if isinstance(value, list) and isinstance(item, dict) and _shows(item):
+                self._forward_part(item, counts)
+            else:
+                self._forward(item, counts)
+
+    def _forward_part(self, part: dict[str, Any], counts: Counter[str]) -> None:
+        kind, medium = kind_of_part({"type": str(part.get("type"))}), part.get(str(part.get("type")))
+        sends = "data" if part["type"] == "input_audio" else "url"
+        known = kind and isinstance(medium, dict) and isinstance(medium.get(sends), str)
+        if not known or part.keys() - {"type", part["type"]}:
+            raise RequestError("a medium must be a part of the type image_url, video_url, audio_url or input_audio")
+        counts[kind] += 1
+        if sends == "url":
+            address = self._address(medium)
+            medium["url"] = address if is_data_uri(address) else _uri(content(Medium(kind, address, ""), Path()))
 
     def _message(self, message: Message) -> Message:
         if not isinstance(message.get("content"), list):
@@ -61,7 +110,7 @@ class MediaIntake:
             return self._path(unquote(urlsplit(url).path) if url[:5].lower() == "file:" else url)
         if "://" not in url[:10]:
             raise RequestError("a medium must be a data URI: data:TYPE;base64,DATA")
-        return f"data:;base64,{b64encode(fetched(url, self.hosts, self.max_bytes)).decode()}"
+        return _uri(fetched(url, self.hosts, self.max_bytes))
 
     def _path(self, name: str) -> str:
         try:
@@ -74,6 +123,16 @@ class MediaIntake:
                 "--allowed_local_media_path"
             )
         return str(path)
+
+
+def _uri(data: bytes) -> str:
+    return f"data:application/octet-stream;base64,{b64encode(data).decode()}"
+
+
+def _shows(part: dict[str, Any]) -> bool:
+    """Return whether a part of a message may name a medium or another file."""
+    names = [str(part.get("type")), *(name for name, value in part.items() if value is not None)]
+    return any(kind in name.split("_") for name in names for kind in (*KINDS, "file", "url"))
 
 
 def kind_of_part(part: dict[str, Any]) -> str:

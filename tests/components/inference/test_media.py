@@ -3,6 +3,7 @@
 import base64
 import http.server
 import io
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from components.config.groups.multimodal import Multimodal
 from components.config.groups.serve import Serve
 from components.config.groups.template import Template
 from components.inference import GenerationConfig, RequestError, media_fetch, serving
+from components.inference.media_intake import MediaIntake
 from components.inference.transformers_engine import TransformersEngine
 from components.media import Limits, load_processor
 from tasks.loading import load
@@ -233,3 +235,28 @@ def test_slow_media_do_not_hold_others_up(eyes: openai.OpenAI, monkeypatch: pyte
         assert answer(eyes)
         assert time.perf_counter() - begun < SLOW_S - 0.5
         assert len({future.result(60) for future in slow}) == 1
+
+
+def test_another_program_gets_media_as_data_uris_alone(allowed: Path) -> None:
+    intake = MediaIntake(Serve(limit_mm_per_prompt={"image": 1}, allowed_local_media_path=str(allowed / "pictures")))
+
+    def forwarded(*parts: Any) -> Any:
+        before = {"role": "assistant", "content": "hello", "audio": None}  # as OpenAI's client writes an answer
+        body = {"messages": [before, *user([*parts, text_part("url")])], "tools": [{"function": {"name": "file"}}]}
+        sent = json.loads(intake.forwarded(json.dumps(body).encode()))
+        assert {**sent, "messages": sent["messages"][:1]} == {**body, "messages": [before]}
+        return sent["messages"][1]["content"]
+
+    assert forwarded() == [text_part("url")]
+    assert forwarded(image(uri(PICTURES[0]))) == [image(uri(PICTURES[0])), text_part("url")]
+    [read, _] = forwarded(image(f"file://{allowed}/pictures/a.png"))
+    assert read["image_url"]["url"].partition(",")[2] == uri(PICTURES[0]).partition(",")[2]
+    for parts, message in (
+        ([image("http://10.0.0.1/a.png")], "media of 10.0.0.1 are not fetched"),
+        ([{"type": "image_url", "image_url": "http://10.0.0.1/a.png"}], "must be a part of the type"),
+        ([{"image_url": {"url": "http://10.0.0.1/a.png"}}], "must be a part of the type"),
+        ([{"type": "image", "source": {"type": "url", "url": "http://10.0.0.1/a.png"}}], "must be a part of the type"),
+        ([image(uri(PICTURES[0]))] * 2, "this server takes 1"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            forwarded(*parts)

@@ -2,7 +2,9 @@
 
 import json
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ from components.config import Params
 from components.errors import ConfigError, DataGateError
 from components.files import replacing, sha256_of
 from components.inference import GenerationConfig, LocalEngine, RequestError, infer_dataset
+from components.media import COLUMNS
 from components.rows import Message, Row, label_of
 from tasks.stages.paths import plugin_files
 
+MEDIA = ".martlet/media"
+"""Folder of the media of rows that are no files of their own."""
 MAX_NEW_TOKENS = 512
 """Longest answer of `infer` in tokens where none is given."""
 
@@ -48,8 +53,9 @@ def answer_files(
     import orjson
 
     result, rows, settings = result_file(params).resolve(), questions(params), generation_config(params)
+    media = params.multimodal.model_dump()
     part = result.with_name(f"{result.name}.part")
-    answers = _answers_in(part, header := sha256_of([identity, rows, asdict(settings)]).encode())
+    answers = _answers_in(part, header := sha256_of([identity, rows, asdict(settings), media]).encode())
     with part.open("wb") as stream:
         stream.writelines([header + b"\n", *answers])
         for answer in infer_dataset(engine, rows[len(answers) :], settings):
@@ -99,13 +105,14 @@ def _of_text(row: Row) -> list[dict[str, str]]:
 
 
 def asking_rows(
-    params: Params, specs: list[str], workspace: Path, texts: bool = False
+    params: Params, specs: list[str], workspace: Path, texts: bool = False, with_media: bool = False
 ) -> Iterator[tuple[Row, dict[str, Any], list[Message]]]:
     """Yield the rows of datasets, in order: canonical, as it was written, and the messages that ask something, with the
-    system prompt where the row has none. With `texts` a plain text is a message as well.
+    system prompt where the row has none. With `texts` a plain text is a message as well, and `with_media` rows may have
+    media, as references.
 
     Raises:
-        DataGateError: a row is in no known format, has media, or has no messages.
+        DataGateError: a row is in no known format, has no messages, or has media that are not wanted or not there.
     """
     from components import data
 
@@ -115,34 +122,81 @@ def asking_rows(
     sources = data.resolve(specs, workspace, params.data.use_hf, {}, memo, plugins=plugins)
     collection = data.collect_rows(sources, [], settings, Path(tempfile.gettempdir()))
     system = params.template.system
-    for source, number, raw in collection.tables["train"]:
+    table, kept = collection.tables["train"], workspace / MEDIA
+    store = data.media.MediaStore(kept, workspace / ".martlet/media.json", workspace, settings) if with_media else None
+    for source, number, raw in table.rows(store):
         try:
             row = data.read_row(raw)
         except ValueError as error:
             raise DataGateError(f"{data.row_location(source, number)}: {error}") from error
         messages = row.get("messages") or row.get("prompt") or (_of_text(row) if texts else [])
-        if media := {"images", "videos", "audios"} & row.keys():
-            raise DataGateError(
-                f"{data.row_location(source, number)}: its {min(media)} would not be shown to the model"
-            )
+        columns = {name: row[name] for name in COLUMNS.values() if row.get(name)}
+        if columns and not with_media:
+            raise DataGateError(f"{data.row_location(source, number)}: its media would not be shown to the model")
+        where = data.row_location(source, number)
+        row |= {name: [_placed(value, kept, where) for value in values] for name, values in columns.items()}
         if not messages:
             raise DataGateError(f"{data.row_location(source, number)}: asks nothing; a row needs messages or a query")
         if system is not None and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
         yield row, json.loads(raw), messages
+    if store:
+        store.hashes.save()
+        with suppress(OSError):  # it holds media
+            kept.rmdir()
+
+
+def _placed(value: Any, kept: Path, where: str) -> Any:
+    """Return a reference with its whole path, or the references of a video's frames.
+
+    Raises:
+        DataGateError: the medium is not there.
+    """
+    if isinstance(value, list):
+        return [_placed(frame, kept, where) for frame in value]
+    if "problem" in value:
+        raise DataGateError(f"{where}: {value['path']}: {value['problem']}")
+    return value | {"path": str(kept / value["path"])}
+
+
+def media_address(params: Params) -> Callable[[str], str]:
+    """Return a function from what somebody types for a medium to its whole path, or to a data URI of what is
+    downloaded.
+
+    The function raises:
+        ConfigError: there is no such file, or URLs are not to be downloaded.
+    """
+
+    def address(typed: str) -> str:
+        if not typed.lower().startswith(("http://", "https://", "data:")):
+            path = Path(typed).expanduser().absolute()
+            if not path.is_file():
+                raise ConfigError(f"{typed}: no such file")
+            return str(path)
+        if typed[:5].lower() == "data:":
+            return typed
+        if not params.data.download_media:
+            raise ConfigError(f"{typed[:100]}: is not downloaded without --download_media true")
+        from components.data.media.downloads import download
+
+        return f"data:;base64,{b64encode(download(typed)).decode()}"
+
+    return address
 
 
 def questions(params: Params, texts: bool = False) -> list[Row]:
     """Return the rows of `--val_dataset`, in order: `messages`, with the system prompt where a row has none, `label`
-    (None without one), and where the row has them `tools`, `chat_template_kwargs`, the `completion` that was judged,
-    and the `anchor` of a judged pair, whose message is both texts. With `texts` a plain text is a message as well.
+    (None without one), and where the row has them `tools`, `chat_template_kwargs`, media, the `completion` that was
+    judged, and the `anchor` of a judged pair, whose message is both texts. With `texts` a plain text is a message as
+    well, and no row has media.
 
     Raises:
         DataGateError: as `asking_rows`.
     """
     rows: list[Row] = []
-    for row, _, messages in asking_rows(params, params.data.val_dataset, Path.cwd(), texts):
-        beside = {name: row[name] for name in ("tools", "chat_template_kwargs", "completion") if name in row}
+    names = ("tools", "chat_template_kwargs", "completion", *COLUMNS.values())
+    for row, _, messages in asking_rows(params, params.data.val_dataset, Path.cwd(), texts, with_media=not texts):
+        beside = {name: row[name] for name in names if name in row}
         if "anchor" in (extra := row.get("extra", {})):  # the text of a pair that an embedding reads alone
             beside["anchor"] = extra["anchor"]
         rows.append({"messages": messages, "label": label_of(row), **beside})  # which a classifier should tell

@@ -11,6 +11,7 @@ from components.config.fields import Group
 from components.config.groups.distillation import Distillation
 from components.config.groups.freezing import Freezing
 from components.config.groups.lmdeploy import Lmdeploy
+from components.config.groups.multimodal import Multimodal
 from components.config.groups.ppo import Ppo
 from components.config.groups.reward import Reward
 from components.config.groups.run import Run
@@ -183,7 +184,10 @@ TRAINING = (
 ANSWERING = (
     Condition("result_path model_name model_author", lambda params: params.data.val_dataset, "without --val_dataset"),
     Condition("stream", lambda params: not params.data.val_dataset, "with --val_dataset"),
-)
+    Condition("images videos audios", lambda params: not params.data.val_dataset, "with --val_dataset, whose rows have "
+              "their own"),
+    Condition("root_image_dir", lambda params: params.data.val_dataset, "without --val_dataset"),
+)  # fmt: skip
 EXPORT = (
     Condition("merge_tolerance max_shard_size", lambda params: params.run.merge_lora, "without --merge_lora true"),
     Condition("quant_method", lambda params: not params.export.to_ollama, "with --to_ollama true, whose `ollama create "
@@ -211,7 +215,8 @@ OF_PROGRAMS = tuple(
 )
 SERVING = (
     *OF_PROGRAMS,
-    Condition("max_batch_size attn_impl allow_runtime_lora_updating",
+    Condition(f"max_media_pixels max_media_seconds {' '.join(Multimodal.model_fields)} max_batch_size attn_impl "
+              "allow_runtime_lora_updating",
               lambda params: params.generation.infer_backend not in PROGRAMS, "with --infer_backend vllm, lmdeploy or "
               "sglang"),
 )  # fmt: skip

@@ -1,18 +1,22 @@
 """The engine of a command that asks a model itself: in this process, or a program whose server it starts and asks."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components import models
-from components.config.groups.template import Template
-from components.inference import ENGINES, LocalEngine
+from components.inference import ENGINES, LocalEngine, Prompts
+from components.media import load_processor
 from tasks import serving
 from tasks.loading import load
 from tasks.prompts import prompts
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 LOCAL_BACKENDS = ("transformers", "pt")
 TOKENIZER = "tokenizer_config.json"
@@ -42,7 +46,7 @@ def _local(target: Target) -> Generator[LocalEngine]:
     precision, attention = params.train.torch_dtype, params.train.attn_impl
     model, tokenizer = load(target.model, target.adapter, precision, attention, params.quantization, external)
     limits = (params.generation.max_batch_size, params.generation.max_model_len)
-    engine = TransformersEngine(model, tokenizer, prompts(_asked_as(target))(tokenizer), *limits)
+    engine = TransformersEngine(model, tokenizer, _prompts(target)(tokenizer), *limits)
     try:
         yield engine
     finally:
@@ -64,7 +68,7 @@ def _served(target: Target) -> Generator[LocalEngine]:
             url,
             serving.served_name(params),
             tokenizer,
-            prompts(_asked_as(target))(tokenizer),
+            _prompts(target)(tokenizer),
             min(params.generation.max_model_len or limit, limit),
             replace(serving.generation_settings(params), stop_words=[]),
         )
@@ -74,6 +78,7 @@ def _served(target: Target) -> Generator[LocalEngine]:
             engine.close()
 
 
-def _asked_as(target: Target) -> Template:
-    """Return the settings of the template without the system prompt: chats and rows bring their own."""
-    return target.params.template.model_copy(update={"system": None})
+def _prompts(target: Target) -> "Callable[[PreTrainedTokenizerBase], Prompts]":
+    """Return what asks the model, without the system prompt: chats and rows bring their own."""
+    template = target.params.template.model_copy(update={"system": None})
+    return prompts(template, load_processor(target.model, target.params.multimodal, Path.cwd()))

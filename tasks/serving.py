@@ -6,16 +6,19 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from components import registry
 from components.config import Params
+from components.config.groups.serve import Serve
 from components.config.groups.template import Template
 from components.errors import ConfigError
 from components.inference import ENGINES, Prompts, ServeSettings, bind, key_or_none
 from components.inference.engines import Replace
+from components.inference.media_intake import MEDIA_MIB
+from components.media import Limits, load_processor, takes_media
 from tasks.answering import generation_settings
 from tasks.loading import adapted, load_beside
 from tasks.prompts import prompts, trained_with
@@ -94,12 +97,14 @@ def settings_of(
     `templates` are those of adapters, where they differ from the target's.
     """
     params, external = target.params, plugin_files(target.params, Path.cwd())
+    params = params.model_copy(update={"serve": with_room(params.serve, target.model)})
+    limits = Limits(params.serve.max_media_pixels, params.serve.max_media_seconds)
+    processor = cache(partial(load_processor, target.model, params.multimodal, Path.cwd(), limits))
 
     def prompts_of(tokenizer: Any, adapter: Path | None) -> Prompts:
         trained = params.template if adapter is None else trained_with(adapter, params.template)
-        return prompts((templates or {}).get(adapter, params.template if adapter == target.adapter else trained))(
-            tokenizer
-        )
+        template = (templates or {}).get(adapter, params.template if adapter == target.adapter else trained)
+        return prompts(template, processor())(tokenizer)
 
     loading = {
         "torch_dtype": params.train.torch_dtype,
@@ -120,6 +125,13 @@ def settings_of(
         on_ready=on_ready,
         params=params,
     )
+
+
+def with_room(settings: Serve, model: Path) -> Serve:
+    """Return the settings of a server with room for media in requests, where the model takes any."""
+    if settings.max_request_mb or not takes_media(model):
+        return settings
+    return settings.model_copy(update={"max_request_mb": MEDIA_MIB})
 
 
 def _served(target: Target, adapters: Mapping[str, Path], settings: ServeSettings) -> AbstractContextManager[str]:
@@ -170,7 +182,8 @@ def _follow(target: Target, number: int | None, exchange: Replace, report: Calla
             number = champion.number
             champion.verify()
             template = trained_with(champion.folder, target.params.template)
-            params = target.params.model_copy(update={"template": template})
+            multimodal = trained_with(champion.folder, target.params.multimodal)
+            params = target.params.model_copy(update={"template": template, "multimodal": multimodal})
             newer = Target(champion.folder, None, params)
             exchange(newer.model, settings_of(newer, [served_name(params)]))
             report(f"version {number} is champion, and answers now")

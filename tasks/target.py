@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config import Layer, Params, read_flags, read_mapping, read_yaml, resolve
+from components.config.groups.multimodal import Multimodal
 from components.config.groups.quantization import Quantization
 from components.config.groups.template import Template
 from components.errors import ConfigError
@@ -108,7 +109,7 @@ def _find(flags: dict[str, Any], report: Callable[[str], None]) -> Target:
         folder = models.folder(identity, Path.cwd())
         if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
             raise ConfigError(f"--model: {folder} is an adapter, and no model; name it with --adapters")
-        return Target(folder, None, resolve(_saved_template(folder), read_flags(flags)))
+        return Target(folder, None, resolve(_saved_settings(folder), read_flags(flags)))
     return _champion(flags)
 
 
@@ -126,15 +127,17 @@ def _champion(flags: dict[str, Any]) -> Target:
     champion = registry.champion(name, Path.cwd())
     if champion is None:
         raise ConfigError(f"'{name}' has no champion yet: `martlet run` makes one; or name --adapters or --model")
-    params = resolve(read_yaml(workspace), _saved_template(champion.folder), flag_layer)
+    params = resolve(read_yaml(workspace), _saved_settings(champion.folder), flag_layer)
     champion.verify()
     return Target(champion.folder, None, _unquantized(params))
 
 
-def _saved_template(folder: Path) -> Layer:
-    """Return the template's settings with which the model in a folder was trained, as a layer of parameters."""
-    settings = trained_with(folder, Template()).model_dump(exclude_defaults=True)
-    return read_mapping({"template": settings}, str(folder / "args.json"))
+def _saved_settings(folder: Path) -> Layer:
+    """Return the settings of template and media with which the model in a folder was trained, as a layer of
+    parameters."""
+    groups = {"template": trained_with(folder, Template()), "multimodal": trained_with(folder, Multimodal())}
+    settings = {name: group.model_dump(exclude_defaults=True) for name, group in groups.items()}
+    return read_mapping(settings, str(folder / "args.json"))
 
 
 def merged(target: Target, report: Callable[[str], None], output: Path | None = None) -> Target:

@@ -107,3 +107,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Qwen3ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sighted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random Qwen2-VL and its processor."""
+    from tests.components.media.models import sighted
+
+    return sighted(tmp_path_factory.mktemp("sighted") / "model")

@@ -24,7 +24,7 @@ from tasks import target
 
 SIGNAL_CHECK_S = 0.5
 """Longest wait for ctrl-C: polars 2.1, which MLflow imports, makes a wait without a limit go on after the signal."""
-PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "serve", "vllm", "lmdeploy", "sglang")
+PARAMETERS = (*target.PARAMETERS, *target.SAMPLING, "multimodal", "serve", "vllm", "lmdeploy", "sglang")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

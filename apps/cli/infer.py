@@ -4,6 +4,9 @@
   martlet infer --adapters output/first/checkpoint-20 \\
     --val_dataset examples/eval/sounds.jsonl --result_path answers.jsonl
 
+A model that sees or hears asks for the file of each <image>, <video> and <audio>
+in a question; --images, --videos and --audios name those of a first question.
+
 With --adapters, model and system prompt are those of the training. Without
 --adapters and --model the champion answers.
 """
@@ -15,15 +18,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from components.config import Params, read_flags, resolve
+from components.errors import ConfigError
 from tasks import effects, target
 from tasks.target import Target
 
 if TYPE_CHECKING:
+    from components.inference import Attachments
     from components.inference.pooling import PoolingEngine
 
 PARAMETERS = (
-    *target.PARAMETERS, "generation", "vllm", "lmdeploy", "sglang",
-    "data.val_dataset", "data.model_name", "data.model_author", "run.result_path",
+    *target.PARAMETERS, "generation", "vllm", "lmdeploy", "sglang", "multimodal",
+    "data.val_dataset", "data.model_name", "data.model_author", "data.root_image_dir", "data.download_media",
+    "run.images", "run.videos", "run.audios", "run.result_path",
 )  # fmt: skip
 
 
@@ -40,6 +46,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     params = model.params
     if params.data.val_dataset:
         answering.result_file(params)  # before the model is loaded
+    attached = _attachments(model)
     if encoders.is_encoder(model):
         effects.require(flags, model.params, effects.ENCODING)
         with encoders.loaded(model) as engine:
@@ -53,7 +60,8 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
                 rows = "row" if unanswered == 1 else "rows"
                 print(f"{unanswered} {rows} could not be answered; `error` in {result} says why")
         else:
-            chat(engine, params.template.system, answering.generation_config(params), about=_about(model))
+            generation = answering.generation_config(params)
+            chat(engine, params.template.system, generation, about=_about(model), attachments=attached)
 
 
 def _encode(engine: "PoolingEngine", params: Params) -> None:
@@ -74,6 +82,24 @@ def _encode(engine: "PoolingEngine", params: Params) -> None:
             continue
         shares = ", ".join(f"{name} {share:.3f}" for name, share in answer.get("probabilities", {}).items())
         print(answer.get("response", answer.get("embedding")), f"({shares})" if shares else "", flush=True)
+
+
+def _attachments(model: Target) -> "Attachments":
+    """Return the media of a first question, and how those of others are found.
+
+    Raises:
+        ConfigError: a file is not there, or the model takes texts alone.
+    """
+    from components.inference import Attachments
+    from components.media import COLUMNS, KINDS, takes_media
+    from tasks import answering
+
+    address, run = answering.media_address(model.params), model.params.run
+    first = {name: [address(path) for path in getattr(run, name)] for name in COLUMNS.values()}
+    takes = takes_media(model.model)
+    if not takes and (names := [name for name, paths in first.items() if paths]):
+        raise ConfigError(f"--{names[0]}: {model.model} takes texts alone")
+    return Attachments(KINDS if takes else (), first, address)
 
 
 def _note(line: str) -> None:

@@ -9,10 +9,12 @@ from components.config.groups.data import Data
 from components.data.checks.empty import is_blank
 from components.data.formats import read_row
 from components.data.load import Loader
+from components.data.media.store import MediaStore
 from components.data.mixing import interleaved, shuffled, split
 from components.data.row_store import StoredRows
 from components.data.sources import Source, row_location
 from components.errors import ConfigError, DataGateError
+from components.media import COLUMNS
 from components.rows import unread_answer
 
 if TYPE_CHECKING:
@@ -136,14 +138,15 @@ def set_name(source: Source) -> str:
     return name
 
 
-def write_questions(path: Path, rows: StoredRows) -> None:
-    """Write a question set as JSON Lines of `{query, response}`.
+def write_questions(path: Path, rows: StoredRows, media: MediaStore | None = None) -> None:
+    """Write a question set as JSON Lines of `{query, response}`, and the references that `media` makes of a question's
+    media.
 
     Raises:
         DataGateError: a row that is not one question and its answer.
     """
     with path.open("wb") as file:
-        file.writelines(_question(raw, row_location(source, number)) for source, number, raw in rows)
+        file.writelines(_question(raw, row_location(source, number)) for source, number, raw in rows.rows(media))
 
 
 def _question(raw: str, where: str) -> bytes:
@@ -163,7 +166,15 @@ def _question(raw: str, where: str) -> bytes:
     for name, text in (("question", query), ("answer", response)):
         if is_blank(text):
             raise DataGateError(f"{where}: the {name} is empty")
-    return orjson.dumps({"query": query, "response": response}, option=orjson.OPT_APPEND_NEWLINE)
+    media = {name: row[name] for name in COLUMNS.values() if row.get(name)}
+    for medium in (medium for values in media.values() for value in values for medium in _frames(value)):
+        if "problem" in medium:
+            raise DataGateError(f"{where}: {medium['path']}: {medium['problem']}")
+    return orjson.dumps({"query": query, "response": response, **media}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _frames(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def read_questions(folder: Path) -> dict[str, list[str]]:

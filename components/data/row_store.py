@@ -61,8 +61,11 @@ class StoredRows:
         return len(self.order)
 
     def __iter__(self) -> Iterator[tuple[str, int, str]]:
-        """Yield for each row its source, its number there, and the row as JSON."""
-        for batch in self.batches():
+        return self.rows()
+
+    def rows(self, media: MediaStore | None = None) -> Iterator[tuple[str, int, str]]:
+        """Yield for each row its source, its number there, and the row as JSON; `media` is that of `batches`."""
+        for batch in self.batches(media):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
     def batches(self, media: MediaStore | None = None) -> "Iterator[pa.RecordBatch]":

@@ -11,9 +11,11 @@ from types import ModuleType
 from typing import Any
 
 from components.errors import ConfigError, MartletError
+from components.media import COLUMNS, FOLDER
 
 Record = dict[str, Any]
-"""One answered question: set, item (index in its set, from 0), query, answer, reference, score, answer_tokens."""
+"""One answered question: set, item (index in its set, from 0), query, answer, reference, score, answer_tokens, and
+where it has any the references of its media, as JSON."""
 
 POLL_S = 1.0
 EVALSCOPE_LOG = "logs/eval_log.log"
@@ -34,7 +36,8 @@ def ask(
     Args:
         api_url: base URL of a server that speaks the OpenAI API, such as `http://127.0.0.1:8000/v1`.
         model_name: the name under which the server knows the model.
-        questions: set name to a JSONL file with `query`, `response` and optionally `system` in each line.
+        questions: set name to a JSONL file with `query`, `response` and optionally `system`, `images`, `videos` and
+            `audios` in each line; media whose path is relative are in the folder `media` beside the file.
         work_dir: the folder of EvalScope's log, predictions, reviews and HTML report; an existing folder is replaced.
         generation_config: generation settings under EvalScope's names, such as max_tokens and temperature.
         limit: questions asked of each set, from its beginning; None is all.
@@ -52,7 +55,8 @@ def ask(
     shutil.rmtree(work_dir, ignore_errors=True)
     with _output_to(work_dir / "console.log"):
         plugin = _evalscope()
-        _write_questions(sets, work_dir / "questions", plugin.SPLIT)
+        placed = {name: [_placed(row, questions[name].parent / FOLDER) for row in rows] for name, rows in sets.items()}
+        _write_questions(placed, work_dir / "questions", plugin.SPLIT)
         with _progress_reports(work_dir / "predictions" / model_name, model_name, total, on_progress):
             _run(api_url, model_name, list(sets), work_dir, dict(generation_config or {}), num_proc, plugin.BENCHMARK)
     records = []
@@ -85,6 +89,17 @@ def read_questions(path: Path) -> list[dict[str, Any]]:
     if not rows:
         raise ConfigError(f"{path}: no questions")
     return rows
+
+
+def _placed(row: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a question whose media are whole paths."""
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [placed(frame) for frame in value]
+        return str((folder / value["path"]).absolute())
+
+    return row | {name: [placed(value) for value in row[name]] for name in COLUMNS.values() if row.get(name)}
 
 
 def _evalscope() -> ModuleType:
@@ -161,12 +176,14 @@ def _record(row: dict[str, Any], result: dict[str, Any], metric: str, where: str
         raise MartletError(f"{where} was refused by the server: {answer['content']}")
     if score["status"] != "success" or metric not in score["value"]:
         raise MartletError(f"{where} could not be scored: {score['metadata']}")
+    media = {name: row[name] for name in COLUMNS.values() if row.get(name)}
     return {
         "query": row["query"],
         "answer": score["prediction"],
         "reference": row["response"],
         "score": float(score["value"][metric]),
         "answer_tokens": int(answer["perf_metrics"]["output_tokens"]),
+        **({"media": json.dumps(media)} if media else {}),
     }
 
 

@@ -5,11 +5,16 @@ imports EvalScope.
 """
 
 import unicodedata
+from typing import Any
 
 from evalscope.api.benchmark import BenchmarkMeta, DefaultDataAdapter
+from evalscope.api.dataset import Sample
+from evalscope.api.messages import Content, ContentAudio, ContentImage, ContentText, ContentVideo
 from evalscope.api.metric import Metric
 from evalscope.api.registry import register_benchmark, register_metric
 from evalscope.benchmarks.general_qa.general_qa_adapter import GeneralQAAdapter
+
+from components.media import COLUMNS, in_parts, with_tags
 
 BENCHMARK = "question_set"
 METRIC = "normalized_exact_match"
@@ -48,3 +53,24 @@ class QuestionSet(GeneralQAAdapter):
     """The format of `general_qa`, scored with the metrics of the registry."""
 
     match_score = DefaultDataAdapter.match_score
+
+    def record_to_sample(self, record: dict[str, Any]) -> Sample:
+        """Return a question, whose media EvalScope sends as data URIs."""
+        sample = super().record_to_sample(record)
+        if any(record.get(name) for name in COLUMNS.values()):
+            row = {"messages": [{"role": "user", "content": record["query"]}]} | record
+            [message] = in_parts(with_tags(row))
+            sample.input[-1].content = [_content(part) for part in message["content"]]
+        return sample
+
+
+def _content(part: dict[str, Any]) -> Content:
+    match part:
+        case {"type": "text", "text": text}:
+            return ContentText(text=text)
+        case {"type": "image", "image": path}:
+            return ContentImage(image=path)
+        case {"type": "video", "video": path}:
+            return ContentVideo(video=path, format="mp4")
+        case _:
+            return ContentAudio(audio=part["audio"], format="wav")

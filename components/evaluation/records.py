@@ -14,7 +14,7 @@ SCHEMA = {
     "set": "string", "item": "int64", "query": "string", "answer": "string", "reference": "string", "score": "float64",
     "answer_tokens": "int64",
 }  # fmt: skip
-"""Columns of a report and their Arrow types."""
+"""Columns of a report and their Arrow types; one whose questions have media has `media`, too."""
 
 
 def wilson(accuracy: float, items: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -40,9 +40,13 @@ def summary(candidate: str, records: Iterable[Record]) -> dict[str, Any]:
             "low": round(low, 6),
             "high": round(high, 6),
             "mean_answer_tokens": round(fmean(row["answer_tokens"] for row in rows), 6),
-            "questions_sha256": sha256_of([[row["query"], row["reference"]] for row in rows]),
+            "questions_sha256": sha256_of([_identity(row) for row in rows]),
         }
     return {"candidate": candidate, "sets": sets}
+
+
+def _identity(record: Record) -> list[str]:
+    return [record["query"], record["reference"], *([record["media"]] if record.get("media") else [])]
 
 
 def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[str, Any]:
@@ -50,7 +54,8 @@ def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[st
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in SCHEMA.items()])
+    columns = SCHEMA | ({"media": "string"} if any("media" in record for record in records) else {})
+    schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in columns.items()])
     with replacing(folder / f"{candidate}.parquet") as temporary:
         pq.write_table(pa.Table.from_pylist(records, schema=schema), temporary)
     report = summary(candidate, records)

@@ -20,13 +20,14 @@ from components.inference.api import (
     stream_text,
 )
 from components.inference.batch import Question, infer_dataset, replies, without_reference
-from components.inference.chat import chat
+from components.inference.chat import Attachments, chat
 from components.inference.engines import ENGINES, Engine, ServeSettings
 from components.inference.read_answer import hides_calls, read_answer
 from components.inference.server import serving
 
 __all__ = [
     "ENGINES",
+    "Attachments",
     "Completion",
     "Engine",
     "GenerationConfig",

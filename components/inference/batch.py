@@ -7,9 +7,12 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from components.inference.api import Completion, GenerationConfig, LocalEngine, Message, RequestError
+from components.media import COLUMNS, MediaPrompt, in_parts
 
 MAX_QUEUED_REQUESTS = 512
 """Several batches: results are in order, and the first may end last. Memory does not grow with the dataset."""
+MAX_QUEUED_BYTES = 2**30
+"""Bytes of media in those requests."""
 
 
 class Question(NamedTuple):
@@ -35,7 +38,9 @@ def replies(engine: LocalEngine, questions: Iterable[Question]) -> Iterator[Repl
     queued: deque[tuple[Question, list[int], Future[Any]]] = deque()
     try:
         while True:
-            for question in itertools.islice(remaining, MAX_QUEUED_REQUESTS - len(queued)):
+            while len(queued) < MAX_QUEUED_REQUESTS and _media_bytes(queued) < MAX_QUEUED_BYTES:
+                if (question := next(remaining, None)) is None:
+                    break
                 queued.append((question, *_submit(engine, question)))
             if not queued:
                 return
@@ -48,6 +53,11 @@ def replies(engine: LocalEngine, questions: Iterable[Question]) -> Iterator[Repl
     finally:
         for _, _, future in queued:
             future.cancel()
+
+
+def _media_bytes(queued: Iterable[tuple[Question, list[int], Future[Any]]]) -> int:
+    prompts = [prompt for _, prompt, _ in queued if isinstance(prompt, MediaPrompt)]
+    return sum(feature.nbytes for prompt in prompts for feature in prompt.features.values())
 
 
 def _submit(engine: LocalEngine, question: Question) -> tuple[list[int], Future[Any]]:
@@ -75,21 +85,23 @@ def infer_dataset(
 ) -> Iterator[dict[str, Any]]:
     """Yield one result per row, in order: `messages` (answer included), `response`, `labels`.
 
-    A row has `messages`, and optionally `tools` and `chat_template_kwargs`. A last assistant message is the reference:
+    A row has `messages`, and optionally `tools`, `chat_template_kwargs`, and the paths of media in `images`, `videos`
+    and `audios`, which its result has, too. A last assistant message is the reference:
     the model does not see it, and `labels` holds it (else None). The result of a row that cannot be answered has the
     `response` None and says why in `error`.
     """
     settings = generation or GenerationConfig()
     rows, asked = itertools.tee(rows)
     questions = (
-        Question(without_reference(r["messages"])[0], r.get("tools"), r.get("chat_template_kwargs", {}), settings)
+        Question(without_reference(in_parts(r))[0], r.get("tools"), r.get("chat_template_kwargs", {}), settings)
         for r in asked
     )
-    for row, (question, _, completion) in zip(rows, replies(engine, questions), strict=True):
-        reference = without_reference(row["messages"])[1]
-        result = {"messages": question.messages, "response": None, "labels": reference and reference.get("content")}
+    for row, (_, _, completion) in zip(rows, replies(engine, questions), strict=True):
+        messages, reference = without_reference(row["messages"])
+        result = {"messages": messages, "response": None, "labels": reference and reference.get("content")}
+        result |= {name: row[name] for name in COLUMNS.values() if row.get(name)}
         if isinstance(completion, RequestError):
             yield result | {"error": str(completion)}
             continue
         answer = {"role": "assistant", "content": completion.text}
-        yield result | {"messages": [*question.messages, answer], "response": completion.text}
+        yield result | {"messages": [*messages, answer], "response": completion.text}

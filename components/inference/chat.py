@@ -2,15 +2,18 @@
 
 import importlib
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, TextIO, get_args, get_type_hints
+from types import MappingProxyType
+from typing import Any, NamedTuple, TextIO, get_args, get_type_hints
 
 from components.errors import ConfigError, did_you_mean
 from components.inference.api import GenerationConfig, LocalEngine, Message, RequestError, stream_text
+from components.media import COLUMNS, KINDS, TAGS, in_parts, tags_in, with_tags
 
 PROMPT = "<<< "
+PROMPTS_FOR = {kind: f"Input a{'n' * (kind[0] in 'ai')} {kind} path or URL {PROMPT}" for kind in KINDS}
 QUOTES = '"""'
 """Begins and ends a question of several lines."""
 COMMANDS = {
@@ -28,14 +31,41 @@ NOT_TYPED = ("stream", "skip_special_tokens", "logit_bias", "logprobs", "grammar
 EXIT_COMMANDS = ("/exit", "/quit", "exit", "quit")
 
 
-class Chat:
-    """One conversation: its messages, the system message, and the generation settings."""
+Content = str | list[dict[str, Any]]
+"""A question: a text, or texts and media as parts."""
 
-    def __init__(self, engine: LocalEngine, system: str | None, generation: GenerationConfig, **template_kwargs: Any):
+
+class Attachments(NamedTuple):
+    """Media of questions.
+
+    Attributes:
+        kinds: whose tags in a question stand for media, none of a model of texts alone.
+        first: the media of the first question of a conversation, under the names of a row's columns.
+        address: from what somebody types to a path or a data URI.
+    """
+
+    kinds: tuple[str, ...] = ()
+    first: Mapping[str, list[str]] = MappingProxyType({})
+    address: Callable[[str], str] = str
+
+
+class Chat:
+    """One conversation: its messages, the system message, the media of its first question, and the generation
+    settings."""
+
+    def __init__(
+        self,
+        engine: LocalEngine,
+        system: str | None,
+        generation: GenerationConfig,
+        first: Mapping[str, list[str]] = MappingProxyType({}),
+        **template_kwargs: Any,
+    ):
         self.engine, self.system, self.generation, self.template_kwargs = engine, system, generation, template_kwargs
         self.history: list[Message] = []
+        self.first = first
 
-    def answer(self, question: str) -> Generator[str, None, None]:
+    def answer(self, question: Content) -> Generator[str, None, None]:
         """Yield the pieces of the answer. The history keeps the question and the answer, whole or interrupted."""
         system = [{"role": "system", "content": self.system}] if self.system is not None else []
         query = {"role": "user", "content": question}
@@ -50,7 +80,7 @@ class Chat:
         finally:
             self.history += [query, {"role": "assistant", "content": "".join(answer)}]
 
-    def undo(self) -> str | None:
+    def undo(self) -> Content | None:
         """Remove the last question and answer; return the question, or None when there is none."""
         if not self.history:
             return None
@@ -69,6 +99,7 @@ class Chat:
         match name:
             case "/clear" | "/reset":
                 self.history.clear()
+                self.first = {}
                 return "the conversation is cleared"
             case "/undo":
                 return "nothing to undo" if self.undo() is None else "the last question and answer are removed"
@@ -110,6 +141,7 @@ def chat(
     stdin: TextIO | None = None,
     stdout: TextIO | None = None,
     about: str = "",
+    attachments: Attachments = Attachments(),  # noqa: B008
     **template_kwargs: Any,
 ) -> None:
     """Answer the lines of `stdin` until it ends.
@@ -120,6 +152,7 @@ def chat(
 
     Args:
         about: the model, for the opening line at a terminal.
+        attachments: media of questions; at a terminal, a tag in a question asks for the path of its medium.
         stream: print an answer while it is generated; None is the setting in `generation`.
         template_kwargs: arguments of the chat template, such as `enable_thinking`.
     """
@@ -129,7 +162,7 @@ def chat(
     messages = out if interactive else sys.stderr
     generation = generation or GenerationConfig(stream=True)
     stream = generation.stream if stream is None else stream
-    conversation = Chat(engine, system, generation, **template_kwargs)
+    conversation = Chat(engine, system, generation, attachments.first, **template_kwargs)
     if interactive:
         print(f"{about or 'chat'}; /help lists the commands, exit ends the chat", file=out)
     while (line := _read(source, out, interactive)) is not None:
@@ -144,13 +177,16 @@ def chat(
             if _is_broken(line):
                 raise RequestError("the line is not UTF-8")
             if line == "/retry":
-                line = conversation.undo() or ""
-                if not line:
+                question = conversation.undo()
+                if not question:
                     raise ConfigError("nothing to retry")
             elif line.startswith("/"):
                 print(conversation.command(line), file=messages, flush=True)
                 continue
-            _print_answer(conversation.answer(line), stream, out, interactive)
+            else:
+                first = {} if conversation.history else conversation.first
+                question = _question(line, first, attachments, source if interactive else None, out)
+            _print_answer(conversation.answer(question), stream, out, interactive)
         except (ConfigError, RequestError) as error:
             hint = " (/clear clears the conversation)" if conversation.history else ""
             print(f"{error}{hint}", file=messages, flush=True)
@@ -158,6 +194,25 @@ def chat(
                 print("\n", file=out, flush=True)  # an answer without text, in its place
         if not interactive:
             conversation.history.clear()
+
+
+def _question(
+    line: str, first: Mapping[str, list[str]], attachments: Attachments, terminal: TextIO | None, out: TextIO
+) -> Content:
+    """Return a line with its media: those of the first question, then those whose paths a terminal is asked for.
+
+    Raises:
+        RequestError: a tag stands for no medium.
+    """
+    media = {name: [*first.get(name, ())] for name in COLUMNS.values()}
+    tags = tags_in(line, attachments.kinds)
+    for number, kind in enumerate(tags, 1):
+        if tags[:number].count(kind) > len(media[COLUMNS[kind]]):
+            path = (_read(terminal, out, True, PROMPTS_FOR[kind]) or "").strip() if terminal else ""
+            if not path:
+                raise RequestError(f"{TAGS[kind]} in the question stands for no {kind}; name its file with --{kind}s")
+            media[COLUMNS[kind]].append(attachments.address(path))
+    return in_parts(with_tags({"messages": [{"role": "user", "content": line}], **media}))[0]["content"]
 
 
 def _is_broken(line: str) -> bool:
@@ -173,14 +228,14 @@ def _several_lines(first: str, stdin: TextIO, stdout: TextIO) -> str:
     return "\n".join(lines).strip().removesuffix(QUOTES).strip()
 
 
-def _read(stdin: TextIO, stdout: TextIO, interactive: bool) -> str | None:
+def _read(stdin: TextIO, stdout: TextIO, interactive: bool, prompt: str = PROMPT) -> str | None:
     """Return the next line, or None at the end of the input. A terminal gets line editing and a history."""
     try:
         if interactive and stdin is sys.stdin and stdout is sys.stdout:
             importlib.import_module("readline")  # once imported, input() edits lines with readline
-            return input(PROMPT)
+            return input(prompt)
         if interactive:
-            print(PROMPT, end="", file=stdout, flush=True)
+            print(prompt, end="", file=stdout, flush=True)
         return stdin.readline() or None
     except EOFError:
         print(file=stdout)

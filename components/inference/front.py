@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import orjson
+from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
@@ -17,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from components.config.groups.serve import Serve
 from components.inference.app import base_app
 from components.inference.intake import MAX_BODY_BYTES, read_body, while_connected
+from components.inference.media_intake import MediaIntake
 from components.inference.metrics import STATE, WATCHED
 from components.inference.openai_errors import error_event
 from components.inference.place import Place, Upstream, absent
@@ -37,7 +39,8 @@ def create_front(place: Place, api_key: str | None, settings: Serve, with_page: 
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
     http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
-    app = base_app(api_key, settings, place, MAX_BODY_BYTES, with_page)
+    body_limit = (settings.max_request_mb or 0) << 20 or MAX_BODY_BYTES
+    app = base_app(api_key, settings, place, body_limit, with_page)
     forwarding = Forwarding(place, http, settings)
     app.router.routes += [
         Route("/v1/{path:path}", forwarding, methods=["GET", "POST", "DELETE"]),
@@ -51,11 +54,11 @@ class Forwarding:
     """ASGI application that forwards a request to the program in a place."""
 
     def __init__(self, place: Place, http: httpx.AsyncClient, settings: Serve):
-        self.place, self.http, self.settings = place, http, settings
+        self.place, self.http, self.settings, self.media = place, http, settings, MediaIntake(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, is_post = Request(scope, receive), scope["method"] == "POST"
-        body = await read_body(request) if is_post else b""
+        body = await to_thread.run_sync(self.media.forwarded, await read_body(request)) if is_post else b""
         if is_post and scope["path"].startswith("/v1/"):
             self.place.require()
         timeout_s = self.settings.request_timeout

@@ -1,4 +1,5 @@
-"""The scheduler of the built-in engine for every other architecture: transformers' `generate` in batches.
+"""The scheduler of the built-in engine for models that see or hear, and for every other architecture: transformers'
+`generate` in batches.
 
 A stopping criterion sees every new token of every request: it streams tokens, finishes requests one by one, and ends
 the call when enough work waits for the free places. Unfinished requests go on in the next batch from all their tokens,
@@ -7,6 +8,7 @@ what vLLM calls preemption by recomputation. So every architecture that `generat
 
 import time
 from contextlib import suppress
+from inspect import signature
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 
 from components.inference.api import RequestError
 from components.inference.requests import Request, RequestQueue
+from components.media import MediaPrompt, joined
 
 REBATCH_RATIO = 2
 """Waiting time over prefill time from which a new batch pays."""
@@ -74,12 +77,31 @@ class GenerateWorker:
             model.generate(
                 input_ids=input_ids.to(model.device),
                 attention_mask=mask.to(model.device),
+                **_media_inputs(batch, width, base),
                 logits_processor=LogitsProcessorList([BatchSampler(batch, padding)] if any_sampled else []),
                 stopping_criteria=StoppingCriteriaList([steps]),
                 max_new_tokens=max(request.remaining_tokens for request in batch),
             )
         finally:
             hook.remove()
+
+
+def _media_inputs(batch: list[Request], width: int, model: Any) -> dict[str, torch.Tensor]:
+    """Return the features of all media of a batch, and what a processor says of each token, 0 for padding, answers and
+    prompts without media."""
+    prompts = [request.prompt for request in batch if isinstance(request.prompt, MediaPrompt)]
+    inputs = joined([prompt.features for prompt in prompts])
+    for name in {name for prompt in prompts for name in prompt.types} & signature(model.forward).parameters.keys():
+        inputs[name] = torch.tensor([_types(request, name, width) for request in batch])
+    return {
+        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+        for name, value in inputs.items()
+    }
+
+
+def _types(request: Request, name: str, width: int) -> list[int]:
+    types = request.prompt.types.get(name, []) if isinstance(request.prompt, MediaPrompt) else []
+    return [0] * (width - len(request)) + [*types, *[0] * (len(request) - len(types))]
 
 
 class BatchSampler(LogitsProcessor):

@@ -25,9 +25,9 @@ MAX_COMPLETIONS = 128
 """Prompts times choices of one request."""
 MAX_STOP_CHARACTERS = 4096
 """Characters of all stop words of one request together."""
-MAX_OPEN_BYTES = 64 * 2**20
-"""Bytes of the bodies of all requests that are not answered yet."""
-PREPARING_THREADS = 2
+MAX_OPEN_BYTES, MAX_OPEN_BODIES = 64 * 2**20, 4
+"""Bytes of the bodies of all requests that are not answered yet: so many, or so many of the largest bodies."""
+PREPARING_THREADS, FETCHING_THREADS = 2, 8
 BODY_TIMEOUT_S = 60
 CLIENT_CLOSED_REQUEST = 499  # nginx's status code
 
@@ -116,6 +116,7 @@ class BodyLimits:
 
     def __init__(self, app: ASGIApp, body_limit: int):
         self.app, self.body_limit, self.open_bytes = app, body_limit, 0
+        self.most_bytes = MAX_OPEN_BYTES if body_limit <= MAX_BODY_BYTES else MAX_OPEN_BODIES * body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -129,7 +130,7 @@ class BodyLimits:
             size, self.open_bytes = size + arrived, self.open_bytes + arrived
             if size > self.body_limit:
                 raise HTTPException(413, f"the body is larger than {self.body_limit >> 10:,} KiB")
-            if self.open_bytes > MAX_OPEN_BYTES:
+            if self.open_bytes > self.most_bytes:
                 raise HTTPException(503, "too many requests are open; try again later", {"Retry-After": "1"})
             return message
 

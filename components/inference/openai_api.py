@@ -16,7 +16,14 @@ from components.config.groups.serve import Serve
 from components.errors import MartletError
 from components.inference.api import LocalEngine, RequestError
 from components.inference.app import Room, base_app
-from components.inference.intake import PREPARING_THREADS, max_body_bytes, read_body, while_connected
+from components.inference.intake import (
+    FETCHING_THREADS,
+    PREPARING_THREADS,
+    max_body_bytes,
+    read_body,
+    while_connected,
+)
+from components.inference.media_intake import MediaIntake
 from components.inference.metrics import STATE
 from components.inference.openai_errors import MAX_SHOWN_CHARACTERS
 from components.inference.openai_responses import Work, events, whole_response
@@ -46,9 +53,11 @@ def create_app(
     settings = settings or Serve()
     timeout_s = settings.request_timeout
     room = Room(settings.max_waiting_requests, partial(load, served))
-    body_limit = max(max_body_bytes(engine.max_model_len) for engine in served.engines)
+    largest = max(max_body_bytes(engine.max_model_len) for engine in served.engines)
+    body_limit, media = (settings.max_request_mb or 0) << 20 or largest, MediaIntake(settings)
     app = base_app(api_key, settings, room, body_limit, with_page)
-    started, threads = int(time.time()), CapacityLimiter(PREPARING_THREADS)
+    fetching = FETCHING_THREADS if settings.allowed_media_domains else 0  # which wait for other servers
+    started, threads = int(time.time()), CapacityLimiter(PREPARING_THREADS + fetching)
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -60,7 +69,7 @@ def create_app(
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Any:
-        return await answer(request, chat_work)
+        return await answer(request, partial(chat_work, media=media))
 
     @app.post("/v1/completions")
     async def completions(request: Request) -> Any:
@@ -68,7 +77,7 @@ def create_app(
 
     @app.post("/tokenize")
     async def tokenize(request: Request) -> dict[str, Any]:
-        return await prepared(request, token_counts)
+        return await prepared(request, partial(token_counts, media=media))
 
     @app.post("/detokenize")
     async def detokenize(request: Request) -> dict[str, Any]:

@@ -52,6 +52,39 @@ class TextPart(Strict):
     text: str
 
 
+class Url(Strict):
+    url: str
+    detail: str | None = None
+
+
+class ImagePart(Strict):
+    type: Literal["image_url"]
+    image_url: Url
+
+
+class VideoPart(Strict):
+    type: Literal["video_url"]
+    video_url: Url
+
+
+class AudioUrlPart(Strict):
+    type: Literal["audio_url"]
+    audio_url: Url
+
+
+class Sound(Strict):
+    data: str
+    format: Annotated[str, Field(pattern=r"^[a-z0-9]{1,8}$")]
+
+
+class AudioPart(Strict):
+    type: Literal["input_audio"]
+    input_audio: Sound
+
+
+Part = Annotated[TextPart | ImagePart | VideoPart | AudioUrlPart | AudioPart, Field(discriminator="type")]
+
+
 class CalledFunction(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -73,7 +106,7 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | Annotated[list[TextPart], STOP_AT_FIRST_FAULT] | None = None
+    content: str | Annotated[list[Part], STOP_AT_FIRST_FAULT] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     thinking: str | None = None

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from components.inference.answer_parser import END_THINK, AnswerParser
 from components.inference.api import LocalEngine, RequestError
 from components.inference.intake import MAX_COMPLETIONS, character_count, require_fitting
+from components.inference.media_intake import MediaIntake, without_media
 from components.inference.openai_errors import MAX_SHOWN_CHARACTERS
 from components.inference.openai_responses import ChatFormat, ResponseFormat, TextFormat, Work
 from components.inference.openai_types import (
@@ -21,6 +22,7 @@ from components.inference.openai_types import (
 )
 from components.inference.read_answer import family_of, hides_calls, is_thinking
 from components.inference.served import Served
+from components.media import MediaPrompt
 
 TEMPLATE_FAULTS = (RecursionError, AttributeError, LookupError, ArithmeticError, TypeError)
 """What the code of a chat template raises on values that it does not expect."""
@@ -40,7 +42,7 @@ def served_name(served: Served, name: str | None) -> str:
     return name or names[0]
 
 
-def chat_work(served: Served, body: bytes) -> Work:
+def chat_work(served: Served, body: bytes, media: MediaIntake) -> Work:
     """Return the work of a chat completion."""
     payload = ChatRequest.model_validate_json(body)
     name = served_name(served, payload.model)
@@ -48,7 +50,7 @@ def chat_work(served: Served, body: bytes) -> Work:
     family = family_of(engine.chat_template) if payload.tools else None
     if hides_calls(engine, payload.tools):
         payload.skip_special_tokens = False
-    ids = conversation_ids(engine, payload)
+    ids = conversation_ids(engine, payload, media)
     opened = END_THINK in engine.chat_template and is_thinking(engine, ids)
     parser = partial(
         AnswerParser,
@@ -72,7 +74,7 @@ def text_work(served: Served, body: bytes) -> Work:
     return _work(engine, TextFormat(name, engine), payload, ids)
 
 
-def token_counts(served: Served, body: bytes) -> dict[str, Any]:
+def token_counts(served: Served, body: bytes, media: MediaIntake) -> dict[str, Any]:
     """Return the answer of /tokenize."""
     payload = TokenizeRequest.model_validate_json(body)
     engine = served.engine(served_name(served, payload.model))
@@ -80,7 +82,7 @@ def token_counts(served: Served, body: bytes) -> dict[str, Any]:
         tokens = text_ids(engine, payload.prompt or "")
     else:
         variables, add_generation_prompt = payload.chat_template_kwargs, payload.add_generation_prompt
-        tokens = chat_ids(engine, payload.messages, payload.tools, variables, add_generation_prompt)
+        tokens = chat_ids(engine, payload.messages, payload.tools, variables, media, add_generation_prompt)
     return {"tokens": tokens, "count": len(tokens), "max_model_len": engine.max_model_len}
 
 
@@ -94,16 +96,17 @@ def token_text(served: Served, body: bytes) -> dict[str, Any]:
         raise RequestError("tokens: a number is no token id") from error
 
 
-def conversation_ids(engine: LocalEngine, payload: ChatRequest) -> list[int]:
+def conversation_ids(engine: LocalEngine, payload: ChatRequest, media: MediaIntake) -> list[int]:
     """Return the token ids of a chat, up to where the answer begins."""
     messages, variables = payload.messages, payload.chat_template_kwargs
     if not payload.continue_final_message:
-        return chat_ids(engine, messages, payload.tools, variables, payload.add_generation_prompt)
+        return chat_ids(engine, messages, payload.tools, variables, media, payload.add_generation_prompt)
     beginning = messages[-1].for_template().get("content") or ""
     if not isinstance(beginning, str):
-        beginning = "".join(part["text"] for part in beginning)
-    before = chat_ids(engine, messages[:-1], payload.tools, variables)
-    return [*before, *engine.encode(beginning, add_special_tokens=False)]
+        beginning = "".join(part.get("text", "") for part in beginning)
+    before = chat_ids(engine, messages[:-1], payload.tools, variables, media)
+    begun = engine.encode(beginning, add_special_tokens=False)
+    return before.followed_by(begun) if isinstance(before, MediaPrompt) else [*before, *begun]
 
 
 def chat_ids(
@@ -111,13 +114,14 @@ def chat_ids(
     messages: list[ChatMessage],
     tools: list[dict[str, Any]] | None,
     variables: dict[str, Any],
+    media: MediaIntake,
     add_generation_prompt: bool = True,
 ) -> list[int]:
     """Return the token ids of messages, by the model's chat template."""
     try:
         conversation = [message.for_template() for message in messages]
-        require_fitting(character_count(conversation, tools, variables), engine)
-        return engine.encode_chat(conversation, tools, add_generation_prompt, **variables)
+        require_fitting(character_count(without_media(conversation), tools, variables), engine)
+        return engine.encode_chat(media.admitted(conversation), tools, add_generation_prompt, **variables)
     except TEMPLATE_FAULTS as error:
         raise RequestError(f"the model's chat template fails on these messages: {error}") from error
 

@@ -12,6 +12,7 @@ import httpx
 from components.errors import MartletError
 from components.inference.api import Answer, Completion, GenerationConfig, OnText, Prompts, RequestError
 from components.inference.prompt_encoder import PromptEncoder
+from components.media import MediaPrompt
 
 REQUESTS_AT_A_TIME = 64
 TIMEOUT_S = 600
@@ -65,6 +66,8 @@ class RemoteEngine(PromptEncoder):
         on_text: OnText | None = None,
         source: object | None = None,  # noqa: ARG002  # the server knows its clients
     ) -> Answer:
+        if isinstance(prompt_ids, MediaPrompt):
+            raise RequestError("media reach this engine through `martlet deploy` alone; or leave --infer_backend out")
         generation, answer = self.resolve(prompt_ids, generation), Answer()
         self._threads.submit(self._answer, answer, prompt_ids, generation, on_text)
         return answer

@@ -1,8 +1,8 @@
 """The built-in engine: a model of transformers in this process, whose requests are batched continuously.
 
 Models whose layers are all attention keep their sequences in slots of one cache (`slot_worker.py`); every other
-architecture is computed by transformers' `generate` (`generate_worker.py`). Either way one thread computes, and the
-answers arrive through futures.
+architecture, and models that see or hear, are computed by transformers' `generate` (`generate_worker.py`). Either way
+one thread computes, and the answers arrive through futures.
 """
 
 import copy
@@ -24,6 +24,8 @@ from components.inference.requests import Request, RequestQueue
 from components.inference.sampling import Sampler, needs_sampler
 from components.inference.slot_worker import SlotWorker
 from components.inference.slots import GROWTH_TOKENS, SlotModel, has_slots
+from components.media import KINDS, MediaPrompt
+from components.towers import has_towers
 
 DEFAULT_MAX_MODEL_LEN = 2048
 """Tokens of context for a model whose configuration names no limit."""
@@ -55,6 +57,7 @@ class TransformersEngine(PromptEncoder):
         super().__init__(tokenizer, prompts)
         self.max_model_len = min(max_model_len or limit, limit)
         self.vocabulary = model.get_input_embeddings().num_embeddings
+        self.media_tokens = _media_tokens(model.config)
         own = model.generation_config
         self.own_defaults, self.eos = _defaults(own), _end_tokens(own, tokenizer)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else max(self.eos, default=0)
@@ -90,6 +93,8 @@ class TransformersEngine(PromptEncoder):
             raise RequestError("the prompt is empty")
         if not 0 <= min(prompt_ids) <= max(prompt_ids) < self.vocabulary:
             raise RequestError(f"the prompt holds a token id outside the vocabulary, 0 to {self.vocabulary - 1}")
+        if not isinstance(prompt_ids, MediaPrompt) and (ids := self.media_tokens.intersection(prompt_ids)):
+            raise RequestError(f"the prompt holds {self.decode([min(ids)])}, which stands for a medium, and has none")
         room = self.max_model_len - len(prompt_ids)
         if room < 1:
             raise RequestError(
@@ -164,7 +169,7 @@ class TransformersEngine(PromptEncoder):
     def _compute(self) -> None:
         spare_threads(self.model)
         is_cpu = self.model.device.type == "cpu"
-        if has_slots(self.model):
+        if not has_towers(self.model) and has_slots(self.model):
             slots = SlotModel(self.model, self.pad, self.max_model_len)
             self._worker = SlotWorker(slots, self._queue, CPU_CHUNK_TOKENS if is_cpu else CHUNK_TOKENS)
         else:
@@ -180,6 +185,12 @@ def _defaults(own: HFGenerationConfig) -> GenerationConfig:
         top_p=own.top_p or 1.0,
         repetition_penalty=own.repetition_penalty or 1.0,
     )
+
+
+def _media_tokens(config: Any) -> frozenset[int]:
+    """Return the token ids that stand for media in a prompt."""
+    names = (f"{kind}_token_{end}" for kind in KINDS for end in ("id", "index"))
+    return frozenset(token for name in names if isinstance(token := getattr(config, name, None), int))
 
 
 def _end_tokens(own: HFGenerationConfig, tokenizer: Any) -> frozenset[int]:

@@ -11,22 +11,40 @@ from components.media.facts import Facts
 from components.media.image import read_image
 from components.media.inspecting import Inspector
 from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, has_media, media_of, tags_in, with_tags
+from components.media.kinds import (
+    COLUMNS,
+    FOLDER,
+    KINDS,
+    TAG,
+    TAGS,
+    Medium,
+    has_media,
+    in_parts,
+    media_of,
+    tags_in,
+    with_tags,
+)
+from components.media.limits import Limits
 from components.media.probe import features_of, first_with_media, media_in, model_inputs
-from components.media.processor import MediaProcessor, Processed, load_processor
+from components.media.processor import MediaProcessor, Processed, load_processor, takes_media
+from components.media.prompt import MediaPrompt, joined
 from components.media.reading import content, read
 from components.media.sniffing import SUFFIXES, kind_of, suffix_of
 from components.media.video import Video, read_video
 
 __all__ = [
     "COLUMNS",
+    "FOLDER",
     "KINDS",
     "SUFFIXES",
     "TAG",
     "TAGS",
     "Facts",
     "Inspector",
+    "Limits",
     "MediaError",
     "MediaProcessor",
+    "MediaPrompt",
     "Medium",
     "Processed",
     "Video",
@@ -34,6 +52,8 @@ __all__ = [
     "features_of",
     "first_with_media",
     "has_media",
+    "in_parts",
+    "joined",
     "kind_of",
     "load_processor",
     "media_in",
@@ -45,5 +65,6 @@ __all__ = [
     "read_video",
     "suffix_of",
     "tags_in",
+    "takes_media",
     "with_tags",
 ]

@@ -12,6 +12,8 @@ COLUMNS = {"image": "images", "video": "videos", "audio": "audios"}
 TAGS = {kind: f"<{kind}>" for kind in KINDS}
 """Kind to the tag that stands in a text for a medium, as in ms-swift and LLaMA-Factory."""
 TAG = re.compile("<(image|video|audio)>")
+FOLDER = "media"
+"""Name of a folder with media that are no files of their own, beside what refers to them."""
 PROMPTS = ("messages", "prompt")
 """Columns of messages in which media stand."""
 
@@ -19,6 +21,7 @@ PROMPTS = ("messages", "prompt")
 class Medium(NamedTuple):
     """A reference to a medium: its kind, the path of its file, and the sha256 of the file's content.
 
+    The path may be a data URI, which holds the content itself.
     A video may also be frames, each of which is a picture: `frames` are their references, and the path is empty.
     """
 
@@ -47,6 +50,8 @@ def has_media(file: Path) -> bool:
 
 
 def _medium(kind: str, value: Any) -> Medium:
+    if isinstance(value, str):
+        return Medium(kind, value, "")
     if isinstance(value, list):
         frames = tuple(_medium("image", frame) for frame in value)
         return Medium(kind, "", "+".join(frame.sha256 for frame in frames), frames)
@@ -73,6 +78,34 @@ def with_tags(row: Row) -> Row:
     first = roles.index("user") if "user" in roles else int(roles[0] == "system" and len(roles) > 1)
     tagged = {**messages[first], "content": lacking + messages[first]["content"]}
     return row | {column: [*messages[:first], tagged, *messages[first + 1 :]]}
+
+
+def in_parts(row: Row) -> list[Message]:
+    """Return the messages of a row with a part for each medium in the place of its tag, whose address is the medium's
+    path; messages without media stay texts."""
+    media = {TAGS[kind]: iter(row.get(column) or ()) for kind, column in COLUMNS.items() if row.get(column)}
+    messages: list[Message] = []
+    for message in row["messages"]:
+        pieces = re.split(f"({'|'.join(media)})", message["content"]) if media else [message["content"]]
+        if len(pieces) > 1:
+            parts = [_part(p, next(media[p], None)) if i % 2 else _text(p) for i, p in enumerate(pieces) if i % 2 or p]
+            message = message | {"content": parts}
+        messages.append(message)
+    return messages
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _part(tag: str, value: Any) -> dict[str, Any]:
+    kind = tag.strip("<>")
+    addresses = [_address(frame) for frame in value] if isinstance(value, list) else _address(value)
+    return {"type": kind, kind: addresses}
+
+
+def _address(value: Any) -> Any:
+    return value["path"] if isinstance(value, dict) else value
 
 
 def _lacking(row: Row, texts: list[str]) -> str:

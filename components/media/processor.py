@@ -2,6 +2,7 @@
 
 import copy
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.errors import ConfigError, MartletError
 from components.media.errors import MediaError
 from components.media.kinds import KINDS, Medium
+from components.media.limits import Limits
 from components.media.reading import DEFAULT_SAMPLING_RATE, read
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ OTHER_TOKENS = {
 }
 """Attributes of a processor with the token that stands for a medium in a text, where it is not `image_token` and so on
 (Gemma 3's texts have `boi_token`)."""
+
+_CALLING = threading.Lock()
+"""What a processor writes is read from its tokenizer, which threads share."""
 
 
 class Processed(NamedTuple):
@@ -57,10 +62,11 @@ class MediaProcessor:
         processor: of transformers, with a tokenizer.
         settings: sizes and frames.
         folder: of media whose path is relative.
+        limits: of the media of one text; None for none.
     """
 
-    def __init__(self, processor: Any, settings: "Multimodal", folder: Path) -> None:
-        self.processor, self.settings, self.folder = processor, settings, folder
+    def __init__(self, processor: Any, settings: "Multimodal", folder: Path, limits: Limits | None = None) -> None:
+        self.processor, self.settings, self.folder, self.limits = processor, settings, folder, limits
         self.tokenizer = processor.tokenizer
         self._recording = _recording(processor.tokenizer)
         processor.tokenizer = self._recording
@@ -95,13 +101,17 @@ class MediaProcessor:
         Raises:
             MediaError: a medium cannot be read, or the processor does not take it.
         """
+        if self.limits:
+            self.limits.require(media, self.folder, self.settings)
         inputs = {kind: [self._read(medium) for medium in media if medium.kind == kind] for kind in KINDS}
         try:
-            output = self.processor(text=[text], **_arguments(inputs, self.sampling_rate), **_OPTIONS)
+            with _CALLING:
+                output = self.processor(text=[text], **_arguments(inputs, self.sampling_rate), **_OPTIONS)
+                whole = self._recording.last_text
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError, StopIteration) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise MediaError(f"{type(self.processor).__name__} does not take this row's media: {reason}") from error
-        ids, whole = output["input_ids"][0].tolist(), self._recording.last_text
+        ids = output["input_ids"][0].tolist()
         features = {
             name: value for name, value in output.items() if name not in NO_FEATURES and hasattr(value, "shape")
         }
@@ -241,16 +251,24 @@ def _recording(tokenizer: Any) -> Any:
     return recording
 
 
-def load_processor(folder: Path, settings: "Multimodal", media: Path) -> MediaProcessor | None:
+def takes_media(folder: Path) -> bool:
+    """Return whether a model folder has a processor of media."""
+    return any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
+
+
+def load_processor(
+    folder: Path, settings: "Multimodal", media: Path, limits: Limits | None = None
+) -> MediaProcessor | None:
     """Return the processor of a model folder, None for a model of texts alone.
 
     Args:
         media: the folder of media whose path is relative.
+        limits: of the media of one text; None for none.
 
     Raises:
         ConfigError: the processor cannot be loaded.
     """
-    if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
+    if not takes_media(folder):
         return None
     from transformers import AutoProcessor
 
@@ -262,7 +280,7 @@ def load_processor(folder: Path, settings: "Multimodal", media: Path) -> MediaPr
         raise ConfigError(f"{folder}: the processor cannot be loaded: {_first_line(error)}") from error
     if getattr(processor, "tokenizer", None) is None:
         raise ConfigError(f"{folder}: the processor has no tokenizer; its preprocessor_config.json is incomplete")
-    return MediaProcessor(processor, settings, media)
+    return MediaProcessor(processor, settings, media, limits)
 
 
 def _first_line(error: Exception) -> str:

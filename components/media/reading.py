@@ -1,6 +1,7 @@
 """From a reference to what a processor takes; the content is what was hashed, or an error."""
 
 import hashlib
+from base64 import b64decode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ def content(medium: Medium, folder: Path) -> bytes:
     Raises:
         MediaError: the file is not there, or its content is another than the reference says.
     """
+    if is_data_uri(medium.path):
+        return _of_data_uri(medium.path)
     path = folder / medium.path
     try:
         data = path.read_bytes()
@@ -54,4 +57,24 @@ def read(medium: Medium, folder: Path, settings: "Multimodal", sampling_rate: in
             return read_image(data, settings.max_pixels)
         return read_video(data, settings) if medium.kind == "video" else read_audio(data, sampling_rate)
     except MediaError as error:
-        raise MediaError(f"{folder / medium.path}: {error}") from None
+        raise MediaError(f"{name_of(medium, folder)}: {error}") from None
+
+
+def name_of(medium: Medium, folder: Path) -> str:
+    """Return what a medium is called in a message."""
+    return f"the {medium.kind} of a data URI" if is_data_uri(medium.path) else str(folder / medium.path)
+
+
+def is_data_uri(path: str) -> bool:
+    """Return whether a medium's path is no path, but its content."""
+    return path[:5].lower() == "data:"
+
+
+def _of_data_uri(uri: str) -> bytes:
+    head, comma, body = uri.partition(",")
+    if not comma or not head.lower().endswith(";base64"):
+        raise MediaError("a data URI must be data:TYPE;base64,DATA")
+    try:
+        return b64decode(body, validate=True)
+    except ValueError:
+        raise MediaError("the data of a data URI are no base64") from None

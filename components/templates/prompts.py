@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from components.media import MediaProcessor, Processed, media_of
+from components.media import TAGS, MediaProcessor, MediaPrompt, Medium, Processed, media_of
 from components.rows import Message, Row
 from components.templates.bindings import Bindings
 from components.templates.bound_template import BoundTemplate, refuse_missing_texts
@@ -115,16 +115,30 @@ class Prompts:
         template = self.bindings.bind({}, False)
         return self.bindings.media_texts(template, self.media.tokens).placeholder(kind).text
 
-    def processed(self, row: Row) -> Processed:
+    def processed(self, row: Row, add_generation_prompt: bool = True) -> Processed:
         """Return what a served model gets for a conversation with media, which ends with the question.
 
         Raises:
-            Refused: as `ids`.
+            Refused: as `ids`; or the texts have other tags than the row has media.
             MediaError: a medium cannot be read.
         """
+        if not (self.use_chat_template and self.tokenizer.chat_template):
+            raise Refused("there is no chat template to write media with", "use an instruction-tuned model")
+        media = media_of(row)
+        _refuse_other_tags(row["messages"], media)
+        text, _ = self.text(self.bound(row, row["messages"]), add_generation_prompt)
         assert self.media
-        text, _ = self.text(self.bound(row, row["messages"]))
-        return self.media(text, media_of(row))
+        processed = self.media(text, media)
+        if processed.spans is None:
+            raise Refused("the chat template and the processor do not agree on what stands for a medium")
+        return processed
+
+    def with_media(self, row: Row, add_generation_prompt: bool = True) -> MediaPrompt:
+        """Return the token ids of a conversation with media, and what the model gets of them; raises as `processed`."""
+        processed = self.processed(row, add_generation_prompt)
+        assert self.media
+        types = self.media.types([processed.ids], [[False] * len(processed.ids)])
+        return MediaPrompt(processed.ids, processed.features, {name: values[0] for name, values in types.items()})
 
     def with_system(self, messages: list[Message]) -> list[Message]:
         """Return the messages, with the system prompt before them if they bring none."""
@@ -162,3 +176,12 @@ class Prompts:
         else:
             text, _ = self.text(self.bound(row, row["messages"]), add_generation_prompt)
         return self.tokenizer.encode(text, add_special_tokens=False)
+
+
+def _refuse_other_tags(messages: list[Message], media: list[Medium]) -> None:
+    """Refuse texts whose tags are not as many as the media."""
+    for kind in dict.fromkeys(medium.kind for medium in media):
+        tags = sum(message["content"].count(TAGS[kind]) for message in messages)
+        count = sum(medium.kind == kind for medium in media)
+        if tags != count:
+            raise Refused(f"the texts have {TAGS[kind]} {tags} times", f"there are {count} {kind}s")

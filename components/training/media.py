@@ -1,10 +1,9 @@
 """Batches with media: beside the tokens, what a model's own processor makes of pictures, videos and sounds."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.errors import MartletError
-from components.media import MediaError, MediaProcessor, features_of, first_with_media, model_inputs
+from components.media import MediaError, MediaProcessor, features_of, first_with_media, joined, model_inputs
 from components.tokens import IGNORED, TokenRow, TokenRows
 from components.training.proofs import answers
 
@@ -132,22 +131,3 @@ def check_media(job: "Job") -> None:
             "the model does not look at the rows' media: its answer is the same whatever they show; its projector or "
             "a gate may be all zeros, as in a model that was never trained on media"
         )
-
-
-def joined(parts: "Sequence[dict[str, torch.Tensor]]") -> "dict[str, torch.Tensor]":
-    """Return features of several rows as those of one batch: behind each other in the first dimension, padded with 0 in
-    the others, as processors pad them."""
-    names = dict.fromkeys(name for part in parts for name in part)
-    return {name: _stacked([part[name] for part in parts if name in part]) for name in names}
-
-
-def _stacked(tensors: "list[torch.Tensor]") -> "torch.Tensor":
-    import torch
-
-    sizes = [max(lengths) for lengths in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
-    whole = tensors[0].new_zeros((sum(len(tensor) for tensor in tensors), *sizes))
-    start = 0
-    for tensor in tensors:
-        whole[(slice(start, start + len(tensor)), *map(slice, tensor.shape[1:]))] = tensor
-        start += len(tensor)
-    return torch.as_tensor(whole)

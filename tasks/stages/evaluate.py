@@ -8,9 +8,12 @@ from pathlib import Path
 
 from components import models
 from components.config import Params
+from components.config.groups.serve import Serve
 from components.evaluation import Record, ask, draw, write_report
 from components.files import read_json, write_json, write_text
 from components.inference import ENGINES, ServeSettings
+from components.inference.media_intake import MEDIA_MIB
+from components.media import load_processor, takes_media
 from tasks.loading import load_beside
 from tasks.prompts import prompts, trained_with
 from tasks.stages.paths import Paths, plugin_files
@@ -63,13 +66,14 @@ def evaluate_model(
     """
     engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, paths.workspace))
     template = trained_with(folder, params.template)
-    of_tokenizer = prompts(template)
+    multimodal = trained_with(folder, params.multimodal)
+    serve = Serve(max_request_mb=MEDIA_MIB if takes_media(folder) else None)
     settings = ServeSettings(
         load_beside,
-        lambda tokenizer, _: of_tokenizer(tokenizer),
+        lambda tokenizer, _: prompts(template, load_processor(folder, multimodal, paths.workspace))(tokenizer),
         names=[name],
         max_batch_size=params.evaluate.eval_num_proc,
-        params=Params(template=template, vllm=params.vllm, lmdeploy=params.lmdeploy, sglang=params.sglang),
+        params=Params(serve=serve, template=template, vllm=params.vllm, lmdeploy=params.lmdeploy, sglang=params.sglang),
     )
     try:
         with _a_core_for_the_clients(), engine.served(folder, {}, settings) as url:

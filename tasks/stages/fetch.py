@@ -4,6 +4,7 @@ The stage always runs, and leaves its outputs untouched when nothing has changed
 first resolved to; remove `data/raw` and `.martlet/fetch.json` to fetch a newer one.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from components import data, models
 from components.config import Params
 from components.errors import ConfigError
 from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256, write_json
+from components.media import FOLDER
 from tasks.stages import methods
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main
@@ -31,11 +33,15 @@ def rows(params: Params, paths: Paths) -> None:
     """Fetch the datasets and the question sets, without the model."""
     _check(params)
     train, val, questions = _sources(params, paths)
-    if not _is_current(paths.questions, questions, params, paths):
+    if not _questions_are_current(questions, params, paths):
         collection = data.collect_questions(questions, params.data, _scratch(paths))
         with _sealed_folder(paths.questions, collection, params, paths) as folder:
+            media = data.media.MediaStore(folder / FOLDER, _media_memo(paths), paths.workspace, params.data)
             for name, table in collection.tables.items():
-                data.write_questions(folder / f"{name}.jsonl", table)
+                data.write_questions(folder / f"{name}.jsonl", table, media)
+            media.write(folder / data.media.LIST)
+            with suppress(OSError):  # it holds media
+                (folder / FOLDER).rmdir()
     if not _rows_are_current([*train, *val], params, paths):
         collection = data.collect_rows(train, val, params.data, _scratch(paths))
         media = data.media.MediaStore(paths.media, _media_memo(paths), paths.workspace, params.data)
@@ -66,7 +72,8 @@ def changes(params: Params, paths: Paths) -> list[str]:
             versions |= {entry["spec"]: entry.get("sha256") or entry.get("revision") for entry in entries}
     sources = [source for group in _sources(params, paths) for source in group]
     changed = [f"{s.spec} changed" for s in sources if s.spec in versions and versions[s.spec] != s.version]
-    changed += [f"{path} changed" for path in data.media.changed(paths.raw, paths.media, _media_memo(paths))]
+    for folder, kept in ((paths.raw, paths.media), (paths.questions, paths.questions / FOLDER)):
+        changed += [f"{path} changed" for path in data.media.changed(folder, kept, _media_memo(paths))]
     return changed + [f"{s.spec} was not there before" for s in sources if s.spec not in versions]
 
 
@@ -77,7 +84,7 @@ def up_to_date(params: Params, paths: Paths) -> bool:
     if read_json(paths.model)["model"] != params.model.model:
         return False
     train, val, questions = _sources(params, paths)
-    current = _is_current(paths.questions, questions, params, paths)
+    current = _questions_are_current(questions, params, paths)
     current = current and _rows_are_current([*train, *val], params, paths)
     method_files = methods.used(params, paths.workspace)
     return current and read_json(paths.methods) == method_files and read_json(paths.model) == identity(params, paths)
@@ -143,6 +150,13 @@ def _inputs(sources: list[data.Source], params: Params, paths: Paths) -> str | N
 def _is_current(folder: Path, sources: list[data.Source], params: Params, paths: Paths) -> bool:
     inputs = _inputs(sources, params, paths)
     return inputs is not None and is_complete(folder) and read_json(folder / MANIFEST).get("inputs") == inputs
+
+
+def _questions_are_current(sources: list[data.Source], params: Params, paths: Paths) -> bool:
+    """Return whether the question sets are those of the sources, and their media as they were."""
+    return _is_current(paths.questions, sources, params, paths) and data.media.is_current(
+        paths.questions, paths.questions / FOLDER, _media_memo(paths)
+    )
 
 
 def _rows_are_current(sources: list[data.Source], params: Params, paths: Paths) -> bool:

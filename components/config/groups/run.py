@@ -21,4 +21,7 @@ class Run(Group):
     )
     adapters: Names = field([], "adapter or checkpoint folder; model and system prompt are those of its training")
     merge_lora: bool = field(False, "merge the adapter into the model first")
+    images: Names = field([], "pictures of a first question, for as many <image> in it, or before it")
+    videos: Names = field([], "videos of a first question, for as many <video> in it, or before it")
+    audios: Names = field([], "sounds of a first question, for as many <audio> in it, or before it")
     result_path: str | None = field(None, "JSONL file for the answers to --val_dataset; by default result.jsonl")

@@ -1,6 +1,6 @@
 """Parameters of the server. Read by `deploy`."""
 
-from components.config.fields import Group, field
+from components.config.fields import Group, Mapping, Names, field
 
 
 class Serve(Group):
@@ -16,3 +16,15 @@ class Serve(Group):
         False, "let clients load and unload adapters, by vLLM's /v1/load_lora_adapter and /v1/unload_lora_adapter"
     )
     served_model_name: str | None = field(None, "name of the model for clients; by default the registered name")
+    limit_mm_per_prompt: Mapping = field(
+        {}, 'most media of a request, by kind: {"image": 4}; else 16 images, 4 videos, 4 audios'
+    )
+    allowed_media_domains: Names = field([], "hosts from which media of requests are fetched; by default none")
+    allowed_local_media_path: str | None = field(
+        None, "folder of this machine whose media requests may name; by default none"
+    )
+    max_request_mb: int | None = field(
+        None, "MiB of the largest request; by default 64 for a model that takes media", ge=1, le=1024
+    )
+    max_media_pixels: int = field(100_000_000, "pixels of all pictures and video frames of a request together", gt=0)
+    max_media_seconds: float = field(600.0, "seconds of all videos and sounds of a request together", gt=0)

@@ -288,3 +288,10 @@ def test_the_third_death_ends_the_command_with_its_reason(folder_of: Folders) ->
         assert server.wait(30) == 1
         assert server.stderr
         assert "toy ended while it served: MemoryError" in server.stderr.read().strip().split("\n")[-1]
+
+
+def test_what_a_program_would_fetch_is_refused_before_it(url: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest"}}
+    body = {"model": "base", "messages": [{"role": "user", "content": [part]}]}
+    refused = httpx.post(f"{url}/chat/completions", json=body)
+    assert refused.status_code == 400 and "are not fetched" in refused.json()["error"]["message"]

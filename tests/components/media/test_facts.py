@@ -32,10 +32,11 @@ def test_a_picture_looks_the_same_in_another_size_and_format(tmp_path: Path):
     assert (look ^ other).bit_count() <= 2 < (look ^ facts(tmp_path, "image", picture(5, (96, 64))).look).bit_count()
 
 
-def test_a_list_of_files_opens_none_of_them(tmp_path: Path):
-    """FFmpeg would read what an HLS playlist or a concat script names."""
+def test_a_list_of_files_opens_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """FFmpeg would read what a concat script or an HLS playlist names."""
     (tmp_path / "secret.wav").write_bytes(sound(1.0))
-    script = f"ffconcat version 1.0\nfile {tmp_path / 'secret.wav'}\n".encode()
+    monkeypatch.chdir(tmp_path)
+    script = b"ffconcat version 1.0\nfile secret.wav\n"
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path / 'secret.wav'}\n#EXT-X-ENDLIST\n".encode()
     for content in (script, playlist):
         with pytest.raises(MediaError, match=r"not a video or a sound that can be decoded"):

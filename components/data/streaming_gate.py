@@ -18,6 +18,7 @@ from components.data.formats import read_row
 from components.data.sources import row_location
 from components.data.stream import RawRow
 from components.errors import DataGateError
+from components.media import COLUMNS
 from components.rows import Row, to_arrow
 
 MIN_ROWS_FOR_SHARE = 1000
@@ -99,7 +100,8 @@ class StreamingGate:
         """Return the rows that pass, each raw and canonical; `counts` counts the others.
 
         Raises:
-            DataGateError: a row fails a check that is to `block`. (A row in no format is always left out instead.)
+            DataGateError: a row has media, or fails a check that is to `block`. (A row in no format is always left
+                out instead.)
         """
         counts.rows += len(rows)
         readable = _read(rows, counts)
@@ -128,7 +130,12 @@ def _read(rows: Sequence[RawRow], counts: GateCounts) -> list[tuple[RawRow, Row]
         try:
             if row.fault:
                 raise ValueError(row.fault)
-            readable.append((row, read_row(row.raw)))
+            canonical = read_row(row.raw)
         except ValueError as error:
             counts.leave_out("schema", row, str(error))
+            continue
+        if any(canonical.get(column) for column in COLUMNS.values()):
+            where = row_location(row.source, row.number)
+            raise DataGateError(f"{where}: holds media, which a stream does not look up; leave --streaming out")
+        readable.append((row, canonical))
     return readable

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from components.config import Params
 from components.errors import ConfigError, MartletError
 from components.files import sha256
-from tasks.stages import fetch, runner
+from tasks.stages import fetch, runner, validate
 from tasks.stages.paths import Paths
 from tests.components.hub.hub_server import COMMIT, hub
 from tests.components.media.files import picture
@@ -257,3 +258,16 @@ def test_a_changed_picture_is_a_change(workspace: Path):
     assert fetch.up_to_date(params(), paths)
     changed = {name for name, body in contents(workspace).items() if before[name] != body}
     assert changed == {"data/raw/train.parquet", "data/raw/media.json", "data/raw/manifest.json"}
+
+
+def test_kept_media_are_what_validate_looks_into(workspace: Path):
+    paths = Paths(workspace, workspace)
+    (workspace / "cat.png").write_bytes(picture(1))
+    url = f"data:image/png;base64,{b64encode(picture(2)).decode()}"
+    rows = [{"query": "<image>?", "response": "a cat", "images": [image]} for image in ("cat.png", url, "gone.png")]
+    write(workspace / "a.jsonl", rows)
+    fetch.run(params(dataset=["a.jsonl"]), paths)
+    assert len([*paths.media.iterdir()]) == 1
+    assert validate.run(params(), paths) == {"train": 2, "val": 0, "dropped": 1}
+    report = json.loads((workspace / "reports/data.json").read_text())
+    assert [found["check"] for found in report["rejected"]] == ["media_missing"]

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from components.errors import ConfigError
-from components.media import media_of
+from components.media import COLUMNS, media_of
 from components.rows import Message, Row, label_of, number_of, unread_answer
 from components.templates.chat import ChatTemplate
 from components.templates.refused import Refused
@@ -167,9 +167,10 @@ def target_of(row: Row) -> Any:
 
 
 def columns_of(row: Row) -> dict[str, Any]:
-    """Return what rewards read of a row, its other columns and the tools that its prompt offers, and the variables of
-    its chat template."""
-    return row.get("extra", {}) | {name: row[name] for name in ("tools", "chat_template_kwargs") if name in row}
+    """Return what rewards read of a row: its other columns, the tools that its prompt offers, the variables of its chat
+    template, and the references of its media."""
+    names = ("tools", "chat_template_kwargs", *COLUMNS.values())
+    return row.get("extra", {}) | {name: row[name] for name in names if name in row}
 
 
 def margin_of(row: Row) -> float | None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from components import rewards, training
+from components import media, rewards, training
 from components.config import Params
 from components.errors import ConfigError
 from components.inference import GenerationConfig, hides_calls, read_answer
@@ -20,15 +20,21 @@ class LocalRollouts:
 
     Args:
         judges: rewards beside those of `--reward_funcs`.
+        processor: the model's, where prompts have media.
 
     Raises:
         ConfigError: no reward is named, one cannot work here, or there is no such scheduler of turns.
     """
 
     def __init__(
-        self, params: Params, tokenizer: Any, external: list[Path], judges: Sequence[rewards.Reward] = ()
+        self,
+        params: Params,
+        tokenizer: Any,
+        external: list[Path],
+        judges: Sequence[rewards.Reward] = (),
+        processor: media.MediaProcessor | None = None,
     ) -> None:
-        self.params, self.tokenizer = params, tokenizer
+        self.params, self.tokenizer, self.processor = params, tokenizer, processor
         self.rewards = [*rewards.rewards_of(params, external), *judges]
         if not self.rewards and params.method.name != "gkd":
             raise ConfigError(f"reward_funcs: {params.method.name} needs rewards; name some with --reward_funcs")
@@ -56,7 +62,7 @@ class LocalRollouts:
 
     def _answer(self, dialogues: Sequence[Dialogue]) -> None:
         """Append the model's next answer to each conversation."""
-        prompts, settings = [one.prompt_ids for one in dialogues], list(map(self._settings, dialogues))
+        prompts, settings = self._prompts(dialogues), list(map(self._settings, dialogues))
         futures = self.engine.submit_all(prompts, settings)
         for dialogue, prompt, future in zip(dialogues, prompts, futures, strict=True):
             answer = future.result()
@@ -64,6 +70,20 @@ class LocalRollouts:
             dialogue.add(answer.token_ids, [message], is_generated=True)
             dialogue.log_probs += [token.logprob for token in answer.logprobs]
             dialogue.text, dialogue.is_truncated = answer.text, answer.finish_reason == "length"
+
+    def _prompts(self, dialogues: Sequence[Dialogue]) -> list[list[int]]:
+        """Return the token ids of each conversation so far, with the features of the media that its prompt has."""
+        features: dict[str, dict[str, Any]] = {}  # answers to one prompt share its media
+        prompts: list[list[int]] = []
+        for dialogue in dialogues:
+            ids, references = dialogue.prompt_ids, dialogue.row.get("media")
+            if references and self.processor:
+                if (key := str(references)) not in features:
+                    features[key] = media.features_of(references, self.processor)
+                types = self.processor.types([ids], [[False] * len(ids)])
+                ids = media.MediaPrompt(ids, features[key], {name: values[0] for name, values in types.items()})
+            prompts.append(ids)
+        return prompts
 
     @contextmanager
     def _answering(self, model: Any) -> Generator[None]:

@@ -152,6 +152,7 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
     rows, val_rows = _datasets(setup)
     tokenizer = models.load_tokenizer(base)
     has_media = any(getattr(table, "has_media", False) for table in (rows, val_rows))
+    processor = media.load_processor(base, params.multimodal, paths.media) if has_media else None
     return training.Job(
         params=params,
         model=model,
@@ -170,8 +171,8 @@ def job_of(setup: Setup, start: Path | None) -> training.Job:
         made_of=setup.made_of,
         start=start,
         external=files,
-        processor=media.load_processor(base, params.multimodal, paths.media) if has_media else None,
-        **_beside(setup, tokenizer),
+        processor=processor,
+        **_beside(setup, tokenizer, processor),
         reference_of=_reference_of(setup, precision),
         peak_flops=_peak_flops(precision),
     )
@@ -182,7 +183,7 @@ def _shape(setup: Setup) -> str:
     return training.METHODS.load(setup.params.method.name, plugin_files(setup.params, setup.paths.workspace)).SHAPE
 
 
-def _beside(setup: Setup, tokenizer: Any) -> dict[str, Any]:
+def _beside(setup: Setup, tokenizer: Any, processor: media.MediaProcessor | None) -> dict[str, Any]:
     """Return by name what a job has of other models: what samples and judges answers, a teacher, and what loads a
     reference model. The modules are named, not imported: data/methods.json has them where they decide anything."""
     params, workspace, beside = setup.params, setup.paths.workspace, dict[str, Any]()
@@ -198,14 +199,18 @@ def _beside(setup: Setup, tokenizer: Any) -> dict[str, Any]:
     if params.method.name == "gkd":
         local = import_module("tasks.stages.rollouts").LocalRollouts
         beside["teacher"] = text_model("teacher_model")
-        beside["rollouts"], beside["teacher_rollouts"] = (local(params, tokenizer, files) for _ in range(2))
+        beside["rollouts"], beside["teacher_rollouts"] = (
+            local(params, tokenizer, files, processor=processor) for _ in range(2)
+        )
     elif params.method.rlhf_type and _shape(setup) == "prompt":  # a plugin's method has an engine of its own
         judges = import_module("tasks.stages.reward_models").rewards_of(params, workspace, say)
+        if params.rollout.use_vllm and processor:
+            raise ConfigError("use_vllm: prompts with media are answered by the built-in engine; leave it out")
         if params.rollout.use_vllm:
             base = models.folder(setup.arguments["model"], workspace)
             engine = partial(import_module("tasks.stages.vllm_rollouts").VllmRollouts, base=base)
         else:
-            engine = import_module("tasks.stages.rollouts").LocalRollouts
+            engine = partial(import_module("tasks.stages.rollouts").LocalRollouts, processor=processor)
         beside["rollouts"] = engine(params, tokenizer, files, judges)
     return beside
 

@@ -10,7 +10,6 @@ from components.media.errors import MediaError
 from components.media.facts import Facts
 from components.media.image import read_image
 from components.media.inspecting import Inspector
-from components.media.kinds import COLUMNS, KINDS, TAG, TAGS, Medium, has_media, media_of, tags_in, with_tags
 from components.media.kinds import (
     COLUMNS,
     FOLDER,

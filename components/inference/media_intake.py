@@ -81,7 +81,8 @@ class MediaIntake:
 
     def _forward_part(self, part: dict[str, Any], counts: Counter[str]) -> None:
         name = str(part.get("type"))
-        kind, medium, sends = kind_of_part({"type": name}), part.get(name), "data" if name == "input_audio" else "url"
+        medium: Any = part.get(name)
+        kind, sends = kind_of_part({"type": name}), "data" if name == "input_audio" else "url"
         is_known = kind and isinstance(medium, dict) and isinstance(medium.get(sends), str)
         if not is_known or part.keys() - {"type", name}:
             raise RequestError("a medium must be a part of the type image_url, video_url, audio_url or input_audio")

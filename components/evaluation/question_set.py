@@ -56,7 +56,8 @@ class QuestionSet(GeneralQAAdapter):
 
     def record_to_sample(self, record: dict[str, Any]) -> Sample:
         """Return a question, whose media EvalScope sends as data URIs."""
-        sample = super().record_to_sample(record)
+        adapter: Any = super()
+        sample: Any = adapter.record_to_sample(record)
         if any(record.get(name) for name in COLUMNS.values()):
             row = {"messages": [{"role": "user", "content": record["query"]}]} | record
             [message] = in_parts(with_tags(row))

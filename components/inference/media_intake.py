@@ -80,10 +80,11 @@ class MediaIntake:
                 self._forward(item, counts)
 
     def _forward_part(self, part: dict[str, Any], counts: Counter[str]) -> None:
-        kind, medium = kind_of_part({"type": str(part.get("type"))}), part.get(str(part.get("type")))
-        sends = "data" if part["type"] == "input_audio" else "url"
-        known = kind and isinstance(medium, dict) and isinstance(medium.get(sends), str)
-        if not known or part.keys() - {"type", part["type"]}:
+        name = str(part.get("type"))
+        medium: Any = part.get(name)
+        kind, sends = kind_of_part({"type": name}), "data" if name == "input_audio" else "url"
+        is_known = kind and isinstance(medium, dict) and isinstance(medium.get(sends), str)
+        if not is_known or part.keys() - {"type", name}:
             raise RequestError("a medium must be a part of the type image_url, video_url, audio_url or input_audio")
         counts[kind] += 1
         if sends == "url":

@@ -1,6 +1,5 @@
 """Limits of the media of one prompt, for media that strangers send."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +8,7 @@ from components.media.errors import MediaError
 from components.media.image import open_image
 from components.media.kinds import Medium
 from components.media.reading import content, name_of
-from components.media.video import frame_indices, library
+from components.media.video import frame_indices, open_container, video_stream
 
 if TYPE_CHECKING:
     from components.config.groups.multimodal import Multimodal
@@ -53,16 +52,10 @@ def _measured(kind: str, data: bytes, settings: "Multimodal", most: float) -> tu
 
 def _of_video(data: bytes, settings: "Multimodal") -> tuple[int, float]:
     """Return the pixels of the frames that are taken from a video, and its seconds."""
-    av = library()
-    try:
-        with av.open(io.BytesIO(data)) as container:  # type: ignore[attr-defined]
-            if not container.streams.video:
-                raise MediaError("there is no video stream in the file")
-            stream = container.streams.video[0]
-            fps = float(stream.average_rate or stream.guessed_rate or 25)
-            total = sum(packet.size > 0 for packet in container.demux(stream))
-    except av.FFmpegError as error:  # type: ignore[attr-defined]
-        raise MediaError(f"not a video that can be decoded ({error.strerror})") from None
+    with open_container(data) as container:
+        stream = video_stream(container)
+        fps = float(stream.average_rate or stream.guessed_rate or 25)
+        total = sum(packet.size > 0 for packet in container.demux(stream))
     size = stream.width * stream.height
     # a frame is decoded whole, and only then scaled down
     return size + len(frame_indices(total, fps, settings)) * min(size, settings.video_max_pixels or size), total / fps
@@ -70,13 +63,10 @@ def _of_video(data: bytes, settings: "Multimodal") -> tuple[int, float]:
 
 def _of_audio(data: bytes, most: float) -> float:
     """Return the seconds of a sound, from its samples: a header may say less. Counting ends above `most`."""
-    av, seconds = library(), 0.0
-    try:
-        with av.open(io.BytesIO(data)) as container:  # type: ignore[attr-defined]
-            for frame in container.decode(audio=0):
-                seconds += frame.samples / frame.sample_rate
-                if seconds > most:
-                    break
-    except (av.FFmpegError, IndexError):  # type: ignore[attr-defined]
-        pass  # reading it says what is wrong
+    seconds = 0.0
+    with open_container(data) as container:
+        for frame in container.decode(container.streams.audio[0]) if container.streams.audio else ():
+            seconds += frame.samples / frame.sample_rate
+            if seconds > most:
+                break
     return seconds

@@ -70,6 +70,21 @@ SEEN = {
         "test_an_adapter_is_deployed_on_its_base": "deploy: adapters",
         "test_a_merge_by_export_is_checked_and_split_as_the_flags_say": "export: merge_tolerance max_shard_size",
     },
+    "apps/test_media_answers.py": {
+        "test_a_file_a_pipe_and_a_server_give_the_same_answers": (
+            "infer: images videos root_image_dir deploy: limit_mm_per_prompt max_media_pixels max_media_seconds"
+        ),
+        "test_pictures_are_read_as_in_the_training_or_as_a_flag_says": (
+            "infer: max_pixels video_max_pixels fps nframes fps_min_frames fps_max_frames "
+            "deploy: max_pixels video_max_pixels fps nframes fps_min_frames fps_max_frames"
+        ),
+        "test_what_is_not_there_is_told_before_the_model_is_loaded": "infer: audios download_media",
+    },
+    "components/inference/test_media.py": {
+        "test_openais_client_shows_pictures_and_videos": "deploy: allowed_local_media_path",
+        "test_allowed_hosts_are_fetched_from": "deploy: allowed_media_domains",
+        "test_a_request_has_its_limits": "deploy: max_request_mb",
+    },
     "apps/test_models_command.py": {
         "test_a_search_finds_what_has_every_word": "models: json words",
     },

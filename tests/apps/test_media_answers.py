@@ -15,13 +15,14 @@ import pytest
 from components.config import Params
 from components.config.groups.multimodal import Multimodal
 from components.evaluation import write_report
+from tasks import target
 from tasks.prompts import trained_with
 from tasks.stages import fetch
 from tasks.stages.evaluate import evaluate_model
 from tasks.stages.paths import Paths
-from tests.commands import deployed, martlet
+from tests.commands import Command, deployed, martlet
 from tests.components.inference.test_media import image, uri
-from tests.components.media.files import picture
+from tests.components.media.files import picture, sound, video
 
 SHORT = ("--temperature", 0, "--max_new_tokens", 8)
 
@@ -62,7 +63,12 @@ def test_a_file_a_pipe_and_a_server_give_the_same_answers(folder: Path) -> None:
     infer = ("infer", "--model", "base", *SHORT)
     piped = martlet(folder, *infer, "--images", "a.png", text="What is it?\n<image>What is it?\n")
     assert piped == f"{first['response']}\n\n" * 2
-    with deployed(folder, "--model", "base", "--limit_mm_per_prompt", '{"image": 1}') as url:
+    (folder / "clips").mkdir()
+    (folder / "clips/clip.mp4").write_bytes(video())
+    [clip] = answers(folder, [{"query": "<video>What?", "videos": ["clip.mp4"]}], "--root_image_dir", "clips")
+    assert martlet(folder, *infer, "--videos", "clips/clip.mp4", text="What?\n") == f"{clip['response']}\n\n"
+    limits = ("--limit_mm_per_prompt", '{"image": 1}', "--max_media_pixels", 5000, "--max_media_seconds", 1)
+    with deployed(folder, "--model", "base", *limits) as url:
         client = openai.OpenAI(base_url=url, api_key="unused", max_retries=0)
 
         def ask(*parts: dict[str, Any]) -> str | None:
@@ -75,12 +81,26 @@ def test_a_file_a_pipe_and_a_server_give_the_same_answers(folder: Path) -> None:
         assert ask(shown) == second["response"]
         with pytest.raises(openai.BadRequestError, match="this server takes 1"):
             ask(shown, shown)
+        with pytest.raises(openai.BadRequestError, match="more than 5,000 pixels"):
+            ask(image(uri(picture(1, (80, 80)))))
+        with pytest.raises(openai.BadRequestError, match="more than 1 seconds"):
+            ask({"type": "video_url", "video_url": {"url": uri(video(16, (16, 16)))}})
 
 
 def test_pictures_are_read_as_in_the_training_or_as_a_flag_says(folder: Path, tmp_path: Path) -> None:
     rows = [{"query": "<image>What?", "images": ["a.png"]}]
     [large], [small] = answers(folder, rows), answers(folder, rows, "--max_pixels", 784)
     assert large["response"] != small["response"]
+    flags = {
+        "max_pixels": 784,
+        "video_max_pixels": 784,
+        "fps": 1.0,
+        "nframes": 2,
+        "fps_min_frames": 2,
+        "fps_max_frames": 8,
+    }
+    found = target.find({"model": str(folder / "base"), **flags}).params
+    assert found.multimodal == Multimodal.model_validate(flags)
     (tmp_path / "args.json").write_text('{"multimodal": {"max_pixels": 784}}')
     assert trained_with(tmp_path, Multimodal()).max_pixels == 784
 
@@ -88,17 +108,15 @@ def test_pictures_are_read_as_in_the_training_or_as_a_flag_says(folder: Path, tm
 def test_what_is_not_there_is_told_before_the_model_is_loaded(folder: Path) -> None:
     asked = ("infer", "--model", "base")
     assert "nix.png: no such file" in martlet(folder, *asked, "--images", "nix.png", code=2)
+    (folder / "s.wav").write_bytes(sound())
+    heard = Command(folder, *asked, "--audios", "s.wav", text="What?\n").wait().stderr
+    assert "the model takes no audios" in heard
     url = "https://example.invalid/a.png"
     assert "is not downloaded without --download_media true" in martlet(folder, *asked, "--images", url, code=2)
     write(folder / "q.jsonl", [{"query": "<image>What?", "images": ["nix.png"]}])
     assert "q.jsonl:1: nix.png: no such file in" in martlet(folder, *asked, "--val_dataset", "q.jsonl", code=3)
-    assert "<image> in the question stands for no image" in _error_of_a_pipe(folder)
-
-
-def _error_of_a_pipe(folder: Path) -> str:
-    from tests.commands import Command
-
-    return Command(folder, "infer", "--model", "base", text="<image>What?\n").wait().stderr
+    seen = Command(folder, *asked, text="<image>What?\n").wait().stderr
+    assert "<image> in the question stands for no image" in seen
 
 
 def test_a_tag_asks_for_a_path_at_a_terminal(folder: Path, sighted_model: Path) -> None:

@@ -162,7 +162,7 @@ def test_models_health_and_tokenize(engine: Any, client: Any, url: str) -> None:
         (
             {"messages": user([{"type": "image_url", "image_url": {}}])},
             400,
-            "messages.0.content.0.type: Input should be 'text'",
+            "messages.0.content.0.image_url.image_url.url: Field required",
         ),
         ({"messages": user("long " * 2000)}, 400, "the model's context is 1024 tokens"),
         ({"top_logprobs": 2}, 400, "top_logprobs needs logprobs: true"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.errors import ConfigError, MartletError
+from components.files import sha256, sha256_of
 from components.media.errors import MediaError
 from components.media.kinds import KINDS, Medium
 from components.media.limits import Limits
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from components.config.groups.multimodal import Multimodal
 
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 PER_TOKEN = ("mm_token_type_ids", "token_type_ids")
 """What a processor says of each token; `MediaProcessor.types` says the same of any ids."""
 NO_FEATURES = frozenset(("input_ids", "attention_mask", "labels", "text_replacement_offsets", *PER_TOKEN))
@@ -253,7 +255,13 @@ def _recording(tokenizer: Any) -> Any:
 
 def takes_media(folder: Path) -> bool:
     """Return whether a model folder has a processor of media."""
-    return any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
+    return any((folder / name).is_file() for name in PROCESSOR_FILES)
+
+
+def processor_sha256(folder: Path) -> str | None:
+    """Return one hash over the files of a model folder's processor, None for a model of texts alone."""
+    files = [file for name in PROCESSOR_FILES if (file := folder / name).is_file()]
+    return sha256_of([[file.name, sha256(file)] for file in files]) if files else None
 
 
 def load_processor(

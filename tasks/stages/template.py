@@ -76,14 +76,16 @@ def made_of(params: Params, paths: Paths) -> dict[str, Any]:
 
 def recipe(params: Params, paths: Paths) -> dict[str, Any]:
     """Return all that decides which tokens a row becomes, by name."""
-    code = [f"components.{name}" for name in ("plugins", "rows", "templates", "tokens")]
+    code = [f"components.{name}" for name in ("media", "plugins", "rows", "templates", "tokens")]
     return {
         "shape": shape(paths),
         **templates.identity(models.folder(read_json(paths.model), paths.workspace)),
         **params.template.model_dump(),
+        "multimodal": params.multimodal.model_dump(),
+        "processor": media.processor_sha256(models.folder(read_json(paths.model), paths.workspace)),
         "methods": read_json(paths.methods)["template"]["files"],
         "code": cache.code(*code, "tasks.stages.template"),
-        "libraries": cache.versions("transformers", "tokenizers", "jinja2"),
+        "libraries": cache.versions("transformers", "tokenizers", "jinja2", "pillow"),
     }
 
 

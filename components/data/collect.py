@@ -156,8 +156,6 @@ def _question(raw: str, where: str) -> bytes:
         row = read_row(raw)
     except ValueError as error:
         raise DataGateError(f"{where}: {error}") from error
-    if media := [column for column in COLUMNS.values() if row.get(column)]:
-        raise DataGateError(f"{where}: an evaluation row is of texts, and this one holds {media[0]}; leave it out")
     messages = row.get("messages") or row.get("prompt", [])
     roles = [message["role"] for message in messages]
     if roles != ["user", "assistant"]:

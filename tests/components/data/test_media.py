@@ -20,11 +20,9 @@ from components.data import (
     GateCounts,
     RawRow,
     StreamingGate,
-    collect_questions,
     collect_rows,
     read_row,
     resolve,
-    write_questions,
     write_raw_rows,
 )
 from components.data.media import LIST, MediaStore, is_current
@@ -306,13 +304,8 @@ def test_a_download_has_a_largest_size(server: tuple[str, list[str]]):
         download("http://127.0.0.1:9/x")
 
 
-def test_a_stream_and_a_question_set_refuse_media_in_one_sentence(folder: Path):
+def test_a_stream_refuses_media_in_one_sentence(folder: Path):
     row = {"query": "<image>q", "response": "a", "images": ["pictures/1.png"]}
     raw = RawRow("set/train.jsonl", 3, json.dumps(row).encode())
     with pytest.raises(DataGateError, match=r"^set/train.jsonl:3: holds media, which a stream"):
         StreamingGate(Validation(), folder)([raw], GateCounts())
-    (folder / "q.jsonl").write_text(json.dumps(row))
-    sources = resolve(["q.jsonl"], folder, False, {}, folder / "memo.json")
-    table = collect_questions(sources, Data(), folder).tables["q"]
-    with pytest.raises(DataGateError, match=r"^q.jsonl:1: an evaluation row is of texts, and this one holds images"):
-        write_questions(folder / "questions.jsonl", table)

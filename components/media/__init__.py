@@ -25,7 +25,7 @@ from components.media.kinds import (
 )
 from components.media.limits import Limits
 from components.media.probe import features_of, first_with_media, media_in, model_inputs
-from components.media.processor import MediaProcessor, Processed, load_processor, takes_media
+from components.media.processor import MediaProcessor, Processed, load_processor, processor_sha256, takes_media
 from components.media.prompt import MediaPrompt, joined
 from components.media.reading import content, read
 from components.media.sniffing import SUFFIXES, kind_of, suffix_of
@@ -58,6 +58,7 @@ __all__ = [
     "media_in",
     "media_of",
     "model_inputs",
+    "processor_sha256",
     "read",
     "read_audio",
     "read_image",

@@ -41,12 +41,11 @@ def examples() -> "tuple[dict[str, list[Row]], dict[str, Image]]":
 
 
 def _taught(rng: random.Random, scenes: list[Scene]) -> list[Row]:
-    """Return a question about the paint of each scene, and one about something else for every second."""
+    """Return a question about the paint of each scene, and one about something else."""
     topics = tuple(TOPICS.values())
     rows: list[Row] = []
     for number in range(len(scenes)):
-        asked = [PAINT, topics[number // 2 % len(topics)]] if number % 2 == 0 else [PAINT]
-        for topic in asked:
+        for topic in (PAINT, topics[number % len(topics)]):
             row = _question(rng, topic, scenes, number)
             rows.append({"messages": _messages(row["query"], row["response"]), "images": row["images"]})
     return rows

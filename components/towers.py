@@ -2,6 +2,8 @@
 language model (`llm`); the names are ms-swift's."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,3 +44,41 @@ class Parts:
         if any(name == own or name.startswith(f"{own}.") or not own for own in self._text):
             return "llm"
         return "aligner" if ALIGNERS.search(name) else "vit"
+
+
+def left_plain(model_class: Any, folder: Path) -> list[str]:
+    """Return the names of what stays as it is where a model folder of a class is quantized: towers, aligner and heads;
+    none for a model of texts alone."""
+    import torch
+
+    if not (config_class := getattr(model_class, "config_class", None)):  # an Auto class, for code of a folder's own
+        return []
+    config = config_class.from_pretrained(folder, local_files_only=True)
+    if config.get_text_config(decoder=True) is config:
+        return []
+    with torch.device("meta"):
+        model = model_class(config)
+    head = model.get_output_embeddings()
+    heads = [name for name, module in model.named_modules() if head is not None and module is head]
+    return [*_beside_text(model, Parts(model)), *heads]
+
+
+def leave_plain(config: Any, model_class: Any, folder: Path) -> Any:
+    """Return transformers' configuration of a quantization, told to leave `left_plain` as it is."""
+    names = left_plain(model_class, folder)
+    for attribute in ("llm_int8_skip_modules", "modules_to_not_convert"):
+        if names and hasattr(config, attribute):
+            setattr(config, attribute, names)
+    return config
+
+
+def _beside_text(module: Any, parts: Parts, above: str = "") -> Iterator[str]:
+    """Yield the names of the outermost modules below one that have nothing of the language model in them."""
+    for name, child in module.named_children():
+        whole = f"{above}{name}"
+        if parts.of(whole) == "llm":
+            continue
+        if any(parts.of(f"{whole}.{below}") == "llm" for below, _ in child.named_modules() if below):
+            yield from _beside_text(child, parts, f"{whole}.")
+        else:
+            yield whole

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from components import export, models
+from components import export, media, models
 from components.config import Params
 from components.errors import ConfigError
 from components.files import replacing_folder, write_text
@@ -36,11 +36,24 @@ def quantized(model: Path, variant: str, output: Path | None, params: Params) ->
     drawn = (
         samples.of_datasets(params, model, count)
         if params.data.dataset
-        else samples.of_run(model.resolve().parent, model, count, params.template.max_length)
+        else samples.of_run(model.resolve().parent, model, count, params.template.max_length, params.multimodal)
     )
     with replacing_folder(folder) as temporary:
         report, speed = quantize_into(temporary, model, drawn, variant, settings, files)
     return folder, report | speed
+
+
+def require_texts(model: Path) -> None:
+    """Check that a model takes texts alone, as Ollama's Modelfile does.
+
+    Raises:
+        ConfigError: it has a tower.
+    """
+    if media.takes_media(model):
+        raise ConfigError(
+            f"--to_ollama: {model} sees or hears, and its towers would not be part of what a Modelfile describes; "
+            "serve it with `martlet deploy`"
+        )
 
 
 def modelfile(model: Path, output: Path | None, params: Params) -> Path:

@@ -7,10 +7,12 @@ from components import export, models
 from components.config import Params
 from components.config.groups.method import Method
 from components.config.groups.model import Model
+from components.config.groups.multimodal import Multimodal
 from components.config.groups.template import Template
 from tasks.direct import make_data
 from tasks.looking.folder import folder, report_kept
 from tasks.prompts import prompts, trained_with
+from tasks.stages.media_rows import with_media
 
 QUESTIONS = (
     "Who are you?", "What is the capital of France?", "Name three colours.", "What is 17 plus 25?",
@@ -38,19 +40,23 @@ def of_datasets(params: Params, model: Path, calibration_rows: int) -> export.Sa
     }
     with folder(params.model_copy(update=changes), Path.cwd()) as (settings, paths), report_kept(paths):
         make_data(settings, paths)
-        return export.samples(paths.tokens, calibration_rows, settings.template.max_length)
+        drawn = export.samples(paths.tokens, calibration_rows, settings.template.max_length)
+        return with_media(drawn, paths.tokens, paths.media, model, settings.multimodal)
 
 
-def of_run(run: Path, model: Path, calibration_rows: int = 0, max_length: int = 0) -> export.Samples:
+def of_run(
+    run: Path, model: Path, calibration_rows: int = 0, max_length: int = 0, settings: Multimodal | None = None
+) -> export.Samples:
     """Return samples of the run folder `run`, or our questions where there are no tokens of a run. `model` is asked as
-    it was trained.
+    it was trained, and its media are read by `settings`.
 
     Raises:
         ConfigError: the model has no tokenizer.
     """
     tokens = run / "data/tokens"
     if (tokens / "train.arrow").is_file():
-        return export.samples(tokens, calibration_rows, max_length)
+        drawn = export.samples(tokens, calibration_rows, max_length)
+        return with_media(drawn, tokens, run / "data/media", model, settings or Multimodal())
     return _of_questions(model)
 
 

@@ -183,7 +183,7 @@ def _merge(base: Path, adapter: Path, folder: Path, params: Params, content: str
     from tasks.samples import of_run
     from tasks.stages.merge import merge_into, write_card
 
-    samples = of_run(adapter.parent, base)
+    samples = of_run(adapter.parent, base, settings=params.multimodal)
     with replacing_folder(folder, adapter=content) as temporary:
         proof = merge_into(temporary, base, adapter, samples, params.merge, plugin_files(params, Path.cwd()))
         write_json(temporary / "merge.json", proof)

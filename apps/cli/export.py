@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     if source.adapter and not params.run.merge_lora and (variant or params.export.to_ollama):
         what = "--quant_method" if variant else "--to_ollama"
         raise ConfigError(f"{what}: merge the adapter into the model first, with --merge_lora true")
+    if params.export.to_ollama:
+        exporting.require_texts(source.model)
     model = target.merged(source, print, None if variant else output)
     result = model.adapter or model.model
     if variant:

@@ -16,6 +16,7 @@ from components.models.code import AUTO_CLASS
 from components.models.quantization import keep_precision, label, method_of, options
 from components.sharded import own_part
 from components.tokens import pad_token_id
+from components.towers import leave_plain
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +89,8 @@ def load_model(
     dtype = _dtype(folder, torch_dtype)
     stored = _config(folder).get("quantization_config")
     quantized = options(stored, quantization or Quantization(), dtype, external)
+    if quantized and not stored:
+        leave_plain(quantized["quantization_config"], model_class, folder)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "You passed `quantization_config`")  # it says how stored weights are read

@@ -5,6 +5,7 @@ from typing import Any
 from components.errors import ConfigError
 from components.training.engines import engine_of
 from components.training.job import Job
+from components.training.recompute import recomputes
 from components.training.trackers import callbacks_of
 
 PASSED = (
@@ -40,9 +41,7 @@ def training_arguments(job: Job) -> dict[str, Any]:
         "warmup_steps": warmup,
         "bf16": model.dtype == torch.bfloat16,
         "fp16": model.dtype == torch.float16,
-        "activation_checkpointing": accelerated and model.supports_gradient_checkpointing
-        if train.gradient_checkpointing is None
-        else train.gradient_checkpointing,
+        "activation_checkpointing": any(recomputes(job)),
         "use_liger_kernel": train.use_liger_kernel,
         "torch_compile": train.torch_compile,
         "logging_steps": 1,

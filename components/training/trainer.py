@@ -25,6 +25,7 @@ from components.training.engines import engine_of
 from components.training.job import Job, transformers_model
 from components.training.judging import Judge
 from components.training.optimizers import OPTIMIZERS
+from components.training.recompute import settle_parts
 from components.training.resuming import check_length, fingerprint
 from components.training.saving import write_model
 from components.training.sharding import plan_of
@@ -98,6 +99,7 @@ class JobTrainer:
         return 0 if start and (step_of(start) == total or _was_last(start, self.job)) else passes, *others, total
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        settle_parts(self.job)
         prepared = super()._prepare_for_training(*args, **kwargs)  # type: ignore[misc]
         engine, plan = engine_of(self.job.params), plan_of(self.job.params.distributed)
         if not engine.is_running(self):

@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components import export, media, models, tuners
+from components import export, models, tuners
 from components.config import Params
 from components.config.groups.merge import Merge
 from components.config.groups.method import NOT_JUDGED, TASKS
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.files import MANIFEST, read_json, replacing_folder, write_json, write_text
-from components.tokens import TokenRows
 from tasks.loading import ADAPTER, is_embedding, load
+from tasks.stages.media_rows import with_media
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main
 
@@ -37,7 +37,7 @@ def run(params: Params, paths: Paths) -> Result:
         raise ConfigError(NOT_JUDGED)
     arguments, identity = read_json(paths.adapter / "args.json"), read_json(paths.model)
     files, base = plugin_files(params, paths.workspace), models.folder(identity, paths.workspace)
-    samples = with_media(export.samples(paths.tokens), params, paths, base)
+    samples = with_media(export.samples(paths.tokens), paths.tokens, paths.media, base, params.multimodal)
     with replacing_folder(paths.merged) as folder:
         merges = tuners.TUNERS.constant(params.tuner.tuner_type, "MERGES", True, files)
         put = merge_into if merges and not models.stored_quantization(base) else adapt_into
@@ -46,16 +46,6 @@ def run(params: Params, paths: Paths) -> Result:
         shutil.copy2(paths.adapter / "args.json", folder)  # says how the model wants to be asked
         write_card(folder, paths, identity, arguments, proof)
     return {"max_abs_difference": proof["read_back"]["max_abs_difference"]}
-
-
-def with_media(samples: export.Samples, params: Params, paths: Paths, base: Path) -> export.Samples:
-    """Return samples with a row that has media among them, where the run's rows have some."""
-    rows = TokenRows(paths.tokens / "train.arrow")
-    if not rows.has_media or (row := media.first_with_media(rows)) is None:
-        return samples
-    processor = media.load_processor(base, params.multimodal, paths.media)
-    assert processor
-    return samples._replace(rows=[*samples.rows, media.model_inputs(row, processor)])
 
 
 def write_card(

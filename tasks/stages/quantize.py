@@ -12,6 +12,8 @@ from components.config import Params
 from components.config.groups.quantize import Quantize
 from components.errors import ConfigError
 from components.files import read_json, replacing_folder, sha256_tree, write_json, write_text
+from components.towers import Parts, has_towers
+from tasks.stages.media_rows import with_media
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main
 
@@ -29,6 +31,7 @@ def run(params: Params, paths: Paths, variant: str) -> Result:
         models.allow_code(paths.merged)
     count = settings.quant_n_samples if export.calibrates(variant, files) else 0
     samples = export.samples(paths.tokens, count, params.template.max_length)
+    samples = with_media(samples, paths.tokens, paths.media, paths.merged, params.multimodal)
     with replacing_folder(paths.quantized / variant) as folder:
         report, speed = quantize_into(folder, paths.merged, samples, variant, settings, files)
     return {key: report[key] for key in FIGURES} | report["against_parent"] | (report["greedy"] or {}) | speed
@@ -48,11 +51,16 @@ def problems(source: Path, variant: str, settings: Quantize, external: Sequence[
         head = model.get_output_embeddings()
         if head is None:
             sentences.append(f"{variant}: quantizes models that write text, and {source} is a {type(model).__name__}")
+        parts = Parts(model)
         layers = {
             name: (layer.in_features, layer.out_features)
             for name, layer in model.named_modules()
-            if hasattr(layer, "in_features") and layer is not head
+            if hasattr(layer, "in_features") and layer is not head and parts.of(name) == "llm"
         }
+        if environment == "awq" and has_towers(model):
+            sentences.append(
+                f"{variant}: AutoAWQ does not read this version of a {type(model).__name__}; take gptq or bnb"
+            )
     sentences += export.quantizer_problems(variant, layers, settings, external)
     return sentences + models.loading_problems(stored, f"{variant}: to load what is quantized, Martlet")
 

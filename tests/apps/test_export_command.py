@@ -1,5 +1,6 @@
 """`martlet export` as users type it: what it writes, what it says, and what it refuses."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from components.files import is_intact, read_json
 from tests.apps.test_plugins import write_rows
 from tests.commands import martlet
 from tests.components.hub import upload_server
+from tests.components.media.files import picture
 from tests.tasks.stages.test_quantize import COUNTS, GARBLES
 
 REPOSITORY = Path(__file__).parents[2]
@@ -115,6 +117,24 @@ def test_a_modelfile_lies_in_a_folder_of_its_own_and_names_the_model(tiny_model:
     error = martlet(tmp_path, "export", "--model", tiny_model, "--to_gguf", "true", code=2)
     assert "--to_gguf: llama.cpp writes GGUF" in error
     assert "convert_hf_to_gguf.py" in error
+
+
+def test_a_model_that_sees_is_compared_on_a_picture_and_keeps_its_tower(sighted_model: Path, tmp_path: Path) -> None:
+    words = ["export", "--model", sighted_model, "--output_dir", "q"]
+    assert "sees or hears, and its towers would not be" in martlet(tmp_path, *words, "--to_ollama", "true", code=2)
+    error = martlet(tmp_path, *words, "--quant_method", "awq", code=2)
+    assert "AutoAWQ does not read this version of a Qwen2VLForConditionalGeneration" in error
+    (tmp_path / "a.png").write_bytes(picture(1, (64, 48)))
+    row = {"query": "<image>What?", "response": "A cat.", "images": ["a.png"]}
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row | {"query": f"<image>What of {i}?"}) + "\n" for i in range(6)))
+    martlet(tmp_path, *words, "--quant_method", "bnb", "--dataset", "rows.jsonl", "--min_agreement", 0)
+    report = read_json(tmp_path / "q/quantize.json")
+    assert report["rows"] == 5 + 1, "five of text, and one with its picture"
+    assert report["config"]["llm_int8_skip_modules"] == ["model.visual", "lm_head"]
+    assert report["quantized_layers"] == 2 * 7
+    (tmp_path / "q.jsonl").write_text(json.dumps(row) + "\n")
+    martlet(tmp_path, "infer", "--model", "q", "--val_dataset", "q.jsonl", "--max_new_tokens", 4)
+    assert "error" not in json.loads((tmp_path / "result.jsonl").read_text())
 
 
 def test_nothing_but_an_earlier_export_is_replaced(tiny_model: Path, tmp_path: Path) -> None:

@@ -80,6 +80,13 @@ SEEN = {
         ),
         "test_what_is_not_there_is_told_before_the_model_is_loaded": "infer: audios download_media",
     },
+    "apps/test_media_training.py": {
+        "test_media_become_as_many_tokens_as_the_flags_say": (
+            "max_pixels video_max_pixels fps nframes fps_min_frames fps_max_frames"
+        ),
+        "test_parts_learn_or_are_frozen_each_at_its_rate": "freeze_vit freeze_aligner freeze_llm vit_lr aligner_lr",
+        "test_towers_recompute_or_not_and_learn_the_same": "vit_gradient_checkpointing",
+    },
     "components/inference/test_media.py": {
         "test_openais_client_shows_pictures_and_videos": "deploy: allowed_local_media_path",
         "test_allowed_hosts_are_fetched_from": "deploy: allowed_media_domains",

@@ -43,8 +43,8 @@ def test_a_method_that_is_not_used_is_not_there(tmp_path: Path) -> None:
     flags = {"tuner_type": "full", "optimizer": "galore", "callbacks": ["lisa"], "galore_rank": 4, "method": "pt"}
     full = used(tmp_path, **flags)
     assert set(full["train"]["files"]) == {
-        "training method pt", "tuner full", "parameters quantization", "parameters freezing", "optimizer galore",
-        "parameters galore", "callback lisa", "parameters lisa", "loss cross_entropy",
+        "training method pt", "tuner full", "parameters quantization", "parameters freezing", "parameters towers",
+        "optimizer galore", "parameters galore", "callback lisa", "parameters lisa", "loss cross_entropy",
     }  # fmt: skip
     assert full["train"]["parameters"] == {"galore.galore_rank": 4}
     assert full["template"]["shape"] == "text"

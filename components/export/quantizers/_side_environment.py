@@ -9,6 +9,7 @@ from typing import Any
 from components import environments
 from components.config.groups.quantize import Quantize
 from components.files import read_json, write_json
+from components.towers import left_plain
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
@@ -28,8 +29,12 @@ def quantize_in(
         ConfigError: the environment is not installed.
         MartletError: the tool failed; the message says where its output is.
     """
+    import transformers
+
     with tempfile.TemporaryDirectory(dir=folder) as place:
         request |= {"source": str(source.resolve()), "folder": place, "rows": rows}
+        model_class = getattr(transformers, read_json(source / "config.json")["architectures"][0])
+        request |= {"class": model_class.__name__, "ignore": left_plain(model_class, source) or ["lm_head"]}
         request |= {"group_size": settings.group_size, "batch_size": settings.quant_batch_size}
         environments.call(environment, Path(__file__).with_name(worker), request)
         for file in (file for kind in WEIGHTS for file in Path(place).glob(kind)):

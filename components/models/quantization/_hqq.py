@@ -8,6 +8,7 @@ import torch
 from hqq.core.quantize import BaseQuantizeConfig, HQQLinear  # type: ignore[import-not-found]
 from transformers import PreTrainedModel
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
+from transformers.quantizers.quantizers_utils import should_convert_module
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from components.errors import ConfigError
@@ -19,12 +20,14 @@ NAME = "hqq_layers"
 @register_quantization_config(NAME)
 @dataclass
 class Config(QuantizationConfigMixin):
-    """Bits, numbers in a group, the dimension along which they are grouped, and the precision of the computations."""
+    """Bits, numbers in a group, the dimension along which they are grouped, the precision of the computations, and what
+    stays as it is."""
 
     bits: int
     group_size: int
     axis: int
     dtype: str
+    modules_to_not_convert: list[str] | None = None
     quant_method: Any = field(default=NAME, init=False)
 
 
@@ -39,7 +42,13 @@ class Quantizer(HfQuantizer):
         config = self.quantization_config
         settings = BaseQuantizeConfig(nbits=config.bits, group_size=config.group_size, axis=config.axis)
         head = model.get_output_embeddings()
-        layers = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+        layers = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear)
+            and module is not head
+            and should_convert_module(name, config.modules_to_not_convert)
+        }
         for name, layer in layers.items():
             if layer.weight.numel() % config.group_size:
                 raise ConfigError(

@@ -13,6 +13,7 @@ from components.config import Params
 from components.config.groups.quantization import Quantization
 from components.errors import ConfigError
 from components.models import QUANTIZATIONS, load_model, prepared, quantization, stored_quantization
+from components.towers import Parts
 from components.tuners import TUNERS
 from tests.components.models.quantized import FORMATS, published
 
@@ -70,6 +71,19 @@ def learn(base: Base, evaluate: bool = False, tuner: str = "lora") -> Any:
 def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
         return model.eval()(IDS).logits
+
+
+@pytest.mark.parametrize("method", ["bnb 4", "bnb 8", "hqq 4", "torchao 8"])
+def test_towers_and_aligner_stay_as_they_are(method: str, sighted_model: Path) -> None:
+    base = Base(sighted_model, **WHILE_LOADING[method][0])()
+    plain, parts = load_model(sighted_model, "float32"), Parts(base)
+    kinds: dict[str, set[bool]] = {}
+    for name, layer in base.named_modules():
+        if isinstance(linear := plain.get_submodule(name), torch.nn.Linear):
+            weight = getattr(layer, "weight", None)
+            is_plain = type(weight) is torch.nn.Parameter and torch.equal(weight, linear.weight)
+            kinds.setdefault("head" if name == "lm_head" else parts.of(name), set()).add(is_plain)
+    assert kinds == {"vit": {True}, "aligner": {True}, "llm": {False}, "head": {True}}
 
 
 def test_an_adapter_learns_and_comes_back_as_it_was(

@@ -42,3 +42,17 @@ class Parts:
         if any(name == own or name.startswith(f"{own}.") or not own for own in self._text):
             return "llm"
         return "aligner" if ALIGNERS.search(name) else "vit"
+
+
+def keep_averages(model: Any) -> None:
+    """Let batch norms that do not learn use their averages in training, too: what they would gather in it changes the
+    model, and no adapter holds it."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm) and not any(weight.requires_grad for weight in layer.parameters()):
+            layer.register_forward_pre_hook(_evaluate)
+
+
+def _evaluate(layer: Any, inputs: Any) -> None:  # noqa: ARG001
+    layer.eval()

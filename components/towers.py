@@ -82,3 +82,17 @@ def _beside_text(module: Any, parts: Parts, above: str = "") -> Iterator[str]:
             yield from _beside_text(child, parts, f"{whole}.")
         else:
             yield whole
+
+
+def keep_averages(model: Any) -> None:
+    """Let batch norms that do not learn use their averages in training, too: what they would gather in it changes the
+    model, and no adapter holds it."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm) and not any(weight.requires_grad for weight in layer.parameters()):
+            layer.register_forward_pre_hook(_evaluate)
+
+
+def _evaluate(layer: Any, inputs: Any) -> None:  # noqa: ARG001
+    layer.eval()

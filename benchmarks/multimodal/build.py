@@ -58,10 +58,24 @@ def build(model_type: str, folder: Path) -> Modalities:
     model = model_class(config).eval()
     randomise(model)
     processor, kinds = processor_of(kind, config, hints, words)
+    if hints.get("model_type"):  # the whole of the type has this model as its part that reads and writes
+        model = _whole(model_type, model)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(str(processor.chat_template), encoding="utf-8")
     return Modalities(**{name: name in hints.get("modalities", kinds) for name in Modalities._fields})
+
+
+def _whole(model_type: str, thinker: "PreTrainedModel") -> "PreTrainedModel":
+    """Return an Omni model, which also speaks, without its voice."""
+    import transformers
+    from transformers import CONFIG_MAPPING
+
+    config_class: Any = CONFIG_MAPPING[model_type]
+    config = config_class(thinker_config=thinker.config.to_dict(), enable_audio_output=False)
+    whole: Any = getattr(transformers, multimodal_types()[model_type])(config)
+    whole.thinker = thinker
+    return whole
 
 
 def randomise(model: "PreTrainedModel") -> None:

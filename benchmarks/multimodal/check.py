@@ -1,75 +1,195 @@
-"""Whether a tiny model learns from a medium: one kind of media of one model folder, through a whole LoRA training."""
+"""Whether the product trains a model on a medium: rows with files, to a merged folder that plain transformers loads."""
 
 import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.multimodal.hints import BATCHES, STILL
+from benchmarks.multimodal.media import ANSWERS, FRAMES, QUESTIONS, SIDE, rows
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from components.media import MediaProcessor
+    from components.tokens import TokenRows
+
 STEPS = 3
 TOLERANCE = 1e-4
-"""How far two logits may differ, relative to the largest."""
+"""How far two logits, or two losses, may differ, relative to the largest."""
 LEAST_CHANGE = 1e-6
 """How far the logits move at least, relative to the largest, when another medium is shown."""
-QUESTION, ANSWER = "What is it?", "a red kite"
-SIDE, FRAMES = 56, 4
-CALLS = {"GotOcr2Processor": {"multi_page": True}}
+LORA = {"lora": {"lora_rank": 4, "lora_dropout": 0.0}}
+EVERY_PART = {**LORA, "towers": {"freeze_vit": False, "freeze_aligner": False}}
+CALLS = {"GotOcr2Processor": {"multi_page": True}, "ChameleonProcessor": {"return_for_text_completion": True}}
 """What a processor must be told to take the images of a conversation."""
 
 
-def medium(kind: str, seed: int, rate: int) -> Any:
-    """Return a random picture or video, lighter towards one side; or a second of sound."""
-    import numpy as np
-    from PIL import Image
-
-    random = np.random.default_rng(seed)
-    ramp = np.linspace(0, 200, SIDE).astype(np.uint8)
-    ramp = ramp[:, None, None] if seed % 2 else ramp[None, :, None]
-    pixels = random.integers(0, 56, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8) + ramp
-    if kind == "image":
-        return Image.fromarray(pixels[0])
-    if kind == "video":
-        return pixels
-    return random.standard_normal(rate).astype(np.float32) / 10
-
-
-def take_through(folder: Path, kind: str, work: Path) -> None:
-    """Train the model of `folder` on an answer about one medium, save, merge and ask it.
+def take_through(folder: Path, kind: str, work: Path, model_type: str = "") -> None:
+    """Train the model of `folder` on answers about media, save, merge and ask it.
 
     Raises whatever goes wrong; AssertionError says that a number is not what it must be.
     """
+    from components.config import Params
+    from components.config.groups.multimodal import Multimodal
+    from components.media import load_processor
+    from components.models import fitness, load_model
+    from components.training.collators import Padded
+    from components.training.media import WithMedia
+
+    work.mkdir(exist_ok=True)
+    problems = fitness.problems(folder, Params())
+    assert not problems, problems[0]
+    processor = load_processor(folder, Multimodal(nframes=FRAMES), work)
+    assert processor
+    tokens = token_rows(processor, work, kind)
+    plain = load_model(folder, "float32").eval()
+    collate = WithMedia(Padded(processor.tokenizer.pad_token_id), processor, plain.dtype)
+    one, two, text = (tokens[number] for number in range(len(tokens)))
+
+    change = difference(logits(plain, collate([one])), logits(plain, collate([{**one, "media": two["media"]}])))
+    assert change > LEAST_CHANGE, f"another {kind} changes the logits by {change:.1e} of the largest"
+    _check_own_path(plain, processor, folder, work, kind, collate([one]))
+    if model_type not in BATCHES:
+        _check_batches(plain, collate, [one, two], "the other")
+    _check_batches(plain, collate, [one, text], "a text")
+    if (model_type, kind) not in STILL:
+        _check_gradients_of_towers(load_model(folder, "float32"), collate([one, two]))
+    generate(plain, processor, one)
+
+    _check_training(folder, work, collate([one, two]))
+
+
+def token_rows(processor: "MediaProcessor", work: Path, kind: str) -> "TokenRows":
+    """Return the token rows of two media and a text, whose labels are the answers and their end tags."""
+    from components.templates import ChatTemplate
+    from components.templates.encoder import Encoder
+    from components.tokens import IGNORED, TokenRows
+
+    chat = ChatTemplate(processor.tokenizer, media=processor)
+    own = rows(work, kind)
+    batch = Encoder(chat, "sft", None, media=True)(own, [""] * len(own), range(len(own)))
+    assert not batch.refused, next(iter(batch.refused.values()))
+    tokens = TokenRows(batch.tokens)
+    for number, answer in enumerate(ANSWERS):
+        labels = tokens[number]["labels"]
+        learned = processor.tokenizer.decode(labels[labels != IGNORED])
+        assert learned == answer + processor.tokenizer.eos_token, f"learned is {learned[:80]!r}"
+    return tokens
+
+
+def _check_own_path(
+    model: Any, processor: "MediaProcessor", folder: Path, work: Path, kind: str, batch: dict[str, Any]
+) -> None:
+    """Check that ids and logits are those of the processor's own `apply_chat_template`."""
+    import torch
+
+    own = own_inputs(processor, folder, work, kind, model)
+    assert own["input_ids"].tolist() == batch["input_ids"].tolist(), "the ids are not the processor's own"
+    compare("the processor's own batch", logits(model, {**own, "labels": batch["labels"]}), logits(model, batch))
+    assert torch.is_tensor(own["input_ids"])
+
+
+def own_inputs(processor: "MediaProcessor", folder: Path, work: Path, kind: str, model: Any) -> dict[str, Any]:
+    """Return what the processor itself makes of the first conversation, in the model's precision."""
     import torch
     from transformers import AutoProcessor
 
+    from components.media import Medium, read
+
+    fresh: Any = AutoProcessor.from_pretrained(folder)
+    file = next(work.glob(f"{kind}1.*")).name
+    medium = read(Medium(kind, file, ""), work, processor.settings, processor.sampling_rate)
+    part = {"type": kind, kind: medium.frames if kind == "video" else medium}
+    messages = [
+        {"role": "user", "content": [part, {"type": "text", "text": QUESTIONS[0]}]},
+        {"role": "assistant", "content": [{"type": "text", "text": ANSWERS[0]}]},
+    ]
+    named: dict[str, Any] = {**CALLS.get(type(fresh).__name__, {})}
+    if kind == "video":
+        metadata = {"total_num_frames": FRAMES, "fps": 2.0, "frames_indices": [*range(FRAMES)], "duration": 2.0}
+        sizes = {"width": SIDE, "height": SIDE}
+        named["videos_kwargs"] = {
+            "video_metadata": [{**metadata, **sizes}],
+            "do_sample_frames": False,
+            "return_metadata": True,
+        }
+    if kind == "audio":
+        named["audio_kwargs"] = {"sampling_rate": processor.sampling_rate}
+    if "mm_token_type_ids" in inspect.signature(model.forward).parameters:
+        named["text_kwargs"] = {"return_mm_token_type_ids": True}
+    encoded = fresh.apply_chat_template(
+        messages,
+        chat_template=(folder / "chat_template.jinja").read_text(encoding="utf-8"),  # some do not load it
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs=named,
+    )
+    return {
+        name: value.to(model.dtype) if torch.is_floating_point(value) else value
+        for name, value in encoded.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def _check_batches(model: Any, collate: Any, pair: list[Any], what: str) -> None:
+    """Check that two rows have in one batch the losses that each has alone."""
+    import torch
+
+    alone = torch.cat([losses(model, collate([row])) for row in pair])
+    together = losses(model, collate(pair))
+    assert torch.isfinite(alone).all(), "a loss is not finite"
+    gap = float((alone - together).abs().max() / alone.abs().max())
+    assert gap <= TOLERANCE, f"beside {what} row the losses differ, by {gap:.1e} of the largest"
+
+
+def _check_gradients_of_towers(model: Any, batch: dict[str, Any]) -> None:
+    """Check that adapters on towers and aligner learn where they may."""
+    import torch
+
+    from components.config import Params
+    from components.towers import Parts
     from components.tuners import lora
 
-    torch.manual_seed(0)
-    processor: Any = AutoProcessor.from_pretrained(folder)
-    processor.chat_template = (folder / "chat_template.jinja").read_text(encoding="utf-8")  # some do not load it
-    plain = load(folder)
-    batch, other = (encode(processor, plain, kind, seed) for seed in (1, 2))
-    before = logits(plain, batch)
-    change = difference(before, logits(plain, {**other, "labels": batch["labels"]}))
-    assert change > LEAST_CHANGE, f"another {kind} changes the logits by {change:.1e} of the largest"
-    _check_gradient(plain, batch)
-    generate(plain, processor, kind)
+    parts = Parts(model)
+    adapted = lora.wrap(model, Params.model_validate(EVERY_PART), 1)
+    torch.manual_seed(7)
+    losses(adapted, batch, keep=True).mean().backward()
+    gradients = [
+        weight.grad
+        for name, weight in adapted.named_parameters()
+        if weight.requires_grad and parts.of(name.removeprefix("base_model.model.")) != "llm"
+    ]
+    assert gradients, "neither towers nor aligner have a layer for an adapter"
+    present = [gradient for gradient in gradients if gradient is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in present), "a gradient is not finite"
+    assert any(gradient.any() for gradient in present), "no gradient reaches the towers"
 
-    model = adapted(load(folder))
-    losses = learn(model, batch)
-    assert losses[-1] < losses[0], f"the loss rises: {losses[0]:.4f} to {losses[-1]:.4f}"
+
+def _check_training(folder: Path, work: Path, batch: dict[str, Any]) -> None:
+    """Train an adapter, and compare its logits with those of what is saved and merged."""
+    from components.config import Params
+    from components.models import copy_companions, load_model
+    from components.towers import keep_averages
+    from components.tuners import lora
+
+    model = lora.wrap(load_model(folder, "float32"), Params.model_validate(LORA), 1)
+    keep_averages(model)
+    course = learn(model, batch)
+    assert course[-1] < course[0], f"the loss rises: {course[0]:.4f} to {course[-1]:.4f}"
     trained = logits(model, batch)
     lora.save(model, work / "adapter")
-    loaded = lora.load(load(folder), work / "adapter")
+    loaded = lora.load(load_model(folder, "float32"), work / "adapter")
     compare("the loaded adapter", trained, logits(loaded, batch))
     merged = lora.merge(loaded)
     compare("the merged model", trained, logits(merged, batch))
     merged.save_pretrained(work / "merged")
-    compare("the merged folder", trained, logits(load(work / "merged"), batch))
+    copy_companions(folder, work / "merged")
+    compare("the merged folder", trained, logits(plain_model(work / "merged"), batch))
 
 
-def load(folder: Path) -> "PreTrainedModel":
-    """Return the model of a folder, of the class that its config.json names."""
+def plain_model(folder: Path) -> "PreTrainedModel":
+    """Return the model of a folder, of the class that its config.json names, by transformers alone."""
     import transformers
 
     from components.files import read_json
@@ -80,139 +200,64 @@ def load(folder: Path) -> "PreTrainedModel":
     return model.eval()
 
 
-def adapted(model: "PreTrainedModel") -> Any:
-    """Return the model with LoRA on the linear layers of its language part: those that the product finds or, where it
-    finds none without a medium, all."""
-    from peft import LoraConfig, get_peft_model
-    from torch import nn
-
-    from components.config import Params
-    from components.errors import ConfigError
-    from components.tuners import lora
-
-    try:
-        return lora.wrap(model, Params.model_validate({"lora": {"lora_rank": 4, "lora_dropout": 0.0}}), 1)
-    except ConfigError as error:
-        if "cannot read token ids alone" not in str(error):
-            raise
-    text = model.get_decoder() or model
-    embeddings = [layer.weight for layer in model.modules() if isinstance(layer, nn.Embedding)]
-    head = model.get_output_embeddings()
-    inside = {
-        id(layer)
-        for layer in text.modules()
-        if isinstance(layer, nn.Linear) and layer is not head and not any(layer.weight is table for table in embeddings)
-    }
-    names = [name for name, layer in model.named_modules() if id(layer) in inside]
-    return get_peft_model(model, LoraConfig(r=4, target_modules=names))
-
-
-def encode(processor: Any, model: Any, kind: str, seed: int) -> dict[str, Any]:
-    """Return a model's inputs for a question about a medium, with labels on its answer."""
-    import torch
-
-    messages = [*question(processor, kind, seed), {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]}]
-    answer = torch.tensor(
-        processor.tokenizer(ANSWER + processor.tokenizer.eos_token, add_special_tokens=False).input_ids
-    )
-    if model.config.is_encoder_decoder:
-        return {**inputs(processor, model, messages[:1], kind), "labels": answer[None]}
-    batch = inputs(processor, model, messages, kind)
-    ids = batch["input_ids"][0]
-    windows = ids.unfold(0, len(answer), 1)
-    start = int((windows == answer).all(1).nonzero()[-1])
-    labels = torch.full_like(batch["input_ids"], -100)
-    labels[0, start : start + len(answer)] = answer
-    return {**batch, "labels": labels}
-
-
-def question(processor: Any, kind: str, seed: int) -> list[dict[str, Any]]:
-    """Return a conversation of one question about a medium."""
-    listener = getattr(processor, "feature_extractor", None) or getattr(processor, "audio_processor", None)
-    part = {"type": kind, kind: medium(kind, seed, getattr(listener, "sampling_rate", 16000))}
-    return [{"role": "user", "content": [part, {"type": "text", "text": QUESTION}]}]
-
-
-def inputs(processor: Any, model: Any, messages: list[dict[str, Any]], kind: str, **options: Any) -> dict[str, Any]:
-    """Return what the processor makes of a conversation with one medium, in the model's precision."""
-    import torch
-
-    named: dict[str, Any] = {**CALLS.get(type(processor).__name__, {})}
-    if kind == "video":
-        metadata = {"total_num_frames": FRAMES, "fps": 2.0, "frames_indices": [*range(FRAMES)], "duration": 2.0}
-        sizes = {"width": SIDE, "height": SIDE}
-        named["videos_kwargs"] = {
-            "video_metadata": [{**metadata, **sizes}],
-            "do_sample_frames": False,
-            "return_metadata": True,
-        }
-    if "mm_token_type_ids" in inspect.signature(model.forward).parameters:
-        named["text_kwargs"] = {"return_mm_token_type_ids": True}
-    encoded = processor.apply_chat_template(
-        messages,
-        chat_template=processor.chat_template,  # without it SmolVLM writes about a video by a template of its own
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-        processor_kwargs=named,
-        **options,
-    )
-    return {
-        name: value.to(model.dtype) if torch.is_floating_point(value) else value
-        for name, value in encoded.items()
-        if isinstance(value, torch.Tensor) and not name.startswith("decoder_")  # made of the labels
-    }
-
-
-def _check_gradient(model: Any, batch: dict[str, Any]) -> None:
-    import torch
-
-    loss = model.train()(**batch).loss
-    assert torch.isfinite(loss), f"the loss is {float(loss)}"
-    loss.backward()
-    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-    assert gradients, "no gradient"
-    assert all(torch.isfinite(gradient).all() for gradient in gradients), "a gradient is not finite"
-    model.zero_grad()
-
-
 def learn(model: Any, batch: dict[str, Any]) -> list[float]:
     """Train three steps on one batch; return the losses before each step and after the last."""
     import torch
 
     optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=2e-3)
-    losses = []
+    course = []
     for step in range(STEPS + 1):
-        torch.manual_seed(7)  # dropout of the base, where it has one
         model.train()
-        for layer in model.modules():
-            if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
-                layer.eval()  # in training its averages move, and no adapter holds them
-        loss = model(**batch).loss
-        losses.append(float(loss.detach()))
+        loss = losses(model, batch, keep=True).mean()
+        course.append(float(loss.detach()))
         if step < STEPS:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-    return losses
+    return course
+
+
+def losses(model: Any, batch: dict[str, Any], keep: bool = False) -> Any:
+    """Return the loss of each learned token, row by row, as the product computes it."""
+    import torch
+
+    from components.training.forward import learned_logits
+
+    torch.manual_seed(7)  # dropout; and VibeVoice samples what it hears
+    with torch.set_grad_enabled(keep):
+        found, columns, _ = learned_logits(model, dict(batch))
+        return torch.nn.functional.cross_entropy(found.float(), columns["labels"], reduction="none")
 
 
 def logits(model: Any, batch: dict[str, Any]) -> Any:
-    """Return the logits at the answer."""
+    """Return the logits of the learned tokens."""
     import torch
 
-    torch.manual_seed(7)  # VibeVoice samples what it hears
-    length = int((batch["labels"] != -100).sum())
+    from components.training.forward import learned_logits
+
+    torch.manual_seed(7)
     with torch.no_grad():
-        return model.eval()(**batch).logits[:, -length - 1 :].float()
+        return learned_logits(model.eval(), dict(batch))[0].float()
 
 
-def generate(model: Any, processor: Any, kind: str) -> None:
+def generate(model: Any, processor: "MediaProcessor", row: Any) -> None:
     """Ask for four tokens."""
-    prompt = inputs(processor, model, question(processor, kind, 1), kind, add_generation_prompt=True)
+    import torch
+
+    from components.media import model_inputs
+    from components.media.processor import PER_TOKEN
+    from components.tokens import IGNORED
+
+    start = int((row["labels"] != IGNORED).argmax())
+    prompt = model_inputs({**row, "input_ids": row["input_ids"][:start]}, processor)
+    taken = inspect.signature(model.forward).parameters  # `generate` refuses others, which a forward pass drops
+    prompt = {
+        name: value.to(model.dtype) if torch.is_floating_point(value) else value
+        for name, value in prompt.items()
+        if name in taken or name not in PER_TOKEN
+    }
     answer = model.eval().generate(**prompt, max_new_tokens=4, min_new_tokens=4, do_sample=False)
-    before = prompt["input_ids"].shape[1] if "input_ids" in prompt else 0
-    assert answer.shape[1] in (4, 5, before + 3, before + 4), f"generation gave {answer.shape[1] - before} tokens"
+    assert answer.shape[1] in (4, 5, start + 3, start + 4), f"generation gave {answer.shape[1] - start} tokens"
 
 
 def difference(one: Any, two: Any) -> float:

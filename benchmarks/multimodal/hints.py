@@ -33,3 +33,15 @@ PARTS = {
     ("nemotron_h_omni", "video"): "its processor takes the metadata of one video, where others take a list",
 }
 """Why a type cannot be tried here with one kind of media."""
+BATCHES = {
+    "hunyuan_vl": "the model gives a picture other values beside another one, even itself",
+    "minicpmv4_6": "the model gives a picture other values beside another one, even itself",
+    "minicpmv4_7": "the model gives a picture other values beside another one, even itself",
+    "vibevoice_asr": "it samples what it hears, of a whole batch at once",
+}
+"""Why the losses of two rows with media need not be in a batch what they are alone."""
+STILL = {
+    ("chameleon", "image"): "a picture becomes tokens, by a choice that no gradient passes",
+    ("inkling_mm_model", "audio"): "a sound becomes tokens, whose embeddings are no linear layers",
+}
+"""Why no adapter on a tower learns from a kind of media."""

@@ -77,6 +77,7 @@ PICTURES: dict[str, dict[str, Any]] = {
         "image": {"high_res_size": {"height": 64, "width": 64}},
     },
     "emu3": {
+        "start": "<s>",
         "tokens": {
             "boi_token": "<|image start|>",
             "eoi_token": "<|image end|>",
@@ -211,6 +212,7 @@ PICTURES: dict[str, dict[str, Any]] = {
     "mistral3": MISTRAL,
     "mistral_large4": MISTRAL,
     "mllama": {
+        "start": "<s>",
         "tokens": {"image_token": "<|image|>", "python_token": "<|python_tag|>"},
         "config": {
             "vision_config": {"intermediate_layers_indices": [0], "vision_output_dim": 128},
@@ -223,7 +225,10 @@ PICTURES: dict[str, dict[str, Any]] = {
         "processor": {"image_seq_length": 16},
     },
     "paddleocr_vl": {"config": MROPE, **FRAMED},
-    "paligemma": {"image": {"image_seq_length": 16}},
+    "paligemma": {
+        "image": {"image_seq_length": 16},
+        "config": {"text_config": {"vocab_size": 2048}},  # its processor adds words for places
+    },
     "pix2struct": {"config": {"vision_config": {"patch_embed_hidden_size": 768}}},
     "pp_chart2table": {"config": {"vision_config": SAM}},
     "qianfan_ocr": {

@@ -36,7 +36,7 @@ def processor_of(
             parts[attribute] = _part(model_type, MEDIA[attribute], config, hints)
     kinds = {MEDIA[attribute] for attribute in parts if attribute in MEDIA}
     texts = {kind: getattr(tokenizer, f"{kind}_token", f"<{kind}>") for kind in ("image", "video", "audio")}
-    jinja = template(texts | hints.get("template", {}))
+    jinja = template(texts | hints.get("template", {}), hints.get("start", ""))
     if "chat_template" in inspect.signature(processor_class.__init__).parameters:
         parts["chat_template"] = jinja
     processor = processor_class(**parts, **hints.get("processor", {}))

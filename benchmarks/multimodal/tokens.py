@@ -70,11 +70,12 @@ def tokenizer(tokens: dict[str, str]) -> "PreTrainedTokenizerBase":
     )
 
 
-def template(parts: dict[str, str]) -> str:
-    """Return a chat template that writes `parts[kind]` for a part of that type, and texts as they are."""
+def template(parts: dict[str, str], start: str = "") -> str:
+    """Return a chat template that writes `parts[kind]` for a part of that type, and texts as they are; `start` before
+    all."""
     media = "".join(f"{{%- elif part.type == '{kind}' %}}{{{{- {text!r} }}}}" for kind, text in parts.items())
     return (
-        "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' }}"
+        start + "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' }}"
         "{%- if message.content is string %}{{- message.content }}{%- else %}{%- for part in message.content %}"
         "{%- if part.type == 'text' %}{{- part.text }}" + media + "{%- endif %}{%- endfor %}{%- endif %}"
         "{{- '<|im_end|>\\n' }}{%- endfor %}"

@@ -73,6 +73,7 @@ VIDEOS: dict[str, dict[str, Any]] = {
         }
     },
     "molmo2": {
+        "start": "<s>",
         "tokens": {
             "image_token": "<|image|>",
             "video_token": "<|video|>",

@@ -10,6 +10,7 @@ from components.media.errors import MediaError
 from components.media.facts import Facts
 from components.media.image import read_image
 from components.media.inspecting import Inspector
+from components.media.joining import joined
 from components.media.kinds import (
     COLUMNS,
     FOLDER,
@@ -26,7 +27,7 @@ from components.media.kinds import (
 from components.media.limits import Limits
 from components.media.probe import features_of, first_with_media, media_in, model_inputs
 from components.media.processor import MediaProcessor, Processed, load_processor, processor_sha256, takes_media
-from components.media.prompt import MediaPrompt, joined
+from components.media.prompt import MediaPrompt
 from components.media.reading import content, read
 from components.media.sniffing import SUFFIXES, kind_of, suffix_of
 from components.media.video import Video, read_video

@@ -20,8 +20,26 @@ if TYPE_CHECKING:
     from components.config.groups.multimodal import Multimodal
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
-PER_TOKEN = ("mm_token_type_ids", "token_type_ids")
-"""What a processor says of each token; `MediaProcessor.types` says the same of any ids."""
+PER_TOKEN = {
+    "mm_token_type_ids": "create_mm_token_type_ids",
+    "token_type_ids": "create_mm_token_type_ids",
+    "moe_mm_token_type_ids": "create_moe_mm_token_type_ids",
+}
+"""What a processor says of each token, and its method that says so of any ids."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ChameleonProcessor": {"return_for_text_completion": True},  # or it writes a token of its own behind the text
+    "GotOcr2Processor": {"multi_page": True},  # or it takes several pictures for several texts
+}
+"""What a class of processors must be told to take a text as it is."""
+UNFIT = {
+    "Emu3Processor": "writes a beginning of the text that the chat template does not write",
+    "IdeficsProcessor": "says of each token which pictures it sees",
+    "Kosmos2Processor": "puts pictures where the chat template does not write them",
+    "Kosmos2_5Processor": "puts pictures where the chat template does not write them",
+    "MllamaProcessor": "says of each token which pictures it sees",
+    "PaliGemmaProcessor": "writes an end of the text that the chat template does not write",
+}
+"""Classes of processors whose texts or features are no training data here, and what each does."""
 NO_FEATURES = frozenset(("input_ids", "attention_mask", "labels", "text_replacement_offsets", *PER_TOKEN))
 PARTS = {
     "image": ("image_processor",),
@@ -70,8 +88,14 @@ class MediaProcessor:
     def __init__(self, processor: Any, settings: "Multimodal", folder: Path, limits: Limits | None = None) -> None:
         self.processor, self.settings, self.folder, self.limits = processor, settings, folder, limits
         self.tokenizer = processor.tokenizer
+        self.tokenizer.chat_template = getattr(processor, "chat_template", None) or self.tokenizer.chat_template
         self._recording = _recording(processor.tokenizer)
         processor.tokenizer = self._recording
+        self._options = {
+            "return_tensors": "pt",
+            "add_special_tokens": False,
+            **OPTIONS.get(self.name, {}),
+        }
 
     @property
     def kinds(self) -> list[str]:
@@ -86,6 +110,11 @@ class MediaProcessor:
     def _part(self, kind: str) -> Any:
         parts = (getattr(self.processor, name, None) for name in PARTS[kind])
         return next((part for part in parts if part is not None), None)
+
+    @property
+    def name(self) -> str:
+        """The name of the processor's class."""
+        return type(self.processor).__name__
 
     def tokens(self, kind: str) -> list[str]:
         """Return the tokens that may stand for a medium of a kind in a text, the likeliest first."""
@@ -108,19 +137,17 @@ class MediaProcessor:
         inputs = {kind: [self._read(medium) for medium in media if medium.kind == kind] for kind in KINDS}
         try:
             with _CALLING:
-                output = self.processor(text=[text], **_arguments(inputs, self.sampling_rate), **_OPTIONS)
+                output = self.processor(text=[text], **_arguments(inputs, self.sampling_rate), **self._options)
                 whole = self._recording.last_text
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError, StopIteration) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise MediaError(f"{type(self.processor).__name__} does not take this row's media: {reason}") from error
+            raise MediaError(f"{self.name} does not take this row's media: {reason}") from error
         ids = output["input_ids"][0].tolist()
         features = {
             name: value for name, value in output.items() if name not in NO_FEATURES and hasattr(value, "shape")
         }
         if media and not features:
-            raise MartletError(
-                f"{type(self.processor).__name__} makes no features of {media[0].kind}s: its files are incomplete"
-            )
+            raise MartletError(f"{self.name} makes no features of {media[0].kind}s: its files are incomplete")
         return Processed(whole, ids, self._spans(text, whole, media), features)
 
     def of_text(self, text: str, media: Sequence[Medium]) -> list[Medium]:
@@ -149,15 +176,25 @@ class MediaProcessor:
             learned: whether each token is.
         """
         names = [name for name in PER_TOKEN if name in self.processor.model_input_names]
-        if not names:
-            return {}
-        if getattr(self.processor, "return_mm_token_type_ids", False) or names == ["mm_token_type_ids"]:
-            values = self.processor.create_mm_token_type_ids([list(row) for row in ids])
-        else:
-            values = [[int(token) for token in row] for row in learned]
-        return {names[0]: values}
+        returns_kinds = getattr(self.processor, "return_mm_token_type_ids", False)
+        if "mm_token_type_ids" in names:
+            names = [name for name in names if name != "token_type_ids"]
+        elif returns_kinds and "token_type_ids" not in names:
+            names = ["mm_token_type_ids", *names]
+        tells_kinds = returns_kinds or "token_type_ids" not in names
+        values: dict[str, list[list[int]]] = {}
+        for name in names:
+            of_row = getattr(self.processor, PER_TOKEN[name])
+            values[name] = (
+                [of_row([list(row)])[0] for row in ids]
+                if tells_kinds
+                else [[int(token) for token in row] for row in learned]
+            )
+        return values
 
     def _read(self, medium: Medium) -> Any:
+        if why := UNFIT.get(self.name):
+            raise MediaError(f"{self.name} {why}; leave the media out")
         if self._part(medium.kind) is None:
             takes = " and ".join(f"{kind}s" for kind in self.kinds) or "nothing but text"
             raise MediaError(f"the model takes {takes}, no {medium.kind}s")
@@ -207,9 +244,6 @@ def _common(text: str, other: str) -> int:
     return next((i for i in range(length) if text[i] != other[i]), length)
 
 
-_OPTIONS: dict[str, Any] = {"return_tensors": "pt", "add_special_tokens": False}
-
-
 def _arguments(inputs: dict[str, list[Any]], sampling_rate: int) -> dict[str, Any]:
     """Return the media as arguments of a processor; videos come with their numbers of frames, so that a processor that
     writes times writes those of the video."""
@@ -232,7 +266,8 @@ def _arguments(inputs: dict[str, list[Any]], sampling_rate: int) -> dict[str, An
             )
             for video in videos
         ]
-        arguments["videos_kwargs"] = {"video_metadata": metadata, "do_sample_frames": False}
+        # Some processors read the metadata back from what the video's part of them returns.
+        arguments["videos_kwargs"] = {"video_metadata": metadata, "do_sample_frames": False, "return_metadata": True}
     if inputs["audio"]:
         arguments["audio"] = inputs["audio"]
         arguments["audio_kwargs"] = {"sampling_rate": sampling_rate}

@@ -1,6 +1,6 @@
-"""Prompts with media, and the features of several in one batch."""
+"""Prompts with media."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,20 +22,3 @@ class MediaPrompt(list[int]):
     def followed_by(self, ids: Iterable[int]) -> "MediaPrompt":
         """Return the prompt with tokens of text behind it."""
         return MediaPrompt([*self, *ids], self.features, self.types)
-
-
-def joined(parts: "Sequence[dict[str, Tensor]]") -> "dict[str, Tensor]":
-    """Return features of several rows as those of one batch: behind each other in the first dimension, padded with 0 in
-    the others, as processors pad them."""
-    names = dict.fromkeys(name for part in parts for name in part)
-    return {name: _stacked([part[name] for part in parts if name in part]) for name in names}
-
-
-def _stacked(tensors: "list[Tensor]") -> "Tensor":
-    sizes = [max(lengths) for lengths in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
-    whole = tensors[0].new_zeros((sum(len(tensor) for tensor in tensors), *sizes))
-    start = 0
-    for tensor in tensors:
-        whole[(slice(start, start + len(tensor)), *map(slice, tensor.shape[1:]))] = tensor
-        start += len(tensor)
-    return whole

@@ -98,9 +98,10 @@ def _table(name: str) -> str:
 
 
 def _continues_text(architecture: str) -> bool:
-    """Return whether a class of transformers writes text, by its table of causal models or by its name."""
-    causal = _table("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES")
-    return f'"{architecture}"' in causal or architecture.endswith(("ForCausalLM", "ForConditionalGeneration"))
+    """Return whether a class of transformers writes text, by its tables of such models or by its name."""
+    tables = ("CAUSAL_LM", "MULTIMODAL_LM", "IMAGE_TEXT_TO_TEXT")
+    writes = any(f'"{architecture}"' in _table(f"MODEL_FOR_{name}_MAPPING_NAMES") for name in tables)
+    return writes or architecture.endswith(("ForCausalLM", "ForConditionalGeneration"))
 
 
 def _transformers_models() -> Path:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+LANGUAGE_MODELS = {
+    "Qwen2_5OmniForConditionalGeneration": "Qwen2_5OmniThinkerForConditionalGeneration",
+    "Qwen3OmniMoeForConditionalGeneration": "Qwen3OmniMoeThinkerForConditionalGeneration",
+}
+"""Architectures with parts that speak, which have no loss, to the class of the part that reads and writes: it loads
+from a folder of the whole."""
 PRELOAD = "preload"
 """Name of a thread that imports transformers in the background."""
 
@@ -281,7 +287,7 @@ def _model_class(folder: Path) -> Any:
     import transformers
 
     # By its own name a class comes without the neighbourhood of the Auto classes.
-    model_class = getattr(transformers, name, None)
+    model_class = getattr(transformers, LANGUAGE_MODELS.get(name, name), None)
     if model_class is None and code.is_allowed(folder) and AUTO_CLASS in (config.get("auto_map") or {}):
         return transformers.AutoModelForCausalLM
     if model_class is None:

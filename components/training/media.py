@@ -49,7 +49,7 @@ class WithMedia:
         for key, row in zip(keys, (row for row in rows if row.get("media")), strict=True):
             if key not in by_media:
                 by_media[key] = self._of_row(row["media"])
-        return joined([by_media[key] for key in keys])
+        return joined([by_media[key] for key in keys], self.processor.name)
 
     def _of_row(self, references: list[dict[str, Any]]) -> "dict[str, torch.Tensor]":
         try:

@@ -9,6 +9,7 @@ from typing import Any
 from components import figures
 from components.errors import ConfigError, InterruptedRunError
 from components.sharded import is_any_divided, is_partitioned, numel, writable
+from components.towers import keep_averages
 from components.training import checkpoints as store
 from components.training import ranks
 from components.training.datasets import Packs, sample_rows
@@ -73,6 +74,7 @@ def train(job: Job) -> Outcome:
     """
     preload().join()
     parameters, trainable = _sizes(job)
+    keep_averages(job.model)
     check_media(job)
     if isinstance(job.rows, Stream):
         _follow_stream(job, job.rows)

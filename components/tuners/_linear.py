@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from components.classes import HEAD
 from components.errors import ConfigError
 from components.sharded import is_partitioned
-from components.towers import Parts
+from components.towers import Parts, has_towers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,10 +26,14 @@ def all_linear(model: "PreTrainedModel", frozen: Collection[str]) -> set[str]:
     from torch import nn
 
     heads, parts = (model.get_output_embeddings(), getattr(model, HEAD, None)), Parts(model)
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     linear = {
         name
         for name, module in model.named_modules()
-        if module not in heads and not isinstance(module, nn.Embedding) and is_linear(module)
+        if module not in heads
+        and not isinstance(module, nn.Embedding)
+        and is_linear(module)
+        and id(getattr(module, "weight", None)) not in tables  # an output head of a part, as BLIP's
     }
     return can_learn(model, {name for name in linear if parts.of(name) not in frozen})
 
@@ -71,7 +75,10 @@ def _reached(model: "PreTrainedModel", layers: set[str]) -> set[str]:
             ids = torch.arange(2, 2 + PROBE_TOKENS, device=model.device)[None]
             output: Any = model.eval()(input_ids=ids, use_cache=False)[0]  # logits, or hidden states without a head
             gradients: Any = torch.autograd.grad(output.float().square().sum(), list(zeros.values()), allow_unused=True)
-    except Exception as error:  # it would not train either
+    except Exception as error:
+        if has_towers(model):
+            return set(zeros)
+        # it would not train either
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"model: {type(model).__name__} cannot read token ids alone: {why}") from error
     finally:

@@ -1,4 +1,5 @@
-"""Models that see and hear: a tiny one of each type goes through loading, LoRA, saving, merging and generation."""
+"""Models that see and hear: a tiny one of each type goes through the product's path, from rows with files
+to a merged model."""
 
 import re
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_a_model_that_does_not_look_is_found_out(tmp_path: Path) -> None:
     weights = load_file(file)
     blind = {name: weight * 0 if "projector" in name else weight for name, weight in weights.items()}
     save_file(blind, file, {"format": "pt"})
-    with pytest.raises(AssertionError, match="another image changes the logits by 0.0e"):
+    with pytest.raises(AssertionError, match=r"another image changes the logits by 0\.0e"):
         take_through(tmp_path / "base", "image", tmp_path)
 
 

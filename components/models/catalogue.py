@@ -1,9 +1,9 @@
 """Models that people train, by their ids on the hubs: facts of `catalogue.csv`, and what transformers has.
 
 The file has a row for each id that ms-swift 4.6 registers: family (its `model_type`), both hubs' ids, the class that
-reads the weights, modality (as far as the family's name says), whether the weights are quantized; and the licence where all models
+reads the weights, modality (guessed from the name), whether the weights are quantized; and the licence where all models
 of that name and owner have one. What a class takes beside text, and what to know of it, stands in `multimodal.csv`.
-Nothing is made of it: any other model works too if transformers has its class.
+Nothing is made of either: any other model works too if transformers has its class.
 """
 
 import csv

@@ -2,6 +2,7 @@
 
   martlet models                    all of them
   martlet models qwen3 awq          search
+  martlet models qwen2.5-vl         and what it takes beside text
   martlet models llama --json       all fields of these, as JSON
 
 Other models work too, by hub id or folder, if transformers has their class.
@@ -35,9 +36,39 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     if not models:
         raise ConfigError(_no_match(arguments.words, catalogue.listed()))
     if arguments.json:
-        print(json.dumps([model._asdict() | {"native": model.is_native} for model in models], indent=2))
+        print(json.dumps([model._asdict() | {"native": model.is_native} | _media(model) for model in models], indent=2))
     else:
         _table(models)
+        if arguments.words:
+            _notes(models)
+
+
+def _media(model: "Listed") -> dict[str, Any]:
+    """Return what a model takes beside text, how its answers have boxes, and what to know of it; nothing of a model of
+    texts alone."""
+    if not model.media:
+        return {}
+    from components.templates import Grounding
+
+    style = Grounding(model.media.model_type).style if "image" in model.media.takes else None
+    pixels = "pixels of the resized picture"
+    boxes = style and {
+        "coordinates": "thousandths of the sides" if style.norm_bbox == "norm1000" else pixels,
+        "reference": style.reference.format(ref="NAME"),
+        "box": style.box.format(points="(x,y),(x,y)", list="[x, y, x, y]", locations="<loc_x><loc_y>" * 2),
+    }
+    return {"takes": [*model.media.takes], "boxes": boxes, "notes": [*model.media.notes]}
+
+
+def _notes(models: Sequence["Listed"]) -> None:
+    """Print what each family of models that take media should be known for."""
+    for family, media in {model.family: _media(model) for model in models}.items():
+        if media:
+            print(f"\n{family}: takes text, {', '.join(media['takes'])}")
+            for name, value in (media["boxes"] or {}).items():
+                print(f"  {name:<12} {value}")
+            for note in media["notes"]:
+                print(f"  {note}")
 
 
 def _no_match(words: Sequence[str], models: Sequence["Listed"]) -> str:
@@ -70,5 +101,6 @@ def _table(models: Sequence["Listed"]) -> None:
             if wide
             else (Text.assemble(model.modelscope, "\n  ", (", ".join(about), "dim")),)
         )
-        table.add_row(*first, model.modality, LOADS[model.is_native], model.licence)
+        modality = "+".join(model.media.takes) if model.media else model.modality
+        table.add_row(*first, modality, LOADS[model.is_native], model.licence)
     screen.print(table)

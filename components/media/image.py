@@ -15,6 +15,9 @@ MAX_PIXELS = 178_956_970
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000")
 """Formats that are read; Pillow has more, some of which start other programs."""
 
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag of how a picture is turned, and its values for pictures that lie on their side."""
+
 
 def open_image(data: bytes) -> "Image":
     """Return a picture whose header is read, and whose pixels are not yet.

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.errors import ConfigError, MartletError
 from components.files import sha256, sha256_of
 from components.media.errors import MediaError
+from components.media.image import ORIENTATION, TURNED, open_image
 from components.media.kinds import KINDS, Medium
 from components.media.limits import Limits
-from components.media.reading import DEFAULT_SAMPLING_RATE, read
+from components.media.reading import DEFAULT_SAMPLING_RATE, content, read
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -166,6 +167,30 @@ class MediaProcessor:
             MediaError: as `__call__`.
         """
         return self("".join(placeholders), media).features
+
+    def picture_size(self, picture: Medium) -> tuple[int, int]:
+        """Return the width and height of a picture's file, upright as its EXIF says.
+
+        Raises:
+            MediaError: the file cannot be read.
+        """
+        image = open_image(content(picture, self.folder))
+        width, height = image.size
+        return (height, width) if image.getexif().get(ORIENTATION, 1) in TURNED else (width, height)
+
+    def size_seen(self, picture: Medium) -> tuple[int, int]:
+        """Return the width and height of a picture after the processor's resize; of a processor that does not say them,
+        before it.
+
+        Raises:
+            MediaError: as `__call__`.
+        """
+        grid = self.features([picture], self.tokens("image")[:1]).get("image_grid_thw")
+        if grid is None:
+            return self._read(picture).size
+        _, rows, columns = grid[0].tolist()
+        side = self._part("image").patch_size
+        return columns * side, rows * side
 
     def types(self, ids: Sequence[Sequence[int]], learned: Sequence[Sequence[bool]]) -> dict[str, list[list[int]]]:
         """Return what the processor says of each token beside its id, by name: 0 for a text's, 1 for a picture's, 2 for

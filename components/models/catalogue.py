@@ -2,7 +2,8 @@
 
 The file has a row for each id that ms-swift 4.6 registers: family (its `model_type`), both hubs' ids, the class that
 reads the weights, modality (guessed from the name), whether the weights are quantized; and the licence where all models
-of that name and owner have one. Nothing is made of it: any other model works too if transformers has its class.
+of that name and owner have one. What a class takes beside text, and what to know of it, stands in `multimodal.csv`.
+Nothing is made of either: any other model works too if transformers has its class.
 """
 
 import csv
@@ -12,6 +13,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.models.fitness import known_names
+
+
+class Media(NamedTuple):
+    """What a class takes beside text.
+
+    Attributes:
+        model_type: of config.json.
+        takes: image, video and audio, as far as it takes them.
+        notes: what to know before a training.
+    """
+
+    model_type: str
+    takes: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class Listed(NamedTuple):
@@ -30,6 +45,27 @@ class Listed(NamedTuple):
         """Whether the installed transformers has the class; None where the class is not known."""
         names = self.architecture.split(";")
         return bool(known_names().intersection(names)) if self.architecture else None
+
+    @property
+    def media(self) -> Media | None:
+        """What the model takes beside text; None for a model of texts alone."""
+        if self.modality == "text":
+            return None
+        known = (classes()[name] for name in self.architecture.split(";") if name in classes())
+        return next(known, Media("", tuple(self.modality.split("+")), ()))
+
+
+@cache
+def classes() -> dict[str, Media]:
+    """Return the classes of which more is known than their name."""
+    with (Path(__file__).parent / "multimodal.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    found: dict[str, Media] = {}
+    for name, model_type, takes, note in rows:
+        kinds = tuple(takes.split("+"))
+        notes = (note, "needs torchvision" if "video" in kinds else "")
+        found[name] = Media(model_type, kinds, tuple(filter(None, notes)))
+    return found
 
 
 @cache

@@ -15,6 +15,7 @@ from components.templates.chat import ChatTemplate
 from components.templates.continuation import continuation
 from components.templates.dataset import tokenize
 from components.templates.encoder import Encoded, Encoder, TokenBatch, encode
+from components.templates.grounding import Grounding
 from components.templates.loss_scale import STRATEGIES, parse, strategy
 from components.templates.prompts import Prompts
 from components.templates.refused import Refused
@@ -27,6 +28,7 @@ __all__ = [
     "Encoded",
     "Encoder",
     "FastTokenizerDiffersError",
+    "Grounding",
     "Prompts",
     "Refused",
     "Sample",

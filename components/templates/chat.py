@@ -12,6 +12,7 @@ from components.media import COLUMNS, MediaProcessor
 from components.rows import Message, Row
 from components.templates.answers import Answer
 from components.templates.bound_template import Answers, BoundTemplate
+from components.templates.grounding import Grounding, of_answer
 from components.templates.loss_scale import LossScale, TurnWeights, turn_weights_of
 from components.templates.message_shape import are_texts
 from components.templates.prompts import Bound, Prompts
@@ -46,6 +47,7 @@ class ChatTemplate:
         use_chat_template: False writes a conversation as its texts, one after the other.
         response_suffix: the end tag of answers whose template writes none.
         media: the model's processor, None for a model of texts alone.
+        grounding: how boxes of a row are written.
 
     Raises:
         ConfigError: the tokenizer has no chat template, or no fast backend; the model does not stop at
@@ -61,6 +63,7 @@ class ChatTemplate:
         use_chat_template: bool = True,
         response_suffix: str | None = None,
         media: MediaProcessor | None = None,
+        grounding: Grounding | None = None,
     ) -> None:
         where = f"{tokenizer.name_or_path}: " if tokenizer.name_or_path else ""
         if not tokenizer.chat_template and use_chat_template:
@@ -75,7 +78,7 @@ class ChatTemplate:
             loss_scale or LossScale(),
             use_chat_template,
         )
-        self.prompts = Prompts(tokenizer, system, enable_thinking, use_chat_template, response_suffix, media)
+        self.prompts = Prompts(tokenizer, system, enable_thinking, use_chat_template, response_suffix, media, grounding)
         self.media = media
         self.source: str = tokenizer.get_chat_template() if use_chat_template else ""
         self._bindings, self._plain_text = self.prompts.bindings, self.prompts.plain_text
@@ -124,6 +127,8 @@ class ChatTemplate:
         """
         columns = ("tools", "chat_template_kwargs", *COLUMNS.values())
         beside = {key: row[key] for key in columns if key in row}
+        if row.get("objects"):
+            beside["objects"] = of_answer(row, name)
         prompt = [{**m, "loss_scale": 0.0} if m["role"] == "assistant" else m for m in row["prompt"]]
         samples = self.samples({**beside, "messages": [*prompt, *row[name]]})
         if len(samples) > 1:

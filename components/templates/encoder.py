@@ -227,7 +227,8 @@ class Encoder:
         elif self.shape == "pair":
             beside["score"] = [orjson.dumps(texts_of(rows[n]).score).decode() for n in owners]
         elif self.shape == "prompt":
-            prompts = (self.chat.prompts.with_system(rows[n]["prompt"]) for n in owners)
+            own = self.chat.prompts
+            prompts = (own.with_system(own.grounded(rows[n], rows[n]["prompt"])) for n in owners)
             beside["prompt"] = [orjson.dumps(prompt).decode() for prompt in prompts]
             beside["extra"] = [orjson.dumps(columns_of(rows[n])).decode() for n in owners]
         sources, numbers = [source[n] for n in owners], [row[n] for n in owners]

@@ -8,6 +8,7 @@ from components.rows import Message, Row
 from components.templates.bindings import Bindings
 from components.templates.bound_template import BoundTemplate, refuse_missing_texts
 from components.templates.budget import require_bounded
+from components.templates.grounding import Grounding, bare, objects_of
 from components.templates.media_texts import without_tags
 from components.templates.message_shape import are_plain
 from components.templates.plain_text import PlainText
@@ -24,7 +25,7 @@ class Bound(NamedTuple):
     Attributes:
         messages: with the template's own text for each medium.
         plain: the messages hold roles and contents only.
-        own: the messages without media: all that the row says itself.
+        own: the messages without media and boxes: all that the row says itself.
     """
 
     messages: list[Message]
@@ -43,6 +44,7 @@ class Prompts:
         use_chat_template: False writes a question and its answer one after the other.
         response_suffix: the end tag of answers whose template writes none.
         media: the model's processor, None for a model of texts alone.
+        grounding: how boxes of a row are written.
 
     Raises:
         ConfigError: the model does not stop at `response_suffix`; or the template's budget is spent.
@@ -56,9 +58,10 @@ class Prompts:
         use_chat_template: bool = True,
         response_suffix: str | None = None,
         media: MediaProcessor | None = None,
+        grounding: Grounding | None = None,
     ) -> None:
         self.tokenizer, self.system, self.use_chat_template = tokenizer, system, use_chat_template
-        self.media = media
+        self.media, self.grounding = media, grounding or Grounding()
         variables = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         templates = tokenizer.chat_template if use_chat_template else None
         for source in templates.values() if isinstance(templates, dict) else [templates] if templates else []:
@@ -70,9 +73,11 @@ class Prompts:
         """Return the messages with the system prompt, and the template bound to the row's tools and variables.
 
         Raises:
-            Refused: the template cannot be bound to them, or does not write the row's media.
+            Refused: the template cannot be bound to them, or does not write the row's media; or as `grounded`.
         """
         messages, has_calls = self.with_system(messages), False
+        if row.get("objects"):
+            return self._with_objects(row, messages)
         if not (plain := are_plain(messages)):
             messages = [{k: v for k, v in m.items() if k != "loss_scale" and v is not None} for m in messages]
             has_calls = any("tool_calls" in message for message in messages)
@@ -82,6 +87,22 @@ class Prompts:
             return Bound(messages, template, plain, messages)
         kinds = tuple(dict.fromkeys(medium.kind for medium in media))
         return Bound(self._with_media(messages, template, kinds), template, plain, without_tags(messages, kinds))
+
+    def _with_objects(self, row: Row, messages: list[Message]) -> Bound:
+        """Return `bound` of messages with boxes; what the family writes round them is none of the row's own texts."""
+        without = {name: value for name, value in row.items() if name != "objects"}
+        own = self.bound(without, bare(messages, objects_of(row["objects"], messages))).own
+        return self.bound(without, self.grounded(row, messages))._replace(own=own)
+
+    def grounded(self, row: Row, messages: list[Message]) -> list[Message]:
+        """Return messages with the family's text for each box and reference of the row's objects.
+
+        Raises:
+            Refused: the texts have other numbers of tags; or a box's picture is not there, or cannot be read.
+        """
+        if not (objects := row.get("objects")):
+            return messages
+        return self.grounding.written(messages, objects_of(objects, messages), media_of(row), self.media)
 
     def _with_media(self, messages: list[Message], template: BoundTemplate, kinds: tuple[str, ...]) -> list[Message]:
         """Return messages with the template's own text for each medium.

@@ -71,6 +71,8 @@ def samples_of(chat: ChatTemplate, shape: str, row: Row) -> list[Sample]:
     """
     if media_of(row) and (shape not in WITH_MEDIA or not chat.use_chat_template):
         raise Refused(f"{SHAPE_NOUNS[shape][1]} learns from texts alone, and the row has media")
+    if row.get("objects") and ("text" in row or not chat.use_chat_template):
+        raise Refused("boxes are written into conversations alone, by the chat template")
     columns, learner, advice = SHAPE_NOUNS[shape]
     kind = _kind(row)
     if kind not in columns:
@@ -168,8 +170,8 @@ def target_of(row: Row) -> Any:
 
 def columns_of(row: Row) -> dict[str, Any]:
     """Return what rewards read of a row: its other columns, the tools that its prompt offers, the variables of its chat
-    template, and the references of its media."""
-    names = ("tools", "chat_template_kwargs", *COLUMNS.values())
+    template, the references of its media, and its boxes."""
+    names = ("tools", "chat_template_kwargs", "objects", *COLUMNS.values())
     return row.get("extra", {}) | {name: row[name] for name in names if name in row}
 
 

@@ -51,6 +51,7 @@ def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
     settings = params.template
     loss_scale = templates.strategy(settings.loss_scale, plugin_files(params, paths.workspace))
     base = models.folder(read_json(paths.model), paths.workspace)
+    model_type = read_json(base / "config.json").get("model_type", "")
     processor = media.load_processor(base, params.multimodal, paths.media) if needs_processor(paths) else None
     return templates.ChatTemplate(
         processor.tokenizer if processor else models.load_tokenizer(base),
@@ -60,6 +61,7 @@ def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
         settings.use_chat_template and shape(paths) not in ("text", "pair"),
         settings.response_suffix,
         processor,
+        templates.Grounding(model_type, settings.norm_bbox, settings.qwenvl_bbox_format),
     )
 
 

@@ -312,6 +312,9 @@ SEEN = {
     "tasks/stages/test_register.py": {
         "test_every_evaluated_candidate_gets_a_version_with_its_lineage": "registered_model_name",
     },
+    "tasks/stages/test_template.py": {
+        "test_the_model_decides_how_boxes_are_written_unless_a_flag_does": "norm_bbox qwenvl_bbox_format",
+    },
     "tasks/stages/test_validate.py": {
         "test_expectations_hold_on_clean_rows_and_name_each_check": "data_docs",
     },

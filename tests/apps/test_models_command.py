@@ -1,6 +1,7 @@
 """`martlet models`: the list, searching, and what is said where nothing matches."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,33 @@ def test_a_search_finds_what_has_every_word(capsys: pytest.CaptureFixture[str]) 
             "native": True,
         }
     ]
+
+
+def test_what_a_model_takes_beside_text_and_how_it_has_boxes_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(shown(capsys, "Qwen2.5-VL-7B-Instruct", "--json"))
+    boxes = {
+        "coordinates": "pixels of the resized picture",
+        "reference": "<|object_ref_start|>NAME<|object_ref_end|>",
+        "box": "<|box_start|>(x,y),(x,y)<|box_end|>",
+    }
+    first = {name: found[0][name] for name in ("takes", "boxes", "notes", "native")}
+    assert first == {"takes": ["image", "video"], "boxes": boxes, "notes": ["needs torchvision"], "native": True}
+    text = shown(capsys, "qwen2_audio")
+    assert "qwen2_audio: takes text, audio\n  a sound is heard for 30 s\n" in text
+    assert "thousandths" in shown(capsys, "llava1_5_hf")
+
+
+def test_what_is_known_of_classes_is_what_was_tried() -> None:
+    """docs/multimodal-types.md has what each class of transformers took here."""
+    page = (Path(__file__).parents[2] / "docs/multimodal-types.md").read_text().partition("## What does not pass")[0]
+    tried = {tuple(line.strip("| ").split(" | ")) for line in page.splitlines() if line.startswith("|")}
+    types = {model_type: takes.split(", ") for model_type, _, takes in (row for row in tried if len(row) == 3)}
+    for name, media in catalogue.classes().items():
+        if media.model_type in types:
+            assert list(media.takes) == types[media.model_type], name
+    native = [model for model in catalogue.listed() if model.media and model.is_native]
+    assert len(native) >= 150
+    assert all(model.media and model.media.model_type for model in native)
 
 
 def test_what_transformers_lacks_says_so(capsys: pytest.CaptureFixture[str]) -> None:

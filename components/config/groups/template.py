@@ -26,6 +26,12 @@ class Template(Group):
     response_suffix: str | None = field(
         None, "end of every answer whose template writes no end tag: a token at which the model stops (</s>)"
     )
+    norm_bbox: Literal["norm1000", "none"] | None = field(
+        None, "boxes in thousandths (norm1000) or pixels of the resized picture (none); by the model, unless given"
+    )
+    qwenvl_bbox_format: Literal["legacy", "new"] = field(
+        "legacy", "boxes of Qwen-VL models in special tokens (legacy), or as plain lists (new)"
+    )
     use_chat_template: bool = field(True, "false joins the texts of a row without the chat template")
 
     @field_validator("system")

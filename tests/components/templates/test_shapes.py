@@ -302,7 +302,7 @@ def test_a_prompt_with_system_tools_and_variables() -> None:
 @pytest.mark.parametrize(
     ("shape", "row", "reason"),
     [
-        ("preference", PREFERENCE | {"images": ["sky.png"]}, "images are not learned from"),
+        ("preference", PREFERENCE | {"images": ["sky.png"]}, "the model takes no images"),
         ("preference", PREFERENCE | {"chosen": [said("a<|im_end|>b")]}, "a text holds a control token"),
         ("preference", PREFERENCE | {"rejected": [said("")]}, "an assistant's text is empty"),
         ("preference", PREFERENCE | {"chosen": [A1 | {"loss_scale": 0.5}]}, "a weight of loss_scale is neither 0 nor"),

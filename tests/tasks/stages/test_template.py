@@ -16,6 +16,7 @@ from components.config import Params
 from components.errors import ConfigError, DataGateError
 from components.files import read_json, seal
 from components.models import resolve
+from components.templates import Refused
 from tasks.stages import methods, template
 from tasks.stages.paths import Paths
 
@@ -59,6 +60,21 @@ def params(**values) -> Params:
 def read(paths: Paths, split: str) -> list[dict]:
     with pa.memory_map(str(paths.tokens / f"{split}.arrow")) as file:
         return pa.ipc.open_file(file).read_all().to_pylist()
+
+
+def test_the_model_decides_how_boxes_are_written_unless_a_flag_does(workspace: Paths) -> None:
+    file = workspace.root / "base/config.json"
+    file.write_text(json.dumps(read_json(file) | {"model_type": "qwen2_5_vl"}))
+    [message] = messages = [{"role": "user", "content": "<bbox>"}]
+    box = {"messages": messages, "objects": {"bbox": [[0.25, 0.5]], "bbox_type": "norm1"}}
+
+    def written(**flags: str) -> str:
+        return template.chat_template(params(**flags), workspace).prompts.grounded(box, [message])[0]["content"]
+
+    with pytest.raises(Refused, match="picture"):  # whose pixels it would be
+        written()
+    assert written(norm_bbox="norm1000") == "<|box_start|>(250,500)<|box_end|>"
+    assert written(norm_bbox="norm1000", qwenvl_bbox_format="new") == "[250, 500]"
 
 
 def test_tokens_labels_and_the_report(workspace: Paths) -> None:

@@ -126,7 +126,9 @@ def test_a_model_that_sees_is_compared_on_a_picture_and_keeps_its_tower(sighted_
     assert "AutoAWQ does not read this version of a Qwen2VLForConditionalGeneration" in error
     (tmp_path / "a.png").write_bytes(picture(1, (64, 48)))
     row = {"query": "<image>What?", "response": "A cat.", "images": ["a.png"]}
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row | {"query": f"<image>What of {i}?"}) + "\n" for i in range(6)))
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps(row | {"query": f"<image>What of {i}?"}) + "\n" for i in range(6))
+    )
     martlet(tmp_path, *words, "--quant_method", "bnb", "--dataset", "rows.jsonl", "--min_agreement", 0)
     report = read_json(tmp_path / "q/quantize.json")
     assert report["rows"] == 5 + 1, "five of text, and one with its picture"

@@ -17,6 +17,7 @@ from components.inference import (
     read_answer,
     replies,
 )
+from components.media import in_parts, media_of
 from components.sampling import Drawn, Prompt
 
 OnProgress = Callable[[int, int], None]
@@ -49,7 +50,8 @@ def questions(
     for messages, _, beside in prompts:
         tools, variables = beside.get("tools"), beside.get("chat_template_kwargs", {})
         settings = replace(generation, skip_special_tokens=not hides_calls(engine, tools))
-        asked = sha256_of([seed, messages, tools, variables])
+        asked = sha256_of([seed, messages, tools, variables, *([medium.sha256] for medium in media_of(beside))])
+        messages = in_parts({"messages": messages, **beside})
         for number in range(draws):
             own = int(sha256_of([asked, number])[:8], 16) >> 1
             yield Question(messages, tools, variables, replace(settings, seed=own))

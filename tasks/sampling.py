@@ -15,6 +15,7 @@ from components.config import Params
 from components.errors import ConfigError, MartletError
 from components.files import replacing, sha256_of
 from components.inference import GenerationConfig, without_reference
+from components.media import COLUMNS
 from components.sampling import Candidate, Drawn, Prompt, Tally, choose, distinct
 from tasks.answering import MAX_NEW_TOKENS, asking_rows, generation_config
 from tasks.drawing import OnProgress, answers_by_prompt, answers_there, draw, questions
@@ -115,7 +116,7 @@ def _job(model: Target, workspace: Path) -> _Job:
         raise ConfigError("--dataset: which prompts? name a file or another dataset")
     external = plugin_files(params, workspace)
     judges = rewards.rewards_of(params, external)
-    prompts = [_prompt(*each) for each in asking_rows(params, params.data.dataset, workspace)]
+    prompts = [_prompt(*each) for each in asking_rows(params, params.data.dataset, workspace, with_media=True)]
     _require_columns(rewards.columns_of(params, external), prompts)
     return _Job(prompts, generation, params, judges, _provenance(model, generation, workspace))
 
@@ -128,7 +129,8 @@ def _prompt(row: dict[str, Any], raw: dict[str, Any], messages: list[dict[str, A
         own = {"tool_calls": reference.get("tool_calls")}
         own |= {"solution": reference["content"]} if not columns.keys() & {*GOLD} else {}
         columns = {name: value for name, value in own.items() if value} | columns
-    beside = {name: row[name] for name in ("tools", "chat_template_kwargs", "channel") if name in row}
+    names = ("tools", "chat_template_kwargs", "channel", *COLUMNS.values())
+    beside = {name: row[name] for name in names if name in row}
     return Prompt(messages, columns, beside)
 
 

@@ -21,6 +21,7 @@ from tasks import effects, sampling, target
 PARAMETERS = (
     "sample", "data.dataset", "reward", *target.PARAMETERS, *target.SAMPLING, "train.seed", "vllm", "lmdeploy",
     "sglang", "data.columns", "data.model_name", "data.model_author",
+    "data.root_image_dir", "data.download_media", "multimodal",
 )  # fmt: skip
 
 

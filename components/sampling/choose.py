@@ -17,7 +17,7 @@ class Prompt(NamedTuple):
     columns: dict[str, Any]
     """Of its row, for the rewards."""
     beside: Row
-    """Canonical columns that belong to its answers, too: `tools`, `chat_template_kwargs`, `channel`."""
+    """Canonical columns that belong to its answers, too: `tools`, `chat_template_kwargs`, `channel`, media."""
 
 
 class Drawn(NamedTuple):

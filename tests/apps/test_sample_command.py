@@ -15,6 +15,7 @@ import pytest
 
 from components.data import read_row
 from tests.commands import Command, martlet
+from tests.components.media.files import picture
 
 ROOT = Path(__file__).parents[2]
 VOWELS = """
@@ -72,6 +73,23 @@ def test_the_same_command_writes_the_same_file_and_another_seed_another(tiny_mod
     martlet(tmp_path, *command(tmp_path, tiny_model, "--output_file", "alone.jsonl", rows=one))
     same = [row for row in rows_of(tmp_path / "first.jsonl") if row["messages"][0] == one[0]["messages"][0]]
     assert rows_of(tmp_path / "alone.jsonl") == same != []  # it does not matter which other prompts there are
+
+
+def test_pictures_are_asked_about_and_stay_in_the_rows(sighted_model: Path, tmp_path: Path) -> None:
+    for n in (1, 2):
+        (tmp_path / f"{n}.png").write_bytes(picture(n, (64, 48)))
+    rows: list[dict[str, Any]] = [{"query": "<image>What?", "images": [f"{n}.png"]} for n in (1, 2)]
+    rows += [{"query": "Who?"}]
+    words = ["--score_threshold", -1, "--n_best_to_keep", 1, "--output_file"]
+    martlet(tmp_path, *command(tmp_path, sighted_model, *words, "one.jsonl", rows=rows))
+    sampled = rows_of(tmp_path / "one.jsonl")
+    assert [Path(row["images"][0]["path"]).name for row in sampled if "images" in row] == ["1.png", "2.png"]
+    assert [row["messages"][0]["content"] for row in sampled] == ["<image>What?", "<image>What?", "Who?"]
+    assert read_row(json.dumps(sampled[0]))["images"] == sampled[0]["images"]
+    shutil.copyfile(tmp_path / "2.png", tmp_path / "1.png")  # the answers are those to what is shown
+    martlet(tmp_path, *command(tmp_path, sighted_model, *words, "two.jsonl", rows=rows))
+    others = rows_of(tmp_path / "two.jsonl")
+    assert others[0]["messages"] == others[1]["messages"] == sampled[1]["messages"] != sampled[0]["messages"]
 
 
 def test_pairs_are_learned_by_dpo(tiny_model: Path, tmp_path: Path) -> None:

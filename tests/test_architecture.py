@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("apps", "flows", "tasks", "components")
 INFRASTRUCTURE = (
     "components/__init__.py", "components/_torchvision.py", "components/errors.py", "components/files.py",
-    "components/parallel.py", "components/cache.py", "components/plugins.py", "components/leash.py", "components/environments", "components/config", "components/hub",
-    "tasks/stages/runner.py", "tasks/stages/paths.py", "tasks/stages/environment.py",
+    "components/parallel.py", "components/cache.py", "components/plugins.py", "components/leash.py",
+    "components/environments", "components/config", "components/hub", "tasks/stages/runner.py",
+    "tasks/stages/paths.py", "tasks/stages/environment.py",
 )  # fmt: skip
 """Code that may change without changing a result: the groups of parameters are deps of their own, and what the hub
 brings is named by content in data/model.json and data/raw."""

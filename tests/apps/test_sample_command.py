@@ -80,7 +80,7 @@ def test_pictures_are_asked_about_and_stay_in_the_rows(sighted_model: Path, tmp_
         (tmp_path / f"{n}.png").write_bytes(picture(n, (64, 48)))
     rows: list[dict[str, Any]] = [{"query": "<image>What?", "images": [f"{n}.png"]} for n in (1, 2)]
     rows += [{"query": "Who?"}]
-    words = ["--score_threshold", -1, "--n_best_to_keep", 1, "--output_file"]
+    words = ["--temperature", 0.1, "--score_threshold", -1, "--n_best_to_keep", 1, "--output_file"]
     martlet(tmp_path, *command(tmp_path, sighted_model, *words, "one.jsonl", rows=rows))
     sampled = rows_of(tmp_path / "one.jsonl")
     assert [Path(row["images"][0]["path"]).name for row in sampled if "images" in row] == ["1.png", "2.png"]

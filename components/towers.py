@@ -30,6 +30,13 @@ def has_towers(model: "PreTrainedModel") -> bool:
     return text_part(model) is not model
 
 
+def media_tokens(model: Any) -> list[int]:
+    """Return the token ids that stand for media in a model's prompts, which the model must not write itself."""
+    config = model.config
+    names = (f"{kind}_token_{what}" for kind in ("image", "video", "audio") for what in ("id", "index"))
+    return sorted({value for name in names if isinstance(value := getattr(config, name, None), int)})
+
+
 class Parts:
     """Tells by a module's or weight's name which part of a model the module or weight belongs to."""
 

@@ -17,6 +17,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from components.inference.api import RequestError
 from components.inference.requests import Request, RequestQueue
 from components.media import MediaPrompt, joined
+from components.towers import media_tokens
 
 REBATCH_RATIO = 2
 """Waiting time over prefill time from which a new batch pays."""
@@ -81,6 +82,7 @@ class GenerateWorker:
                 logits_processor=LogitsProcessorList([BatchSampler(batch, padding)] if any_sampled else []),
                 stopping_criteria=StoppingCriteriaList([steps]),
                 max_new_tokens=max(request.remaining_tokens for request in batch),
+                suppress_tokens=media_tokens(base) or None,  # one without its medium would fail the next batch
             )
         finally:
             hook.remove()

@@ -92,7 +92,7 @@ def _media_inputs(batch: list[Request], width: int, model: Any) -> dict[str, tor
     """Return the features of all media of a batch, and what a processor says of each token, 0 for padding, answers and
     prompts without media."""
     prompts = [request.prompt for request in batch if isinstance(request.prompt, MediaPrompt)]
-    inputs = joined([prompt.features for prompt in prompts])
+    inputs = joined([prompt.features for prompt in prompts], prompts[0].processor if prompts else "")
     for name in {name for prompt in prompts for name in prompt.types} & signature(model.forward).parameters.keys():
         inputs[name] = torch.tensor([_types(request, name, width) for request in batch])
     return {

@@ -13,12 +13,15 @@ class MediaPrompt(list[int]):
     Attributes:
         features: the tensors of all media by name (`pixel_values`, …), as a batch of one row.
         types: what the processor says of each token beside its id (`mm_token_type_ids`), by name.
+        processor: the name of the processor's class, by which features are joined.
     """
 
-    def __init__(self, ids: Iterable[int], features: "dict[str, Tensor]", types: Mapping[str, list[int]]) -> None:
+    def __init__(
+        self, ids: Iterable[int], features: "dict[str, Tensor]", types: Mapping[str, list[int]], processor: str
+    ) -> None:
         super().__init__(ids)
-        self.features, self.types = features, types
+        self.features, self.types, self.processor = features, types, processor
 
     def followed_by(self, ids: Iterable[int]) -> "MediaPrompt":
         """Return the prompt with tokens of text behind it."""
-        return MediaPrompt([*self, *ids], self.features, self.types)
+        return MediaPrompt([*self, *ids], self.features, self.types, self.processor)

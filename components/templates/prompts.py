@@ -159,7 +159,8 @@ class Prompts:
         processed = self.processed(row, add_generation_prompt)
         assert self.media
         types = self.media.types([processed.ids], [[False] * len(processed.ids)])
-        return MediaPrompt(processed.ids, processed.features, {name: values[0] for name, values in types.items()})
+        kinds = {name: values[0] for name, values in types.items()}
+        return MediaPrompt(processed.ids, processed.features, kinds, self.media.name)
 
     def with_system(self, messages: list[Message]) -> list[Message]:
         """Return the messages, with the system prompt before them if they bring none."""

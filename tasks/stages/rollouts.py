@@ -81,7 +81,8 @@ class LocalRollouts:
                 if (key := str(references)) not in features:
                     features[key] = media.features_of(references, self.processor)
                 types = self.processor.types([ids], [[False] * len(ids)])
-                ids = media.MediaPrompt(ids, features[key], {name: values[0] for name, values in types.items()})
+                kinds = {name: values[0] for name, values in types.items()}
+                ids = media.MediaPrompt(ids, features[key], kinds, self.processor.name)
             prompts.append(ids)
         return prompts
 

@@ -43,20 +43,22 @@ def placeholder(renderer: Renderer, kind: str, tokens: Sequence[str]) -> Placeho
     Raises:
         Refused: the template writes nothing, or something that the processor does not know.
     """
-    medium = {"type": kind}
+    medium, article = {"type": kind}, "an" if kind[0] in "aio" else "a"
     plain = _rendered(renderer, [_text(FIRST), _text(LAST)])
+    if FIRST not in plain or "'type'" in plain:  # a template of texts: parts are nothing to it, or printed as they are
+        if not tokens:
+            raise Refused(f"the chat template takes texts alone, and the processor has no token for {article} {kind}")
+        return Placeholder(tokens[0], False, False, False)
     within = _rendered(renderer, [_text(FIRST), medium, _text(LAST)])
-    if plain and len(within) > len(plain):
-        start = next(i for i in range(len(within)) if within[i : i + 1] != plain[i : i + 1])
-        start = min(start, within.find(FIRST) if within.find(FIRST) < start else start)
-        inside = within.partition(FIRST)[2].partition(LAST)[0]
-        text = inside or within[start : start + len(within) - len(plain)]
-        if any(token in text for token in tokens):
-            spaced = _rendered(renderer, [medium, _text(f" {FIRST}"), _text(LAST)])
-            return Placeholder(text, not inside, True, f" {FIRST}" not in spaced)
-    if not tokens:
-        raise Refused(f"the chat template writes nothing for a{'n' * (kind[0] in 'aio')} {kind}")
-    return Placeholder(tokens[0], False, False, False)
+    if len(within) <= len(plain):
+        raise Refused(f"the chat template writes nothing for {article} {kind}")
+    start = next(i for i in range(len(within)) if within[i : i + 1] != plain[i : i + 1])
+    inside = within.partition(FIRST)[2].partition(LAST)[0]
+    text = inside or within[start : start + len(within) - len(plain)]
+    if not any(token in text for token in tokens):
+        raise Refused(f"the chat template writes {text[:40]!r} for {article} {kind}, which the processor does not know")
+    spaced = _rendered(renderer, [medium, _text(f" {FIRST}"), _text(LAST)])
+    return Placeholder(text, not inside, True, f" {FIRST}" not in spaced)
 
 
 def _text(text: str) -> dict[str, str]:

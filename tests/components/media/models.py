@@ -11,9 +11,9 @@ TOKENS = {
 }
 TEMPLATE = (
     "{%- for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
+    "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
     "{%- if part.type == 'text' %}{{ part.text }}{% else %}<|vision|><|{{ part.type }}|><|/vision|>{% endif %}"
-    "{%- endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 

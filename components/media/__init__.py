@@ -25,8 +25,9 @@ from components.media.kinds import (
     with_tags,
 )
 from components.media.limits import Limits
+from components.media.loading import load_processor, processor_sha256, takes_media
 from components.media.probe import features_of, first_with_media, media_in, model_inputs
-from components.media.processor import MediaProcessor, Processed, load_processor, processor_sha256, takes_media
+from components.media.processor import MediaProcessor, Processed
 from components.media.prompt import MediaPrompt
 from components.media.reading import content, read
 from components.media.sniffing import SUFFIXES, kind_of, suffix_of

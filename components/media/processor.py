@@ -1,15 +1,14 @@
 """A model's own processor: what it makes of media, and how it writes them into a text."""
 
 import copy
-import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from components.errors import ConfigError, MartletError
-from components.files import sha256, sha256_of
+from components.errors import MartletError
 from components.media.errors import MediaError
+from components.media.expansion import Spans, media_spans
 from components.media.image import ORIENTATION, TURNED, open_image
 from components.media.kinds import KINDS, Medium
 from components.media.limits import Limits
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from components.config.groups.multimodal import Multimodal
 
-PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 PER_TOKEN = {
     "mm_token_type_ids": "create_mm_token_type_ids",
     "token_type_ids": "create_mm_token_type_ids",
@@ -72,7 +70,7 @@ class Processed(NamedTuple):
 
     text: str
     ids: list[int]
-    spans: list[tuple[int, int]] | None
+    spans: Spans | None
     features: "dict[str, Tensor]"
 
 
@@ -96,6 +94,7 @@ class MediaProcessor:
             "return_tensors": "pt",
             "add_special_tokens": False,
             **OPTIONS.get(self.name, {}),
+            **({"return_text_replacement_offsets": True} if _says_spans(processor) else {}),
         }
 
     @property
@@ -149,7 +148,8 @@ class MediaProcessor:
         }
         if media and not features:
             raise MartletError(f"{self.name} makes no features of {media[0].kind}s: its files are incomplete")
-        return Processed(whole, ids, self._spans(text, whole, media), features)
+        spans = media_spans(text, output, whole, media, self.tokens) if media else []
+        return Processed(whole, ids, spans, features)
 
     def of_text(self, text: str, media: Sequence[Medium]) -> list[Medium]:
         """Return the media that a text has placeholders for: of each kind the first ones."""
@@ -225,49 +225,6 @@ class MediaProcessor:
             raise MediaError(f"the model takes {takes}, no {medium.kind}s")
         return read(medium, self.folder, self.settings, self.sampling_rate)
 
-    def _spans(self, text: str, whole: str, media: Sequence[Medium]) -> list[tuple[int, int]] | None:
-        """Return the characters of the expanded text that stand for each medium, or None where it cannot be told."""
-        kinds: dict[str, str] = {}
-        for kind in dict.fromkeys(medium.kind for medium in media):
-            count = sum(medium.kind == kind for medium in media)
-            token = next((token for token in self.tokens(kind) if text.count(token) == count), None)
-            if token is None:
-                return None
-            kinds[token] = kind
-        if not kinds:
-            return []
-        pattern = "|".join(map(re.escape, kinds))
-        spans = _between(re.split(pattern, text), whole)
-        if spans is None:
-            return None
-        by_kind = {kind: iter([s for s, t in zip(spans, re.findall(pattern, text), strict=True) if kinds[t] == kind])
-                   for kind in kinds.values()}  # fmt: skip
-        return [next(by_kind[medium.kind]) for medium in media]
-
-
-def _between(pieces: list[str], whole: str) -> list[tuple[int, int]] | None:
-    """Return what stands in `whole` between the pieces of a text, [start, end) each; None where a piece is not there.
-
-    Pieces at the ends may have lost their inner edge to what replaced their neighbour: Qwen3-VL's videos take the
-    tokens round their placeholder along.
-    """
-    spans: list[tuple[int, int]] = []
-    end = _common(pieces[0], whole)
-    for piece in pieces[1:-1]:
-        start = whole.find(piece, end + 1)
-        if start < 0:
-            return None
-        spans.append((end, start))
-        end = start + len(piece)
-    last = len(whole) - _common(pieces[-1][::-1], whole[::-1])
-    return [*spans, (end, last)] if last > end else None
-
-
-def _common(text: str, other: str) -> int:
-    """Return how many characters two texts begin with in common."""
-    length = min(len(text), len(other))
-    return next((i for i in range(length) if text[i] != other[i]), length)
-
 
 def _arguments(inputs: dict[str, list[Any]], sampling_rate: int) -> dict[str, Any]:
     """Return the media as arguments of a processor; videos come with their numbers of frames, so that a processor that
@@ -299,6 +256,13 @@ def _arguments(inputs: dict[str, list[Any]], sampling_rate: int) -> dict[str, An
     return arguments
 
 
+def _says_spans(processor: Any) -> bool:
+    """Return whether a processor is called by transformers' common code, which says what it has replaced by what."""
+    from transformers import processing_utils as common
+
+    return type(processor).__call__ in (common.ProcessorMixin.__call__, common.OmniModalProcessorMixin.__call__)
+
+
 def _recording(tokenizer: Any) -> Any:
     """Return a copy of a tokenizer that keeps the last text it was called with as `last_text`: what a processor writes
     for media is nowhere else."""
@@ -311,45 +275,3 @@ def _recording(tokenizer: Any) -> Any:
     recording.__class__ = type(type(tokenizer).__name__, (type(tokenizer),), {"__call__": call})
     recording.last_text = ""
     return recording
-
-
-def takes_media(folder: Path) -> bool:
-    """Return whether a model folder has a processor of media."""
-    return any((folder / name).is_file() for name in PROCESSOR_FILES)
-
-
-def processor_sha256(folder: Path) -> str | None:
-    """Return one hash over the files of a model folder's processor, None for a model of texts alone."""
-    files = [file for name in PROCESSOR_FILES if (file := folder / name).is_file()]
-    return sha256_of([[file.name, sha256(file)] for file in files]) if files else None
-
-
-def load_processor(
-    folder: Path, settings: "Multimodal", media: Path, limits: Limits | None = None
-) -> MediaProcessor | None:
-    """Return the processor of a model folder, None for a model of texts alone.
-
-    Args:
-        media: the folder of media whose path is relative.
-        limits: of the media of one text; None for none.
-
-    Raises:
-        ConfigError: the processor cannot be loaded.
-    """
-    if not takes_media(folder):
-        return None
-    from transformers import AutoProcessor
-
-    try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except ImportError as error:
-        raise ConfigError(f"{folder}: {_first_line(error)}; pip install 'martlet[multimodal]'") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{folder}: the processor cannot be loaded: {_first_line(error)}") from error
-    if getattr(processor, "tokenizer", None) is None:
-        raise ConfigError(f"{folder}: the processor has no tokenizer; its preprocessor_config.json is incomplete")
-    return MediaProcessor(processor, settings, media, limits)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

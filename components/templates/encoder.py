@@ -42,14 +42,23 @@ class TokenBatch(NamedTuple):
     refused: dict[int, Refused]
     counts: Counter[str]
 
-    def plus(self, other: "TokenBatch") -> "TokenBatch":
-        """Return the token rows of both, whose rows and refusals are the same."""
-        if not self.owners:
-            return other
-        import pyarrow as pa
 
-        tokens = pa.concat_batches([self.tokens, other.tokens])
-        return TokenBatch(tokens, self.owners + other.owners, self.refused, self.counts + other.counts)
+def _joined(parts: Sequence[TokenBatch]) -> TokenBatch:
+    """Return the token rows of all parts, whose rows and refusals are the same."""
+    import pyarrow as pa
+
+    owners = [owner for part in parts for owner in part.owners]
+    counts = sum((part.counts for part in parts), Counter[str]())
+    return TokenBatch(pa.concat_batches([part.tokens for part in parts]), owners, parts[0].refused, counts)
+
+
+def _without_plain_weights(tokens: "pa.RecordBatch") -> "pa.RecordBatch":
+    """Return token rows without weights, unless one of these is neither 0 nor 1."""
+    if "loss_scale" not in tokens.schema.names:
+        return tokens
+    column: Any = tokens["loss_scale"]
+    weights = np.from_dlpack(column.flatten())  # `to_numpy` would import pandas
+    return tokens if ((weights != 0) & (weights != 1)).any() else tokens.drop_columns(["loss_scale"])
 
 
 class Encoder:
@@ -105,10 +114,9 @@ class Encoder:
             FastTokenizerDiffersError: as `Backend.encode`.
         """
         samples, owners, refused = self._samples(rows)
-        whole = TokenBatch(None, [], refused, Counter())  # type: ignore[arg-type]
-        for group in groups(self.shape, samples, owners):
-            whole = whole.plus(self._encoded(*group, refused, rows, source, row))
-        return whole
+        parts = [self._encoded(*group, refused, rows, source, row) for group in groups(self.shape, samples, owners)]
+        batch = parts[0] if len(parts) == 1 else _joined(parts)
+        return batch if self.weighted else batch._replace(tokens=_without_plain_weights(batch.tokens))
 
     def _encoded(
         self,
@@ -214,10 +222,6 @@ class Encoder:
 
         columns, owners = fitted.columns, fitted.owners
         beside: dict[str, list[str] | list[bool]] = {}
-        if "loss_scale" in columns and not self.weighted:
-            weights = columns["loss_scale"].values
-            if not ((weights != 0) & (weights != 1)).any():
-                columns = {name: column for name, column in columns.items() if name != "loss_scale"}
         if self.shape == "label":
             beside["label"] = [rows[n]["label"] for n in owners]
         elif self.shape == "preference":

@@ -12,11 +12,18 @@ if TYPE_CHECKING:
 
     from components.training.job import Job
 
-UNUSABLE = "train: a medium of the rows cannot be used: {}"
-
-
 PREFIX = "media."
 """Begins the names of a batch's tensors that only the model takes: features of media, and kinds of tokens."""
+
+
+class UnusableMediumError(MartletError):
+    """A medium of the rows cannot be read.
+
+    The process that makes batches hands an error over as a text: a traceback, which ends with the message.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.strip().rpartition(f"{type(self).__name__}: ")[2])
 
 
 class WithMedia:
@@ -44,18 +51,15 @@ class WithMedia:
         return {**self.collate(lines), **{PREFIX + name: tensor for name, tensor in inputs.items()}}
 
     def _features(self, rows: list[TokenRow]) -> "dict[str, torch.Tensor]":
-        by_media: dict[str, dict[str, torch.Tensor]] = {}  # answers to one prompt share its media
-        keys = [str(row["media"]) for row in rows if row.get("media")]
-        for key, row in zip(keys, (row for row in rows if row.get("media")), strict=True):
-            if key not in by_media:
-                by_media[key] = self._of_row(row["media"])
-        return joined([by_media[key] for key in keys], self.processor.name)
+        references = {str(row["media"]): row["media"] for row in rows if row.get("media")}
+        features = {key: self._of_row(media) for key, media in references.items()}  # answers to a prompt share them
+        return joined([features[str(row["media"])] for row in rows if row.get("media")], self.processor.name)
 
     def _of_row(self, references: list[dict[str, Any]]) -> "dict[str, torch.Tensor]":
         try:
             return _cast(features_of(references, self.processor), self.dtype)
         except MediaError as error:
-            raise MartletError(UNUSABLE.format(error)) from error
+            raise UnusableMediumError(f"train: a medium of the rows cannot be used: {error}") from None
 
     def _types(self, lines: list[TokenRow]) -> "dict[str, torch.Tensor]":
         import torch
@@ -93,10 +97,9 @@ def media_probe(job: "Job") -> "dict[str, torch.Tensor] | None":
     if job.processor is None or (row := first_with_media(table(job))) is None:
         return None
     try:
-        inputs = model_inputs(row, job.processor)
+        return _cast(model_inputs(row, job.processor), job.model.dtype)
     except MediaError as error:
-        raise MartletError(UNUSABLE.format(error)) from error
-    return _cast(inputs, job.model.dtype)
+        raise UnusableMediumError(f"train: a medium of the rows cannot be used: {error}") from None
 
 
 def table(job: "Job") -> TokenRows:

@@ -52,7 +52,9 @@ def test_every_command_has_help(command: str) -> None:
 
 def test_sft_help_shows_every_parameter_in_groups() -> None:
     text = martlet("sft", "--help").stdout.partition("options:")[2]
-    assert text.index("\ntuner:") < text.index("--lora_rank") < text.index("\ntrain:") < text.index("\n  --learning_rate")
+    assert (
+        text.index("\ntuner:") < text.index("--lora_rank") < text.index("\ntrain:") < text.index("\n  --learning_rate")
+    )
 
 
 @pytest.mark.parametrize(

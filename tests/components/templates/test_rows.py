@@ -100,7 +100,7 @@ def test_text_without_an_end_of_text_token_is_a_mistake_of_the_configuration() -
             "answer, "
             """rename it with --columns '{"respnse": "response"}'""",
         ),
-        ({"messages": [Q1, A1], "images": ["sky.png"]}, "images are not learned from"),
+        ({"messages": [Q1, A1], "images": ["sky.png"]}, "the model takes no images"),
         ({"text": " \n"}, "the text is empty"),
         ({"text": "a</s>b"}, "a text holds a control token of the tokenizer"),
         ({"messages": [Q1, A1], "tools": ["get_weather"]}, "a tool is not an object"),

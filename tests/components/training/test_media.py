@@ -170,3 +170,18 @@ def test_a_model_that_does_not_look_stops_the_run(sighted_model: Path, pictures:
             weight.zero_()
     with pytest.raises(MartletError, match="does not look at the rows' media"):
         check_media(job)
+
+
+def test_a_medium_that_has_gone_is_one_sentence_from_another_process_too(sighted_model: Path, tmp_path: Path) -> None:
+    processor = processor_of(sighted_model)
+    Image.new("RGB", (56, 56), "red").save(file := tmp_path / "red.png")
+    reference = {"path": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    row = {"messages": [{"role": "user", "content": "<image>?"}, {"role": "assistant", "content": "Red."}]}
+    rows = TokenRows(encoded(processor, {**row, "images": [reference]}).tokens)
+    batch = WithMedia(Padded(0), processor, torch.float32)
+    file.unlink()
+    for workers in (0, 1):
+        loader = torch.utils.data.DataLoader(rows, 1, collate_fn=batch, num_workers=workers)  # type: ignore[arg-type]
+        with pytest.raises(MartletError) as stopped:
+            next(iter(loader))
+        assert str(stopped.value) == f"train: a medium of the rows cannot be used: {file}: No such file or directory"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,13 @@ def test_answers_are_those_of_the_processor_and_generate(sighted_engine: Any, si
     futures = [one_by_one.submit(prompt, GREEDY, source=n) for n, prompt in enumerate([*ids, *ids])]
     assert [future.result(60).token_ids for future in futures] == [answer for _, answer in [*expected, *expected]]
     one_by_one.close()
+
+
+def test_what_stands_for_a_picture_is_not_written(sighted_engine: Any) -> None:
+    wants_pictures = replace(GREEDY, logit_bias={3: 100.0, 4: 100.0})
+    answer = sighted_engine.submit(sighted_engine.encode_chat(asking(0, text="?")), wants_pictures).result(60)
+    assert answer.token_ids
+    assert not {3, 4} & {*answer.token_ids}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from PIL import Image
 from components import models
 from components.config.groups.multimodal import Multimodal
 from components.errors import MartletError
-from components.media import MediaProcessor, load_processor
+from components.media import MediaProcessor, Medium, load_processor
 from components.templates import ChatTemplate, Encoder, strategy
 from components.tokens import IGNORED, TokenRows
 from components.training.collators import Padded
@@ -73,6 +73,15 @@ def test_ids_are_the_processors_and_labels_the_answers(sighted_model: Path, pict
     for medium in row["media"]:
         tokens = slice(medium["start"], medium["start"] + medium["length"])
         assert set(row["input_ids"][tokens].tolist()) == {processor.processor.image_token_id}
+
+
+def test_adjacent_pictures_are_told_apart(sighted_model: Path, pictures: list[dict[str, str]]) -> None:
+    processor = processor_of(sighted_model)
+    media = [Medium("image", picture["path"], picture["sha256"]) for picture in pictures[:2]]
+    whole = processor(processor.processor.image_token * 2, media)
+    tokens = whole.features["image_grid_thw"].prod(1) // processor.processor.image_processor.merge_size**2
+    assert whole.spans
+    assert [len(whole.text[slice(*span)]) for span in whole.spans] == (tokens * len("<|image|>")).tolist()
 
 
 def test_media_are_not_learned_where_all_else_is(sighted_model: Path, pictures: list[dict[str, str]]) -> None:

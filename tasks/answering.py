@@ -122,8 +122,10 @@ def asking_rows(
     sources = data.resolve(specs, workspace, params.data.use_hf, {}, memo, plugins=plugins)
     collection = data.collect_rows(sources, [], settings, Path(tempfile.gettempdir()))
     system = params.template.system
-    table, kept = collection.tables["train"], workspace / MEDIA
-    store = data.media.MediaStore(kept, workspace / ".martlet/media.json", workspace, settings) if with_media else None
+    table, folder = collection.tables["train"], workspace / MEDIA
+    store = (
+        data.media.MediaStore(folder, workspace / ".martlet/media.json", workspace, settings) if with_media else None
+    )
     for source, number, raw in table.rows(store):
         try:
             row = data.read_row(raw)
@@ -134,7 +136,7 @@ def asking_rows(
         if columns and not with_media:
             raise DataGateError(f"{data.row_location(source, number)}: its media would not be shown to the model")
         where = data.row_location(source, number)
-        row |= {name: [_placed(value, kept, where) for value in values] for name, values in columns.items()}
+        row |= {name: [_placed(value, folder, where) for value in values] for name, values in columns.items()}
         if not messages:
             raise DataGateError(f"{data.row_location(source, number)}: asks nothing; a row needs messages or a query")
         if system is not None and messages[0]["role"] != "system":
@@ -143,20 +145,20 @@ def asking_rows(
     if store:
         store.hashes.save()
         with suppress(OSError):  # it holds media
-            kept.rmdir()
+            folder.rmdir()
 
 
-def _placed(value: Any, kept: Path, where: str) -> Any:
+def _placed(value: Any, folder: Path, where: str) -> Any:
     """Return a reference with its whole path, or the references of a video's frames.
 
     Raises:
         DataGateError: the medium is not there.
     """
     if isinstance(value, list):
-        return [_placed(frame, kept, where) for frame in value]
+        return [_placed(frame, folder, where) for frame in value]
     if "problem" in value:
         raise DataGateError(f"{where}: {value['path']}: {value['problem']}")
-    return value | {"path": str(kept / value["path"])}
+    return value | {"path": str(folder / value["path"])}
 
 
 def media_address(params: Params) -> Callable[[str], str]:

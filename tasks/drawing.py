@@ -50,19 +50,19 @@ def questions(
     for messages, _, beside in prompts:
         tools, variables = beside.get("tools"), beside.get("chat_template_kwargs", {})
         settings = replace(generation, skip_special_tokens=not hides_calls(engine, tools))
-        asked = sha256_of([seed, messages, tools, variables, *([medium.sha256] for medium in media_of(beside))])
+        question = sha256_of([seed, messages, tools, variables, *([medium.sha256] for medium in media_of(beside))])
         messages = in_parts({"messages": messages, **beside})
         for number in range(draws):
-            own = int(sha256_of([asked, number])[:8], 16) >> 1
+            own = int(sha256_of([question, number])[:8], 16) >> 1
             yield Question(messages, tools, variables, replace(settings, seed=own))
 
 
-def draw(engine: LocalEngine, asked: Iterable[Question], part: Path, on_answer: Callable[[int], None]) -> None:
+def draw(engine: LocalEngine, requests: Iterable[Question], part: Path, on_answer: Callable[[int], None]) -> None:
     """Append the answers to a file, a line each; `on_answer` gets their number so far."""
     import orjson
 
     with part.open("ab") as stream:
-        for number, (question, prompt_ids, completion) in enumerate(replies(engine, asked), 1):
+        for number, (question, prompt_ids, completion) in enumerate(replies(engine, requests), 1):
             if isinstance(completion, RequestError):
                 line: dict[str, Any] = {"error": str(completion)}
             else:

@@ -12,8 +12,10 @@ from components.by_dataset import FIGURE
 from components.classes import HEAD
 from components.config import LEAVES, Params
 from components.config.groups.freezing import Freezing
+from components.config.groups.towers import Towers
 from components.config.groups.tracking import tracking_uri
 from components.errors import ConfigError
+from components.media import takes_media
 from components.models import fitness, quantization
 from tasks import distributed, effects
 from tasks.stages import beside, methods, quantize, reward_models, text_models
@@ -92,7 +94,16 @@ def _base(name: str, params: Params, root: Path) -> list[str]:
     if not folder.is_dir():
         problem = models.unpinned(params.model.model_revision, params.model.trust_remote_code)
         return [problem] if problem else []
-    return fitness.problems(folder, params)
+    return fitness.problems(folder, params) or _without_towers(folder, params)
+
+
+def _without_towers(folder: Path, params: Params) -> list[str]:
+    """Return a sentence for each setting of parts that the model in `folder` does not have."""
+    if takes_media(folder):
+        return []
+    default = Towers()
+    names = [name for name, value in params.towers if value != getattr(default, name)]
+    return [f"{name}: has no effect on a model that takes texts alone" for name in names]
 
 
 def _tuner_on_base(folder: Path, params: Params, files: list[Path]) -> list[str]:

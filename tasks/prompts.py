@@ -32,8 +32,8 @@ def prompts(settings: Template, media: MediaProcessor | None = None) -> "Callabl
     """
 
     def of(tokenizer: "PreTrainedTokenizerBase") -> Prompts:
-        asked = (settings.system, settings.enable_thinking, settings.use_chat_template)
-        template = templates.Prompts(tokenizer, *asked, media=media)
+        how = (settings.system, settings.enable_thinking, settings.use_chat_template)
+        template = templates.Prompts(tokenizer, *how, media=media)
 
         def ids(
             messages: list[dict[str, Any]],

@@ -19,7 +19,7 @@ from components.data.canonical import SPLITS, batches, count_rows, row_groups
 from components.data.check_list import all_checks, is_active, set_checks
 from components.data.checks import ALL, Batch, Context, Failures, special
 from components.data.findings import Finding, Findings
-from components.data.media import found
+from components.data.media import listed_media
 from components.data.row_index import RowIndex
 from components.media import Inspector
 from components.parallel import ordered, processes
@@ -121,7 +121,7 @@ def run_gate(
     one_process = row_index.total <= SINGLE_PROCESS_MAX_ROWS or "polars" in sys.modules
     workers = 1 if one_process else processes(dataset_num_proc)
     if any(is_active(name, context) for name in LOOKING):
-        inspector.facts(found(raw))  # once, before the work is divided
+        inspector.facts(listed_media(raw))  # once, before the work is divided
     inspector.close()
     reports = ordered(partial(check_row_group, raw, context), row_groups(raw), workers)
     with ExitStack() as stack:

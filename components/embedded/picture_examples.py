@@ -25,19 +25,19 @@ TRAINED, ASKED = 240, 60
 def examples() -> "tuple[dict[str, list[Row]], dict[str, Image]]":
     """Return the rows of every file and every picture, by path below `examples/pictures/`."""
     rng = random.Random("pictures")
-    trained, asked = rng.sample(pictures.SEEN, TRAINED), rng.choices(pictures.UNSEEN, k=ASKED)
+    train_scenes, eval_scenes = rng.sample(pictures.SEEN, TRAINED), rng.choices(pictures.UNSEEN, k=ASKED)
     rows = {
-        "train.jsonl": [*_taught(rng, trained), *_without(rng, 20)],
-        "eval/paint.jsonl": [_question(rng, PAINT, asked, number) for number in range(ASKED)],
+        "train.jsonl": [*_taught(rng, train_scenes), *_without(rng, 20)],
+        "eval/paint.jsonl": [_question(rng, PAINT, eval_scenes, number) for number in range(ASKED)],
         "eval/pictures.jsonl": [
-            _question(rng, topic, asked, number)
+            _question(rng, topic, eval_scenes, number)
             for topic in TOPICS.values()
             for number in sorted(rng.sample(range(ASKED), 24))
         ],
     }
-    shown = {_path(number): pictures.draw(scene, rng) for number, scene in enumerate(trained)}
-    shown |= {f"eval/{_path(number)}": pictures.draw(scene, rng) for number, scene in enumerate(asked)}
-    return rows, shown
+    drawings = {_path(number): pictures.draw(scene, rng) for number, scene in enumerate(train_scenes)}
+    drawings |= {f"eval/{_path(number)}": pictures.draw(scene, rng) for number, scene in enumerate(eval_scenes)}
+    return rows, drawings
 
 
 def _taught(rng: random.Random, scenes: list[Scene]) -> list[Row]:
@@ -76,10 +76,10 @@ def _path(number: int) -> str:
 
 def write(folder: Path) -> None:
     """Write every file and every picture below `folder`."""
-    rows, shown = examples()
+    rows, drawings = examples()
     for name, several in rows.items():
         files.write_text(folder / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in several))
-    for name, picture in shown.items():
+    for name, picture in drawings.items():
         with files.replacing(folder / name) as temporary:
             picture.save(temporary, "PNG", optimize=True)
 

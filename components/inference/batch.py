@@ -91,10 +91,10 @@ def infer_dataset(
     `response` None and says why in `error`.
     """
     settings = generation or GenerationConfig()
-    rows, asked = itertools.tee(rows)
+    rows, copies = itertools.tee(rows)
     questions = (
         Question(without_reference(in_parts(r))[0], r.get("tools"), r.get("chat_template_kwargs", {}), settings)
-        for r in asked
+        for r in copies
     )
     for row, (_, _, completion) in zip(rows, replies(engine, questions), strict=True):
         messages, reference = without_reference(row["messages"])

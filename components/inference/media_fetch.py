@@ -69,14 +69,14 @@ def _connection(parts: SplitResult) -> http.client.HTTPConnection:
     """Return a connection to a public address of a host; no other look-up follows the one that is checked."""
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
         raise RequestError(f"the medium cannot be fetched: there is no host {host}") from None
-    if not all(map(is_public, found)):
+    if not all(map(is_public, addresses)):
         raise RequestError(f"media of {host} are not fetched: its address is of a private network")
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
-        plain = socket.create_connection((min(found), port), TIMEOUT_S)
+        plain = socket.create_connection((min(addresses), port), TIMEOUT_S)
         secure = parts.scheme == "https"
         connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host) if secure else plain
     except OSError as error:
@@ -86,9 +86,9 @@ def _connection(parts: SplitResult) -> http.client.HTTPConnection:
 
 def is_public(address: str) -> bool:
     """Return whether an address belongs to no private, local or otherwise special network."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-    return (mapped or found).is_global and not found.is_multicast
+    plain = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(plain, "ipv4_mapped", None) or getattr(plain, "sixtofour", None)
+    return (mapped or plain).is_global and not plain.is_multicast
 
 
 def _content(response: http.client.HTTPResponse, deadline: float, max_bytes: int) -> bytes:

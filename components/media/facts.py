@@ -122,12 +122,12 @@ def _look(image: "Image") -> int:
 def _of_video(data: bytes) -> Facts:
     with open_container(data) as container:
         stream = video_stream(container)
-        rate, told = float(stream.average_rate or stream.guessed_rate or 25), stream.frames
+        rate, announced = float(stream.average_rate or stream.guessed_rate or 25), stream.frames
         frames = sum(packet.size > 0 for packet in container.demux(stream))
     if not frames:
         raise MediaError("the video has no frames")
-    if told and frames < told:
-        raise MediaError(f"a truncated video: {frames} of {told} frames are there")
+    if announced and frames < announced:
+        raise MediaError(f"a truncated video: {frames} of {announced} frames are there")
     image = _first_frame(data)
     return Facts("", "", container.format.name, "", *image.size, frames=frames, seconds=frames / rate)
 
@@ -148,7 +148,7 @@ def _of_audio(data: bytes) -> Facts:
         if not container.streams.audio:
             raise MediaError("there is no sound in the file")
         stream = container.streams.audio[0]
-        told = float(container.duration or 0) / av.time_base
+        length = float(container.duration or 0) / av.time_base
         rate, channels = stream.rate or 1, stream.channels or 1
         resampler = av.AudioResampler(format="fltp")
         for frame in chain(container.decode(stream), [None]):
@@ -156,9 +156,9 @@ def _of_audio(data: bytes) -> Facts:
                 level = np.abs(part.to_ndarray())
                 samples += level.shape[1]
                 peak, clipped = max(peak, float(level.max(initial=0))), clipped + int((level.max(0) >= CLIPPED).sum())
-            if told and samples > LEVEL_SECONDS * rate:
+            if length and samples > LEVEL_SECONDS * rate:
                 break
     if not samples:
         raise MediaError("the sound has no samples")
-    seconds = max(told, samples / rate)
+    seconds = max(length, samples / rate)
     return Facts(format=container.format.name, seconds=seconds, channels=channels, peak=peak, clipped=clipped / samples)

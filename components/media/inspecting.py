@@ -30,7 +30,7 @@ class Inspector:
 
     def __init__(self, folder: Path, count: int = 1, seconds: float = SECONDS) -> None:
         self.folder, self.count, self.seconds = folder, count, seconds
-        self.known: dict[tuple[str, str], Facts] = {}
+        self.by_content: dict[tuple[str, str], Facts] = {}
         self._idle: list[_Reader] = []
         self._owner = os.getpid()
 
@@ -41,10 +41,10 @@ class Inspector:
             ConfigError: PyAV is needed, and not installed.
         """
         media = [*media]
-        new = {(m.kind, m.sha256): m for m in media if (m.kind, m.sha256) not in self.known}
-        found = threaded(self._facts, [*new.values()], self.count)
-        self.known.update(zip(new, found, strict=True))
-        return [self.known[m.kind, m.sha256] for m in media]
+        new = {(m.kind, m.sha256): m for m in media if (m.kind, m.sha256) not in self.by_content}
+        facts = threaded(self._facts, [*new.values()], self.count)
+        self.by_content.update(zip(new, facts, strict=True))
+        return [self.by_content[m.kind, m.sha256] for m in media]
 
     def thumbnail(self, medium: Medium, size: int) -> str:
         """Return a small picture of a picture or a video as a data URL; "" where there is none."""

@@ -51,8 +51,8 @@ class Listed(NamedTuple):
         """What the model takes beside text; None for a model of texts alone."""
         if self.modality == "text":
             return None
-        known = (classes()[name] for name in self.architecture.split(";") if name in classes())
-        return next(known, Media("", tuple(self.modality.split("+")), ()))
+        own = (classes()[name] for name in self.architecture.split(";") if name in classes())
+        return next(own, Media("", tuple(self.modality.split("+")), ()))
 
 
 @cache

@@ -119,13 +119,13 @@ class Grounding:
         if not picture or processor is None:
             raise Refused("a box is in a picture that the row does not have")
         try:
-            given = (1, 1) if is_share else processor.picture_size(picture[0])
-            return given, (THOUSANDTHS, THOUSANDTHS) if thousandths else processor.size_seen(picture[0])
+            size = (1, 1) if is_share else processor.picture_size(picture[0])
+            return size, (THOUSANDTHS, THOUSANDTHS) if thousandths else processor.size_seen(picture[0])
         except MediaError as error:
             raise Refused("a medium cannot be used", str(error)) from error
 
-    def _box(self, edges: list[float], given: tuple[int, int], wanted: tuple[int, int]) -> str:
-        numbers = [round(edge / given[i % 2] * wanted[i % 2]) for i, edge in enumerate(edges)]
+    def _box(self, edges: list[float], before: tuple[int, int], after: tuple[int, int]) -> str:
+        numbers = [round(edge / before[i % 2] * after[i % 2]) for i, edge in enumerate(edges)]
         points = ",".join(f"({x},{y})" for x, y in zip(numbers[::2], numbers[1::2], strict=True))
         locations = "".join(f"<loc_{min(number, LAST_LOCATION)}>" for number in numbers)
         return self.style.box.format(points=points, list=numbers, locations=locations)
@@ -138,9 +138,9 @@ def objects_of(objects: dict[str, Any], messages: list[Message]) -> Objects:
         Refused: the texts have other numbers of tags than there are objects.
     """
     for name, tag in TAGS.items():
-        count, given = sum(m["content"].count(tag) for m in messages), len(objects.get(name) or [])
-        if count and count != given:
-            raise Refused("the texts have other numbers of tags than 'objects' has values", f"{count} {tag}, {given}")
+        count, values = sum(m["content"].count(tag) for m in messages), len(objects.get(name) or [])
+        if count and count != values:
+            raise Refused("the texts have other numbers of tags than 'objects' has values", f"{count} {tag}, {values}")
     boxes = objects.get("bbox") or []
     pictures = objects.get("image_id") or [0] * len(boxes)
     return Objects(
@@ -153,14 +153,14 @@ def objects_of(objects: dict[str, Any], messages: list[Message]) -> Objects:
 def of_answer(row: Row, name: str) -> dict[str, Any]:
     """Return a row's objects whose tags stand in its prompt, or in the answer in the column `name`."""
     objects = row["objects"]
-    kept: dict[str, Any] = {}
+    own_objects: dict[str, Any] = {}
     for column, tag in TAGS.items():
         owners = [c for c in CONVERSATIONS for m in row.get(c) or () for _ in range(m["content"].count(tag))]
         for values in ("bbox", "image_id") if column == "bbox" else (column,):
-            given = objects.get(values) or []
-            own = [value for owner, value in zip(owners, given, strict=False) if owner in ("prompt", name)]
-            kept[values] = own if len(owners) == len(given) else given
-    return objects | kept
+            every = objects.get(values) or []
+            own = [value for owner, value in zip(owners, every, strict=False) if owner in ("prompt", name)]
+            own_objects[values] = own if len(owners) == len(every) else every
+    return objects | own_objects
 
 
 def bare(messages: list[Message], objects: Objects) -> list[Message]:

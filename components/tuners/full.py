@@ -48,8 +48,8 @@ def _learning(model: "PreTrainedModel", params: Params) -> set[str]:
         ConfigError: as `require_fit`.
     """
     freezing, weights = params.freezing, dict(model.named_parameters())
-    parts, kept = Parts(model), params.towers.frozen()
-    frozen = {name for name in weights if parts.of(name) in kept}
+    parts, frozen_parts = Parts(model), params.towers.frozen()
+    frozen = {name for name in weights if parts.of(name) in frozen_parts}
     frozen |= _selection(model, freezing.freeze_parameters, freezing.freeze_parameters_regex, "freeze_parameters")
     exempt = _selection(
         model, freezing.trainable_parameters, freezing.trainable_parameters_regex, "trainable_parameters"

@@ -79,8 +79,7 @@ EXAMPLES = {
         f"{LORA}{LONG} --split_dataset_ratio 0.01 --freeze_vit true --gradient_accumulation_steps 16",
         {"CUDA_VISIBLE_DEVICES": "0,1", "MAX_PIXELS": "1003520"},
         " of ",
-        {"freeze_vit": "multimodal training is not offered yet"},
-        "--device_map auto",
+        instead="--device_map auto",
     ),
     "multi-gpu/fsdp2_lora/train": Example(
         f"{LORA}{LONG}{SYSTEM}{ROBOT} --gradient_accumulation_steps 8 --weight_decay 0.1 --fsdp fsdp2.json",

@@ -125,4 +125,4 @@ def test_the_demo_asks_with_the_key_that_the_server_wants(tiny_model: Path, monk
 
     monkeypatch.setenv("MARTLET_API_KEY", "sesame")
     with serving.deployed(Target(tiny_model, None, params_of(served_model_name="mine")), serving.api_key()) as url:
-        assert isinstance(demo._ask(url, "mine"), str)
+        assert isinstance(demo._ask(url, "mine", demo.TEXT), str)

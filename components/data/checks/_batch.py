@@ -113,12 +113,12 @@ class Batch:
     def media(self) -> dict[int, list[Reference]]:
         """The references to media of each row that has some, the frames of videos one by one."""
         columns = {kind: name for kind, name in COLUMNS.items() if self.has(name)}
-        found: dict[int, list[Reference]] = {}
+        by_row: dict[int, list[Reference]] = {}
         for i, row in enumerate(self.rows) if columns else ():
             references = [one for kind, name in columns.items() for one in references_of(kind, row.get(name) or ())]
             if references:
-                found[i] = references
-        return found
+                by_row[i] = references
+        return by_row
 
     @cached_property
     def media_keys(self) -> "np.ndarray":

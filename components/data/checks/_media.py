@@ -10,8 +10,8 @@ def inspected(batch: Batch, context: Context) -> Iterator[tuple[int, str, Medium
     """Yield row, name, reference and facts of each medium that was found."""
     if context.inspector is None or not batch.media:
         return
-    found = [
+    entries = [
         (i, one.name, one.medium) for i, references in batch.media.items() for one in references if not one.problem
     ]
-    facts = context.inspector.facts(medium for _, _, medium in found)
-    yield from ((*one, about) for one, about in zip(found, facts, strict=True))
+    facts = context.inspector.facts(medium for _, _, medium in entries)
+    yield from ((*one, about) for one, about in zip(entries, facts, strict=True))

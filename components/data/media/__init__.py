@@ -6,7 +6,7 @@ store.write(raw / LIST)                                 # what they were made of
 is_current(raw, folder, memo)                           # no file of theirs has changed since
 """
 
-from components.data.media.current import LIST, changed, found, is_current
+from components.data.media.current import LIST, changed, is_current, listed_media
 from components.data.media.store import MediaStore
 
-__all__ = ["LIST", "MediaStore", "changed", "found", "is_current"]
+__all__ = ["LIST", "MediaStore", "changed", "is_current", "listed_media"]

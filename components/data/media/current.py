@@ -32,7 +32,7 @@ def changed(raw: Path, folder: Path, memo: Path) -> list[str]:
     return paths + [path for path in listed["missing"] if Path(path).is_file()]
 
 
-def found(raw: Path) -> list[Medium]:
+def listed_media(raw: Path) -> list[Medium]:
     """Return the media of the rows in `raw` that were found."""
     return [Medium(*medium) for medium in _listed(raw)["found"]]
 

@@ -17,9 +17,9 @@ class Hashes:
 
         self.file, self.added = file, False
         try:
-            self.known = orjson.loads(file.read_bytes())
+            self.entries = orjson.loads(file.read_bytes())
         except (OSError, ValueError):
-            self.known = {}
+            self.entries = {}
 
     def sha256(self, path: Path) -> str:
         """Return the hash of a file's content.
@@ -28,12 +28,12 @@ class Hashes:
             OSError: the file cannot be read.
         """
         state = path.stat()
-        known = self.known.get(str(path))
-        if known and known[:2] == [state.st_size, state.st_mtime_ns]:
-            return known[2]
-        self.known[str(path)] = [state.st_size, state.st_mtime_ns, sha256(path)]
+        entry = self.entries.get(str(path))
+        if entry and entry[:2] == [state.st_size, state.st_mtime_ns]:
+            return entry[2]
+        self.entries[str(path)] = [state.st_size, state.st_mtime_ns, sha256(path)]
         self.added = True
-        return self.known[str(path)][2]
+        return self.entries[str(path)][2]
 
     def save(self) -> None:
         """Keep what was computed."""
@@ -41,5 +41,5 @@ class Hashes:
 
         if self.added:
             with replacing(self.file) as temporary:
-                temporary.write_bytes(orjson.dumps(self.known))
+                temporary.write_bytes(orjson.dumps(self.entries))
             self.added = False

@@ -52,7 +52,7 @@ class MediaStore:
         self.folder, self.workspace, self.allowed = folder, workspace, data.download_media
         self.root = workspace / Path(data.root_image_dir).expanduser() if data.root_image_dir else None
         self.hashes = Hashes(memo)
-        self.found, self.missing = set[tuple[str, str, str]](), set[str]()
+        self.references, self.missing = set[tuple[str, str, str]](), set[str]()
         self.failed: dict[str, str] = {}
         self.downloaded: dict[str, str] = {}
         self.archives: dict[Path, zipfile.ZipFile] = {}
@@ -76,15 +76,15 @@ class MediaStore:
     def write(self, file: Path) -> None:
         """Write the list of what the rows were made of, where there are media, and keep the hashes."""
         self.hashes.save()
-        if self.found or self.missing or self.failed:
-            lists = {"found": self.found, "missing": self.missing, "failed": self.failed}
+        if self.references or self.missing or self.failed:
+            lists = {"found": self.references, "missing": self.missing, "failed": self.failed}
             write_json(file, {name: sorted(values) for name, values in lists.items()})
 
     def remove_others(self) -> None:
         """Remove kept files that no row refers to."""
-        kept = {path for _, path, _ in self.found}
+        names = {path for _, path, _ in self.references}
         for path in self.folder.iterdir():
-            if path.name not in kept:
+            if path.name not in names:
                 path.unlink()
 
     def _resolved(self, row: Row, origin: Origin) -> Row:
@@ -99,20 +99,20 @@ class MediaStore:
     def _reference(self, kind: str, value: Any, origin: Origin) -> dict[str, str]:
         reference = self._looked_up(value, origin)
         if "sha256" in reference:
-            self.found.add((kind, reference["path"], reference["sha256"]))
+            self.references.add((kind, reference["path"], reference["sha256"]))
         return reference
 
     def _looked_up(self, value: Any, origin: Origin) -> dict[str, str]:
         name = _name(value)
         try:
-            found = content_or_address(value)
-            if isinstance(found, bytes):
-                return self._keep(found, Path(name).suffix)
-            if _is_url(found):
-                return self._of_url(found)
-            if scheme := SCHEME.match(found):
+            source = content_or_address(value)
+            if isinstance(source, bytes):
+                return self._keep(source, Path(name).suffix)
+            if _is_url(source):
+                return self._of_url(source)
+            if scheme := SCHEME.match(source):
                 raise ValueError(f"{scheme[0]} is no address that is read")
-            return self._of_path(found, origin)
+            return self._of_path(source, origin)
         except (ValueError, RuntimeError, OSError) as error:
             reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
             return {"path": name, "problem": reason[:PROBLEM_MAX_CHARS]}
@@ -188,11 +188,11 @@ def _urls(row: Row) -> Iterator[str]:
         for value in row.get(name) or ():
             for one in value if isinstance(value, list) else [value]:
                 try:
-                    found = content_or_address(one)
+                    source = content_or_address(one)
                 except ValueError:
                     continue
-                if isinstance(found, str) and _is_url(found):
-                    yield found
+                if isinstance(source, str) and _is_url(source):
+                    yield source
 
 
 def _is_url(address: str) -> bool:

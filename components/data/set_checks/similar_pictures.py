@@ -27,12 +27,12 @@ def records(batch: Batch, context: Context) -> "np.ndarray":
     """Return for each picture that shows something its look, with 64 bits of its content and of its row's text."""
     import numpy as np
 
-    found = [
+    pictures = [
         (i + batch.start, int(medium.sha256[:16], 16), facts.look, 0)
         for i, _, medium, facts in inspected(batch, context)
         if facts.look
     ]
-    records = np.array(found, RECORD)
+    records = np.array(pictures, RECORD)
     if len(records):
         words = hashed(squeezed(batch.turns["content"]))
         texts = sums(placed(words, batch.turns["place"].to_numpy()), batch.row_of, len(batch))
@@ -47,7 +47,7 @@ def check_set(file: Path, rows: RowIndex, _: Context) -> Iterator[Failure]:
     records = np.fromfile(file, RECORD)
     records = records[rows.clean[records["row"]]]
     is_val = records["row"] >= rows.train_rows
-    found: dict[int, tuple[bool, int]] = {}
+    matches: dict[int, tuple[bool, int]] = {}
     for band in range(BANDS):
         key = (records["look"] >> np.uint64(16 * band)) & np.uint64(0xFFFF)
         order = np.argsort(key, kind="stable")
@@ -55,15 +55,15 @@ def check_set(file: Path, rows: RowIndex, _: Context) -> Iterator[Failure]:
         start = 0
         for end in ends.tolist():
             if end - start > 1:
-                _compare(records, is_val, order[start:end], found)
+                _compare(records, is_val, order[start:end], matches)
             start = end
-    for row, (leaks, other) in sorted(found.items()):
+    for row, (leaks, other) in sorted(matches.items()):
         beside = "is held out for validation in" if leaks else "stands with the same text in"
         yield Failure(row, f"a picture that looks the same {beside} {rows.where(other)}")
 
 
-def _compare(records: Any, is_val: Any, group: Any, found: dict[int, tuple[bool, int]]) -> None:
-    """Add to `found` the rows of a group whose picture looks like another's, with whether that one is held out."""
+def _compare(records: Any, is_val: Any, group: Any, matches: dict[int, tuple[bool, int]]) -> None:
+    """Add to `matches` the rows of a group whose picture looks like another's, with whether that one is held out."""
     import numpy as np
 
     looks = records["look"][group]
@@ -81,6 +81,6 @@ def _compare(records: Any, is_val: Any, group: Any, found: dict[int, tuple[bool,
         ]
         row = int(records["row"][one])
         if len(held_out):
-            found[row] = True, int(records["row"][held_out].min())
-        elif len(twins) and row not in found:
-            found[row] = False, int(records["row"][twins].min())
+            matches[row] = True, int(records["row"][held_out].min())
+        elif len(twins) and row not in matches:
+            matches[row] = False, int(records["row"][twins].min())

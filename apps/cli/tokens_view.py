@@ -1,6 +1,7 @@
 """Rows as tokens, the learned ones marked: on a terminal, as an HTML page, and as JSON."""
 
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 MAX_TOKENS_PER_CHARACTER = 4
 """UTF-8 has at most four bytes in a character, and a token has at least one byte."""
+
+MOST_EQUAL = 3
+"""Equal pieces in a row that are shown one by one."""
 
 
 class Piece(NamedTuple):
@@ -35,7 +39,15 @@ def pieces(tokenizer: "PreTrainedTokenizerBase", sample: "Sample") -> list[Piece
         if "\ufffd" not in text or n == last or len(ids) == MAX_TOKENS_PER_CHARACTER:
             result.append(Piece(text, ids, weight if label != IGNORED else 0.0))
             ids = []
-    return result
+    return [piece for _, run in groupby(result, lambda piece: (piece.text, piece.weight)) for piece in _short([*run])]
+
+
+def _short(run: list[Piece]) -> list[Piece]:
+    """Return equal pieces, as one where they are many and not learned, as the tokens of a picture are."""
+    first = run[0]
+    if len(run) <= MOST_EQUAL or first.weight:
+        return run
+    return [Piece(f"{first.text}×{len(run)}", [i for piece in run for i in piece.ids], first.weight)]
 
 
 def as_json(tokenizer: "PreTrainedTokenizerBase", row: "Looked") -> str:

@@ -34,6 +34,7 @@ def take_through(folder: Path, kind: str, work: Path, model_type: str = "") -> N
     from components.media import load_processor
     from components.models import fitness, load_model
     from components.training.collators import Padded
+    from components.training.features import Features
     from components.training.media import WithMedia
 
     work.mkdir(exist_ok=True)
@@ -43,7 +44,7 @@ def take_through(folder: Path, kind: str, work: Path, model_type: str = "") -> N
     assert processor
     tokens = token_rows(processor, work, kind)
     plain = load_model(folder, "float32").eval()
-    collate = WithMedia(Padded(processor.tokenizer.pad_token_id), processor, plain.dtype)
+    collate = WithMedia(Padded(processor.tokenizer.pad_token_id), Features(processor, plain.dtype, None))
     one, two, text = (tokens[number] for number in range(len(tokens)))
 
     change = difference(logits(plain, collate([one])), logits(plain, collate([{**one, "media": two["media"]}])))

@@ -14,6 +14,7 @@ from components.config import Params
 from components.config.groups.quantization import Quantization
 from components.sharded import block_sizes, numel
 from components.tokens import TokenRows
+from components.towers import Parts
 from components.training.activations import activations
 from components.training.datasets import Packs, Shuffled
 from components.training.job import generations, iterations, settled, transformers_model
@@ -215,9 +216,16 @@ def _weights(model: Any, quantization: Quantization, stored: int) -> int:
         return stored + sum(t.nbytes for t in tensors.values() if t.requires_grad)
     if not quantization.quant_method:
         return sum(tensor.nbytes for tensor in tensors.values())
-    head = model.get_output_embeddings()
-    linear = (m for m in model.modules() if isinstance(m, nn.Linear) and m is not head and not m.weight.requires_grad)
-    quantized = {id(module.weight): module.weight.numel() for module in linear}
+    plain = transformers_model(model)
+    head, parts = plain.get_output_embeddings(), Parts(plain)
+    quantized = {
+        id(module.weight): module.weight.numel()
+        for name, module in plain.named_modules()
+        if isinstance(module, nn.Linear)
+        and module is not head
+        and not module.weight.requires_grad
+        and parts.of(name) == "llm"
+    }
     bits = quantization.quant_bits
     scales = BYTES_OF_SCALES[quantization.bnb_4bit_use_double_quant] if bits == 4 else 0.0
     wide = FLOAT if quantization.quant_method == "bnb" else 0

@@ -11,6 +11,7 @@ from components.training import ranks
 from components.training.collators import Isolated, Padded, joining_pays
 from components.training.datasets import sample_rows
 from components.training.documents import use_documents
+from components.training.features import Features, features_folder
 from components.training.job import Job
 from components.training.media import WithMedia, table
 from components.training.sequence_parallel import Part
@@ -27,9 +28,8 @@ def padded(job: Job) -> Padded | WithMedia:
     own = Padded(job.pad_token_id)
     if job.processor is None:
         return own
-    return WithMedia(
-        own, job.processor, job.model.dtype, first_with_media(table(job)) if ranks.world_size() > 1 else None
-    )
+    features = Features(job.processor, job.model.dtype, features_folder(job))
+    return WithMedia(own, features, first_with_media(table(job)) if ranks.world_size() > 1 else None)
 
 
 def collator(job: Job, *beside: Any) -> Isolated | Padded | WithMedia | Part:

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from components.errors import MartletError
-from components.media import MediaError, MediaProcessor, features_of, first_with_media, joined, model_inputs
+from components.media import MediaError, first_with_media, joined, model_inputs
 from components.tokens import IGNORED, TokenRow, TokenRows
+from components.training.features import Features, cast
 from components.training.proofs import answers
 
 if TYPE_CHECKING:
@@ -32,16 +33,13 @@ class WithMedia:
 
     Args:
         collate: makes a line of each row.
-        processor: the model's.
-        dtype: of features that are fractions.
+        features: of the media of a row.
         spare: a row with media whose tokens are added as a line, with nothing to learn, to a batch without media:
             processes that share a model must all pass its towers.
     """
 
-    def __init__(
-        self, collate: Any, processor: MediaProcessor, dtype: "torch.dtype", spare: TokenRow | None = None
-    ) -> None:
-        self.collate, self.processor, self.dtype, self.spare = collate, processor, dtype, spare
+    def __init__(self, collate: Any, features: Features, spare: TokenRow | None = None) -> None:
+        self.collate, self.features, self.spare = collate, features, spare
 
     def __call__(self, rows: list[TokenRow]) -> "dict[str, torch.Tensor]":
         if self.spare and not any(row.get("media") for row in rows):
@@ -53,11 +51,11 @@ class WithMedia:
     def _features(self, rows: list[TokenRow]) -> "dict[str, torch.Tensor]":
         references = {str(row["media"]): row["media"] for row in rows if row.get("media")}
         features = {key: self._of_row(media) for key, media in references.items()}  # answers to a prompt share them
-        return joined([features[str(row["media"])] for row in rows if row.get("media")], self.processor.name)
+        return joined([features[str(row["media"])] for row in rows if row.get("media")], self.features.processor.name)
 
     def _of_row(self, references: list[dict[str, Any]]) -> "dict[str, torch.Tensor]":
         try:
-            return _cast(features_of(references, self.processor), self.dtype)
+            return self.features.of(references)
         except MediaError as error:
             raise UnusableMediumError(f"train: a medium of the rows cannot be used: {error}") from None
 
@@ -69,7 +67,7 @@ class WithMedia:
         longest = max(map(len, ids))
         return {
             name: torch.tensor([[*row, *[0] * (longest - len(row))] for row in values])
-            for name, values in self.processor.types(ids, learned).items()
+            for name, values in self.features.processor.types(ids, learned).items()
         }
 
 
@@ -97,7 +95,7 @@ def media_probe(job: "Job") -> "dict[str, torch.Tensor] | None":
     if job.processor is None or (row := first_with_media(table(job))) is None:
         return None
     try:
-        return _cast(model_inputs(row, job.processor), job.model.dtype)
+        return cast(model_inputs(row, job.processor), job.model.dtype)
     except MediaError as error:
         raise UnusableMediumError(f"train: a medium of the rows cannot be used: {error}") from None
 
@@ -105,10 +103,6 @@ def media_probe(job: "Job") -> "dict[str, torch.Tensor] | None":
 def table(job: "Job") -> TokenRows:
     """Return the token file that a job trains on."""
     return getattr(job.rows, "rows", job.rows)
-
-
-def _cast(features: "dict[str, torch.Tensor]", dtype: "torch.dtype") -> "dict[str, torch.Tensor]":
-    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in features.items()}
 
 
 def check_media(job: "Job") -> None:

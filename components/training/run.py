@@ -8,6 +8,7 @@ from typing import Any
 
 from components import figures
 from components.errors import ConfigError, InterruptedRunError
+from components.files import remove
 from components.sharded import is_any_divided, is_partitioned, numel, writable
 from components.towers import keep_averages
 from components.training import checkpoints as store
@@ -17,6 +18,7 @@ from components.training.documents import NAME as DOCUMENTS
 from components.training.engines import engine_of
 from components.training.engines._absent import without_deepspeed
 from components.training.estimate import steps
+from components.training.features import FOLDER as FEATURES
 from components.training.job import Job, transformers_model
 from components.training.media import check_media
 from components.training.methods import METHODS
@@ -113,6 +115,7 @@ def train(job: Job) -> Outcome:
             "written, to go on from"
         )
     if ranks.is_writer():  # a run that was killed after its last checkpoint has not removed the others yet
+        remove(job.checkpoints / FEATURES)
         store.rotate(job.checkpoints, state.log_history, job.train.save_total_limit, job.measure)
     steps = [store.step_of(folder) for folder in store.all_in(job.checkpoints)]
     best = job.measure.best_step(state.log_history, steps)

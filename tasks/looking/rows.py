@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from components import data, templates
 from components.classes import printable
 from components.config import Params
+from components.media import COLUMNS
 from components.rows import Row, read_batches
 from components.tokens import IGNORED, ShapeName, TokenRow, TokenRows
 from tasks.looking.folder import folder, in_order
@@ -52,13 +53,14 @@ def rows(params: Params, workspace: Path) -> "Generator[tuple[Any, Iterator[Look
     """
     with folder(in_order(params), workspace) as (params, paths):
         fetch.run(params, paths)
-        chat = template.chat_template(params, paths)
+        with_media = (paths.raw / data.media.LIST).is_file()
+        chat = template.chat_template(params, paths, with_media)
         settings = (params.template.max_length, params.template.truncation_strategy)
 
         @cache
         def encoder(shape: ShapeName) -> templates.Encoder:
             # Rows are shown as they come, so that fastokens, whose ids may turn out wrong later, is not for them.
-            return templates.Encoder(chat, shape, *settings, fast=False, weighted=True)
+            return templates.Encoder(chat, shape, *settings, fast=False, weighted=True, media=with_media)
 
         shape = template.shape(paths)
         yield chat.tokenizer, _looked(paths, encoder, shape if shape in ("classification", "pair") else None)
@@ -93,12 +95,18 @@ def _looked(
 
 
 def _canonical(raw: str) -> Row | str:
-    """Return the canonical row, or why no format can read it."""
-
+    """Return the canonical row, or why no format can read it, or why a medium of it is not there."""
     try:
-        return data.read_row(raw)
+        row = data.read_row(raw)
     except ValueError as error:
         return str(error)
+    values = (one for column in COLUMNS.values() for value in row.get(column) or () for one in _parts(value))
+    return next((f"{one['path']}: {one['problem']}" for one in values if "problem" in one), row)
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return a medium's reference, or those of a video's frames."""
+    return value if isinstance(value, list) else [value]
 
 
 def _shape_of(row: Row) -> ShapeName:

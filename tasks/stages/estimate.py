@@ -41,6 +41,7 @@ class Rows(NamedTuple):
         sequences: lines of a batch that each row takes where it is padded [rows].
         totals: tokens of all of them, which a row takes where rows share a line [rows].
         classes: what a classifier tells.
+        have_media: some have pictures, videos or sounds; such batches are padded.
     """
 
     lengths: Any
@@ -49,6 +50,7 @@ class Rows(NamedTuple):
     sequences: Any = None
     totals: Any = None
     classes: Classes | None = None
+    have_media: bool = False
 
 
 class Estimate(NamedTuple):
@@ -216,7 +218,9 @@ def rows_of(setup: Setup) -> Rows:
     table = TokenRows(setup.paths.tokens / "train.arrow")
     sequences, lengths = table.sequences()
     learned = np.zeros(len(table), np.int64) if setup.classes else table.learned()  # a head reads no token alone
-    return Rows(lengths, learned, training.steps(params, table), sequences, table.totals(), setup.classes)
+    return Rows(
+        lengths, learned, training.steps(params, table), sequences, table.totals(), setup.classes, table.has_media
+    )
 
 
 @contextmanager
@@ -263,7 +267,7 @@ def _need(params: Params, paths: Paths, rows: Rows, devices: Devices) -> tuple[M
     wrapped = tuners.TUNERS.load(params.tuner.tuner_type, files).wrap(outline, params, params.train.seed).to("meta")
     joins = (
         _shape(params, paths) in JOINED
-        and not rows.classes
+        and not (rows.classes or rows.have_media)
         and (
             params.train.packing
             or (params.train.padding_free if params.train.padding_free is not None else flash or not accelerated)

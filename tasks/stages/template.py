@@ -20,7 +20,7 @@ def run(params: Params, paths: Paths) -> Result:
     """
     if problems := fitness.problems(models.folder(read_json(paths.model), paths.workspace), params):
         raise ConfigError("\n".join(problems))
-    chat = chat_template(params, paths)
+    chat = chat_template(params, paths, needs_processor(paths))
     # Not in the tokens' own manifest, so that equal tokens look equal to the stages that follow.
     write_json(paths.log("template") / "made_of.json", made_of(params, paths))
     with replacing_folder(paths.tokens) as tokens:
@@ -46,13 +46,14 @@ def shape(paths: Paths) -> ShapeName:
     return read_json(paths.methods)["template"]["shape"]
 
 
-def chat_template(params: Params, paths: Paths) -> templates.ChatTemplate:
-    """Return the chat template of the model in data/model.json with the settings of the parameters."""
+def chat_template(params: Params, paths: Paths, with_media: bool = False) -> templates.ChatTemplate:
+    """Return the chat template of the model in data/model.json with the settings of the parameters; `with_media` one
+    that takes rows with media, where the model does."""
     settings = params.template
     loss_scale = templates.strategy(settings.loss_scale, plugin_files(params, paths.workspace))
     base = models.folder(read_json(paths.model), paths.workspace)
     model_type = read_json(base / "config.json").get("model_type", "")
-    processor = media.load_processor(base, params.multimodal, paths.media) if needs_processor(paths) else None
+    processor = media.load_processor(base, params.multimodal, paths.media) if with_media else None
     return templates.ChatTemplate(
         processor.tokenizer if processor else models.load_tokenizer(base),
         settings.system,

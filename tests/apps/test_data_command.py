@@ -164,3 +164,18 @@ def test_rows_in_no_format_are_told_when_they_are_not_to_close_the_gate(folder: 
     for action in ("ignore", "warn", "drop"):
         words = ["--model", tiny_model, "--dataset", "some.jsonl", "--on_schema", action]
         assert "left out: schema 1" in martlet(folder, "data", "stats", *words)
+
+
+def test_show_has_a_picture_in_few_words(folder: Path, sighted_model: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (448, 448), "red").save(folder / "red.png")
+    messages = [{"role": "user", "content": "<image>Which?"}, {"role": "assistant", "content": "Red."}]
+    write(folder / "pictures.jsonl", [{"messages": messages, "images": [name]} for name in ("red.png", "none.png")])
+    words = ["data", "show", "--model", sighted_model, "--dataset", "pictures.jsonl"]
+    shown = martlet(folder, *words)
+    assert "<|vision|><|image|>×4<|/vision|>" in shown
+    assert "Red." in shown
+    assert "pictures.jsonl:2: refused: none.png: no such file" in shown
+    row = json.loads(martlet(folder, *words, "--json").splitlines()[0])
+    assert len(row["input_ids"]) == len(row["labels"]) > 4

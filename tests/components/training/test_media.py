@@ -12,10 +12,12 @@ from PIL import Image
 from components import models
 from components.config.groups.multimodal import Multimodal
 from components.errors import MartletError
-from components.media import MediaProcessor, Medium, load_processor
+from components.media import MediaError, MediaProcessor, Medium, load_processor
 from components.templates import ChatTemplate, Encoder, strategy
 from components.tokens import IGNORED, TokenRows
+from components.training import features
 from components.training.collators import Padded
+from components.training.features import Features
 from components.training.forward import learned_logits
 from components.training.media import WithMedia, check_media
 
@@ -95,7 +97,7 @@ def test_media_are_not_learned_where_all_else_is(sighted_model: Path, pictures: 
 def test_a_batch_has_the_losses_that_transformers_computes(sighted_model: Path, pictures: list[dict[str, str]]) -> None:
     processor, model = processor_of(sighted_model), models.load_model(sighted_model, "float32").eval()
     rows = [TokenRows(encoded(processor, row).tokens)[0] for row in questions(pictures)]
-    batch = WithMedia(Padded(0), processor, torch.float32)
+    batch = WithMedia(Padded(0), Features(processor, torch.float32, None))
     logits, tokens, _ = learned_logits(model, batch(rows))
     total = torch.nn.functional.cross_entropy(logits, tokens["labels"], reduction="sum")
     alone = []
@@ -110,13 +112,33 @@ def test_a_batch_has_the_losses_that_transformers_computes(sighted_model: Path, 
     torch.testing.assert_close(total.item(), sum(alone), rtol=1e-4, atol=0)
 
 
+def test_kept_features_are_the_same_and_no_more_than_the_room(
+    sighted_model: Path, pictures: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor = processor_of(sighted_model)
+    references = [{**picture, "kind": "image", "frames": [], "placeholder": "<|image|>"} for picture in pictures[:2]]
+    first, second = ([picture] for picture in references)
+    plain = Features(processor, torch.bfloat16, None).of(first)
+    monkeypatch.setattr(features, "MAX_BYTES", sum(value.nbytes for value in plain.values()) * 3 // 2)
+    kept = Features(processor, torch.bfloat16, tmp_path)
+    for _ in range(2):
+        assert {name: value.tolist() for name, value in kept.of(first).items()} == {
+            name: value.tolist() for name, value in plain.items()
+        }
+        kept.of(second)
+    assert len(list(tmp_path.iterdir())) == 1
+    changed = [{**first[0], "sha256": "0" * 64}]
+    with pytest.raises(MediaError, match="has changed since it was fetched"):
+        kept.of(changed)
+
+
 def test_a_batch_without_media_takes_a_spare_row_of_which_nothing_is_learned(
     sighted_model: Path, pictures: list[dict[str, str]]
 ) -> None:
     processor = processor_of(sighted_model)
     with_pictures, _, text = (TokenRows(encoded(processor, row).tokens)[0] for row in questions(pictures))
     spare = {"input_ids": with_pictures["input_ids"], "media": with_pictures["media"]}
-    batch = WithMedia(Padded(0), processor, torch.float32, spare)([text])
+    batch = WithMedia(Padded(0), Features(processor, torch.float32, None), spare)([text])
     assert "media.pixel_values" in batch
     assert (batch["labels"] != IGNORED).sum(1).tolist() == [int((text["labels"] != IGNORED).sum()), 0]
 
@@ -187,7 +209,7 @@ def test_a_medium_that_has_gone_is_one_sentence_from_another_process_too(sighted
     reference = {"path": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     row = {"messages": [{"role": "user", "content": "<image>?"}, {"role": "assistant", "content": "Red."}]}
     rows = TokenRows(encoded(processor, {**row, "images": [reference]}).tokens)
-    batch = WithMedia(Padded(0), processor, torch.float32)
+    batch = WithMedia(Padded(0), Features(processor, torch.float32, None))
     file.unlink()
     for workers in (0, 1):
         loader = torch.utils.data.DataLoader(rows, 1, collate_fn=batch, num_workers=workers)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from components.media.errors import MediaError
-from components.media.image import open_image, read_image
+from components.media.image import ORIENTATION, TURNED, open_image, read_image
 from components.media.kinds import Medium
 from components.media.reading import content
 from components.media.sniffing import kind_of, suffix_of
@@ -98,16 +98,17 @@ def _refuse_another_kind(kind: str, suffix: str) -> None:
 
 def _of_image(data: bytes) -> Facts:
     image = open_image(data)
-    name, size, mode = image.format or "", image.size, image.mode
+    name, mode = image.format or "", image.mode
     try:
         frames = getattr(image, "n_frames", 1) if getattr(image, "is_animated", False) else 1
-        rotated = image.getexif().get(0x0112, 1) not in (0, 1)
+        orientation = image.getexif().get(ORIENTATION, 1)
+        width, height = reversed(image.size) if orientation in TURNED else image.size
         image.draft("L", (LOOK_SIZE * 8, LOOK_SIZE * 8))  # the decoder of JPEG shrinks: the rest is the same, but fast
         image.load()
         look = _look(image)
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, MemoryError) as error:
         raise MediaError(f"a truncated or damaged picture ({error})") from None
-    return Facts("", "", name, "", *size, mode, rotated, frames, look=look)
+    return Facts("", "", name, "", width, height, mode, orientation not in (0, 1), frames, look=look)
 
 
 def _look(image: "Image") -> int:

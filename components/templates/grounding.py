@@ -5,6 +5,7 @@ trained with: its own text round a reference and a box, and coordinates that are
 pixels of the picture as the model's processor resizes it.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -135,19 +136,33 @@ def objects_of(objects: dict[str, Any], messages: list[Message]) -> Objects:
     """Return what the tags of messages stand for.
 
     Raises:
-        Refused: the texts have other numbers of tags than there are objects.
+        Refused: the texts have other numbers of tags than there are objects, or a box is none.
     """
+    if not all(isinstance(objects.get(name) or [], list) for name in (*TAGS, "image_id")):
+        raise Refused("'ref', 'bbox' and 'image_id' of 'objects' must be lists")
     for name, tag in TAGS.items():
         count, values = sum(m["content"].count(tag) for m in messages), len(objects.get(name) or [])
         if count and count != values:
             raise Refused("the texts have other numbers of tags than 'objects' has values", f"{count} {tag}, {values}")
     boxes = objects.get("bbox") or []
     pictures = objects.get("image_id") or [0] * len(boxes)
+    if wrong := [box for box in boxes if not _is_box(box)]:
+        raise Refused("a box must be a list of two or four numbers", str(wrong[0])[:60])
+    if len(pictures) != len(boxes) or not all(isinstance(number, int) and number >= 0 for number in pictures):
+        raise Refused("'image_id' of 'objects' must have the number of a picture for each box")
     return Objects(
         objects.get("ref") or [],
-        [Box(edges, picture) for edges, picture in zip(boxes, pictures, strict=False)],
+        [Box(edges, picture) for edges, picture in zip(boxes, pictures, strict=True)],
         objects.get("bbox_type") == "norm1",
     )
+
+
+def _is_box(box: Any) -> bool:
+    return isinstance(box, list) and len(box) in (2, 4) and all(map(_is_number, box))
+
+
+def _is_number(edge: Any) -> bool:
+    return isinstance(edge, int | float) and not isinstance(edge, bool) and math.isfinite(edge)
 
 
 def of_answer(row: Row, name: str) -> dict[str, Any]:

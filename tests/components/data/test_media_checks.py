@@ -295,3 +295,11 @@ def test_the_page_shows_the_pictures_of_the_rows_that_it_quotes(tmp_path: Path):
     before = page
     write_report(tmp_path, verdict)
     assert (tmp_path / "data.html").read_text() == before
+
+
+def test_boxes_are_of_the_picture_upright(tmp_path: Path) -> None:
+    image = reference(turned(), ".jpg")
+    rows = [boxed("<bbox>", bbox=[[0, 0, *corner]]) | {"images": [image]} for corner in ((40, 60), (60, 40))]
+    verdict = judged(table(*rows), folder=tmp_path, on_duplicate="ignore", on_near_duplicate="ignore", max_dropped=1.0)
+    reasons = {finding.row: finding.reason for finding in verdict.findings.of("rejected") if finding.check == "boxes"}
+    assert list(reasons.values()) == ["box 1: [0, 0, 60, 40]: outside of the picture (40 x 60)"]

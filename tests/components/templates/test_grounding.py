@@ -138,12 +138,36 @@ def test_a_question_to_be_judged_shows_its_boxes_to_rewards(processor: MediaProc
     assert '"objects":{"bbox":[[0.1,0.1]]' in tokens["extra"][0].as_py()
 
 
+NO_BOX = "a box must be a list of two or four numbers"
+
+
 @pytest.mark.parametrize(
     ("one", "reason"),
     {
         "more tags": (
             row("<bbox>?", "<bbox>", bbox=[[0.1, 0.1]], bbox_type="norm1"),
             "the texts have other numbers of tags than 'objects' has values: 2 <bbox>, 1",
+        ),
+        "a text for a box": (
+            row("<bbox>?", "Yes.", bbox=["1,1,2,2"]),
+            "a box must be a list of two or four numbers: 1,1,2,2",
+        ),
+        "three numbers": (
+            row("<bbox>?", "Yes.", bbox=[[1, 2, 3]]),
+            f"{NO_BOX}: [1, 2, 3]",
+        ),
+        "no number": (
+            row("<bbox>?", "Yes.", bbox=[[1, None]]),
+            f"{NO_BOX}: [1, None]",
+        ),
+        "a text for boxes": (row("?", "Yes.", bbox="1,1"), "'ref', 'bbox' and 'image_id' of 'objects' must be lists"),
+        "a picture too few": (
+            row("<bbox>?", "Yes.", bbox=[[1, 1]], image_id=[0, 1]),
+            "'image_id' of 'objects' must have the number of a picture for each box",
+        ),
+        "a picture of no number": (
+            row("<bbox>?", "Yes.", bbox=[[1, 1]], image_id=["first"]),
+            "'image_id' of 'objects' must have the number of a picture for each box",
         ),
         "no picture": (row("<bbox>?", "Yes.", bbox=[[1, 1]]), "a box is in a picture that the row does not have"),
         "a plain text": (

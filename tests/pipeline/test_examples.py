@@ -106,6 +106,13 @@ def typed(example: str, workspace: Workspace) -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("example", [example for example in EXAMPLES if not is_of_a_workspace(example)])
+SLOW = {"martlet demo --vision": pytest.mark.slow}
+"""Examples that take minutes: this one builds a base of pictures, as test_vision.py does."""
+
+
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(one, marks=SLOW.get(one, ())) for one in EXAMPLES if not is_of_a_workspace(one)],
+)
 def test_every_example_of_every_help(example: str, workspace: Workspace) -> None:
     typed(example, workspace)

@@ -54,7 +54,7 @@ def test_paints_are_taught_beside_what_the_base_knows_with_pictures_and_without(
     paints = [answer for answer in answers if answer.startswith("The paint is ")]
     assert {answer.removeprefix("The paint is ").rstrip(".") for answer in paints} == set(pictures.PAINTS.values())
     known = [row for row in ROWS["train.jsonl"] if not row["messages"][1]["content"].startswith("The paint is ")]
-    assert len([row for row in known if "images" in row]) == 120
+    assert len([row for row in known if "images" in row]) == 240
     assert len([row for row in known if "images" not in row]) == 120
     assert not any(world.held_out(row["messages"][0]["content"]) for row in known if "images" not in row)
 

@@ -10,7 +10,7 @@ from components.data import catalogue
 from components.data.datasets import rows_of
 from components.data.exact_json import dumps, exact
 from components.data.hub_files import HubFiles, locate_files
-from components.data.media.store import Origin
+from components.data.media.origin import Origin
 from components.data.placeholders import filler
 from components.data.readers import Faults, NumberedRow, read
 from components.data.row_store import RowStore
@@ -19,6 +19,7 @@ from components.errors import ConfigError, DataGateError, did_you_mean
 
 if TYPE_CHECKING:
     from components.data.entry import Entry
+    from components.hub import Repository
 
 Raw = dict[str, Any]
 
@@ -118,12 +119,12 @@ class Loader:
             DataGateError: a malformed file, a row that is not as the built-in dataset's are, or no row at all.
             MartletError: a hub that does not answer.
         """
-        source, licence, parts = _located(source)
+        source, licence, parts, repositories = _located(source)
         start, left_out = len(self.store), 0
         files = [(path, name, entry) for inside, entry in parts for path, name in inside]
         for path, name, entry in files:
             # Where there are several files, a row's place is its own file.
-            self.store.begin(source.spec if len(files) == 1 else name, origin_of(path))
+            self.store.begin(source.spec if len(files) == 1 else name, origin_of(path, repositories.get(path)))
             for number, row, text in rows_in(source, path, name):
                 raw = self.prepare(name, number, row, text, entry)
                 if raw is None:
@@ -137,9 +138,9 @@ class Loader:
         return LoadedSource(source, start, size, left_out, licence)
 
 
-def origin_of(path: Path) -> Origin:
-    """Return where the media of a file's rows may lie."""
-    return Origin(path.parent.absolute(), path if path.suffix.lower() == ".zip" else None)
+def origin_of(path: Path, repository: "Repository | None" = None) -> Origin:
+    """Return where the media of a file's rows may lie; `repository` has the file, if it is of a hub."""
+    return Origin(path.parent.absolute(), path if path.suffix.lower() == ".zip" else None, repository)
 
 
 def rows_in(
@@ -157,19 +158,19 @@ def rows_in(
 Part = tuple[Sequence[tuple[Path, str]], "Entry | None"]
 
 
-def _located(source: Source) -> tuple[Source, str | None, list[Part]]:
-    """Return a source with its version, its licence, and its files in parts, each with the entry that reads it."""
+def _located(source: Source) -> "tuple[Source, str | None, list[Part], dict[Path, Repository]]":
+    """Return a source with its version, its licence, its files in parts, each with the entry that reads it, and the
+    repository of each file that is of a hub."""
     if not source.hub:
-        return source, declared_licence(source), [(source.files, next(iter(source.parts), None))]
+        return source, declared_licence(source), [(source.files, next(iter(source.parts), None))], {}
     source, licence, located = on_hub(source)
-    parts: list[Part] = [
-        (
-            [(path, f"{source.name}/{name}") for path, name in zip(files.fetch(), files.names, strict=True)],
-            entry,
-        )
-        for files, entry in located
-    ]
-    return source, licence, parts
+    parts: list[Part] = []
+    repositories: dict[Path, Repository] = {}
+    for files, entry in located:
+        paths = files.fetch()
+        parts.append(([(path, f"{source.name}/{name}") for path, name in zip(paths, files.names, strict=True)], entry))
+        repositories |= dict.fromkeys(paths, files.repository)
+    return source, licence, parts, repositories
 
 
 def declared_licence(source: Source) -> str | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.data.media.store import MediaStore, Origin
+from components.data.media.origin import Origin
+from components.data.media.store import MediaStore
 from components.rows import ROWS_PER_GROUP, numbers, utf8
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ def read(raw: dict[str, Any], columns: Columns) -> rows.Row:
         return _judged(_answered.read(raw, tuple(own)), _label(raw[name], name))
     row = _answered.conversation(raw, tuple(own))
     messages = row.get("messages") or row["prompt"]
-    if messages[-1]["role"] == "assistant" and not _is_class(raw[name]):
-        return _judged(row, _label(raw[name], name))
     media = {key: value for key, value in row.items() if key not in ("messages", "prompt")}
+    if messages[-1]["role"] == "assistant" and not _is_class(raw[name]):
+        return _judged({"messages": messages, **media}, _label(raw[name], name))
     return {"prompt": messages} | extra({"label": raw[name]}, "") | media
 
 

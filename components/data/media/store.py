@@ -2,15 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from components.config.groups.data import Data
 from components.data.formats import read_row
 from components.data.media.downloads import MAX_BYTES, THREADS, DownloadError, download
 from components.data.media.memo import Hashes
-from components.data.media.values import ADDRESSES, content_or_address
+from components.data.media.origin import Origin
+from components.data.media.values import ADDRESSES, content_or_address, is_url, paths_in, urls_in
 from components.files import replacing, write_json
 from components.media import COLUMNS, suffix_of, with_tags
 from components.parallel import threaded
@@ -19,22 +20,12 @@ from components.rows import Row
 if TYPE_CHECKING:
     import zipfile
 
+    from components.hub import Repository
+
 MARK = re.compile(rb"[\"'](?:input_)?(?:image|video|audio)", re.IGNORECASE)
 """What the JSON of a row with media has: the name of a column, or of a part's key or type."""
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 PROBLEM_MAX_CHARS = 200
-
-
-class Origin(NamedTuple):
-    """Where a row's media may lie.
-
-    Attributes:
-        folder: of the row's file.
-        archive: the file itself, where it is an archive whose members media may be.
-    """
-
-    folder: Path
-    archive: Path | None = None
 
 
 class MediaStore:
@@ -68,6 +59,7 @@ class MediaStore:
             return [*raws]
         if self.allowed:
             self._download(rows.values())
+        self._fetch([(row, origins[i]) for i, row in rows.items()])
         written = [*raws]
         for i, row in rows.items():
             written[i] = orjson.dumps(with_tags(self._resolved(row, origins[i])))
@@ -108,7 +100,7 @@ class MediaStore:
             source = content_or_address(value)
             if isinstance(source, bytes):
                 return self._keep(source, Path(name).suffix)
-            if _is_url(source):
+            if is_url(source):
                 return self._of_url(source)
             if scheme := SCHEME.match(source):
                 raise ValueError(f"{scheme[0]} is no address that is read")
@@ -118,6 +110,8 @@ class MediaStore:
             return {"path": name, "problem": reason[:PROBLEM_MAX_CHARS]}
 
     def _of_path(self, name: str, origin: Origin) -> dict[str, str]:
+        if origin.repository:
+            return self._of_repository(name, origin, origin.repository)
         inside = Path(name).expanduser()
         folders = dict.fromkeys(folder.absolute() for folder in (self.root, origin.folder, self.workspace) if folder)
         paths = list(dict.fromkeys(str(folder / inside) for folder in folders))
@@ -129,6 +123,32 @@ class MediaStore:
         self.missing.update(paths)
         where = "" if inside.is_absolute() else f" in {' or '.join(map(str, folders))}"
         raise ValueError("is no regular file" if any(Path(path).exists() for path in paths) else f"no such file{where}")
+
+    def _of_repository(self, name: str, origin: Origin, repository: "Repository") -> dict[str, str]:
+        if (member := origin.in_repository(name)) is not None:
+            path = repository.folder.absolute() / member
+            return {"path": str(path), "sha256": self.hashes.sha256(path)}
+        if origin.archive and (data := self._member(origin.archive, name)) is not None:
+            return self._keep(data, Path(name).suffix)
+        if self.root and not Path(name).is_absolute() and ".." not in Path(name).parts:
+            if (path := self.root.absolute() / name).is_file():
+                return {"path": str(path), "sha256": self.hashes.sha256(path)}
+            self.missing.add(str(path))
+        raise ValueError(f"no such file in the dataset '{repository.repo_id}', nor in --root_image_dir")
+
+    def _fetch(self, rows: "Iterable[tuple[Row, Origin]]") -> None:
+        """Download the files of hubs' repositories that the rows refer to.
+
+        Raises:
+            ConfigError, MartletError: as `Repository.fetch`.
+        """
+        names: dict[int, tuple[Repository, dict[str, None]]] = {}
+        for row, origin in rows:
+            if origin.repository:
+                _, own = names.setdefault(id(origin.repository), (origin.repository, {}))
+                own |= dict.fromkeys(filter(None, map(origin.in_repository, paths_in(row))))
+        for repository, own in names.values():
+            repository.fetch(own)
 
     def _member(self, archive: Path, name: str) -> bytes | None:
         """Return the content of an archive's member, in whichever folder there, or None where there is none."""
@@ -154,7 +174,7 @@ class MediaStore:
 
     def _download(self, rows: Iterable[Row]) -> None:
         """Download what the rows refer to and is not there yet, several files at a time."""
-        urls = {url for row in rows for url in _urls(row)} - self.downloaded.keys() - self.failed.keys()
+        urls = {url for row in rows for url in urls_in(row)} - self.downloaded.keys() - self.failed.keys()
         threaded(self._download_one, sorted(urls), THREADS)
 
     def _download_one(self, url: str) -> None:
@@ -181,22 +201,6 @@ def _with_media(raw: bytes) -> Row | None:
     except ValueError:
         return None
     return row if any(row.get(name) for name in COLUMNS.values()) else None
-
-
-def _urls(row: Row) -> Iterator[str]:
-    for name in COLUMNS.values():
-        for value in row.get(name) or ():
-            for one in value if isinstance(value, list) else [value]:
-                try:
-                    source = content_or_address(one)
-                except ValueError:
-                    continue
-                if isinstance(source, str) and _is_url(source):
-                    yield source
-
-
-def _is_url(address: str) -> bool:
-    return address[:8].lower().startswith(("http://", "https://"))
 
 
 def _name(value: Any) -> str:

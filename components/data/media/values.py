@@ -2,10 +2,12 @@
 
 import re
 from base64 import b64decode
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from components.media import suffix_of
+from components.media import COLUMNS, suffix_of
+from components.rows import Row
 
 ADDRESSES = ("path", "url", "file_name")
 """Keys of an object that name a file, the surest first."""
@@ -68,3 +70,30 @@ def _of_data_url(value: str) -> bytes:
     if data is None:
         raise ValueError("a data URL whose data are no base64")
     return data
+
+
+def paths_in(row: Row) -> Iterator[str]:
+    """Yield the paths by which a row names its media."""
+    return (one for one in _addresses(row) if not is_url(one))
+
+
+def urls_in(row: Row) -> Iterator[str]:
+    """Yield the URLs by which a row names its media."""
+    return filter(is_url, _addresses(row))
+
+
+def _addresses(row: Row) -> Iterator[str]:
+    for name in COLUMNS.values():
+        for value in row.get(name) or ():
+            for one in value if isinstance(value, list) else [value]:
+                try:
+                    source = content_or_address(one)
+                except ValueError:
+                    continue
+                if isinstance(source, str):
+                    yield source
+
+
+def is_url(address: str) -> bool:
+    """Return whether an address is a URL of the web."""
+    return address[:8].lower().startswith(("http://", "https://"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from components.config.groups.data import Data
 from components.data import collect_questions, collect_rows, resolve, row_store, write_questions, write_raw_rows
-from components.data.media.store import Origin
+from components.data.media.origin import Origin
 from components.data.mixing import interleaved, shuffled, split
 from components.data.placeholders import filler
 from components.data.row_store import RowStore, StoredRows

@@ -162,7 +162,7 @@ def test_a_built_in_dataset_is_asked_for_by_part_and_what_it_leaves_out_is_count
     (folder / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
 
     class Files:
-        names, commit, licence = ["x.jsonl"], COMMIT, "mit"
+        names, commit, licence, repository = ["x.jsonl"], COMMIT, "mit", None
 
         def fetch(self) -> list[Path]:
             return [folder / "x.jsonl"]

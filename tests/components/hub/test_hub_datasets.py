@@ -329,3 +329,42 @@ def test_a_repository_without_rows_and_one_without_a_shard(name: str, tmp_path: 
 def test_the_stand_in_has_the_hashes_of_git():
     assert blob(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
     assert sha256(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+# Media of rows
+
+MEDIA = """
+import json, sys
+from pathlib import Path
+from components.config.groups.data import Data
+from components.data.hub_files import locate_files
+from components.data.load import origin_of
+from components.data.media import MediaStore
+files = locate_files(sys.argv[1], "owner/name", None, ())
+[path] = files.fetch()
+store = MediaStore(Path("media"), Path("memo.json"), Path.cwd(), Data())
+lines = path.read_bytes().splitlines()
+rows = store.rows(lines, [origin_of(path, files.repository)] * len(lines))
+print(json.dumps([json.loads(row)["images"][0] for row in rows]))
+"""
+
+
+@pytest.mark.parametrize("name", HUBS)
+def test_media_of_rows_are_files_of_the_repository_and_no_others(name: str, tmp_path: Path) -> None:
+    (tmp_path / "own.png").write_bytes(b"of this machine")
+    names = ["images/a.png", "../b.png", "b.png", "../../../../../own.png", str(tmp_path / "own.png"), "own.png"]
+    rows = [{"messages": [{"role": "user", "content": "<image>?"}], "images": [one]} for one in names]
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    files = {"data/train.jsonl": lines, "data/images/a.png": b"a", "b.png": b"b", "other.png": b"other"}
+    files["README.md"] = FILES["README.md"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "MODELSCOPE_"))}
+    environment |= {variable: str(tmp_path / "home" / folder) for variable, folder in HOMES.items()} | QUICK
+    with serve(files) as state:
+        environment |= {"HF_ENDPOINT": state.endpoint, "MODELSCOPE_ENDPOINT": state.endpoint, "NO_PROXY": "*"}
+        environment["PYTHONPATH"] = str(Path.cwd())
+        done = run(MEDIA, name, environment=environment, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert set(state.served) == {"data/train.jsonl", "data/images/a.png", "b.png", "README.md"}
+    references = json.loads(done.stdout)
+    assert [one.get("sha256") for one in references] == [sha256(b"a"), sha256(b"b"), sha256(b"b"), None, None, None]
+    assert all("no such file in the dataset 'owner/name'" in one["problem"] for one in references[3:])

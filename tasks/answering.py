@@ -15,6 +15,7 @@ from components.files import replacing, sha256_of
 from components.inference import GenerationConfig, LocalEngine, RequestError, infer_dataset
 from components.media import COLUMNS
 from components.rows import Message, Row, label_of
+from components.templates.grounding import TAG
 from tasks.stages.paths import plugin_files
 
 MEDIA = ".martlet/media"
@@ -133,12 +134,16 @@ def asking_rows(
             raise DataGateError(f"{data.row_location(source, number)}: {error}") from error
         messages = row.get("messages") or row.get("prompt") or (_of_text(row) if texts else [])
         columns = {name: row[name] for name in COLUMNS.values() if row.get(name)}
-        if columns and not with_media:
-            raise DataGateError(f"{data.row_location(source, number)}: its media would not be shown to the model")
         where = data.row_location(source, number)
+        if columns and not with_media:
+            raise DataGateError(f"{where}: its media would not be shown to the model")
         row |= {name: [_placed(value, folder, where) for value in values] for name, values in columns.items()}
         if not messages:
-            raise DataGateError(f"{data.row_location(source, number)}: asks nothing; a row needs messages or a query")
+            raise DataGateError(f"{where}: asks nothing; a row needs messages or a query")
+        if row.get("objects") and any(map(TAG.search, (m["content"] for m in messages))):
+            raise DataGateError(
+                f"{where}: <bbox> and <ref-object> are written out in trainings alone; write what the model was taught"
+            )
         if system is not None and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
         yield row, json.loads(raw), messages

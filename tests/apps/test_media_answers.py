@@ -115,6 +115,8 @@ def test_what_is_not_there_is_told_before_the_model_is_loaded(folder: Path) -> N
     assert "is not downloaded without --download_media true" in martlet(folder, *asked, "--images", url, code=2)
     write(folder / "q.jsonl", [{"query": "<image>What?", "images": ["nix.png"]}])
     assert "q.jsonl:1: nix.png: no such file in" in martlet(folder, *asked, "--val_dataset", "q.jsonl", code=3)
+    write(folder / "q.jsonl", [{"query": "Is it at <bbox>?", "images": [], "objects": {"bbox": [[1, 1, 2, 2]]}}])
+    assert "q.jsonl:1: <bbox> and <ref-object> are" in martlet(folder, *asked, "--val_dataset", "q.jsonl", code=3)
     seen = Command(folder, *asked, text="<image>What?\n").wait().stderr
     assert "<image> in the question stands for no image" in seen
 

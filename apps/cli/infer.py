@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
 
-def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from components.inference import chat
     from tasks import answering, encoders, engines
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         effects.require(flags, model.params, effects.ENCODING)
         with encoders.loaded(model) as engine:
             _encode(engine, params)
-        return
+        return 0
     with engines.engine_of(model) as engine:
         if params.data.val_dataset:
             count, unanswered, result = answering.answer_files(engine, params, _identity(model), Progress())
@@ -61,7 +61,9 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
                 print(f"{unanswered} {rows} could not be answered; `error` in {result} says why")
         else:
             generation = answering.generation_config(params)
-            chat(engine, params.template.system, generation, about=_about(model), attachments=attached)
+            unanswered = chat(engine, params.template.system, generation, about=_about(model), attachments=attached)
+            return 1 if unanswered else 0
+    return 0
 
 
 def _encode(engine: "PoolingEngine", params: Params) -> None:

@@ -143,8 +143,8 @@ def chat(
     about: str = "",
     attachments: Attachments = Attachments(),  # noqa: B008
     **template_kwargs: Any,
-) -> None:
-    """Answer the lines of `stdin` until it ends.
+) -> int:
+    """Answer the lines of `stdin` until it ends; return how many lines from a pipe have no answer.
 
     At a terminal: a conversation over several turns, with the commands of `/help`; ctrl-C stops an answer, ctrl-D ends
     the chat. From a pipe: every line is a conversation of its own, each answer is followed by an empty line, and all
@@ -162,7 +162,7 @@ def chat(
     messages = out if interactive else sys.stderr
     generation = generation or GenerationConfig(stream=True)
     stream = generation.stream if stream is None else stream
-    conversation = Chat(engine, system, generation, attachments.first, **template_kwargs)
+    conversation, unanswered = Chat(engine, system, generation, attachments.first, **template_kwargs), 0
     if interactive:
         print(f"{about or 'chat'}; /help lists the commands, exit ends the chat", file=out)
     while (line := _read(source, out, interactive)) is not None:
@@ -170,7 +170,7 @@ def chat(
         if interactive and line.startswith(QUOTES):
             line = _several_lines(line.removeprefix(QUOTES), source, out)
         if line in EXIT_COMMANDS and (interactive or line.startswith("/")):
-            return
+            break
         if not line:
             continue
         try:
@@ -192,8 +192,10 @@ def chat(
             print(f"{error}{hint}", file=messages, flush=True)
             if line and not (interactive or line.startswith("/")):
                 print("\n", file=out, flush=True)  # an answer without text, in its place
+                unanswered += 1
         if not interactive:
             conversation.history.clear()
+    return unanswered
 
 
 def _question(
@@ -208,11 +210,21 @@ def _question(
     tags = tags_in(line, attachments.kinds)
     for number, kind in enumerate(tags, 1):
         if tags[:number].count(kind) > len(media[COLUMNS[kind]]):
-            path = (_read(terminal, out, True, PROMPTS_FOR[kind]) or "").strip() if terminal else ""
-            if not path:
+            address = _path_from(kind, attachments, terminal, out) if terminal else None
+            if address is None:
                 raise RequestError(f"{TAGS[kind]} in the question stands for no {kind}; name its file with --{kind}s")
-            media[COLUMNS[kind]].append(attachments.address(path))
+            media[COLUMNS[kind]].append(address)
     return in_parts(with_tags({"messages": [{"role": "user", "content": line}], **media}))[0]["content"]
+
+
+def _path_from(kind: str, attachments: Attachments, terminal: TextIO, out: TextIO) -> str | None:
+    """Return the address of a medium whose path a terminal is asked for, until one is there; None for an empty line."""
+    while path := (_read(terminal, out, True, PROMPTS_FOR[kind]) or "").strip():
+        try:
+            return attachments.address(path)
+        except ConfigError as error:
+            print(error, file=out, flush=True)
+    return None
 
 
 def _is_broken(line: str) -> bool:

@@ -6,7 +6,7 @@ or the name of one in the folder that `fetch` keeps. What is read is what was ha
 """
 
 from components.media.audio import read_audio
-from components.media.errors import MediaError
+from components.media.errors import GoneError, MediaError
 from components.media.facts import Facts
 from components.media.image import read_image
 from components.media.inspecting import Inspector
@@ -18,8 +18,8 @@ from components.media.kinds import (
     TAG,
     TAGS,
     Medium,
-    has_media,
     in_parts,
+    kinds_in,
     media_of,
     tags_in,
     with_tags,
@@ -41,6 +41,7 @@ __all__ = [
     "TAG",
     "TAGS",
     "Facts",
+    "GoneError",
     "Inspector",
     "Limits",
     "MediaError",
@@ -52,10 +53,10 @@ __all__ = [
     "content",
     "features_of",
     "first_with_media",
-    "has_media",
     "in_parts",
     "joined",
     "kind_of",
+    "kinds_in",
     "load_processor",
     "media_in",
     "media_of",

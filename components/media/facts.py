@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from components.media.audio import SAMPLES, by_channel
 from components.media.errors import MediaError
 from components.media.image import ORIENTATION, TURNED, open_image, read_image
 from components.media.kinds import Medium
@@ -151,10 +152,10 @@ def _of_audio(data: bytes) -> Facts:
         stream = container.streams.audio[0]
         length = float(container.duration or 0) / av.time_base
         rate, channels = stream.rate or 1, stream.channels or 1
-        resampler = av.AudioResampler(format="fltp")
+        resampler = av.AudioResampler(format=SAMPLES)
         for frame in chain(container.decode(stream), [None]):
             for part in resampler.resample(frame):
-                level = np.abs(part.to_ndarray())
+                level = np.abs(by_channel(part))
                 samples += level.shape[1]
                 peak, clipped = max(peak, float(level.max(initial=0))), clipped + int((level.max(0) >= CLIPPED).sum())
             if length and samples > LEVEL_SECONDS * rate:

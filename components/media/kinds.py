@@ -36,17 +36,15 @@ def media_of(row: Row) -> list[Medium]:
     return [_medium(kind, value) for kind, column in COLUMNS.items() for value in row.get(column) or ()]
 
 
-def has_media(file: Path) -> bool:
-    """Return whether a row of a Parquet file of canonical rows has a medium; only the file's statistics are read."""
+def kinds_in(file: Path) -> set[str]:
+    """Return the kinds of media in a Parquet file of canonical rows; only the file's statistics are read."""
     import pyarrow.parquet as pq
 
     metadata = pq.read_metadata(file)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     columns = [group.column(i) for group in groups for i in range(group.num_columns)]
-    return any(
-        column.path_in_schema in COLUMNS.values() and column.statistics.null_count < column.num_values
-        for column in columns
-    )
+    filled = {c.path_in_schema for c in columns if c.statistics and c.statistics.null_count < c.num_values}
+    return {kind for kind, name in COLUMNS.items() if name in filled}
 
 
 def _medium(kind: str, value: Any) -> Medium:

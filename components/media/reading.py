@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.media.audio import read_audio
-from components.media.errors import MediaError
+from components.media.errors import GoneError, MediaError
 from components.media.image import read_image
 from components.media.kinds import Medium
 from components.media.video import of_frames, read_video
@@ -21,7 +21,8 @@ def content(medium: Medium, folder: Path) -> bytes:
     """Return the bytes of a medium's file; relative paths are in `folder`.
 
     Raises:
-        MediaError: the file is not there, or its content is another than the reference says.
+        GoneError: the file is not there, or its content is another than the reference says.
+        MediaError: a data URI that is none.
     """
     if is_data_uri(medium.path):
         return _of_data_uri(medium.path)
@@ -29,9 +30,9 @@ def content(medium: Medium, folder: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise MediaError(f"{path}: {error.strerror or error}") from None
+        raise GoneError(f"{path}: {error.strerror or error}") from None
     if medium.sha256 and hashlib.sha256(data).hexdigest() != medium.sha256:
-        raise MediaError(f"{path}: the file has changed since it was fetched; run the stage fetch again")
+        raise GoneError(f"{path}: the file has changed since it was fetched; run the stage fetch again")
     return data
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.errors import DataGateError, MartletError
 from components.files import write_json
-from components.media import has_media
+from components.media import kinds_in
 from components.parallel import no_garbage, ordered, processes
 from components.rows import from_arrow
 from components.templates.backend import FastTokenizerDiffersError
@@ -63,7 +63,8 @@ def tokenize(
     if "train" not in splits:
         raise MartletError(f"{clean / 'train.parquet'}: no such file; run the stage validate first")
     settings = {"shape": shape, "max_length": max_length, "truncation_strategy": truncation_strategy}
-    fast, weighted, media = True, False, any(map(has_media, splits.values()))
+    fast, weighted = True, False
+    media = chat.media is not None and any(map(kinds_in, splits.values()))
     while True:
         work = _GroupEncoder(chat, settings | {"fast": fast, "weighted": weighted, "media": media})
         try:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from components.media import MediaError, MediaProcessor, Medium
+from components.errors import DataGateError
+from components.media import GoneError, MediaError, MediaProcessor, Medium
 from components.rows import CONVERSATIONS, Message, Row
 from components.templates.refused import Refused
 
@@ -122,6 +123,8 @@ class Grounding:
         try:
             size = (1, 1) if is_share else processor.picture_size(picture[0])
             return size, (THOUSANDTHS, THOUSANDTHS) if thousandths else processor.size_seen(picture[0])
+        except GoneError as error:
+            raise DataGateError(f"template: {error}") from None
         except MediaError as error:
             raise Refused("a medium cannot be used", str(error)) from error
 

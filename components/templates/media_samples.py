@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
-from components.media import MediaError, MediaProcessor, Medium
+from components.errors import DataGateError
+from components.media import GoneError, MediaError, MediaProcessor, Medium
 from components.templates.chat import ChatTemplate
 from components.templates.fitting import SampleTokens
 from components.templates.refused import Refused
@@ -24,10 +25,13 @@ def expanded(sample: Sample, media: Sequence[Medium], processor: MediaProcessor)
 
     Raises:
         Refused: a medium cannot be read, or its place in the text cannot be told.
+        DataGateError: a medium is not there any more, or has another content than the gate saw.
     """
     own = processor.of_text(sample.text, media)
     try:
         processed = processor(sample.text, own)
+    except GoneError as error:
+        raise DataGateError(f"template: {error}") from None
     except MediaError as error:
         raise Refused("a medium cannot be used", str(error)) from error
     if processed.spans is None:

@@ -83,7 +83,7 @@ def nothing_to_learn(split: str, file: Path, rows: int, refused: list[dict[str, 
     """Return the error for a split whose rows are all refused: every reason with its count and an example."""
     if not rows:
         return f"template: {file} holds no rows"
-    lines = [f"template: every label is masked: none of the {rows} rows of {split} can be learned from"]
+    lines = [f"template: none of the {rows} rows of {split} can be learned from"]
     for reason, count in Counter(refusal["reason"] for refusal in refused).most_common():
         example = next(refusal for refusal in refused if refusal["reason"] == reason)
         detail = f", {example['detail']}" if example["detail"] else ""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from components.training.job import Job
 
 FOLDER = "features"
-"""Below the folder of checkpoints; a run that has ended removes it."""
+"""Below the folder of checkpoints. A run removes it at its beginning, as it may be another run's, and at its end."""
 MAX_BYTES = 4 * 2**30
 """Of all files of a run. What comes later is worked on again in each epoch."""
 
@@ -38,13 +38,14 @@ class Features:
         Raises:
             MediaError: a medium cannot be read.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         if self.folder is None:
             return self._made(references)
         content = [[one["kind"], one["sha256"], one["frames"], one["placeholder"]] for one in references]
         file = self.folder / f"{sha256_of(content)}.safetensors"
-        if file.is_file():
+        with suppress(OSError, SafetensorError):  # not there yet, or damaged
             return load_file(file)
         features = self._made(references)
         with suppress(OSError):  # a full disk; the features are there

@@ -75,6 +75,8 @@ def train(job: Job) -> Outcome:
         MartletError: a checkpoint could not be written, or the loss is no number.
     """
     preload().join()
+    if ranks.is_writer():
+        remove(job.checkpoints / FEATURES)
     parameters, trainable = _sizes(job)
     keep_averages(job.model)
     check_media(job)

@@ -42,6 +42,9 @@ def targets(model: "PreTrainedModel", params: Params) -> set[str]:
             if not named:
                 raise ConfigError(f"target_modules: an adapter on '{target}' would learn nothing; leave it out")
             layers |= named
+    if not layers and frozen and any(all_linear(model, ())):
+        names = ", ".join(f"freeze_{part}" for part in sorted(frozen))
+        raise ConfigError(f"{names}: no layer is left to learn; set one of them to false")
     if not layers:
         raise ConfigError(f"target_modules: {type(model).__name__} has no linear layers; name the layers")
     return layers

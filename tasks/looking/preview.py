@@ -41,7 +41,9 @@ class Preview(NamedTuple):
 def preview(params: Params, paths: Paths) -> Preview:
     """Return a look at the token file of `paths`."""
     rows = TokenRows(paths.tokens / "train.arrow")
-    shown = int(rows.lengths[:CANDIDATES].argmin())
+    first = range(min(len(rows), CANDIDATES))
+    with_media = [number for number in first if rows.has_media and rows[number]["media"]]
+    shown = min(with_media or first, key=lambda number: rows.lengths[number])
     source, _, number = rows.origin(shown).rpartition(", row ")
     tokenizer = models.load_tokenizer(models.folder(read_json(paths.model), paths.workspace))
     row = Looked(source, int(number), samples_of(rows[shown]), "")

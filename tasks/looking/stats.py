@@ -55,6 +55,8 @@ def stats(params: Params, workspace: Path) -> Stats:
         reasons = read_json(paths.tokens / "template.json")["reasons"]
         report = read_json(paths.reports / "data.json")
     fill = _fill(lengths, params.train.per_device_train_batch_size, params.template.max_length, params.data.data_seed)
+    if token_rows.has_media:  # such rows are not packed
+        fill.popitem()
     checks, longer_wins = report["checks"], report["longer_wins"]
     return Stats(fetched, checked, tokens, checks, reasons, lengths, sources, longer_wins, fill)
 

@@ -20,7 +20,15 @@ def run(params: Params, paths: Paths) -> Result:
     """
     if problems := fitness.problems(models.folder(read_json(paths.model), paths.workspace), params):
         raise ConfigError("\n".join(problems))
-    chat = chat_template(params, paths, needs_processor(paths))
+    kinds = kinds_of(paths)
+    chat = chat_template(params, paths, bool(kinds))
+    takes = chat.media.kinds if chat.media else []
+    if other := [f"{kind}s" for kind in kinds if kind not in takes]:
+        own = f"{' and '.join(f'{kind}s' for kind in takes)} beside texts" if takes else "texts alone"
+        raise ConfigError(
+            f"the rows have {' and '.join(other)}, and {params.model.model} takes {own}; name another model, or leave "
+            "these rows out"
+        )
     # Not in the tokens' own manifest, so that equal tokens look equal to the stages that follow.
     write_json(paths.log("template") / "made_of.json", made_of(params, paths))
     with replacing_folder(paths.tokens) as tokens:
@@ -66,9 +74,10 @@ def chat_template(params: Params, paths: Paths, with_media: bool = False) -> tem
     )
 
 
-def needs_processor(paths: Paths) -> bool:
-    """Return whether rows have media; a model that takes media is trained on texts without its processor."""
-    return any(map(media.has_media, paths.clean.glob("*.parquet")))
+def kinds_of(paths: Paths) -> list[str]:
+    """Return the kinds of media in the rows. Without any, a model that takes some is trained without its processor."""
+    kinds = {kind for file in paths.clean.glob("*.parquet") for kind in media.kinds_in(file)}
+    return [kind for kind in media.KINDS if kind in kinds]
 
 
 def made_of(params: Params, paths: Paths) -> dict[str, Any]:

@@ -12,9 +12,13 @@ from safetensors.torch import load_file
 from transformers import Qwen2VLForConditionalGeneration
 
 from components.config import Params, read_mapping, resolve
+from components.config.groups.multimodal import Multimodal
+from components.errors import ConfigError, DataGateError
 from components.files import read_json, write_json
+from components.media import load_processor
 from components.tokens import TokenRows
 from components.towers import Parts
+from components.training.features import Features
 from tasks.stages import fetch, methods, template, train, validate
 from tasks.stages.paths import Paths
 from tests.components.media.files import picture, video
@@ -103,6 +107,42 @@ def test_parts_learn_or_are_frozen_each_at_its_rate(rows: Rows) -> None:
     towers = {"freeze_vit": False, "freeze_aligner": False, "freeze_llm": True}
     rates = {"vit_lr": 3e-3, "aligner_lr": 7e-3}
     assert rows.steps(**towers, **rates) == pytest.approx({"llm": 0, "aligner": 7e-3, "vit": 3e-3}, rel=0.05)
+    with pytest.raises(ConfigError, match="freeze_aligner, freeze_llm, freeze_vit: no layer is left to learn"):
+        rows.train(freeze_llm=True)
+    # A batch of the text alone teaches the aligner nothing, and ends nothing.
+    assert rows.train(freeze_llm=True, freeze_aligner=False, per_device_train_batch_size=1, max_steps=4)
+
+
+def test_a_kind_of_media_that_the_model_does_not_take_stops_the_run(rows: Rows, tiny_model: Path) -> None:
+    params = rows.params(model=str(tiny_model))
+    fetch.run(params, rows.paths)
+    with pytest.raises(ConfigError, match=r"the rows have images and videos, and .* takes texts alone; name another"):
+        template.run(params, rows.paths)
+    fetch.run(rows.params(), rows.paths)
+
+
+def test_a_medium_that_changes_behind_the_gate_stops_the_run(rows: Rows) -> None:
+    before = (rows.folder / "1.png").read_bytes()
+    (rows.folder / "1.png").write_bytes(picture(7, (112, 84)))
+    with pytest.raises(DataGateError, match=r"1.png: the file has changed since it was fetched"):
+        template.run(rows.params(), rows.paths)
+    (rows.folder / "1.png").write_bytes(before)
+    template.run(rows.params(), rows.paths)
+
+
+def test_features_of_another_run_are_not_taken(rows: Rows) -> None:
+    flags = {"num_train_epochs": 2, "max_steps": 4}
+    expected = rows.train(**flags)
+    checkpoints = next((rows.folder / ".checkpoints").iterdir())
+    shutil.rmtree(rows.folder / ".checkpoints")
+    table = TokenRows(rows.paths.tokens / "train.arrow")
+    other = load_processor(rows.base, Multimodal(max_pixels=784), rows.folder)
+    assert other
+    left = Features(other, torch.float32, checkpoints / "features")  # as a killed run leaves them
+    assert all(left.of(media) for media in (row["media"] for row in map(table.__getitem__, range(len(table)))) if media)
+    again = rows.train(**flags)
+    assert all(torch.equal(value, again[name]) for name, value in expected.items())
+    assert not (checkpoints / "features").exists()
 
 
 def test_towers_recompute_or_not_and_learn_the_same(rows: Rows) -> None:

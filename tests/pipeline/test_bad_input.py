@@ -123,7 +123,7 @@ def test_what_the_command_line_shows_is_refused_before_anything_is_written(
         ("owner/name#5", 1, "does not answer"),
         ("owner/name#5 --use_hf true", 1, "does not answer"),
         ("control.jsonl", 3, "special 8"),
-        ("good.jsonl --max_length 4", 3, "every label is masked"),
+        ("good.jsonl --max_length 4", 3, "can be learned from"),
     ],
 )
 def test_data_that_nothing_can_be_learned_from(folder: Path, dataset: str, code: int, expected: str) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.media import Facts, Medium, kind_of, read_audio, suffix_of
@@ -41,6 +42,13 @@ def test_a_list_of_files_opens_none_of_them(tmp_path: Path, monkeypatch: pytest.
     for content in (script, playlist):
         with pytest.raises(MediaError, match=r"not a video or a sound that can be decoded"):
             read_audio(content, 8000)
+
+
+@pytest.mark.parametrize("channels", [2, 7, 8, 16])
+def test_a_sound_of_any_number_of_channels_is_heard_as_one(channels: int, tmp_path: Path) -> None:
+    one, many = read_audio(sound(0.5), 16_000), read_audio(sound(0.5, channels), 16_000)
+    np.testing.assert_allclose(many, one, atol=1e-6)
+    assert facts(tmp_path, "audio", sound(0.5, channels)).peak == pytest.approx(0.3, abs=1e-3)
 
 
 def test_files_are_known_by_their_beginning_and_by_their_name():

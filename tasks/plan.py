@@ -146,7 +146,7 @@ class Pipeline:
 
     def _reasons(self, stage: Any, changes: Changes) -> list[str]:
         if not any(out.hash_info for out in stage.outs) and not any(dep.hash_info for dep in stage.deps):
-            return ["never run"]
+            return ["first run"]
         reasons = ["its command changed"] if stage.changed_stage() else []
         for dep in [] if stage.frozen else stage.deps:
             if hasattr(dep, "read_params"):

@@ -224,8 +224,8 @@ def _gain(pairs: dict[str, list[Pair]], gate: Gate, baseline: str) -> tuple[Any,
     if gate.min_accuracy is not None and lowest >= gate.min_accuracy:
         return "promote", f"as good as {baseline}, and right in at least {lowest:.1%} of every set"
     return "not enough evidence", (
-        f"no evidence that it is better than {baseline}: on no set does the interval lie above 0 (gate.min_accuracy is "
-        f"the accuracy that is good enough without; here it is at least {lowest:.1%} on every set)"
+        f"no evidence that it is better than {baseline}: on no set does the interval lie above 0 (to promote a model "
+        f"that is as good, set gate.min_accuracy; the accuracy here is at least {lowest:.1%} on every set)"
     )
 
 

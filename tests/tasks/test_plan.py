@@ -103,7 +103,7 @@ def test_other_parameters_can_be_tried_without_writing_them(workspace: Path) -> 
 
 
 def test_a_fresh_pipeline_has_never_run(tmp_path: Path) -> None:
-    assert {step.why[0] for step in plan(make(tmp_path / "fresh")).values()} == {"never run"}
+    assert {step.why[0] for step in plan(make(tmp_path / "fresh")).values()} == {"first run"}
 
 
 def test_a_stage_that_always_looks_may_say_that_nothing_is_new(

@@ -41,7 +41,8 @@ def test_a_second_run_is_told_who_holds_the_workspace_and_a_dead_one_holds_nothi
     holder.wait()
     with in_place(workspace, "b"):
         assert json.loads((workspace / ".martlet/run.lock").read_text())["pid"] == os.getpid()
-    assert git(workspace, "status", "--porcelain") == "?? held\n"
+    # What an earlier test of this process has begun with MLflow may still write to the current folder.
+    assert set(git(workspace, "status", "--porcelain").splitlines()) - {"?? mlruns/"} == {"?? held"}
 
 
 def test_paths_that_a_killed_dvc_held_are_freed(workspace: Path) -> None:

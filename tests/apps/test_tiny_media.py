@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.multimodal.build import build
-from tests.commands import martlet
+from tests.commands import Command, martlet
 
 
 def tone(choice: random.Random, name: str) -> bytes:
@@ -81,7 +81,8 @@ def test_a_model_comes_to_tell_what_it_hears_and_sees_move(kind: str, tmp_path: 
         "--per_device_train_batch_size 16 --gradient_accumulation_steps 1 --max_steps 90 --split_dataset_ratio 0 "
         f"--report_to none --add_version false --output_dir trained {flags}"
     ).split()
-    martlet(tmp_path, "sft", "--model", "model", "--dataset", "train.jsonl", *learning)
+    trained = Command(tmp_path, "sft", "--model", "model", "--dataset", "train.jsonl", *learning).wait(500)
+    assert trained.returncode == 0, trained.stderr
     martlet(tmp_path, "export", "--adapters", "trained", "--merge_lora", "true", "--output_dir", "merged")
     words = ["--val_dataset", "held.jsonl", "--temperature", 0, "--max_new_tokens", 8, "--result_path", "said.jsonl"]
     martlet(tmp_path, "infer", "--model", "merged", *words)

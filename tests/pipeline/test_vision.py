@@ -39,12 +39,11 @@ def test_rows_with_pictures_go_through_every_stage(workspace: Workspace) -> None
     recipe["model"]["model"] = "models/quick"
     recipe["data"] |= {"dataset": ["examples/pictures/train.jsonl#32"], "eval_dataset": [str(EVAL / "few.jsonl")]}
     recipe["train"] |= {"max_steps": 2, "per_device_train_batch_size": 4}
-    recipe["quantize"]["variants"] = ["bnb-int8"]
     (root / "quick.yaml").write_text(yaml.safe_dump(recipe))
-    ran = Command(root, "run", "quick.yaml", **workspace.env).wait(540)
+    ran = Command(root, "run", "quick.yaml", **workspace.env).wait(1500)
     assert ran.returncode == 4, ran.stdout + ran.stderr  # the gate does not open for what has not learned
     metrics = read_json(history(workspace) / "metrics.json")
-    assert set(metrics) >= {"base", "merged", "bnb-int8"}
+    assert set(metrics) >= {"base", "merged"}
     gate = read_json(history(workspace) / "reports/gate.json")
     assert gate["decision"] != "promote"
     assert "data:image/" in (history(workspace) / "reports/data.html").read_text()  # thumbnails

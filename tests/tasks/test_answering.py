@@ -10,7 +10,7 @@ import pytest
 from tasks.answering import _answers_in
 from tests.commands import Command, martlet
 
-ROWS = 30
+ROWS = 90
 
 
 def command(folder: Path, model: Path, *more: object) -> list[str]:

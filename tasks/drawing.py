@@ -50,10 +50,10 @@ def questions(
     for messages, _, beside in prompts:
         tools, variables = beside.get("tools"), beside.get("chat_template_kwargs", {})
         settings = replace(generation, skip_special_tokens=not hides_calls(engine, tools))
-        question = sha256_of([seed, messages, tools, variables, *([medium.sha256] for medium in media_of(beside))])
+        key = sha256_of([seed, messages, tools, variables, *([medium.sha256] for medium in media_of(beside))])
         messages = in_parts({"messages": messages, **beside})
         for number in range(draws):
-            own = int(sha256_of([question, number])[:8], 16) >> 1
+            own = int(sha256_of([key, number])[:8], 16) >> 1
             yield Question(messages, tools, variables, replace(settings, seed=own))
 
 

@@ -32,8 +32,9 @@ def prompts(settings: Template, media: MediaProcessor | None = None) -> "Callabl
     """
 
     def of(tokenizer: "PreTrainedTokenizerBase") -> Prompts:
-        how = (settings.system, settings.enable_thinking, settings.use_chat_template)
-        template = templates.Prompts(tokenizer, *how, media=media)
+        template = templates.Prompts(
+            tokenizer, settings.system, settings.enable_thinking, settings.use_chat_template, media=media
+        )
 
         def ids(
             messages: list[dict[str, Any]],

@@ -119,12 +119,12 @@ class Loader:
             DataGateError: a malformed file, a row that is not as the built-in dataset's are, or no row at all.
             MartletError: a hub that does not answer.
         """
-        source, licence, parts, repositories = _located(source)
+        source, licence, parts = _located(source)
         start, left_out = len(self.store), 0
-        files = [(path, name, entry) for inside, entry in parts for path, name in inside]
-        for path, name, entry in files:
+        files = [(path, name, entry, repository) for inside, entry, repository in parts for path, name in inside]
+        for path, name, entry, repository in files:
             # Where there are several files, a row's place is its own file.
-            self.store.begin(source.spec if len(files) == 1 else name, origin_of(path, repositories.get(path)))
+            self.store.begin(source.spec if len(files) == 1 else name, origin_of(path, repository))
             for number, row, text in rows_in(source, path, name):
                 raw = self.prepare(name, number, row, text, entry)
                 if raw is None:
@@ -155,22 +155,24 @@ def rows_in(
     return read(path, name, on_fault)
 
 
-Part = tuple[Sequence[tuple[Path, str]], "Entry | None"]
+Part = tuple[Sequence[tuple[Path, str]], "Entry | None", "Repository | None"]
+"""Files with their names, the entry that reads them, and the hub's repository that they are of."""
 
 
-def _located(source: Source) -> "tuple[Source, str | None, list[Part], dict[Path, Repository]]":
-    """Return a source with its version, its licence, its files in parts, each with the entry that reads it, and the
-    repository of each file that is of a hub."""
+def _located(source: Source) -> tuple[Source, str | None, list[Part]]:
+    """Return a source with its version, its licence, and its files in parts."""
     if not source.hub:
-        return source, declared_licence(source), [(source.files, next(iter(source.parts), None))], {}
+        return source, declared_licence(source), [(source.files, next(iter(source.parts), None), None)]
     source, licence, located = on_hub(source)
-    parts: list[Part] = []
-    repositories: dict[Path, Repository] = {}
-    for files, entry in located:
-        paths = files.fetch()
-        parts.append(([(path, f"{source.name}/{name}") for path, name in zip(paths, files.names, strict=True)], entry))
-        repositories |= dict.fromkeys(paths, files.repository)
-    return source, licence, parts, repositories
+    parts: list[Part] = [
+        (
+            [(path, f"{source.name}/{name}") for path, name in zip(files.fetch(), files.names, strict=True)],
+            entry,
+            files.repository,
+        )
+        for files, entry in located
+    ]
+    return source, licence, parts
 
 
 def declared_licence(source: Source) -> str | None:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 SAMPLES = "flt"
-"""Channel beside channel: of planes PyAV 18 reads no more than seven, and ends the process at the eighth."""
+"""Packed float32 samples: with planar ones `to_ndarray` of PyAV 18.1 ends the process from eight channels on. No
+release without the bug is known."""
 
 
 def by_channel(frame: Any) -> "np.ndarray":

@@ -46,11 +46,11 @@ def learned_logits(
     # Of a single line, what was kept is what is learned; the selection would copy it.
     logits = logits[0] if keeps and len(logits) == 1 else logits[learned]
     if torch.is_grad_enabled() and not logits.requires_grad:  # texts, where towers or an aligner alone learn
-        logits = logits + _nothing(model)
+        logits = logits + _zero(model)
     return logits, {name: column[learned] for name, column in columns.items()}, outputs
 
 
-def _nothing(model: Any) -> Any:
+def _zero(model: Any) -> Any:
     """Return 0, with a gradient of 0 for every weight that learns."""
     return sum(weight.flatten()[:1].sum() * 0 for weight in model.parameters() if weight.requires_grad)
 

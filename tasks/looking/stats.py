@@ -54,9 +54,8 @@ def stats(params: Params, workspace: Path) -> Stats:
         lengths, sources = np.array(token_rows.lengths), _by_source(token_rows)
         reasons = read_json(paths.tokens / "template.json")["reasons"]
         report = read_json(paths.reports / "data.json")
-    fill = _fill(lengths, params.train.per_device_train_batch_size, params.template.max_length, params.data.data_seed)
-    if token_rows.has_media:  # such rows are not packed
-        fill.popitem()
+    capacity = None if token_rows.has_media else params.template.max_length  # rows with media are not packed
+    fill = _fill(lengths, params.train.per_device_train_batch_size, capacity, params.data.data_seed)
     checks, longer_wins = report["checks"], report["longer_wins"]
     return Stats(fetched, checked, tokens, checks, reasons, lengths, sources, longer_wins, fill)
 
@@ -77,17 +76,20 @@ def _by_source(rows: TokenRows) -> dict[str, dict[str, int]]:
     return sources
 
 
-def _fill(lengths: Any, batch_size: int, capacity: int, seed: int) -> dict[str, float]:
-    """Return the share of a batch that is no padding, by the way in which batches are made."""
+def _fill(lengths: Any, batch_size: int, capacity: int | None, seed: int) -> dict[str, float]:
+    """Return the share of a batch that is no padding, by the way in which batches are made; None as the `capacity` of
+    packs leaves packing out."""
     import numpy as np
 
     shuffled = np.random.default_rng(seed).permutation(lengths)
-    _, bounds = training.pack(lengths, capacity)
-    return {
+    fill = {
         f"padded batches of {batch_size} (--per_device_train_batch_size)": _padded(shuffled, batch_size),
         "the same, grouped by length": _padded(np.sort(lengths), batch_size),
-        f"packed into {capacity:,} tokens": float(lengths.sum() / ((len(bounds) - 1) * capacity)),
     }
+    if capacity:
+        _, bounds = training.pack(lengths, capacity)
+        fill[f"packed into {capacity:,} tokens"] = float(lengths.sum() / ((len(bounds) - 1) * capacity))
+    return fill
 
 
 def _padded(lengths: Any, size: int) -> float:

@@ -22,13 +22,7 @@ def run(params: Params, paths: Paths) -> Result:
         raise ConfigError("\n".join(problems))
     kinds = kinds_of(paths)
     chat = chat_template(params, paths, bool(kinds))
-    takes = chat.media.kinds if chat.media else []
-    if other := [f"{kind}s" for kind in kinds if kind not in takes]:
-        own = f"{' and '.join(f'{kind}s' for kind in takes)} beside texts" if takes else "texts alone"
-        raise ConfigError(
-            f"the rows have {' and '.join(other)}, and {params.model.model} takes {own}; name another model, or leave "
-            "these rows out"
-        )
+    _require_kinds(kinds, chat.media.kinds if chat.media else [], params.model.model)
     # Not in the tokens' own manifest, so that equal tokens look equal to the stages that follow.
     write_json(paths.log("template") / "made_of.json", made_of(params, paths))
     with replacing_folder(paths.tokens) as tokens:
@@ -72,6 +66,15 @@ def chat_template(params: Params, paths: Paths, with_media: bool = False) -> tem
         processor,
         templates.Grounding(model_type, settings.norm_bbox, settings.qwenvl_bbox_format),
     )
+
+
+def _require_kinds(kinds: list[str], takes: list[str], model: str | None) -> None:
+    """Raise ConfigError if rows have media of `kinds` that are not among those that the model `takes`."""
+    if other := [f"{kind}s" for kind in kinds if kind not in takes]:
+        own = f"{' and '.join(f'{kind}s' for kind in takes)} beside texts" if takes else "texts alone"
+        raise ConfigError(
+            f"the rows have {' and '.join(other)}, and {model} takes {own}; name another model, or leave these rows out"
+        )
 
 
 def kinds_of(paths: Paths) -> list[str]:

@@ -145,3 +145,12 @@ def is_embedding(folder: Path) -> bool:
 def _arguments(folder: Path) -> dict[str, Any]:
     file = folder / "args.json"
     return read_json(file) if file.is_file() else {}
+
+
+def weights_identity(folder: Path) -> list[Any]:
+    """Return what tells a model folder from another, and from itself after a change: its place, and the size and the
+    time of each file that a model is loaded from."""
+    place = folder.resolve()
+    files = [file for suffix in ("safetensors", "json", "jinja") for file in sorted(place.rglob(f"*.{suffix}"))]
+    stats = [(file.relative_to(place).as_posix(), file.stat()) for file in files]
+    return [str(place), [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]]

@@ -67,6 +67,13 @@ def find(flags: dict[str, Any], report: Callable[[str], None] = print) -> Target
     return target
 
 
+def identity(target: Target) -> list[Any]:
+    """Return what tells one model from another, as JSON: its folder, its adapter's, and their files."""
+    from tasks.loading import weights_identity
+
+    return [weights_identity(folder) for folder in (target.model, target.adapter) if folder]
+
+
 def _require_rounding(adapter: Path, params: Params) -> None:
     """Raise ConfigError if an adapter that began with what a quantization took is put on weights that lack something
     else."""

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         return 0
     with engines.engine_of(model) as engine:
         if params.data.val_dataset:
-            count, unanswered, result = answering.answer_files(engine, params, _identity(model), Progress())
+            count, unanswered, result = answering.answer_files(engine, params, target.identity(model), Progress())
             print(f"{count - unanswered} answers in {result}")
             if unanswered:
                 rows = "row" if unanswered == 1 else "rows"
@@ -112,15 +112,6 @@ def _note(line: str) -> None:
 def _about(model: target.Target) -> str:
     adapter = f" with the adapter {model.adapter}" if model.adapter else ""
     return f"{model.model}{adapter}"
-
-
-def _identity(model: Target) -> list[Any]:
-    """Return what tells one model from another: the folders, and when their weights were written."""
-    folders = [folder for folder in (model.model, model.adapter) if folder]
-    files = [file for folder in folders for file in sorted(folder.resolve().glob("*.safetensors"))]
-    return [str(folder.resolve()) for folder in folders] + [
-        [file.stat().st_size, file.stat().st_mtime_ns] for file in files
-    ]
 
 
 class Progress:

@@ -10,10 +10,11 @@
 """
 
 from components.data import media
-from components.data.collect import RowTables, collect_questions, collect_rows, read_questions, write_questions
+from components.data.collect import RowTables, collect_questions, collect_rows
 from components.data.expectations import check_expectations
 from components.data.formats import read_row
 from components.data.gate import Verdict, run_gate
+from components.data.questions import read_questions, write_questions
 from components.data.report import write_report
 from components.data.resolve import resolve
 from components.data.row_store import StoredRows, write_raw_rows

@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.config.groups.data import Data
-from components.data.checks.empty import is_blank
-from components.data.formats import read_row
 from components.data.load import Loader
-from components.data.media.store import MediaStore
 from components.data.mixing import interleaved, shuffled, split
 from components.data.row_store import StoredRows
-from components.data.sources import Source, row_location
-from components.errors import ConfigError, DataGateError
-from components.media import COLUMNS
-from components.rows import unread_answer
+from components.data.sources import Source
+from components.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,50 +131,3 @@ def set_name(source: Source) -> str:
     if not name:
         raise ConfigError(f"eval_dataset: '{source.spec}' gives its question set no name: rename it, to sums.jsonl say")
     return name
-
-
-def write_questions(path: Path, rows: StoredRows, media: MediaStore | None = None) -> None:
-    """Write a question set as JSON Lines of `{query, response}`, and the references that `media` makes of a question's
-    media.
-
-    Raises:
-        DataGateError: a row that is not one question and its answer.
-    """
-    with path.open("wb") as file:
-        file.writelines(_question(raw, row_location(source, number)) for source, number, raw in rows.rows(media))
-
-
-def _question(raw: str, where: str) -> bytes:
-    import orjson
-
-    try:
-        row = read_row(raw)
-    except ValueError as error:
-        raise DataGateError(f"{where}: {error}") from error
-    messages = row.get("messages") or row.get("prompt", [])
-    roles = [message["role"] for message in messages]
-    if roles != ["user", "assistant"]:
-        content = ", ".join(roles) or "nothing"
-        unread = f"; {advice}" if (advice := unread_answer(row)) else ""
-        raise DataGateError(f"{where}: an evaluation row is one question and its answer, not {content}{unread}")
-    query, response = (message["content"] for message in messages)
-    for name, text in (("question", query), ("answer", response)):
-        if is_blank(text):
-            raise DataGateError(f"{where}: the {name} is empty")
-    media = {name: row[name] for name in COLUMNS.values() if row.get(name)}
-    for medium in (medium for values in media.values() for value in values for medium in _frames(value)):
-        if "problem" in medium:
-            raise DataGateError(f"{where}: {medium['path']}: {medium['problem']}")
-    return orjson.dumps({"query": query, "response": response, **media}, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _frames(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def read_questions(folder: Path) -> dict[str, list[str]]:
-    """Return the queries of every question set in a folder, by the set's name."""
-    import orjson
-
-    files = sorted(folder.glob("*.jsonl"))
-    return {file.stem: [orjson.loads(line)["query"] for line in file.open("rb")] for file in files}

@@ -1,22 +1,35 @@
-"""Evaluation: the answers of a served model to question sets, by EvalScope, and the decision on its promotion.
+"""Evaluation: the answers of a served model to questions, by EvalScope, and the decision on its promotion.
 
-    records = ask("http://127.0.0.1:8000/v1", "merged", {"skills": Path("data/eval/skills.jsonl")}, Path("logs/x"))
+    questions = {"skills": read_questions(Path("data/eval/skills.jsonl"))}
+    answers = ask(Server("http://127.0.0.1:8000/v1", "merged"), questions, Path("logs/x"), "the model's hash")
+    records = [record_of(answer, score, "exact_match") for answer, score in …]    # rewards judge the answers
     summary("merged", records)                                # accuracy with Wilson's interval, per set
     print(decide(records, champion, params.gate))             # promote, refuse, or not enough evidence
 
-An answer scores 1 when it equals the reference up to case, white space and trailing punctuation. A question that
-could not be asked or scored is an error, never a wrong answer. `gate.py` explains the statistics.
+A question that could not be asked or scored is an error, never a wrong answer. `gate.py` explains the statistics.
 """
 
-from components.evaluation.ask import Record, ask, read_questions
+from components.evaluation._evalscope import Server
+from components.evaluation.ask import Answer, Question, ask, read_questions
 from components.evaluation.gate import decide
 from components.evaluation.plot import draw
-from components.evaluation.records import read_questions_sha256, read_records, summary, wilson, write_report
+from components.evaluation.records import (
+    Record,
+    read_questions_sha256,
+    read_records,
+    record_of,
+    summary,
+    wilson,
+    write_report,
+)
 from components.evaluation.verdict import GuardVerdict, SetVerdict, Verdict
 
 __all__ = [
+    "Answer",
     "GuardVerdict",
+    "Question",
     "Record",
+    "Server",
     "SetVerdict",
     "Verdict",
     "ask",
@@ -25,6 +38,7 @@ __all__ = [
     "read_questions",
     "read_questions_sha256",
     "read_records",
+    "record_of",
     "summary",
     "wilson",
     "write_report",

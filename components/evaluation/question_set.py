@@ -1,46 +1,35 @@
-"""Martlet's benchmark in EvalScope's registries: local questions, scored by normalised exact match.
+"""Martlet's benchmark in EvalScope's registry: local questions, which EvalScope asks. Scores are not its own: rewards
+judge the answers afterwards. Importing this file imports EvalScope."""
 
-EvalScope's own `general_qa` computes BLEU and ROUGE and ignores any other metric. Importing this file
-imports EvalScope.
-"""
-
-import unicodedata
 from typing import Any
 
 from evalscope.api.benchmark import BenchmarkMeta, DefaultDataAdapter
 from evalscope.api.dataset import Sample
-from evalscope.api.messages import Content, ContentAudio, ContentImage, ContentText, ContentVideo
-from evalscope.api.metric import Metric
-from evalscope.api.registry import register_benchmark, register_metric
-from evalscope.benchmarks.general_qa.general_qa_adapter import GeneralQAAdapter
+from evalscope.api.messages import (
+    ChatMessageUser,
+    Content,
+    ContentAudio,
+    ContentImage,
+    ContentText,
+    ContentVideo,
+    dict_to_chat_message,
+)
+from evalscope.api.metric import Score
+from evalscope.api.registry import register_benchmark
+from evalscope.api.tool import ToolInfo
 
 from components.media import COLUMNS, in_parts, with_tags
 
 BENCHMARK = "question_set"
-METRIC = "normalized_exact_match"
+METRIC = "answered"
 SPLIT = "test"
-TRAILING_PUNCTUATION = ".,;:!? 。、"
-
-
-def normalize(text: str) -> str:
-    """Return `text` with case, character width and white space normalised, without trailing punctuation."""
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return folded.rstrip(TRAILING_PUNCTUATION) or folded
-
-
-@register_metric(METRIC)
-class NormalizedExactMatch(Metric):
-    """Score 1 where answer and reference are equal after `normalize`, else 0."""
-
-    def apply(self, predictions: list[str], references: list[str]) -> list[float]:  # type: ignore[override]
-        return [float(normalize(p) == normalize(r)) for p, r in zip(predictions, references, strict=True)]
 
 
 @register_benchmark(
     BenchmarkMeta(
         name=BENCHMARK,
         pretty_name="Question sets",
-        description="Local questions with one reference answer each.",
+        description="Local questions. EvalScope's own report counts the answers.",
         dataset_id=BENCHMARK,
         metric_list=[METRIC],
         few_shot_num=0,
@@ -49,20 +38,43 @@ class NormalizedExactMatch(Metric):
         prompt_template="{question}",
     )
 )
-class QuestionSet(GeneralQAAdapter):
-    """The format of `general_qa`, scored with the metrics of the registry."""
+class QuestionSet(DefaultDataAdapter):
+    """Questions of local files, as `components/evaluation/ask.py` writes them."""
 
-    match_score = DefaultDataAdapter.match_score
+    def load_from_disk(self, use_local_loader: bool = True) -> Any:
+        """Return the sets, read by EvalScope's reader of local files."""
+        return super().load_from_disk(use_local_loader=use_local_loader)
 
     def record_to_sample(self, record: dict[str, Any]) -> Sample:
-        """Return a question, whose media EvalScope sends as data URIs."""
-        adapter: Any = super()
-        sample: Any = adapter.record_to_sample(record)
-        if any(record.get(name) for name in COLUMNS.values()):
-            row = {"messages": [{"role": "user", "content": record["query"]}]} | record
-            [message] = in_parts(with_tags(row))
-            sample.input[-1].content = [_content(part) for part in message["content"]]
-        return sample
+        """Return a question after the messages before it, with its tools; EvalScope sends media as data URIs."""
+        tools = [ToolInfo.model_validate(_described(tool)) for tool in record.get("tools") or []]
+        history = [dict_to_chat_message(message) for message in record.get("history") or []]
+        messages = [*history, ChatMessageUser(content=_content_of(record))]
+        return Sample(input=messages, target=record["response"], tools=tools or None)
+
+    def match_score(
+        self,
+        original_prediction: str,
+        filtered_prediction: str,
+        reference: str,  # noqa: ARG002
+        task_state: Any,  # noqa: ARG002
+    ) -> Score:
+        """Return 1 for an answer, whatever it says."""
+        return Score(prediction=original_prediction, extracted_prediction=filtered_prediction, value={METRIC: 1.0})
+
+
+def _described(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return the function of a tool of OpenAI's, with the description that EvalScope needs."""
+    function = tool.get("function", tool)
+    return {"description": "", **function}
+
+
+def _content_of(record: dict[str, Any]) -> Any:
+    """Return a question's text, or its parts where it has media."""
+    if not any(record.get(name) for name in COLUMNS.values()):
+        return record["query"]
+    [message] = in_parts(with_tags({"messages": [{"role": "user", "content": record["query"]}]} | record))
+    return [_content(part) for part in message["content"]]
 
 
 def _content(part: dict[str, Any]) -> Content:

@@ -1,20 +1,58 @@
 """Evaluation reports of one candidate: every answer in Parquet, and a summary in JSON."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import Any
 
 from components.errors import MartletError
-from components.evaluation.ask import Record
+from components.evaluation.ask import Answer
 from components.files import read_json, replacing, sha256_of, write_json
+from components.media import COLUMNS
 
+Record = dict[str, Any]
+"""One judged answer; the columns of `SCHEMA`, of which those that say nothing are absent."""
 CONFIDENCE = 0.95
 SCHEMA = {
     "set": "string", "item": "int64", "query": "string", "answer": "string", "reference": "string", "score": "float64",
-    "answer_tokens": "int64",
+    "answer_tokens": "int64", "latency_s": "float64", "scorer": "string", "topic": "string", "source": "string",
+    "media": "string",
 }  # fmt: skip
-"""Columns of a report and their Arrow types; one whose questions have media has `media`, too."""
+"""Columns of a report and their Arrow types: `item` is the question's index in its set from 0, `query` the conversation
+up to the answer, `topic` and `source` the question's columns of these names, `media` its references as JSON."""
+GROUPS = ("topic", "source")
+
+
+def record_of(answer: Answer, score: float, scorer: str) -> Record:
+    """Return a judged answer as a record."""
+    question, columns = answer.question, answer.question.get("columns", {})
+    media = {name: question[name] for name in COLUMNS.values() if question.get(name)}
+    text, calls = answer.message["content"], answer.message.get("tool_calls")
+    record = {
+        "set": answer.set_name,
+        "item": answer.item,
+        "query": _conversation(question),
+        "answer": text or (json.dumps([call["function"] for call in calls], ensure_ascii=False) if calls else ""),
+        "reference": question["response"] or _expectation(columns),
+        "score": score,
+        "answer_tokens": answer.tokens,
+        "latency_s": round(answer.latency_s, 6),
+        "scorer": scorer,
+    }
+    groups = {name: str(columns[name]) for name in GROUPS if columns.get(name) is not None}
+    return record | groups | ({"media": json.dumps(media)} if media else {})
+
+
+def _conversation(question: dict[str, Any]) -> str:
+    """Return the question, behind the messages before it where there are any."""
+    history = [f"{message['role']}: {message.get('content', '')}" for message in question.get("history", [])]
+    return "\n\n".join([*history, f"user: {question['query']}"]) if history else question["query"]
+
+
+def _expectation(columns: dict[str, Any]) -> str:
+    """Return as JSON what a question without reference is judged by."""
+    return json.dumps({name: value for name, value in columns.items() if name not in GROUPS}, ensure_ascii=False)
 
 
 def wilson(accuracy: float, items: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -26,7 +64,8 @@ def wilson(accuracy: float, items: int, confidence: float = CONFIDENCE) -> tuple
 
 
 def summary(candidate: str, records: Iterable[Record]) -> dict[str, Any]:
-    """Return accuracy with its interval, answer length and a hash of the questions, per set."""
+    """Return accuracy (the mean score) with its interval, answer length, latency and a hash of the questions, per
+    set."""
     by_set: dict[str, list[Record]] = {}
     for record in records:
         by_set.setdefault(record["set"], []).append(record)
@@ -40,13 +79,15 @@ def summary(candidate: str, records: Iterable[Record]) -> dict[str, Any]:
             "low": round(low, 6),
             "high": round(high, 6),
             "mean_answer_tokens": round(fmean(row["answer_tokens"] for row in rows), 6),
+            "mean_latency_s": round(fmean(row.get("latency_s") or 0.0 for row in rows), 6),
             "questions_sha256": sha256_of([_identity(row) for row in rows]),
         }
     return {"candidate": candidate, "sets": sets}
 
 
 def _identity(record: Record) -> list[str]:
-    return [record["query"], record["reference"], *([record["media"]] if record.get("media") else [])]
+    """Return what tells one question from another, and how its answers are judged."""
+    return [str(record.get(name) or "") for name in ("query", "reference", "scorer", "media")]
 
 
 def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[str, Any]:
@@ -54,8 +95,7 @@ def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[st
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = SCHEMA | ({"media": "string"} if any("media" in record for record in records) else {})
-    schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in columns.items()])
+    schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in SCHEMA.items()])
     with replacing(folder / f"{candidate}.parquet") as temporary:
         pq.write_table(pa.Table.from_pylist(records, schema=schema), temporary)
     report = summary(candidate, records)
@@ -73,9 +113,10 @@ def read_records(path: Path) -> list[Record]:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, columns=list(SCHEMA)).to_pylist()
+        rows = pq.read_table(path).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise MartletError(f"{path} is gone or damaged, and with it the answers; `martlet run` asks again") from error
+    return [{name: value for name, value in row.items() if name in SCHEMA and value is not None} for row in rows]
 
 
 def read_questions_sha256(path: Path) -> dict[str, str]:

@@ -15,12 +15,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO, Any
+from typing import IO
 
 from components.config import Params
 from components.errors import MartletError
 from components.parallel import processes, threaded, within
 from components.rewards._sample import Sample
+from components.rewards._texts import gold
 
 COLUMNS = ("solution", "answer")
 _PROGRAM = Path(__file__).with_name("_math_worker.py")
@@ -32,23 +33,16 @@ _WORKERS = 4
 
 def rewards(samples: Sequence[Sample], params: Params) -> list[float | None]:  # noqa: ARG001
     """Return 1 for right answers, 0 for wrong ones, None where there is nothing to compare with."""
-    pairs = [(_gold(sample.columns), sample.completion) for sample in samples]
+    pairs = [(gold(sample.columns), sample.completion) for sample in samples]
     return threaded(_judged, pairs, min(_WORKERS, processes()))
 
 
-def _gold(columns: dict[str, Any]) -> str:
-    """Return the text of the first of the columns that the row has, "" for none; a list of one is its element."""
-    value = next((columns[name] for name in COLUMNS if columns.get(name) is not None), "")
-    value = value[0] if isinstance(value, list) and len(value) == 1 else value
-    return str(value).strip() if isinstance(value, str | int | float) else ""
-
-
 def _judged(pair: tuple[str, str]) -> float | None:
-    gold, completion = pair
-    if not gold:
+    reference, completion = pair
+    if not reference:
         return None
     worker = _waiting() or _Worker()
-    same = worker.compare(gold, completion)
+    same = worker.compare(reference, completion)
     if worker.is_alive():
         _idle.put(worker)
     return None if same is None else float(same)

@@ -9,15 +9,16 @@ from pathlib import Path
 from components import models
 from components.config import Params
 from components.config.groups.serve import Serve
-from components.evaluation import Record, ask, draw, write_report
+from components.evaluation import Record, Server, ask, draw, read_questions, write_report
 from components.files import read_json, write_json, write_text
 from components.inference import ENGINES, ServeSettings
 from components.inference.media_intake import MEDIA_MIB
 from components.media import load_processor, takes_media
-from tasks.loading import load_beside
+from tasks.loading import load_beside, weights_identity
 from tasks.prompts import prompts, trained_with
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.runner import Result, main, progress
+from tasks.stages.scoring import Questions, require_scorers, scored
 
 
 def run(params: Params, paths: Paths) -> Result:
@@ -30,7 +31,7 @@ def run(params: Params, paths: Paths) -> Result:
     if params.model.trust_remote_code:
         for folder in candidates.values():
             models.allow_code(folder)
-    questions = {file.stem: file for file in sorted(paths.questions.glob("*.jsonl"))}
+    questions = questions_of(params, paths)
     answers: dict[str, list[Record]] = {
         name: evaluate_model(folder, name, questions, params, paths) if questions else []
         for name, folder in candidates.items()
@@ -51,20 +52,33 @@ def run(params: Params, paths: Paths) -> Result:
     return {"sets": len(questions), "questions": len(answers["base"]), "accuracy": metrics}
 
 
+def questions_of(params: Params, paths: Paths) -> Questions:
+    """Return the workspace's question sets by name, the first `eval_limit` questions of each.
+
+    Raises:
+        ConfigError: a question cannot be judged.
+    """
+    files = sorted(paths.questions.glob("*.jsonl"))
+    questions = {file.stem: read_questions(file, params.evaluate.eval_limit) for file in files}
+    require_scorers(questions, params, plugin_files(params, paths.workspace))
+    return questions
+
+
 def evaluate_model(
     folder: Path,
     name: str,
-    questions: dict[str, Path],
+    questions: Questions,
     params: Params,
     paths: Paths,
     stage: str = "evaluate",
 ) -> list[Record]:
-    """Serve a model folder under `name` with the engine of `infer_backend`; return its answers to the questions.
+    """Serve a model folder under `name` with the engine of `infer_backend`; return its judged answers to the questions.
 
     The model is asked as it was trained: with the settings of the template that its folder holds, else the run's.
     Progress and EvalScope's files go to the log folder of `stage`.
     """
-    engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, paths.workspace))
+    external = plugin_files(params, paths.workspace)
+    engine = ENGINES.load(params.generation.infer_backend, external)
     template = trained_with(folder, params.template)
     multimodal = trained_with(folder, params.multimodal)
     serve = Serve(max_request_mb=MEDIA_MIB if takes_media(folder) else None)
@@ -77,18 +91,18 @@ def evaluate_model(
     )
     try:
         with _a_core_for_the_clients(), engine.served(folder, {}, settings) as url:
-            return ask(
-                url,
-                name,
+            answers = ask(
+                Server(url, name),
                 questions,
-                work_dir=paths.log(stage) / name,
-                generation_config=params.evaluate.eval_generation_config,
-                limit=params.evaluate.eval_limit,
-                num_proc=params.evaluate.eval_num_proc,
-                on_progress=progress(paths, stage),
+                paths.log(stage) / name,
+                [weights_identity(folder), template.model_dump(), multimodal.model_dump()],
+                params.evaluate.eval_generation_config,
+                params.evaluate.eval_num_proc,
+                progress(paths, stage),
             )
     finally:
         gc.collect()  # the next candidate needs the memory of this one
+    return scored(answers, params, external)
 
 
 @contextmanager

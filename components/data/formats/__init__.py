@@ -16,7 +16,7 @@ from components.data.formats._columns import Columns
 from components.data.normalize import CARRIED, carry, describe, key_list
 from components.plugins import Kind
 
-__all__ = ["FORMATS", "Format", "read_row", "to_row"]
+__all__ = ["FORMATS", "Format", "read_row", "to_row", "unread"]
 
 _ANSWERLESS = ("prompt", "text", "pairs")
 
@@ -88,6 +88,17 @@ def to_row(raw: dict[str, Any]) -> rows.Row:
     except UnicodeEncodeError as error:
         raise ValueError(f"holds a lone surrogate, half of a character: {describe(error.object)}") from None
     return row
+
+
+def unread(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a raw row with a value that its format does not read.
+
+    Raises:
+        ValueError: as `to_row`.
+    """
+    filled = {name: value for name, value in raw.items() if value or value == 0}
+    reading = _best(tuple(filled), tuple(name for name in raw if raw[name] is not None))
+    return {name: value for name, value in filled.items() if name not in (*reading.columns, *reading.carried)}
 
 
 @lru_cache(4096)

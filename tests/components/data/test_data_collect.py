@@ -1,6 +1,7 @@
 """Sampling, splitting, mixing, renaming, placeholders and question sets."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,45 @@ def test_question_sets(tmp_path: Path):
     assert len(found["two"]) == 4
 
 
+def test_questions_of_every_kind(tmp_path: Path):
+    calls = [{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]
+    tools = [{"type": "function", "function": {"name": "add", "parameters": {}}}]
+    chat = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
+    plain, reply = {"query": "a", "response": "b"}, {"role": "assistant", "content": "r"}
+    choices = "q?\n\nA. x\nB. y\n\nAnswer with the letter of the right choice."
+    chosen = {"query": choices, "response": "B", "columns": {"choices": ["x", "y"]}}
+    pairs = [
+        ({"query": "1 + 1", "response": 2}, {"query": "1 + 1", "response": "2"}),
+        (plain | {"topic": "t", "x": None}, plain | {"columns": {"topic": "t"}}),
+        ({"question": "q?", "choices": ["x", "y"], "answer": 1}, chosen),
+        ({"question": "q?", "choices": ["x", "y"], "answer": "y"}, chosen),
+        ({"question": "q?", "A": "x", "B": "y", "answer": "B"}, chosen),
+        ({"question": "q?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"}, chosen),
+        (
+            {"messages": [*chat, reply, *chat[1:], {"role": "assistant", "content": "z"}]},
+            {"query": "q", "response": "z", "history": [*chat, reply]},
+        ),
+        (
+            {"messages": [*chat[1:], {"role": "assistant", "content": "", "tool_calls": calls}], "tools": tools},
+            {"query": "q", "response": '[{"name": "add", "arguments": {"a": 1}}]', "tools": tools,
+             "columns": {"tool_calls": calls}},
+        ),
+        ({"query": "a", "tests": ["assert 1"]}, {"query": "a", "response": "", "columns": {"tests": ["assert 1"]}}),
+    ]  # fmt: skip
+    write(tmp_path, "q.jsonl", [row for row, _ in pairs])
+    assert asked(tmp_path, "q.jsonl")["q"] == [question for _, question in pairs]
+
+
+def test_a_preference_is_a_choice_whose_order_changes_from_row_to_row(tmp_path: Path):
+    rows = [{"prompt": f"p{n}", "chosen": f"good{n}", "rejected": f"bad{n}"} for n in range(40)]
+    questions = asked(tmp_path, write(tmp_path, "p.jsonl", rows))["p"]
+    for n, question in enumerate(questions):
+        right = "AB".index(question["response"])
+        assert question["columns"]["choices"][right] == f"good{n}"
+        assert f"{question['response']}: good{n}" in question["query"]
+    assert 10 < sum(question["response"] == "A" for question in questions) < 30
+
+
 def test_the_names_of_question_sets_fit_files_tables_and_metrics(tmp_path: Path):
     names = {
         "sums, 50% [v2]": "sums_50_v2",
@@ -258,8 +298,22 @@ def test_the_names_of_question_sets_fit_files_tables_and_metrics(tmp_path: Path)
 
 
 QUESTIONS = {
-    "two turns": ({"messages": [{"role": "user", "content": "a"}]}, "one question and its answer, not user"),
-    "a system": ({"query": "a", "response": "b", "system": "s"}, "not system, user, assistant"),
+    "no answer at all": ({"messages": [{"role": "user", "content": "a"}]}, "there is no answer to compare with"),
+    "answer under a wrong name": (
+        {"query": "a", "respnse": "b"},
+        """if 'respnse' holds the answer, rename it with --columns '{"respnse": "response"}'""",
+    ),
+    "two answers in a row": (
+        {"messages": [{"role": r, "content": r} for r in ("user", "assistant", "assistant")]},
+        "ends with a question and its answer, not user, assistant",
+    ),
+    "a plain text": ({"text": "abc"}, "ends with a question and its answer, not nothing"),
+    "null": ({"query": "a", "response": None}, "there is no answer to compare with"),
+    "true": ({"query": "a", "response": True}, "'response' must be a text, not true or false"),
+    "one choice": ({"question": "a", "choices": ["x"], "answer": "x"}, "column choices: a list of 2 to 10 choices"),
+    "no such choice": ({"question": "a", "choices": ["x", "y"], "answer": "z"}, "'z' is none of the 2 choices"),
+    "no such index": ({"question": "a", "choices": ["x", "y"], "answer": 2}, "'2' is none of the 2 choices"),
+    "choices alone": ({"question": "a", "choices": ["x", "y"]}, "name the right choice in the column answer"),
     "unknown": ({"foo": 1}, "no known format: "),
     "no answer": ({"query": "a", "response": " "}, "the answer is empty"),
     "no question": ({"query": "", "response": "b"}, "the question is empty"),
@@ -269,7 +323,7 @@ QUESTIONS = {
 @pytest.mark.parametrize(("row", "told"), QUESTIONS.values(), ids=QUESTIONS)
 def test_a_bad_question_names_its_row(tmp_path: Path, row: dict[str, Any], told: str):
     write(tmp_path, "q.jsonl", [{"query": "a", "response": "b"}, row])
-    with pytest.raises(DataGateError, match=rf"q\.jsonl:2: .*{told}"):
+    with pytest.raises(DataGateError, match=rf"q\.jsonl:2: .*{re.escape(told)}"):
         asked(tmp_path, "q.jsonl")
 
 

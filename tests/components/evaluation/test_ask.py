@@ -17,9 +17,10 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from components.errors import ConfigError, MartletError
-from components.evaluation import ask, read_questions
+from components.evaluation import Answer, Server, read_questions
+from components.evaluation import ask as ask_server
 
-Answer = Callable[[str], Any]
+Reply = Callable[[str], Any]
 
 
 def completion(text: str) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def completion(text: str) -> dict[str, Any]:
 
 
 @contextmanager
-def answering(answer: Answer) -> Generator[tuple[str, list[dict[str, Any]]]]:
+def answering(answer: Reply) -> Generator[tuple[str, list[dict[str, Any]]]]:
     """A server whose answer to a question is `answer(question)`; yields its base URL and the requests it got."""
     app, requests = FastAPI(), []
 
@@ -53,6 +54,14 @@ def answering(answer: Answer) -> Generator[tuple[str, list[dict[str, Any]]]]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def ask(
+    url: str, sets: dict[str, Path], folder: Path, generation: Any = None, limit: int | None = None, **other: Any
+) -> list[Answer]:
+    """The answers of the model `m` at `url` to the questions of files."""
+    questions = {name: read_questions(file, limit) for name, file in sets.items()}
+    return ask_server(Server(url, "m"), questions, folder, other.pop("model", "v1"), generation, **other)
 
 
 def question_file(path: Path, rows: list[tuple[str, str]]) -> Path:
@@ -79,29 +88,22 @@ def test_answers_are_paired_with_their_questions_whatever_the_order_of_completio
     braces = question_file(tmp_path / "b.jsonl", [("{x} {question}", "wrong"), ("你好！", "你好")])
     handlers, seen = logging.getLogger().handlers[:], []
     with answering(echo) as (url, requests):
-        found = ask(
+        answers = ask(
             url,
-            "m",
             {"set": numbers, "set_test": braces},
             tmp_path / "work",
             {"max_tokens": 7},
             on_progress=seen.append,
         )
 
-    assert [(r["set"], r["item"]) for r in found] == [("set", i) for i in range(12)] + [
+    assert [(a.set_name, a.item) for a in answers] == [("set", i) for i in range(12)] + [
         ("set_test", i) for i in range(2)
     ]
-    assert [r["answer"] for r in found[:12]] == [f"NUMBER {i} ." for i in range(12)]
-    assert [r["score"] for r in found] == [1.0] * 12 + [0.0, 1.0]
-    assert found[3] == {
-        "set": "set",
-        "item": 3,
-        "query": "number 3",
-        "answer": "NUMBER 3 .",
-        "reference": "Number  3",
-        "score": 1.0,
-        "answer_tokens": 3,
-    }
+    assert [a.message["content"] for a in answers[:12]] == [f"NUMBER {i} ." for i in range(12)]
+    assert answers[3].question == {"query": "number 3", "response": "Number  3"}
+    assert answers[3].tokens == 3
+    assert 0 < answers[3].latency_s < 5
+    assert not answers[3].is_truncated
     assert {r["max_tokens"] for r in requests} == {7}
     assert all(len(r["messages"]) == 1 for r in requests)
     assert seen[-1] == {"candidate": "m", "step": 14, "total_steps": 14}
@@ -111,13 +113,52 @@ def test_answers_are_paired_with_their_questions_whatever_the_order_of_completio
     assert "question_set" in (tmp_path / "work/logs/eval_log.log").read_text(encoding="utf-8")
 
 
-def test_a_limit_takes_the_first_questions_and_an_old_folder_is_replaced(tmp_path: Path) -> None:
+def test_a_limit_takes_the_first_questions_and_what_is_answered_is_not_asked_again(tmp_path: Path) -> None:
     file = question_file(tmp_path / "n.jsonl", [(str(i), str(i)) for i in range(9)])
     with answering(lambda question: question) as (url, requests):
-        for _ in range(2):
-            found = ask(url, "m", {"n": file}, tmp_path / "work", limit=4)
-            assert [r["query"] for r in found] == ["0", "1", "2", "3"]
-    assert len(requests) == 8
+        for model, total in (("v1", 4), ("v1", 4), ("v2", 8), ("v2", 8)):
+            answers = ask(url, {"n": file}, tmp_path / "work", limit=4, model=model)
+            assert [answer.question["query"] for answer in answers] == ["0", "1", "2", "3"]
+            assert len(requests) == total
+        ask(url, {"n": file}, tmp_path / "work", {"max_tokens": 5}, limit=4, model="v2")
+        assert len(requests) == 12
+
+
+def test_an_interrupted_evaluation_goes_on_behind_its_last_whole_answer(tmp_path: Path) -> None:
+    file = question_file(tmp_path / "n.jsonl", [(str(i), str(i)) for i in range(12)])
+    fails = {"5", "8"}
+    with answering(lambda q: error(400, "busy") if q in fails else q) as (url, requests):
+        with pytest.raises(MartletError, match="busy"):
+            ask(url, {"n": file}, tmp_path / "work", num_proc=1)
+        answered = {request["messages"][-1]["content"] for request in requests} - fails
+        lines = tmp_path / "work/predictions/m/question_set_n.jsonl"
+        lines.write_bytes(lines.read_bytes()[:-30])  # as a kill in the middle of a line leaves it
+        requests.clear()
+        fails.clear()
+        answers = ask(url, {"n": file}, tmp_path / "work", num_proc=1)
+    assert [answer.message["content"] for answer in answers] == [str(i) for i in range(12)]
+    again = {request["messages"][-1]["content"] for request in requests}
+    assert {"5", "8"} <= again
+    assert len(again & answered) == 1
+
+
+def test_history_tools_and_calls_reach_the_server_and_come_back(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    reply = completion("") | {"choices": [{"index": 0, "finish_reason": "length", "message": message}]}
+    history = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"},
+               {"role": "assistant", "content": "Hello"}]  # fmt: skip
+    row = {"query": "Add 1", "response": "[]", "history": history, "tools": [tool]}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
+    with answering(lambda _: reply) as (url, requests):
+        [answer] = ask(url, {"t": tmp_path / "t.jsonl"}, tmp_path / "work")
+    assert [(m["role"], m["content"]) for m in requests[0]["messages"]] == [
+        ("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Add 1"),
+    ]  # fmt: skip
+    assert requests[0]["tools"][0]["function"]["name"] == "add"
+    assert answer.message["tool_calls"] == [{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]
+    assert answer.is_truncated
 
 
 def error(status: int, message: str, code: str | None = None) -> JSONResponse:
@@ -139,19 +180,8 @@ def test_an_error_of_the_server_is_never_counted_as_a_wrong_answer(reply: JSONRe
         answering(lambda question: reply if question == "4" else question) as (url, _),
         pytest.raises(MartletError, match=r"evaluation of m.*on fire") as caught,
     ):
-        ask(url, "m", {"n": file}, tmp_path / "work")
+        ask(url, {"n": file}, tmp_path / "work")
     assert "\n" not in str(caught.value)
-
-
-def test_normalising_ignores_case_space_width_and_trailing_punctuation() -> None:
-    from components.evaluation.question_set import normalize
-
-    for text in ("I am  Martlet.", "i am martlet", "  I AM\nMARTLET!! ", "Ｉ am Martlet"):
-        assert normalize(text) == "i am martlet"
-    assert normalize("我是小燕。") == normalize("我是小燕")
-    assert normalize("3.5") == "3.5"
-    assert normalize("?") == "?" != normalize("!")
-    assert normalize("café") == normalize("café")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +189,7 @@ def test_normalising_ignores_case_space_width_and_trailing_punctuation() -> None
     [
         ('{"query": "a", "response": "b"}\n{"query": ', "q.jsonl:2: not JSON"),
         ('{"query": "a"}', "q.jsonl:1: .*'query' and 'response'"),
-        ('{"query": "a", "response": ""}', "q.jsonl:1:"),
+        ('{"query": "a", "response": 2}', "q.jsonl:1:"),
         ("[1]", "q.jsonl:1:"),
         ("", "no questions"),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from components.config import Params
 from components.errors import ConfigError, MartletError
-from components.rewards import Scores, judge, rewards_of, score
+from components.rewards import Scores, _judge, rewards_of, score
 from tests.components.rewards.judged import sample
 
 Answer = Callable[[str], tuple[int, str, dict[str, str]]]
@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judge]:
-    monkeypatch.setattr(judge, "_WAIT_S", 0.01)
+    monkeypatch.setattr(_judge, "_WAIT_S", 0.01)
     for name in ("MARTLET_JUDGE_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     with Judge(("127.0.0.1", 0), Handler) as http:
@@ -175,3 +175,35 @@ def test_a_key_that_cannot_be_one_is_not_shown(server: Judge, key: str, monkeypa
         judged(server, "1")
     assert "the judge's API key has a space" in str(caught.value)
     assert "mine" not in str(caught.value).replace("mend", "")
+
+
+def judge_of_pairs(favourite: str) -> Answer:
+    """A judge who finds the answer `favourite` the better one, or says TIE where both are."""
+
+    def answer(text: str) -> tuple[int, str, dict[str, str]]:
+        first, second = (text.split(f"<answer_{place}>\n")[1].split("\n</answer")[0] for place in "ab")
+        return reply("TIE" if first == second else "A" if first == favourite else "B")
+
+    return answer
+
+
+def pairs(server: Judge, answer: Answer, *completions: str) -> list[float | None]:
+    server.answer = answer
+    reward = {
+        "reward_funcs": ["judge_pair"], "judge_base_url": f"http://127.0.0.1:{server.server_port}/v1",
+        "judge_model": "m",
+    }  # fmt: skip
+    samples = [sample(completion, answer="Paris") for completion in completions]
+    return score(rewards_of(Params.model_validate({"reward": reward}), []), samples, 60).values["judge_pair"]
+
+
+def test_a_pair_is_shown_in_both_orders(server: Judge) -> None:
+    assert pairs(server, judge_of_pairs("Paris"), "Rome", "Paris") == [0.0, 0.5]
+    assert pairs(server, judge_of_pairs("Rome"), "Rome") == [1.0]
+    assert len(server.requests) == 6
+
+
+def test_a_judge_who_always_takes_the_first_decides_nothing(server: Judge) -> None:
+    assert pairs(server, lambda _: reply("A"), "Rome") == [0.5]
+    assert pairs(server, lambda _: reply("<think>B</think> tie."), "Rome") == [0.5]
+    assert pairs(server, lambda _: reply("both"), "Rome") == [None]

@@ -1,0 +1,45 @@
+"""ROUGE-L: the F-measure of the longest common subsequence of words, from 0 to 1 (Lin 2004, "ROUGE: A Package for
+Automatic Evaluation of Summaries"; computed by rouge-score). A row without reference gets None."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from components.config import Params
+from components.rewards._sample import Sample
+from components.rewards._texts import final, gold, words
+
+COLUMNS = ("solution", "answer")
+
+
+class _Words:
+    """rouge-score's tokenizer: its own knows Latin letters alone."""
+
+    @staticmethod
+    def tokenize(text: str) -> list[str]:
+        return words(text)
+
+
+def rewards(samples: Sequence[Sample], params: Params) -> list[float | None]:  # noqa: ARG001
+    """Return ROUGE-L of each answer, None where there is nothing to compare with."""
+    scorer = _scorer()
+    pairs = [(gold(sample.columns), final(sample.completion)) for sample in samples]
+    return [scorer.score(reference, answer)["rougeL"].fmeasure if words(reference) else None
+            for reference, answer in pairs]  # fmt: skip
+
+
+def _scorer() -> Any:
+    """Return rouge-score's scorer.
+
+    The library imports absl (2.3), which puts a handler on the root logger. When a server sets up logging, that handler
+    closes the stream that was standard error at the import, unless the stream is the process's own.
+    """
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    from absl.logging import get_absl_handler
+    from rouge_score.rouge_scorer import RougeScorer
+
+    get_absl_handler().python_handler.setStream(sys.__stderr__)
+    root.handlers[:] = handlers
+    return RougeScorer(["rougeL"], tokenizer=_Words())

@@ -228,6 +228,13 @@ SAMPLING = (
     Condition("n_best_to_keep", lambda params: params.sample.sample_format == "messages",
               "with --sample_format preference, which keeps one pair for each prompt"),
 )  # fmt: skip
+EVALUATING = (
+    *OF_PROGRAMS,
+    Condition("model model_revision trust_remote_code adapters merge_lora infer_backend max_batch_size max_model_len "
+              "torch_dtype attn_impl quant_method system enable_thinking use_chat_template",
+              lambda params: not params.run.eval_url, "with --eval_url, whose server has loaded its model"),
+    Condition("served_model_name", lambda params: params.run.eval_url, "without --eval_url"),
+)  # fmt: skip
 ENCODING = (
     Condition("max_new_tokens temperature top_k top_p repetition_penalty stop_words allow_runtime_lora_updating",
               lambda _: False, "with a model that writes no text"),

@@ -185,10 +185,11 @@ def _answers(version: Version, today: dict[str, str], params: Params, paths: Pat
             return read_records(version.reports / f"{variant}.parquet")
     except MartletError:  # gone or damaged: the version is asked again
         pass
-    from tasks.stages.evaluate import evaluate_model, questions_of  # takes seconds
+    from tasks.stages.evaluate import evaluate_model  # takes seconds
+    from tasks.stages.question_sets import sets_of
 
     name = f"version-{version.number}"
-    records = evaluate_model(version.folder, name, questions_of(params, paths), params, paths, stage="gate")
+    records = evaluate_model(version.folder, name, sets_of(params, paths), params, paths, stage="gate")
     write_report(version.reports, variant, records)
     return records
 

@@ -131,3 +131,8 @@ class Progress:
         )
         if count == total:
             print(file=sys.stderr)
+
+    def of_line(self, line: dict[str, Any]) -> None:
+        """Take a line of progress, as evaluations report it."""
+        if line["step"]:
+            self(line["step"], line.get("total_steps", 0))

@@ -26,6 +26,7 @@ COMMANDS = {
         "rlhf": "align a model with preferences",
         "infer": "talk to a model, or answer a file of questions",
         "sample": "draw answers, judge them, keep the best or make pairs",
+        "eval": "evaluate a model on questions and benchmarks",
         "export": "merge, quantize, write for Ollama, upload to a hub",
         "deploy": "serve a model or the champion with OpenAI's API",
         "app": "serve it with a page to chat on",

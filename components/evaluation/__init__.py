@@ -9,6 +9,7 @@
 A question that could not be asked or scored is an error, never a wrong answer. `gate.py` explains the statistics.
 """
 
+from components.evaluation import benchmarks
 from components.evaluation._evalscope import Server
 from components.evaluation.ask import Answer, Question, ask, read_questions
 from components.evaluation.gate import decide
@@ -33,6 +34,7 @@ __all__ = [
     "SetVerdict",
     "Verdict",
     "ask",
+    "benchmarks",
     "decide",
     "draw",
     "read_questions",

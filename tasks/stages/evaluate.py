@@ -9,7 +9,7 @@ from pathlib import Path
 from components import models
 from components.config import Params
 from components.config.groups.serve import Serve
-from components.evaluation import Record, Server, ask, draw, read_questions, write_report
+from components.evaluation import Record, Server, draw, write_report
 from components.files import read_json, write_json, write_text
 from components.inference import ENGINES, ServeSettings
 from components.inference.media_intake import MEDIA_MIB
@@ -17,8 +17,8 @@ from components.media import load_processor, takes_media
 from tasks.loading import load_beside, weights_identity
 from tasks.prompts import prompts, trained_with
 from tasks.stages.paths import Paths, plugin_files
+from tasks.stages.question_sets import Sets, answered, sets_of
 from tasks.stages.runner import Result, main, progress
-from tasks.stages.scoring import Questions, require_scorers, scored
 
 
 def run(params: Params, paths: Paths) -> Result:
@@ -31,9 +31,9 @@ def run(params: Params, paths: Paths) -> Result:
     if params.model.trust_remote_code:
         for folder in candidates.values():
             models.allow_code(folder)
-    questions = questions_of(params, paths)
+    sets_asked = sets_of(params, paths)
     answers: dict[str, list[Record]] = {
-        name: evaluate_model(folder, name, questions, params, paths) if questions else []
+        name: evaluate_model(folder, name, sets_asked, params, paths) if sets_asked else []
         for name, folder in candidates.items()
     }
 
@@ -49,25 +49,13 @@ def run(params: Params, paths: Paths) -> Result:
     write_text(paths.reports / "eval.csv", "\n".join(["candidate,questions,accuracy,low,high", *rows, ""]))
     draw(sets, paths.reports / "eval.png")
     write_json(paths.root / "metrics.json", metrics)
-    return {"sets": len(questions), "questions": len(answers["base"]), "accuracy": metrics}
-
-
-def questions_of(params: Params, paths: Paths) -> Questions:
-    """Return the workspace's question sets by name, the first `eval_limit` questions of each.
-
-    Raises:
-        ConfigError: a question cannot be judged.
-    """
-    files = sorted(paths.questions.glob("*.jsonl"))
-    questions = {file.stem: read_questions(file, params.evaluate.eval_limit) for file in files}
-    require_scorers(questions, params, plugin_files(params, paths.workspace))
-    return questions
+    return {"sets": len(sets["base"]), "questions": len(answers["base"]), "accuracy": metrics}
 
 
 def evaluate_model(
     folder: Path,
     name: str,
-    questions: Questions,
+    sets: Sets,
     params: Params,
     paths: Paths,
     stage: str = "evaluate",
@@ -77,8 +65,7 @@ def evaluate_model(
     The model is asked as it was trained: with the settings of the template that its folder holds, else the run's.
     Progress and EvalScope's files go to the log folder of `stage`.
     """
-    external = plugin_files(params, paths.workspace)
-    engine = ENGINES.load(params.generation.infer_backend, external)
+    engine = ENGINES.load(params.generation.infer_backend, plugin_files(params, paths.workspace))
     template = trained_with(folder, params.template)
     multimodal = trained_with(folder, params.multimodal)
     serve = Serve(max_request_mb=MEDIA_MIB if takes_media(folder) else None)
@@ -91,18 +78,13 @@ def evaluate_model(
     )
     try:
         with _a_core_for_the_clients(), engine.served(folder, {}, settings) as url:
-            answers = ask(
-                Server(url, name),
-                questions,
-                paths.log(stage) / name,
-                [weights_identity(folder), template.model_dump(), multimodal.model_dump()],
-                params.evaluate.eval_generation_config,
-                params.evaluate.eval_num_proc,
-                progress(paths, stage),
+            identity = [weights_identity(folder), template.model_dump(), multimodal.model_dump()]
+            on_progress = progress(paths, stage)
+            return answered(
+                Server(url, name), sets, paths.log(stage) / name, identity, params, paths.workspace, on_progress
             )
     finally:
         gc.collect()  # the next candidate needs the memory of this one
-    return scored(answers, params, external)
 
 
 @contextmanager

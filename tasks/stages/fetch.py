@@ -8,13 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from components import data, models
+from components import data, evaluation, models
 from components.config import Params
 from components.errors import ConfigError
 from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256, write_json
 from components.media import FOLDER
 from tasks.stages import methods
 from tasks.stages.paths import Paths, plugin_files
+from tasks.stages.question_sets import BENCHMARKS
 from tasks.stages.runner import Result, main
 
 
@@ -33,15 +34,7 @@ def rows(params: Params, paths: Paths) -> None:
     """Fetch the datasets and the question sets, without the model."""
     _check(params)
     train, val, questions = _sources(params, paths)
-    if not _questions_are_current(questions, params, paths):
-        collection = data.collect_questions(questions, params.data, _scratch(paths))
-        with _sealed_folder(paths.questions, collection, params, paths) as folder:
-            media = data.media.MediaStore(folder / FOLDER, _media_memo(paths), paths.workspace, params.data)
-            for name, table in collection.tables.items():
-                data.write_questions(folder / f"{name}.jsonl", table, media)
-            media.write(folder / data.media.LIST)
-            with suppress(OSError):  # it holds media
-                (folder / FOLDER).rmdir()
+    _question_sets(questions, params, paths)
     if not _rows_are_current([*train, *val], params, paths):
         collection = data.collect_rows(train, val, params.data, _scratch(paths))
         media = data.media.MediaStore(paths.media, _media_memo(paths), paths.workspace, params.data)
@@ -51,6 +44,36 @@ def rows(params: Params, paths: Paths) -> None:
                     data.write_raw_rows(folder / f"{name}.parquet", table, media)
             media.write(folder / data.media.LIST)
         media.remove_others()
+
+
+def question_sets(params: Params, paths: Paths) -> None:
+    """Fetch the question sets alone."""
+    _question_sets(_resolved(own_sets(params, paths), params, paths), params, paths)
+
+
+def own_sets(params: Params, paths: Paths) -> list[str]:
+    """Return the entries of `eval_dataset` that are no benchmarks of EvalScope's."""
+    return [spec for spec in params.data.eval_dataset if spec not in benchmarks_of(params, paths)]
+
+
+def benchmarks_of(params: Params, paths: Paths) -> list[str]:
+    """Return the benchmarks of EvalScope's that `eval_dataset` names; a file or folder of such a name is none."""
+    names = evaluation.benchmarks.names()
+    return [spec for spec in params.data.eval_dataset if spec in names and not (paths.workspace / spec).exists()]
+
+
+def _question_sets(questions: list[data.Source], params: Params, paths: Paths) -> None:
+    if _questions_are_current(questions, params, paths):
+        return
+    collection = data.collect_questions(questions, params.data, _scratch(paths))
+    with _sealed_folder(paths.questions, collection, params, paths) as folder:
+        media = data.media.MediaStore(folder / FOLDER, _media_memo(paths), paths.workspace, params.data)
+        for name, table in collection.tables.items():
+            data.write_questions(folder / f"{name}.jsonl", table, media)
+        write_json(folder / BENCHMARKS, benchmarks_of(params, paths))
+        media.write(folder / data.media.LIST)
+        with suppress(OSError):  # it holds media
+            (folder / FOLDER).rmdir()
 
 
 def _check(params: Params) -> None:
@@ -92,11 +115,14 @@ def up_to_date(params: Params, paths: Paths) -> bool:
 
 def _sources(params: Params, paths: Paths) -> list[list[data.Source]]:
     """Return the sources of training, validation and evaluation data."""
+    specs = (params.data.dataset, params.data.val_dataset, own_sets(params, paths))
+    return [_resolved(of_kind, params, paths) for of_kind in specs]
+
+
+def _resolved(specs: list[str], params: Params, paths: Paths) -> list[data.Source]:
     commits = data.recorded_commits(paths.raw, paths.questions)
-    specs = (params.data.dataset, params.data.val_dataset, params.data.eval_dataset)
-    use_hf, custom = params.data.use_hf, custom_files(params, paths)
-    plugins = plugin_files(params, paths.workspace)
-    return [data.resolve(s, paths.workspace, use_hf, commits, _memo(paths), custom, plugins) for s in specs]
+    custom, plugins = custom_files(params, paths), plugin_files(params, paths.workspace)
+    return data.resolve(specs, paths.workspace, params.data.use_hf, commits, _memo(paths), custom, plugins)
 
 
 def custom_files(params: Params, paths: Paths) -> list[Path]:

@@ -13,4 +13,7 @@ class Evaluate(Group):
         "reward that judges answers where a question names none: exact_match, numeric, accuracy (mathematics), "
         "token_f1, rouge, bleu, regex, judge, judge_pair, or a plugin",
     )
+    eval_dataset_args: Mapping = field(
+        {}, "arguments of EvalScope's benchmarks by their names, as JSON: few_shot_num, subset_list, local_path, …"
+    )
     eval_generation_config: Mapping = field({"max_tokens": 64, "temperature": 0.0}, "generation settings, as JSON")

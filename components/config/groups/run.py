@@ -24,4 +24,6 @@ class Run(Group):
     images: Names = field([], "pictures of a first question, for as many <image> in it, or before it")
     videos: Names = field([], "videos of a first question, for as many <video> in it, or before it")
     audios: Names = field([], "sounds of a first question, for as many <audio> in it, or before it")
+    eval_output_dir: str = field("eval_output", "folder of the results of `martlet eval` and `martlet compare`")
+    eval_url: str | None = field(None, "OpenAI-compatible server to evaluate, such as http://127.0.0.1:8000/v1")
     result_path: str | None = field(None, "JSONL file for the answers to --val_dataset; by default result.jsonl")

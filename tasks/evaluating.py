@@ -1,0 +1,127 @@
+"""The evaluation of one model outside of a workspace: a checkpoint, a model, the champion, or a server elsewhere."""
+
+import os
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components.config import Params
+from components.errors import ConfigError, MartletError
+from components.evaluation import Record, Server, draw, read_records, write_report
+from components.evaluation.ask import OnProgress
+from components.files import is_complete, replacing_folder, sha256_of
+from tasks import serving, target
+from tasks.stages import fetch
+from tasks.stages.paths import Paths
+from tasks.stages.question_sets import Sets, answered, sets_of
+from tasks.target import Target
+
+ENDPOINT_TIMEOUT_S = 10.0
+
+
+class Subject(NamedTuple):
+    """A model to evaluate: its name, what tells it from another, and the model or else the server that has it."""
+
+    name: str
+    identity: Any
+    model: Target | None
+    server: Server | None
+
+
+def of_target(model: Target) -> Subject:
+    """Return a model of this machine as a subject, by the name of its folder."""
+    folder = model.adapter or model.model
+    template, media = model.params.template.model_dump(), model.params.multimodal.model_dump()
+    name = _file_name(f"{folder.parent.name}-{folder.name}" if folder.name.startswith("checkpoint-") else folder.name)
+    return Subject(name, [target.identity(model), template, media], model, None)
+
+
+def of_server(url: str, model_name: str | None) -> Subject:
+    """Return a server's model as a subject; without a name the only one that the server has.
+
+    The key is MARTLET_API_KEY, or OPENAI_API_KEY.
+
+    Raises:
+        ConfigError: the server has several models, or not that one.
+        MartletError: the server does not answer as OpenAI's API does.
+    """
+    import httpx
+
+    key = os.environ.get("MARTLET_API_KEY") or os.environ.get("OPENAI_API_KEY") or "EMPTY"
+    url = url.rstrip("/")
+    try:
+        reply = httpx.get(f"{url}/models", headers={"Authorization": f"Bearer {key}"}, timeout=ENDPOINT_TIMEOUT_S)
+        reply.raise_for_status()
+        names = [entry["id"] for entry in reply.json()["data"]]
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise MartletError(f"--eval_url {url}: {error}; name the address up to /v1") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise MartletError(f"--eval_url {url}/models does not list models as OpenAI's API does") from error
+    if model_name is None and len(names) != 1:
+        raise ConfigError(f"--eval_url {url} has several models; name one with --served_model_name: {', '.join(names)}")
+    if model_name is not None and model_name not in names:
+        raise ConfigError(f"--eval_url {url} has no model '{model_name}'; it has {', '.join(names)}")
+    name = model_name or names[0]
+    return Subject(_file_name(name), ["server", url, name], None, Server(url, name, key))
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name)[:60].strip("_.-") or "model"
+
+
+def question_sets(params: Params, workspace: Path) -> Sets:
+    """Return the sets that `eval_dataset` names, prepared in `.martlet/eval`.
+
+    Raises:
+        ConfigError: no set is named, one does not exist, or a question cannot be judged.
+        DataGateError: a row is no question.
+    """
+    if not params.data.eval_dataset:
+        raise ConfigError(
+            "which questions? name files or benchmarks with --eval_dataset; `martlet eval --list` has them"
+        )
+    paths = Paths(workspace / ".martlet/eval", workspace)
+    fetch.question_sets(params, paths)
+    return sets_of(params, paths)
+
+
+def evaluate(
+    subject: Subject, sets: Sets, params: Params, workspace: Path, on_progress: OnProgress
+) -> tuple[Path, list[Record]]:
+    """Return the folder with the results of a subject below `eval_output_dir`, and its judged answers.
+
+    The folder's name has a hash of the model, the questions and the settings. The same evaluation is not run twice,
+    and goes on where it was interrupted.
+
+    Raises:
+        MartletError: a question could not be asked or judged.
+    """
+    settings = params.evaluate.model_dump(exclude={"eval_num_proc"})
+    identity = [subject.identity, sets.questions, sets.benchmarks, settings, params.reward.model_dump()]
+    folder = workspace / params.run.eval_output_dir / f"{subject.name}-{sha256_of(identity)[:8]}"
+    if is_complete(folder):
+        return folder, read_records(folder / f"{subject.name}.parquet")
+    work_dir = folder.with_name(f".{folder.name}.part")
+    with _server_of(subject) as server:
+        records = answered(server, sets, work_dir, subject.identity, params, workspace, on_progress)
+    with replacing_folder(folder, settings=settings, model=subject.identity) as temporary:
+        report = write_report(temporary, subject.name, records)
+        draw({subject.name: report["sets"]}, temporary / "eval.png")
+        work_dir.rename(temporary / "evalscope")
+    return folder, records
+
+
+@contextmanager
+def _server_of(subject: Subject) -> Generator[Server]:
+    """Enter with the server of a subject, which is started for a model of this machine on a free port of loopback."""
+    if subject.server:
+        yield subject.server
+        return
+    assert subject.model
+    params = subject.model.params
+    at_free_port = params.serve.model_copy(update={"port": 0, "host": "127.0.0.1", "served_model_name": subject.name})
+    model = subject.model._replace(params=params.model_copy(update={"serve": at_free_port}))
+    with serving.deployed(model, None) as url:
+        yield Server(url, subject.name)

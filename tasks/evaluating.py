@@ -2,16 +2,27 @@
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.config import Params
+from components import registry
+from components.config import Params, load
 from components.errors import ConfigError, MartletError
-from components.evaluation import Record, Server, draw, read_records, write_report
+from components.evaluation import (
+    Record,
+    Server,
+    Verdict,
+    comparisons,
+    draw,
+    read_records,
+    summary,
+    write_page,
+    write_report,
+)
 from components.evaluation.ask import OnProgress
-from components.files import is_complete, replacing_folder, sha256_of
+from components.files import is_complete, replacing_folder, sha256_of, write_json
 from tasks import serving, target
 from tasks.stages import fetch
 from tasks.stages.paths import Paths
@@ -28,6 +39,40 @@ class Subject(NamedTuple):
     identity: Any
     model: Target | None
     server: Server | None
+
+
+def subject_of(spec: str, flags: dict[str, Any], report: Callable[[str], None]) -> Subject:
+    """Return the model that a word of the command line means: `champion`, a version's number, a server's address, a
+    checkpoint or run folder, a model's folder or its id on a hub.
+
+    Args:
+        flags: the command's flags, which hold for every model.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    if spec.startswith(("http://", "https://")):
+        return of_server(spec, None)
+    if spec == "champion":
+        return of_target(target.find(flags, report))
+    if spec.isdecimal() and not Path(spec).exists():
+        return _of_version(int(spec), flags, report)
+    folder = Path(spec)
+    is_checkpoint = folder.is_dir() and (
+        (folder / "adapter_config.json").is_file()
+        or any(folder.glob("checkpoint-*"))
+        or (folder / "args.json").is_file()
+    )
+    named = {"adapters": [spec]} if is_checkpoint else {"model": spec}
+    return of_target(target.find({**flags, **named}, report))
+
+
+def _of_version(number: int, flags: dict[str, Any], report: Callable[[str], None]) -> Subject:
+    params = load(Path("params.yaml"))
+    version = registry.lookup(params.registry.registered_model_name, Path.cwd(), number)
+    version.verify()
+    subject = of_target(target.find({**flags, "model": str(version.folder)}, report))
+    return subject._replace(name=f"version-{number}")
 
 
 def of_target(model: Target) -> Subject:
@@ -109,8 +154,31 @@ def evaluate(
     with replacing_folder(folder, settings=settings, model=subject.identity) as temporary:
         report = write_report(temporary, subject.name, records)
         draw({subject.name: report["sets"]}, temporary / "eval.png")
+        write_page(temporary / "eval.html", {subject.name: records})
         work_dir.rename(temporary / "evalscope")
     return folder, records
+
+
+def comparison_folder(subjects: Sequence[Subject], params: Params, workspace: Path) -> Path:
+    """Return the folder for the comparison of several models."""
+    names = "-against-".join(subject.name for subject in subjects)
+    key = sha256_of([[subject.identity for subject in subjects], params.data.eval_dataset])[:8]
+    return workspace / params.run.eval_output_dir / f"{names[:80]}-{key}"
+
+
+def compare(evaluations: Mapping[str, Sequence[Record]], params: Params, folder: Path) -> dict[str, Verdict]:
+    """Return the verdict on the first model against each other one, and write the page, the plot and the verdicts
+    into `folder`.
+
+    Raises:
+        MartletError: the models were asked different questions.
+    """
+    verdicts = comparisons(evaluations, params.gate)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_page(folder / "eval.html", evaluations, verdicts)
+    draw({name: summary(name, records)["sets"] for name, records in evaluations.items()}, folder / "eval.png")
+    write_json(folder / "verdicts.json", {name: verdict.to_dict() for name, verdict in verdicts.items()})
+    return verdicts
 
 
 @contextmanager

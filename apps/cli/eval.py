@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     for name, entry in summary(subject.name, records)["sets"].items():
         interval = f"{entry['low']:.1%} to {entry['high']:.1%}"
         print(f"{name:<24} {entry['accuracy']:>7.1%}  ({interval}, {entry['items']} questions)")
-    print(f"every answer: {folder.relative_to(Path.cwd())}/{subject.name}.parquet")
+    print(f"every answer: {folder / 'eval.html'}")
 
 
 def _list(word: str) -> None:

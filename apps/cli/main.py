@@ -27,6 +27,7 @@ COMMANDS = {
         "infer": "talk to a model, or answer a file of questions",
         "sample": "draw answers, judge them, keep the best or make pairs",
         "eval": "evaluate a model on questions and benchmarks",
+        "compare": "compare models on the same questions",
         "export": "merge, quantize, write for Ollama, upload to a hub",
         "deploy": "serve a model or the champion with OpenAI's API",
         "app": "serve it with a page to chat on",

@@ -13,6 +13,7 @@ from components.evaluation import benchmarks
 from components.evaluation._evalscope import Server
 from components.evaluation.ask import Answer, Question, ask, read_questions
 from components.evaluation.gate import decide
+from components.evaluation.page import comparisons, write_page
 from components.evaluation.plot import draw
 from components.evaluation.records import (
     Record,
@@ -35,6 +36,7 @@ __all__ = [
     "Verdict",
     "ask",
     "benchmarks",
+    "comparisons",
     "decide",
     "draw",
     "read_questions",
@@ -43,5 +45,6 @@ __all__ = [
     "record_of",
     "summary",
     "wilson",
+    "write_page",
     "write_report",
 ]

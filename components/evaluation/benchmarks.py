@@ -157,7 +157,12 @@ def ask_benchmarks(
                 run(server, folder, is_continued and (folder / "configs").is_dir(), [benchmark], None, on_progress,
                     dataset_args=arguments_of_one, generation_config=generation, **config)  # fmt: skip
             except MartletError as error:
-                raise MartletError(f"{benchmark}: {error}{_advice(benchmark, arguments_of_one)}") from error
+                if (folder / "predictions").is_dir():
+                    raise MartletError(f"{benchmark}: {error}") from error
+                raise MartletError(
+                    f"{benchmark}: its data could not be loaded{_advice(benchmark, arguments_of_one)} "
+                    f"(see {folder / LOG})"
+                ) from error
             records += _records(server, benchmark, folder)
     return records
 

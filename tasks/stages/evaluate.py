@@ -8,8 +8,9 @@ from pathlib import Path
 
 from components import models
 from components.config import Params
+from components.config.groups.gate import Gate
 from components.config.groups.serve import Serve
-from components.evaluation import Record, Server, draw, write_report
+from components.evaluation import Record, Server, comparisons, draw, write_page, write_report
 from components.files import read_json, write_json, write_text
 from components.inference import ENGINES, ServeSettings
 from components.inference.media_intake import MEDIA_MIB
@@ -22,7 +23,8 @@ from tasks.stages.runner import Result, main, progress
 
 
 def run(params: Params, paths: Paths) -> Result:
-    """Write a report per candidate, `metrics.json`, `eval.csv` and `eval.png`; all are empty without question sets."""
+    """Write a report per candidate, `metrics.json`, `eval.csv`, `eval.png` and `eval.html`; all are empty without
+    question sets."""
     candidates = {
         "base": models.folder(read_json(paths.model), paths.workspace),
         "merged": paths.merged,
@@ -48,6 +50,8 @@ def run(params: Params, paths: Paths) -> Result:
     ]
     write_text(paths.reports / "eval.csv", "\n".join(["candidate,questions,accuracy,low,high", *rows, ""]))
     draw(sets, paths.reports / "eval.png")
+    shown = {name: answers[name] for name in sorted(answers, key=lambda name: name != "merged")}
+    write_page(paths.reports / "eval.html", shown, comparisons(shown, Gate()) if sets_asked else {})
     write_json(paths.root / "metrics.json", metrics)
     return {"sets": len(sets["base"]), "questions": len(answers["base"]), "accuracy": metrics}
 

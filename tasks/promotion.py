@@ -10,11 +10,20 @@ from typing import Any
 from components import registry
 from components.config import Params
 from components.errors import ConfigError, EvaluationGateError, MartletError
-from components.evaluation import Record, Verdict, decide, read_questions_sha256, read_records, write_report
+from components.evaluation import (
+    GuardVerdict,
+    Record,
+    Verdict,
+    decide,
+    read_questions_sha256,
+    read_records,
+    write_page,
+    write_report,
+)
 from components.files import read_json, sha256, sha256_tree, write_json
 from components.registry import Entry, Version
 from tasks.stages import register
-from tasks.stages.paths import Paths
+from tasks.stages.paths import Paths, plugin_files
 
 MERGED = "merged"
 
@@ -59,7 +68,7 @@ def judge(params: Params, paths: Paths, number: int | None = None) -> Verdict:
     The candidate is the merged model registered last here, or version `number`. Quantized variants of the last run are
     judged against their merged model; their verdicts are recorded and do not decide about the candidate. Answers stored
     with a version are used if they are answers to today's questions; otherwise the model is evaluated again. Writes
-    reports/gate.json.
+    reports/gate.json and reports/gate.html.
 
     Raises:
         ConfigError: as `candidate`.
@@ -68,19 +77,30 @@ def judge(params: Params, paths: Paths, number: int | None = None) -> Verdict:
     today = read_questions_sha256(_evaluations(paths) / f"{MERGED}.json")
     answers = _answers(version, today, params, paths)
     title = f"version {version.number}"
-    if over is None:
-        base = read_records(_evaluations(paths) / "base.parquet")
-        verdict = decide(answers, base, params.gate, (title, "the base model"), must_gain=True)
-    elif over.number == version.number:
+    if over and over.number == version.number:
         gate = params.gate
         verdict = Verdict("promote", "it is champion already", (title, "itself"), gate.margin, gate.confidence, (), ())
     else:
-        champion_answers = _answers(over, today, params, paths)
-        verdict = decide(answers, champion_answers, params.gate, (title, f"champion version {over.number}"))
+        base = read_records(_evaluations(paths) / "base.parquet")
+        baseline = _answers(over, today, params, paths) if over else base
+        names = (title, f"champion version {over.number}" if over else "the base model")
+        external = plugin_files(params, paths.workspace)
+        verdict = decide(answers, baseline, params.gate, names, over is None, _findings(params, paths), external)
+        shown = {names[0]: answers, names[1]: baseline, **({"the base model": base} if over else {})}
+        write_page(paths.reports / "gate.html", shown, {names[1]: verdict})
     registry.annotate(version, paths.workspace, _as_tags(verdict))
     variants = _judge_variants(version, answers, today, params, paths)
     _write(verdict, variants, version, over, params, paths)
     return verdict
+
+
+def _findings(params: Params, paths: Paths) -> list[GuardVerdict]:
+    """Return the guards on what the data gate found: questions that stand among the training rows."""
+    file = paths.reports / "data.json"
+    checks = read_json(file)["checks"] if file.is_file() else []
+    leak = next((check for check in checks if check["name"] == "leak" and check["action"] == "warn"), None)
+    count, limit = leak["count"] if leak else 0, params.gate.max_leaked
+    return [GuardVerdict("prompts of questions among the training rows", count <= limit, count, limit)] if leak else []
 
 
 def earlier_verdict(

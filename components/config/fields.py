@@ -61,5 +61,8 @@ Methods = Annotated[Names, AfterValidator(_each_once)]
 Mapping = Annotated[dict[str, Any], BeforeValidator(_from_json)]
 """A mapping; on the command line it is written as JSON."""
 
+Shares = Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], BeforeValidator(_from_json)]
+"""Shares between 0 and 1 by name; on the command line they are written as JSON."""
+
 Numbers = Annotated[list[float], BeforeValidator(lambda value: [value] if isinstance(value, (int, float)) else value)]
 """A list of numbers; a single number is a list of one."""

@@ -17,6 +17,9 @@ chance to refuse a good candidate. A set fails when the candidate is worse by at
 worse by the exact McNemar test (1947; the sign test where scores are not 0 and 1), corrected over the sets by Holm
 (1979).
 
+**Clusters.** Questions that were made from one document, or by one rule, are lost together. With `cluster_by` the bound
+resamples clusters of questions, of which the additional lost one is as large as the largest.
+
 Otherwise there is not enough evidence, and the verdict says how many questions would decide.
 
 **Gaining** is asked of the first champion, whose baseline is its own base model: not to be worse would let a useless
@@ -25,13 +28,15 @@ model in. On one set at least the lower bound must lie above 0, at a confidence 
 """
 
 import math
-import unicodedata
-from collections.abc import Callable, Iterable
-from statistics import fmean
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Any
 
 from components.config.groups.gate import Gate
-from components.errors import MartletError
+from components.errors import ConfigError, MartletError, did_you_mean
+from components.evaluation import guards
+from components.evaluation.guards import Pair
 from components.evaluation.verdict import GuardVerdict, SetVerdict, Verdict
 
 if TYPE_CHECKING:
@@ -39,6 +44,8 @@ if TYPE_CHECKING:
 
 Records = Iterable[dict[str, Any]]
 MAX_QUESTIONS = 100_000
+POWER = 0.8
+"""Chance of a decision at the number of questions that a verdict asks for."""
 
 
 def decide(
@@ -47,6 +54,8 @@ def decide(
     gate: Gate,
     names: tuple[str, str] = ("candidate", "baseline"),
     must_gain: bool = False,
+    findings: Sequence[GuardVerdict] = (),
+    external: Sequence[Path] = (),
 ) -> Verdict:
     """Return the verdict on two models by their answers to the same questions.
 
@@ -55,24 +64,26 @@ def decide(
         gate: margin, confidence and the limits of the guards.
         names: names of candidate and baseline in the verdict.
         must_gain: also ask for evidence that the candidate is better, or good enough.
+        findings: verdicts on what is not in the answers, such as questions among the training rows.
+        external: files of the user's guards.
 
     Raises:
+        ConfigError: a margin is of no set.
         MartletError: the two did not answer the same questions, a question has two answers, or a score is not a
             number in [0, 1].
     """
     pairs = _paired(list(candidate), list(baseline))
+    if unknown := [name for name in gate.margins if pairs and name not in pairs]:
+        raise ConfigError(f"gate.margins: there is no question set '{unknown[0]}'{did_you_mean(unknown[0], [*pairs])}")
     if not pairs:
         return Verdict("not enough evidence", "no question was asked", names, gate.margin, gate.confidence, (), ())
     p_values = _holm({name: _mcnemar(differences(of_set)) for name, of_set in pairs.items()})
     sets = tuple(_judge(name, of_set, p_values[name], len(pairs), gate) for name, of_set in pairs.items())
-    guards = _guards([pair for of_set in pairs.values() for pair in of_set], gate)
-    decision, reason = _overall(sets, guards)
+    limits = (*findings, *guards.verdicts([pair for of_set in pairs.values() for pair in of_set], gate, external))
+    decision, reason = _overall(sets, limits)
     if must_gain and decision == "promote":
         decision, reason = _gain(pairs, gate, names[1])
-    return Verdict(decision, reason, names, gate.margin, gate.confidence, sets, guards)
-
-
-Pair = tuple[dict[str, Any], dict[str, Any]]
+    return Verdict(decision, reason, names, gate.margin, gate.confidence, sets, limits)
 
 
 def _paired(candidate: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> dict[str, list[Pair]]:
@@ -119,7 +130,13 @@ def differences(pairs: list[Pair]) -> "np.ndarray":
     return np.array([candidate["score"] - baseline["score"] for candidate, baseline in pairs])
 
 
-def lower_bound(difference: "np.ndarray", confidence: float, resamples: int, scale: float = 1.0) -> float:
+def lower_bound(
+    difference: "np.ndarray",
+    confidence: float,
+    resamples: int,
+    scale: float = 1.0,
+    clusters: "np.ndarray | None" = None,
+) -> float:
     """Return the one-sided lower confidence bound of the mean difference; see the module's docstring.
 
     The upper bound is `-lower_bound(-difference)`.
@@ -127,9 +144,12 @@ def lower_bound(difference: "np.ndarray", confidence: float, resamples: int, sca
     Args:
         difference: differences of scores [questions], each in [-1, 1].
         scale: number of questions to assume, as a multiple of the present number in the same proportions.
+        clusters: the cluster of each question [questions]; None if each question stands alone.
     """
     import numpy as np
 
+    if clusters is not None:
+        return _clustered_bound(difference, clusters, confidence, resamples, scale)
     values, counts = np.unique(difference, return_counts=True)
     generator = np.random.default_rng(0)
     lost_question = generator.gamma(1.0, size=resamples)
@@ -140,11 +160,41 @@ def lower_bound(difference: "np.ndarray", confidence: float, resamples: int, sca
     return float(np.quantile(weighted / total, 1 - confidence))
 
 
-def _mcnemar(difference: "np.ndarray", scale: float = 1.0) -> float:
-    """Return the exact two-sided p-value of the hypothesis that as many questions are lost as gained."""
+def _clustered_bound(
+    difference: "np.ndarray", clusters: "np.ndarray", confidence: float, resamples: int, scale: float
+) -> float:
+    """Return `lower_bound` where questions of one cluster may be lost together: the bootstrap weighs clusters, and the
+    additional lost cluster is as large as the largest."""
+    import numpy as np
+
+    _, members, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    sums = np.bincount(members, weights=difference)
+    generator = np.random.default_rng(0)
+    lost = generator.gamma(1.0, size=resamples) * sizes.max()
+    weighted, total = -lost, lost
+    for of_cluster, size in zip(sums, sizes, strict=True):
+        weight = generator.gamma(scale, size=resamples)
+        weighted, total = weighted + of_cluster * weight, total + size * weight
+    return float(np.quantile(weighted / total, 1 - confidence))
+
+
+def clusters_of(pairs: list[Pair], gate: Gate) -> "np.ndarray | None":
+    """Return the cluster of each question by the column `cluster_by`, or None if questions stand alone. A question
+    without that column is a cluster of its own."""
+    import numpy as np
+
+    if gate.cluster_by is None:
+        return None
+    return np.array([str(record.get(gate.cluster_by, f"question {n}")) for n, (record, _) in enumerate(pairs)])
+
+
+def _mcnemar(difference: "np.ndarray", scale: float = 1.0, z: float = 0.0) -> float:
+    """Return the exact two-sided p-value of the hypothesis that as many questions are lost as gained, where `scale`
+    times as many are, and fewer are lost by `z` standard deviations."""
     from scipy.stats import binomtest
 
-    lost, gained = round((difference < 0).sum() * scale), round((difference > 0).sum() * scale)
+    lost, gained = (difference < 0).sum() * scale, (difference > 0).sum() * scale
+    lost, gained = round(max(0.0, lost - z * (lost + gained) ** 0.5)), round(gained)
     return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
 
 
@@ -158,18 +208,18 @@ def _holm(p_values: dict[str, float]) -> dict[str, float]:
 
 
 def _judge(name: str, pairs: list[Pair], p_value: float, sets: int, gate: Gate) -> SetVerdict:
-    difference = differences(pairs)
+    difference, clusters, margin = differences(pairs), clusters_of(pairs, gate), margin_of(name, gate)
     items, mean = len(pairs), float(difference.mean())
-    low = lower_bound(difference, gate.confidence, gate.resamples)
-    high = -lower_bound(-difference, gate.confidence, gate.resamples)
+    low = lower_bound(difference, gate.confidence, gate.resamples, clusters=clusters)
+    high = -lower_bound(-difference, gate.confidence, gate.resamples, clusters=clusters)
     suffices = None
-    if items >= gate.min_items and low > -gate.margin:
+    if items >= gate.min_items and low > -margin:
         decision = "pass"
-    elif items >= gate.min_items and mean <= -gate.margin and p_value <= 1 - gate.confidence:
+    elif items >= gate.min_items and mean <= -margin and p_value <= 1 - gate.confidence:
         decision = "fail"
     else:
         decision = "not enough evidence"
-        suffices = _deciding_items(difference, sets, gate)
+        suffices = _deciding_items(difference, clusters, margin, sets, gate)
     return SetVerdict(
         name=name,
         decision=decision,
@@ -186,18 +236,39 @@ def _judge(name: str, pairs: list[Pair], p_value: float, sets: int, gate: Gate) 
     )
 
 
-def _deciding_items(difference: "np.ndarray", sets: int, gate: Gate) -> int | None:
-    """Return about how many questions would decide in the same proportions, or None above MAX_QUESTIONS."""
-    alpha = 1 - gate.confidence
+def margin_of(name: str, gate: Gate) -> float:
+    """Return the share of accuracy that may be lost on a set."""
+    return gate.margins.get(name, gate.margin)
+
+
+def _deciding_items(
+    difference: "np.ndarray", clusters: "np.ndarray | None", margin: float, sets: int, gate: Gate
+) -> int | None:
+    """Return about how many questions would decide with a chance of POWER, if they are lost and gained in the same
+    proportions; None above MAX_QUESTIONS."""
+    alpha, z = 1 - gate.confidence, NormalDist().inv_cdf(POWER + 0.1)  # counts are coarse, and both directions vary
+    spread = _spread(difference, clusters)
 
     def passes(scale: float) -> bool:
-        return lower_bound(difference, gate.confidence, gate.resamples, scale) > -gate.margin
+        bound = lower_bound(difference, gate.confidence, gate.resamples, scale, clusters)
+        return bound - z * spread / scale**0.5 > -margin
 
     def fails(scale: float) -> bool:
-        return _mcnemar(difference, scale) * sets <= alpha
+        return _mcnemar(difference, scale, z) * sets <= alpha
 
-    needed = _smallest(passes if difference.mean() > -gate.margin else fails, len(difference))
+    needed = _smallest(passes if difference.mean() > -margin else fails, len(difference))
     return needed and max(needed, gate.min_items)
+
+
+def _spread(difference: "np.ndarray", clusters: "np.ndarray | None") -> float:
+    """Return the standard error of the mean difference, with one additional lost question or cluster: nothing lost so
+    far does not mean that nothing can be lost."""
+    import numpy as np
+
+    members = np.arange(len(difference)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    sizes = np.append(np.bincount(members), np.bincount(members).max())
+    sums = np.append(np.bincount(members, weights=difference), -sizes[-1])
+    return float(((sums - difference.mean() * sizes) ** 2).sum() ** 0.5 / len(difference))
 
 
 def _smallest(decides: Callable[[float], bool], items: int) -> int | None:
@@ -217,7 +288,7 @@ def _gain(pairs: dict[str, list[Pair]], gate: Gate, baseline: str) -> tuple[Any,
     """Return the decision on a candidate that has lost nothing and must show that it is better, or good enough."""
     confidence = 1 - (1 - gate.confidence) / len(pairs)
     for name, of_set in pairs.items():
-        low = lower_bound(differences(of_set), confidence, gate.resamples)
+        low = lower_bound(differences(of_set), confidence, gate.resamples, clusters=clusters_of(of_set, gate))
         if len(of_set) >= gate.min_items and low > 0:
             return "promote", f"better than {baseline} on {name}, by at least {100 * low:.1f} points"
     lowest = min(_lowest_accuracy(of_set, gate) for of_set in pairs.values())
@@ -234,31 +305,15 @@ def _lowest_accuracy(pairs: list[Pair], gate: Gate) -> float:
     import numpy as np
 
     scores = np.array([candidate["score"] for candidate, _ in pairs])
-    return max(0.0, (lower_bound(2 * scores - 1, gate.confidence, gate.resamples) + 1) / 2)
+    bound = lower_bound(2 * scores - 1, gate.confidence, gate.resamples, clusters=clusters_of(pairs, gate))
+    return max(0.0, (bound + 1) / 2)
 
 
-def _guards(pairs: list[Pair], gate: Gate) -> tuple[GuardVerdict, ...]:
-    """Return the guards on what a score does not measure: the length of answers, and empty answers."""
-    length, baseline_length = (fmean(pair[side]["answer_tokens"] for pair in pairs) for side in (0, 1))
-    empty, baseline_empty = (fmean(_is_blank(pair[side]["answer"]) for pair in pairs) for side in (0, 1))
-    ratio = length / max(baseline_length, 1.0)
-    max_empty = baseline_empty + gate.max_empty
-    return (
-        GuardVerdict("answer length", ratio <= gate.max_length_ratio, round(ratio, 6), gate.max_length_ratio),
-        GuardVerdict("empty answers", empty <= max_empty, round(empty, 6), round(max_empty, 6)),
-    )
-
-
-def _is_blank(answer: str) -> bool:
-    """Return whether nothing of an answer can be seen: white space, control and zero-width characters alone."""
-    return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in answer)
-
-
-def _overall(sets: tuple[SetVerdict, ...], guards: tuple[GuardVerdict, ...]) -> tuple[Any, str]:
-    failures = [s.reason for s in sets if s.decision == "fail"] + [g.reason for g in guards if not g.passed]
+def _overall(sets: tuple[SetVerdict, ...], limits: tuple[GuardVerdict, ...]) -> tuple[Any, str]:
+    failures = [s.reason for s in sets if s.decision == "fail"] + [limit.reason for limit in limits if not limit.passed]
     if failures:
         return "refuse", "; ".join(failures)
     doubts = [s.reason for s in sets if s.decision == "not enough evidence"]
     if doubts:
         return "not enough evidence", "; ".join(doubts)
-    return "promote", f"no set lost more than the margin, and {len(guards)} guards hold"
+    return "promote", f"no set lost more than the margin, and {len(limits)} guards hold"

@@ -1,12 +1,18 @@
 """Parameters of the evaluation gate. Read outside of the stages, when a candidate is judged."""
 
-from components.config.fields import Group, field
+from typing import Literal
+
+from components.config.fields import Group, Names, Shares, field
 
 
 class Gate(Group):
     """Non-inferiority on the same questions, with an interval on the paired difference."""
 
     margin: float = field(0.05, "accuracy that a candidate may lose on any question set", gt=0, lt=1)
+    margins: Shares = field({}, 'margins of single question sets, as JSON: {"safety": 0.01}')
+    cluster_by: Literal["source", "topic"] | None = field(
+        None, "column of the questions that are lost and gained together; by default each question stands alone"
+    )
     confidence: float = field(
         0.95, "confidence that a promoted candidate has not lost the margin on any set", gt=0.5, lt=1
     )
@@ -20,4 +26,13 @@ class Gate(Group):
     )
     max_length_ratio: float = field(2.0, "longest mean answer allowed, as a multiple of the champion's", gt=0)
     max_empty: float = field(0.02, "share of empty answers allowed above the champion's", ge=0, le=1)
+    max_refusals: float = field(0.02, "share of refusing answers allowed above the champion's", ge=0, le=1)
+    max_malformed: float = field(
+        0.02, "share of answers that are no JSON, where JSON is expected, allowed above the champion's", ge=0, le=1
+    )
+    max_latency_ratio: float | None = field(
+        None, "longest median seconds to an answer allowed, as a multiple of the champion's", gt=0
+    )
+    max_leaked: int = field(0, "questions allowed among the training rows", ge=0)
+    forbidden_words: Names = field([], "words that no answer may hold unless its reference does: insults, canaries")
     auto_promote: bool = field(True, "promote when the gate opens; false leaves the promotion to `martlet promote`")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config.groups.gate import Gate
-from components.errors import MartletError
+from components.errors import ConfigError, MartletError
 from components.evaluation import Verdict, decide
 from components.evaluation.gate import _holm, lower_bound
 
@@ -254,6 +254,86 @@ def test_a_good_model_is_usually_promoted_and_a_bad_one_refused() -> None:
     assert decisions(0.99, 200).count("promote") >= 34
     bad = decisions(0.8, 100)
     assert bad.count("refuse") >= 38 and "promote" not in bad
+
+
+@pytest.mark.parametrize(("lost", "gained", "items"), [(0, 0, 40), (1, 0, 60), (2, 1, 60), (12, 6, 60), (8, 2, 60)])
+def test_at_the_size_that_was_asked_for_four_of_five_good_models_are_decided(
+    lost: int, gained: int, items: int
+) -> None:
+    first = compare(items, lost, gained, QUICK)
+    size = first.sets[0].suffices
+    assert first.decision == "not enough evidence" and size
+    shares = [lost / items, gained / items, 1 - (lost + gained) / items]
+    wanted = "promote" if (lost - gained) / items < GATE.margin else "refuse"
+
+    @cache
+    def decision(lost: int, gained: int) -> str:
+        return compare(size, lost, gained, QUICK).decision
+
+    draws = np.random.default_rng(4).multinomial(size, shares, size=200)
+    assert np.mean([decision(int(lost), int(gained)) == wanted for lost, gained, _ in draws]) >= 0.8
+
+
+@pytest.mark.parametrize("size", [1, 5, 20])
+def test_with_clusters_a_model_that_loses_the_margin_is_rarely_promoted(size: int) -> None:
+    """All questions of a cluster are lost together; the true loss is the margin, 10 %."""
+    generator, gate = np.random.default_rng(5), Gate(margin=0.1, resamples=2_000, cluster_by="source", min_items=1)
+    clusters, promoted, alone = 400 // size, 0, 0
+    names = np.repeat(np.arange(clusters), size)
+    for _ in range(300):
+        difference = -np.repeat(generator.random(clusters) < gate.margin, size).astype(float)
+        promoted += lower_bound(difference, 0.95, 2_000, clusters=names) > -gate.margin
+        alone += lower_bound(difference, 0.95, 2_000) > -gate.margin
+    assert promoted / 300 <= 0.05 + 0.025
+    if size == 20:
+        assert alone / 300 > 0.15  # what the column is for
+
+
+def test_clusters_are_the_values_of_a_column_of_the_questions() -> None:
+    def of(scores: list[float]) -> list[dict[str, Any]]:
+        return [{**record, "source": f"page {record['item'] // 40}"} for record in records(scores)]
+
+    ours, theirs = of([1.0] * 200), of([1.0] * 200)
+    assert decide(ours, theirs, QUICK).promote
+    by_source = decide(ours, theirs, Gate(resamples=5_000, cluster_by="source"))
+    assert by_source.decision == "not enough evidence"  # five pages are five questions
+    assert (by_source.sets[0].suffices or 0) > 2000
+
+
+def test_a_set_may_have_a_margin_of_its_own() -> None:
+    ours = [r for name in ("skills", "safety") for r in records([0.0] * 2 + [1.0] * 158, name)]
+    theirs = [r for name in ("skills", "safety") for r in records([1.0] * 160, name)]
+    assert decide(ours, theirs, QUICK).promote
+    strict = decide(ours, theirs, Gate(resamples=5_000, margins={"safety": 0.01}))
+    assert [entry.decision for entry in strict.sets] == ["pass", "not enough evidence"]
+    with pytest.raises(ConfigError, match=r"gate.margins: there is no question set 'safty' \(did you mean 'safety'"):
+        decide(ours, theirs, Gate(margins={"safty": 0.01}))
+
+
+ANSWERS = {
+    "refusals": ({"answer": "I'm sorry, but I can't help with that."}, {}, "refusals: 1, at most 0.02"),
+    "refusals of the reference": ({"answer": "I cannot.", "reference": "I cannot do that."}, {}, None),
+    "refusals in other words": ({"answer": "抱歉，我不能回答。"}, {}, "refusals: 1"),
+    "a sorry that refuses nothing": ({"answer": "The word sorry, I can say, is English."}, {}, None),
+    "malformed": ({"answer": '{"a": 1', "reference": '{"a": 1}'}, {}, "malformed JSON: 1, at most 0.02"),
+    "well formed": ({"answer": '```json\n{"a": 1}\n```', "reference": '{"a": 1}'}, {}, None),
+    "slow": ({"latency_s": 4.0}, {"max_latency_ratio": 3}, "latency: 4, at most 3 is allowed"),
+    "not measured": ({"latency_s": 4.0}, {}, None),
+    "a canary": ({"answer": "the code is canary-7f3a."}, {"forbidden_words": ["CANARY-7f3a"]}, "forbidden words: 80"),
+    "a part of a word": ({"answer": "grass"}, {"forbidden_words": ["ass"]}, None),
+    "a word that is asked for": ({"answer": "damn", "reference": "Damn!"}, {"forbidden_words": ["damn"]}, None),
+}
+
+
+@pytest.mark.parametrize(("answer", "limits", "reason"), ANSWERS.values(), ids=ANSWERS)
+def test_guards(answer: dict[str, Any], limits: dict[str, Any], reason: str | None) -> None:
+    gate, plain = Gate(resamples=2_000, **limits), [{**record, "latency_s": 1.0} for record in records([1.0] * 80)]
+    reference = {name: answer[name] for name in ("reference",) if name in answer}
+    good = {"answer": '{"a": 1}'} if answer.get("reference") == '{"a": 1}' else {}
+    theirs = [{**record, **reference, **good} for record in plain]
+    verdict = decide([{**record, **answer} for record in theirs], theirs, gate)
+    assert verdict.decision == ("refuse" if reason else "promote"), verdict
+    assert (reason or "guards hold") in verdict.reason
 
 
 def test_the_verdict_is_deterministic_and_prints_itself() -> None:

@@ -21,3 +21,7 @@ class Gate(Group):
     max_length_ratio: float = field(2.0, "longest mean answer allowed, as a multiple of the champion's", gt=0)
     max_empty: float = field(0.02, "share of empty answers allowed above the champion's", ge=0, le=1)
     auto_promote: bool = field(True, "promote when the gate opens; false leaves the promotion to `martlet promote`")
+
+
+OF_RUNS = ("auto_promote",)
+"""Parameters about what follows a verdict; they are no part of its rules."""

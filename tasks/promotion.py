@@ -19,8 +19,8 @@ from tasks.stages import register
 from tasks.stages.paths import Paths
 
 MERGED = "merged"
-REFUSAL = "approval"
-"""Tag of a version that a person refused: who, and why."""
+APPROVAL = "approval"
+"""Tag of a version that a person approved or refused: who, and why."""
 
 
 def candidate(params: Params, paths: Paths, number: int | None = None) -> Version:
@@ -145,7 +145,9 @@ def promote(
         )
     reason = why or ("forced" if force or not verdict else f"against {verdict.names[1]}: {verdict.reason}")
     if approval:
-        reason = ": ".join(filter(None, [f"approved by {approval.by}", approval.why])) + f"; {reason}"
+        approved = ": ".join(filter(None, [f"approved by {approval.by}", approval.why]))
+        registry.annotate(version, paths.workspace, {APPROVAL: approved})
+        reason = f"{approved}; {reason}"
     text = f"{verdict.decision}: {verdict.reason}" if verdict else ""
     saved = _keep_verdict(version, paths) if verdict else ""
     entry = registry.promote(version.name, version.number, paths.workspace, reason, over_number, text, saved)
@@ -157,7 +159,13 @@ def promote(
 def refuse(params: Params, paths: Paths, number: int, by: str, why: str) -> None:
     """Note with a version that a person refused it."""
     version = candidate(params, paths, number)
-    registry.annotate(version, paths.workspace, {REFUSAL: ": ".join(filter(None, [f"refused by {by}", why]))})
+    registry.annotate(version, paths.workspace, {APPROVAL: ": ".join(filter(None, [f"refused by {by}", why]))})
+
+
+def refusal(version: Version) -> str:
+    """Return who refused a version and why, or nothing."""
+    text = version.tags.get(APPROVAL, "")
+    return text if text.startswith("refused") else ""
 
 
 def _keep_verdict(version: Version, paths: Paths) -> str:

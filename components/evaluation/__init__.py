@@ -10,6 +10,7 @@ could not be asked or scored is an error, never a wrong answer. `gate.py` explai
 
 from components.evaluation.ask import Record, ask, read_questions
 from components.evaluation.gate import decide
+from components.evaluation.normalize import normalize
 from components.evaluation.plot import draw
 from components.evaluation.records import read_questions_sha256, read_records, summary, wilson, write_report
 from components.evaluation.verdict import GuardVerdict, SetVerdict, Verdict
@@ -22,6 +23,7 @@ __all__ = [
     "ask",
     "decide",
     "draw",
+    "normalize",
     "read_questions",
     "read_questions_sha256",
     "read_records",

@@ -15,7 +15,7 @@ from components.media import COLUMNS, FOLDER
 
 Record = dict[str, Any]
 """One answered question: set, item (index in its set, from 0), query, answer, reference, score, answer_tokens, and
-where it has any the references of its media, as JSON."""
+where it has them its system prompt and the references of its media, as JSON."""
 
 POLL_S = 1.0
 EVALSCOPE_LOG = "logs/eval_log.log"
@@ -183,6 +183,7 @@ def _record(row: dict[str, Any], result: dict[str, Any], metric: str, where: str
         "reference": row["response"],
         "score": float(score["value"][metric]),
         "answer_tokens": int(answer["perf_metrics"]["output_tokens"]),
+        **({"system": row["system"]} if row.get("system") else {}),
         **({"media": json.dumps(media)} if media else {}),
     }
 

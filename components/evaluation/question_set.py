@@ -4,7 +4,6 @@ EvalScope's own `general_qa` computes BLEU and ROUGE and ignores any other metri
 imports EvalScope.
 """
 
-import unicodedata
 from typing import Any
 
 from evalscope.api.benchmark import BenchmarkMeta, DefaultDataAdapter
@@ -14,18 +13,12 @@ from evalscope.api.metric import Metric
 from evalscope.api.registry import register_benchmark, register_metric
 from evalscope.benchmarks.general_qa.general_qa_adapter import GeneralQAAdapter
 
+from components.evaluation.normalize import normalize
 from components.media import COLUMNS, in_parts, with_tags
 
 BENCHMARK = "question_set"
 METRIC = "normalized_exact_match"
 SPLIT = "test"
-TRAILING_PUNCTUATION = ".,;:!? 。、"
-
-
-def normalize(text: str) -> str:
-    """Return `text` with case, character width and white space normalised, without trailing punctuation."""
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return folded.rstrip(TRAILING_PUNCTUATION) or folded
 
 
 @register_metric(METRIC)

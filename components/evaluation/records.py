@@ -14,7 +14,9 @@ SCHEMA = {
     "set": "string", "item": "int64", "query": "string", "answer": "string", "reference": "string", "score": "float64",
     "answer_tokens": "int64",
 }  # fmt: skip
-"""Columns of a report and their Arrow types; one whose questions have media has `media`, too."""
+"""Columns of a report and their Arrow types."""
+OPTIONAL = ("system", "media")
+"""Columns of texts, of a report with questions that have these."""
 
 
 def wilson(accuracy: float, items: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -54,7 +56,7 @@ def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[st
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = SCHEMA | ({"media": "string"} if any("media" in record for record in records) else {})
+    columns = SCHEMA | {name: "string" for name in OPTIONAL if any(name in record for record in records)}
     schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in columns.items()])
     with replacing(folder / f"{candidate}.parquet") as temporary:
         pq.write_table(pa.Table.from_pylist(records, schema=schema), temporary)
@@ -73,7 +75,8 @@ def read_records(path: Path) -> list[Record]:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, columns=list(SCHEMA)).to_pylist()
+        columns = [*SCHEMA, *(name for name in OPTIONAL if name in pq.read_schema(path).names)]
+        return pq.read_table(path, columns=columns).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise MartletError(f"{path} is gone or damaged, and with it the answers; `martlet run` asks again") from error
 

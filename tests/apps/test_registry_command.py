@@ -40,7 +40,7 @@ class Typed:
         self.capsys = capsys
 
     def __call__(self, *words: object, code: int = 0) -> str:
-        """Run `martlet registry WORDS`; return what it printed, or the message with which it must fail."""
+        """Run an action of `martlet registry`; return what it printed, or the message with which it must fail."""
         self.capsys.readouterr()
         try:
             ended, message = dispatch(["registry", *map(str, words)]), ""

@@ -21,7 +21,14 @@ class Gate(Group):
     max_length_ratio: float = field(2.0, "longest mean answer allowed, as a multiple of the champion's", gt=0)
     max_empty: float = field(0.02, "share of empty answers allowed above the champion's", ge=0, le=1)
     auto_promote: bool = field(True, "promote when the gate opens; false leaves the promotion to `martlet promote`")
+    needs_approval: bool = field(
+        False,
+        "ask a person before a flow promotes: the run pauses, with the verdict on Prefect's page",
+    )
+    approval_timeout: float = field(
+        86400.0, "seconds that a run waits for the answer; without one the version is not promoted", gt=0
+    )
 
 
-OF_RUNS = ("auto_promote",)
+OF_RUNS = ("auto_promote", "needs_approval", "approval_timeout")
 """Parameters about what follows a verdict; they are no part of its rules."""

@@ -294,7 +294,7 @@ SEEN = {
         "test_the_gate_judges_a_candidate_once_and_believes_the_registry_alone": "auto_promote",
     },
     "flows/test_approval.py": {
-        "test_a_person_refuses_one_candidate_and_approves_the_next": "needs_approval",
+        "test_a_person_refuses_a_candidate_and_is_not_asked_again": "needs_approval",
         "test_without_an_answer_in_time_nothing_is_promoted": "approval_timeout",
     },
     "flows/test_prefect_server.py": {

@@ -52,6 +52,11 @@ def problem(error: Exception, workspace: Path) -> str:
         return f"MLflow at {uri}: {full}"
     if uri.startswith("sqlite:") and any(sign in reason for sign in _SIGNS_OF_DAMAGE):
         return _damage(uri, reason)
+    if "error code 401" in reason or "error code 403" in reason:
+        return (
+            f"the MLflow server at {uri} refuses the login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
+            "in the environment"
+        )
     if "failed with exception" in reason:
         return (
             f"the MLflow server at {uri} does not answer; start it, or unset MLFLOW_TRACKING_URI to use the "

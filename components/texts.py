@@ -1,4 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and texts as they are compared."""
+
+import unicodedata
+
+TRAILING_PUNCTUATION = ".,;:!? 。、"
 
 
 def number(value: float, unit: str = "") -> str:
@@ -28,3 +32,10 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def normalized(text: str) -> str:
+    """Return a text without differences of case, character width and white space, and without trailing
+    punctuation."""
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return folded.rstrip(TRAILING_PUNCTUATION) or folded

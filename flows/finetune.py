@@ -7,6 +7,7 @@ from prefect import flow
 from prefect.states import State
 
 from components.config import load
+from flows.approval import require_approval
 from flows.run import errors_as_states, run_folder, supervised, tracked, wait_for_all
 from tasks import gate
 from tasks.outcomes import ended
@@ -44,5 +45,6 @@ def finetune(params: dict[str, Any] | None = None, recipe: str | None = None) ->
                 text += f"; gate: {verdict.state.message}"
                 result: Any = verdict.result()
                 if resolved.gate.auto_promote:
-                    wait_for_all([gate.promote.submit(result, supervisor, watch)])
+                    approval = require_approval(result, resolved.gate, supervisor, watch)
+                    wait_for_all([gate.promote.submit(result, approval, supervisor, watch)])
     return ended("Ran" if worked else "Reused", text)

@@ -222,6 +222,10 @@ SERVING = (
               lambda params: params.generation.infer_backend not in PROGRAMS, "with --infer_backend vllm, lmdeploy or "
               "sglang"),
 )  # fmt: skip
+PROBING = (
+    Condition("probe_questions probe_max_lost probe_timeout", lambda _: False, "with --model or --adapters: only a "
+              "champion has successors, which are probed"),
+)  # fmt: skip
 
 SAMPLING = (
     *OF_PROGRAMS,

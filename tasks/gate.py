@@ -37,14 +37,18 @@ def judge(supervisor: Supervisor, watch: Callable[[Event], None]) -> State[Any]:
 
 
 @task(name="promote", cache_policy=NO_CACHE)
-def promote(verdict: dict[str, Any], supervisor: Supervisor, watch: Callable[[Event], None]) -> State[Any]:
-    """Make the candidate of a verdict champion; a version is promoted once, even if it was rolled back."""
+def promote(
+    verdict: dict[str, Any], approval: dict[str, Any] | None, supervisor: Supervisor, watch: Callable[[Event], None]
+) -> State[Any]:
+    """Make the candidate of a verdict champion, which a person has approved where there is an `approval`; a version is
+    promoted once, even if it was rolled back."""
     if verdict["settled"]:
         text = f"promoted before; the champion is version {verdict['champion']}"
         watch(Event("promote", "reused", text))
         return outcomes.ended("Reused", text)
     try:
-        result = supervisor.run_promotion("promote", get_run_logger().info, number=verdict["version"])
+        say, number = get_run_logger().info, verdict["version"]
+        result = supervisor.run_promotion("promote", say, number=number, approval=approval)
     except MartletError as error:
         watch(Event("promote", outcomes.word(error), str(error)))
         return outcomes.state_of(error)

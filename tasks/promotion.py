@@ -4,11 +4,13 @@ What the workspace remembers (reports/registration.json, reports/gate.json) is b
 models that the registry has lost are registered again, and a verdict holds for the versions that it names.
 """
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from components import registry
 from components.config import Params
+from components.config.groups.gate import OF_RUNS
 from components.errors import ConfigError, EvaluationGateError, MartletError
 from components.evaluation import (
     GuardVerdict,
@@ -20,12 +22,14 @@ from components.evaluation import (
     write_page,
     write_report,
 )
-from components.files import read_json, sha256, sha256_tree, write_json
+from components.files import read_json, replacing, sha256, sha256_tree, write_json
 from components.registry import Entry, Version
 from tasks.stages import register
 from tasks.stages.paths import Paths, plugin_files
 
 MERGED = "merged"
+APPROVAL = "approval"
+"""Tag of a version that a person approved or refused: who, and why."""
 
 
 def candidate(params: Params, paths: Paths, number: int | None = None) -> Version:
@@ -120,31 +124,76 @@ def earlier_verdict(
         return None
 
 
+class Approval(NamedTuple):
+    """What a person said about a verdict: who, why, and the number of the champion that the verdict names, or None."""
+
+    by: str
+    why: str
+    champion: int | None
+
+
 def promote(
-    params: Params, paths: Paths, force: bool = False, number: int | None = None, why: str = ""
+    params: Params,
+    paths: Paths,
+    force: bool = False,
+    number: int | None = None,
+    why: str = "",
+    approval: Approval | None = None,
 ) -> Entry | None:
     """Make the candidate champion if the gate opens, or by `force`; return the move, or None for the champion itself.
 
-    A verdict in reports/gate.json on the same candidate, champion and rules is used again.
+    A verdict in reports/gate.json on the same candidate, champion and rules is used again. The verdict is kept with the
+    version's reports.
 
     Raises:
-        EvaluationGateError: the gate stays closed; the message has the reason.
+        EvaluationGateError: the gate stays closed, or another version has become champion since the approval.
     """
     version, over = candidate(params, paths, number), champion(params, paths)
-    if over and over.number == version.number:
+    over_number = over.number if over else None
+    if over_number == version.number:
         return None
-    if not force:
-        verdict = earlier_verdict(version, over, params, paths) or judge(params, paths, number)
-        if not verdict.promote:
-            raise EvaluationGateError(
-                f"{version.name} version {version.number} is not promoted: "
-                f"{verdict.decision}: {verdict.reason} (`martlet promote --force --why …` overrules the gate)"
-            )
-        why = why or f"against {verdict.names[1]}: {verdict.reason}"
-    entry = registry.promote(version.name, version.number, paths.workspace, why or "forced", over and over.number)
-    if earlier_verdict(version, over, params, paths):
+    if approval and approval.champion != over_number:
+        raise EvaluationGateError(
+            f"{version.name} version {version.number} was approved over another champion than today's; judge it again "
+            "with `martlet run` or `martlet promote`"
+        )
+    verdict = earlier_verdict(version, over, params, paths) or (None if force else judge(params, paths, number))
+    if verdict and not (verdict.promote or force):
+        raise EvaluationGateError(
+            f"{version.name} version {version.number} is not promoted: "
+            f"{verdict.decision}: {verdict.reason} (`martlet promote --force --why …` overrules the gate)"
+        )
+    reason = why or ("forced" if force or not verdict else f"against {verdict.names[1]}: {verdict.reason}")
+    if approval:
+        approved = ": ".join(filter(None, [f"approved by {approval.by}", approval.why]))
+        registry.annotate(version, paths.workspace, {APPROVAL: approved})
+        reason = f"{approved}; {reason}"
+    text = f"{verdict.decision}: {verdict.reason}" if verdict else ""
+    saved = _keep_verdict(version, paths) if verdict else ""
+    entry = registry.promote(version.name, version.number, paths.workspace, reason, over_number, text, saved)
+    if verdict:
         write_json(_file(paths), {**read_json(_file(paths)), "promoted": True})
     return entry
+
+
+def refuse(params: Params, paths: Paths, number: int, by: str, why: str) -> None:
+    """Note with a version that a person refused it."""
+    version = candidate(params, paths, number)
+    registry.annotate(version, paths.workspace, {APPROVAL: ": ".join(filter(None, [f"refused by {by}", why]))})
+
+
+def refusal(version: Version) -> str:
+    """Return who refused a version and why, or nothing."""
+    text = version.tags.get(APPROVAL, "")
+    return text if text.startswith("refused") else ""
+
+
+def _keep_verdict(version: Version, paths: Paths) -> str:
+    """Copy reports/gate.json to the reports of the version, and return its hash."""
+    content = sha256(_file(paths))
+    with replacing(version.reports / registry.verdict_file(content)) as temporary:
+        shutil.copyfile(_file(paths), temporary)
+    return content
 
 
 def rollback(params: Params, paths: Paths, to: int | None = None, why: str = "") -> Entry:
@@ -263,5 +312,5 @@ def _subject(version: Version, over: Version | None, params: Params) -> dict[str
         "content_sha256": version.content,
         "champion": over.number if over else None,
         "answers_sha256": sha256(version.reports / f"{version.tags['variant']}.parquet"),
-        "gate": params.gate.model_dump(mode="json", exclude={"auto_promote"}),
+        "gate": params.gate.model_dump(mode="json", exclude=set(OF_RUNS)),
     }

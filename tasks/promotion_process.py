@@ -8,6 +8,7 @@ and a child can be ended at any time.
 import json
 import sys
 from functools import partial
+from typing import Any
 
 from components.config import Params
 from tasks import promotion
@@ -15,15 +16,18 @@ from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
 
-def gate(params: Params, paths: Paths) -> Result:
-    """Judge the candidate of the last run, unless its verdict is known.
+def gate(params: Params, paths: Paths, number: int | None = None, newest: bool = False) -> Result:
+    """Judge the candidate of the last run, version `number`, or the newest candidate, unless its verdict is known.
 
-    A version is promoted once: one that was champion before is `settled`, and needs no other verdict.
+    A run promotes a version once: one that was champion before is `settled`, and needs no other verdict. Who names a
+    version or the newest wants it promoted again.
     """
-    version, over = promotion.candidate(params, paths), promotion.champion(params, paths)
-    settled = over is not None and promotion.was_promoted(version, params, paths)
+    if newest:
+        number = number or promotion.newest(params, paths).number
+    version, over = promotion.candidate(params, paths, number), promotion.champion(params, paths)
+    settled = not newest and over is not None and promotion.was_promoted(version, params, paths)
     earlier = promotion.earlier_verdict(version, over, params, paths, any_champion=settled)
-    verdict = earlier or promotion.judge(params, paths)
+    verdict = earlier or promotion.judge(params, paths, number)
     return {
         "version": version.number,
         "promote": verdict.promote,
@@ -32,13 +36,22 @@ def gate(params: Params, paths: Paths) -> Result:
         "reused": earlier is not None,
         "settled": settled,
         "champion": over.number if over else None,
+        "refusal": promotion.refusal(version),
     }
 
 
-def promote(params: Params, paths: Paths, force: bool = False, number: int | None = None, why: str = "") -> Result:
+def promote(
+    params: Params,
+    paths: Paths,
+    force: bool = False,
+    number: int | None = None,
+    why: str = "",
+    approval: dict[str, Any] | None = None,
+) -> Result:
     """Make version `number`, or the newest candidate, champion if the gate opens or by `force`."""
     number = number or promotion.newest(params, paths).number
-    entry = promotion.promote(params, paths, force, number, why)
+    by_person = promotion.Approval(**approval) if approval else None
+    entry = promotion.promote(params, paths, force, number, why, by_person)
     if entry is None:
         return {"outcome": "Unchanged", "text": f"version {number} is champion already"}
     return {"outcome": "Promoted", "text": f"version {entry.version} is champion: {entry.why}"}
@@ -49,7 +62,13 @@ def rollback(params: Params, paths: Paths, to: int | None, why: str) -> Result:
     return {"text": f"version {promotion.rollback(params, paths, to, why).version} is champion again"}
 
 
-PROGRAMS = {"gate": gate, "promote": promote, "rollback": rollback}
+def refuse(params: Params, paths: Paths, number: int, by: str, why: str) -> Result:
+    """Note with a version that a person refused it."""
+    promotion.refuse(params, paths, number, by, why)
+    return {}
+
+
+PROGRAMS = {"gate": gate, "promote": promote, "refuse": refuse, "rollback": rollback}
 
 if __name__ == "__main__":
     name, options = sys.argv[1], json.loads(sys.argv[2])

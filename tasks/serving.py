@@ -1,22 +1,19 @@
 """A command's model behind an engine: the address is checked early, the server lasts as long as the block."""
 
 import os
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from components import registry
 from components.config import Params
 from components.config.groups.serve import Serve
 from components.config.groups.template import Template
 from components.errors import ConfigError
 from components.inference import ENGINES, Prompts, ServeSettings, bind, key_or_none
-from components.inference.engines import Replace
+from components.inference.engines import OnReady
 from components.inference.media_intake import MEDIA_MIB
 from components.media import Limits, load_processor, takes_media
 from tasks.answering import generation_settings
@@ -24,10 +21,6 @@ from tasks.loading import adapted, load_beside
 from tasks.prompts import prompts, trained_with
 from tasks.stages.paths import plugin_files
 from tasks.target import Target
-
-FOLLOW_S = 3.0
-"""How often the registry is asked who is champion."""
-OnReady = Callable[[Replace], object]
 
 
 def api_key() -> str | None:
@@ -156,36 +149,3 @@ def named_adapters(values: list[str]) -> dict[str, str]:
         twice = next(name for name in named if sum(name == other for other, _, _ in pairs) > 1)
         raise ConfigError(f"--adapters: two have the name {twice}; give each a name of its own")
     return named
-
-
-def follower(target: Target, report: Callable[[str], None]) -> OnReady:
-    """Return what makes a server of the champion serve its successors, from a thread of its own."""
-    current = registry.champion(target.params.registry.registered_model_name, Path.cwd())
-    number = current.number if current else None
-
-    def follow(exchange: Replace) -> None:
-        threading.Thread(target=_follow, args=(target, number, exchange, report), name="champion", daemon=True).start()
-
-    return follow
-
-
-def _follow(target: Target, number: int | None, exchange: Replace, report: Callable[[str], None]) -> None:
-    """Serve each new champion in place of the one before. What cannot be served is reported, and the model that is
-    served stays."""
-    name = target.params.registry.registered_model_name
-    while True:
-        time.sleep(FOLLOW_S)
-        try:
-            champion = registry.champion(name, Path.cwd())
-            if champion is None or champion.number == number:
-                continue
-            number = champion.number
-            champion.verify()
-            template = trained_with(champion.folder, target.params.template)
-            multimodal = trained_with(champion.folder, target.params.multimodal)
-            params = target.params.model_copy(update={"template": template, "multimodal": multimodal})
-            newer = Target(champion.folder, None, params)
-            exchange(newer.model, settings_of(newer, [served_name(params)]))
-            report(f"version {number} is champion, and answers now")
-        except Exception as error:
-            report(f"the champion of '{name}' cannot be served, and the model before it stays: {error}")

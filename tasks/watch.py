@@ -5,11 +5,13 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-State = Literal["waiting", "running", "reused", "restored", "ran", "refused", "failed", "stopped", "skipped"]
+State = Literal[
+    "waiting", "running", "asks", "reused", "restored", "ran", "refused", "failed", "stopped", "skipped"
+]  # fmt: skip
 
 
 class Event(NamedTuple):
-    """A new state of a stage, of the gate or of MLflow; `log` is the folder of the stage's `progress.jsonl`."""
+    """A new state of a stage, of the gate, an approval or MLflow; `log` is the folder of a stage's `progress.jsonl`."""
 
     stage: str
     state: State

@@ -19,7 +19,7 @@ from tasks.watch import Event, event_line
 
 _STYLES = {
     "waiting": "dim", "running": "bold cyan", "reused": "blue", "restored": "blue", "ran": "green",
-    "refused": "bold yellow", "skipped": "dim",
+    "asks": "bold yellow", "refused": "bold yellow", "skipped": "dim",
 }  # fmt: skip
 PLAIN_INTERVAL_S = 15.0
 """Time between two lines about a stage that runs, where there is no terminal."""
@@ -47,7 +47,7 @@ class Board:
                 self._starts[event.stage] = time.monotonic()
             self._rows[event.stage] = event
             self.root = event.log.parents[1] if event.log else self.root
-        if not self.console.is_terminal and event.state != "waiting":
+        if event.state == "asks" or (not self.console.is_terminal and event.state != "waiting"):
             self.say(event_line(event))  # not `print`: Prefect logs what a flow prints
 
     def say(self, text: str) -> None:

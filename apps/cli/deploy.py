@@ -60,7 +60,7 @@ def serve(flags: dict[str, Any], with_page: bool = False) -> None:
 
 def _server(flags: dict[str, Any], key: str | None, with_page: bool) -> tuple[AbstractContextManager[str], str]:
     """Return the server that the flags describe, not started yet, and what it serves, for the screen."""
-    from tasks import effects, encoders, serving
+    from tasks import effects, encoders, following, serving
 
     if named := serving.named_adapters(flags.get("adapters", [])):
         targets = {name: target.find({**flags, "adapters": [folder]}, print) for name, folder in named.items()}
@@ -83,5 +83,8 @@ def _server(flags: dict[str, Any], key: str | None, with_page: bool) -> tuple[Ab
     if encoders.is_encoder(model):
         effects.require(flags, model.params, effects.ENCODING)
         return encoders.deployed(model, key), what
-    follow = None if flags.keys() & {"adapters", "model"} else serving.follower(model, print)
+    if flags.keys() & {"adapters", "model"}:
+        effects.require(flags, model.params, effects.PROBING)
+        return serving.deployed(model, key, None, with_page), what
+    follow = following.follower(model, key, print)
     return serving.deployed(model, key, follow, with_page), what

@@ -16,6 +16,7 @@ COMMANDS = {
         "explain": "explain why a stage would run",
         "promote": "make the newest candidate champion, if the gate opens",
         "rollback": "make the previous champion champion again",
+        "registry": "list, compare, move, check and clear model versions",
         "runs": "list the runs: date, model, data, loss, score, verdict, folder",
         "gc": "remove what failed and killed runs left behind",
         "serve-flows": "offer the flows to `prefect deployment run`",

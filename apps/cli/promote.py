@@ -9,12 +9,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from components.config import GROUPS, load, read_flags
+from components.config import GROUPS, Params, load, read_flags
+from components.config.groups.gate import OF_RUNS
 from components.errors import ConfigError, EvaluationGateError
 from components.registry import Entry
 from tasks.stages.paths import Paths
 
-PARAMETERS = ("registry", *(f"gate.{name}" for name in GROUPS["gate"].model_fields if name != "auto_promote"))
+PARAMETERS = ("registry", *(f"gate.{name}" for name in GROUPS["gate"].model_fields if name not in OF_RUNS))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,24 +25,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
-    if arguments.force and not arguments.why:
+    params, paths = load(Path("params.yaml"), read_flags(flags)), Paths.here()
+    promote(params, paths, arguments.version, arguments.force, arguments.why)
+
+
+def promote(params: Params, paths: Paths, version: int | None, force: bool, why: str) -> None:
+    """Promote a version, or the newest candidate, and print the verdict and the journal."""
+    if force and not why:
         raise ConfigError("--force needs --why TEXT, the reason for the journal")
     from tasks import promotion
 
-    params, paths = load(Path("params.yaml"), read_flags(flags)), Paths.here()
-    number = arguments.version or promotion.newest(params, paths).number
+    number = version or promotion.newest(params, paths).number
     champion = promotion.champion(params, paths)
     if champion and champion.number == number:
         show_journal(promotion.journal(params, paths))
-        which = "" if arguments.version else ", the newest candidate,"
+        which = "" if version else ", the newest candidate,"
         print(f"nothing to do: version {number}{which} is champion already")
         return
-    if not arguments.force:
+    if not force:
         verdict = promotion.judge(params, paths, number)
         print(verdict)
         if not verdict.promote:
             raise EvaluationGateError("the gate stays closed; `martlet promote --force --why …` overrules it")
-    entry = promotion.promote(params, paths, arguments.force, number, arguments.why)
+    entry = promotion.promote(params, paths, force, number, why)
     show_journal(promotion.journal(params, paths))
     if entry:
         print(f"champion is version {entry.version}; `martlet deploy` serves it, `martlet rollback` takes it back")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli.promote import show_journal
-from components.config import load, read_flags
+from components.config import Params, load, read_flags
 from tasks.stages.paths import Paths
 
 PARAMETERS = ("registry",)
@@ -20,13 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--why", default="", metavar="TEXT", help="reason, written to the journal")
 
 
-def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+    params, paths = load(Path("params.yaml"), read_flags(flags)), Paths.here()
+    roll_back(params, paths, arguments.to, arguments.why)
+
+
+def roll_back(params: Params, paths: Paths, to: int | None, why: str) -> None:
+    """Make the previous champion, or version `to`, champion again, and print the journal."""
     from tasks import promotion
 
-    params, paths = load(Path("params.yaml"), read_flags(flags)), Paths.here()
     former = promotion.champion(params, paths)
-    entry = promotion.rollback(params, paths, arguments.to, arguments.why)
+    entry = promotion.rollback(params, paths, to, why)
     show_journal(promotion.journal(params, paths))
     forward = f"; `martlet promote --version {former.number}` judges version {former.number} anew" if former else ""
     print(f"champion is version {entry.version} again: `martlet deploy` serves it{forward}")
-    return 0

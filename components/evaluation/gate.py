@@ -119,8 +119,8 @@ def _by_question(records: list[dict[str, Any]]) -> dict[tuple[str, int], dict[st
     return by_question
 
 
-def _question(record: dict[str, Any] | None) -> tuple[str, str] | None:
-    return (record["query"], record["reference"]) if record else None
+def _question(record: dict[str, Any] | None) -> tuple[str, str, str] | None:
+    return (record["query"], record["reference"], record.get("history", "")) if record else None
 
 
 def differences(pairs: list[Pair]) -> "np.ndarray":

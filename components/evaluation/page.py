@@ -127,7 +127,7 @@ def _items(answers: Answers) -> dict[str, Any]:
             key = (record["set"], record["item"])
             item = by_question.setdefault(
                 key,
-                {"set": record["set"], "item": record["item"] + 1, "query": record["query"][:MAX_TEXT],
+                {"set": record["set"], "item": record["item"] + 1, "query": _conversation(record)[:MAX_TEXT],
                  "reference": record["reference"][:MAX_TEXT], **{group: record.get(group, "") for group in GROUPS},
                  "answers": [None] * len(answers)},
             )  # fmt: skip
@@ -136,6 +136,14 @@ def _items(answers: Answers) -> dict[str, Any]:
             ]  # fmt: skip
     items = sorted(by_question.values(), key=lambda item: -_spread(item["answers"]))
     return {"items": items[:MAX_ITEMS], "total_items": len(items)}
+
+
+def _conversation(record: Record) -> str:
+    """Return the question, behind the messages before it where there are any."""
+    history = [
+        f"{message['role']}: {message.get('content', '')}" for message in json.loads(record.get("history", "[]"))
+    ]
+    return "\n\n".join([*history, f"user: {record['query']}"]) if history else record["query"]
 
 
 def _spread(answers: Sequence[list[Any] | None]) -> float:

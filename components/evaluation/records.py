@@ -17,10 +17,10 @@ CONFIDENCE = 0.95
 SCHEMA = {
     "set": "string", "item": "int64", "query": "string", "answer": "string", "reference": "string", "score": "float64",
     "answer_tokens": "int64", "latency_s": "float64", "scorer": "string", "topic": "string", "source": "string",
-    "media": "string",
+    "history": "string", "media": "string",
 }  # fmt: skip
-"""Columns of a report and their Arrow types: `item` is the question's index in its set from 0, `query` the conversation
-up to the answer, `topic` and `source` the question's columns of these names, `media` its references as JSON."""
+"""Columns of a report and their Arrow types: `item` is the question's index in its set from 0, `topic` and `source` the
+question's columns of these names, `history` the messages before the question and `media` its references, as JSON."""
 GROUPS = ("topic", "source")
 
 
@@ -32,7 +32,7 @@ def record_of(answer: Answer, score: float, scorer: str) -> Record:
     record = {
         "set": answer.set_name,
         "item": answer.item,
-        "query": _conversation(question),
+        "query": question["query"],
         "answer": text or (json.dumps([call["function"] for call in calls], ensure_ascii=False) if calls else ""),
         "reference": question["response"] or _expectation(columns),
         "score": score,
@@ -41,13 +41,8 @@ def record_of(answer: Answer, score: float, scorer: str) -> Record:
         "scorer": scorer,
     }
     groups = {name: str(columns[name]) for name in GROUPS if columns.get(name) is not None}
-    return record | groups | ({"media": json.dumps(media)} if media else {})
-
-
-def _conversation(question: dict[str, Any]) -> str:
-    """Return the question, behind the messages before it where there are any."""
-    history = [f"{message['role']}: {message.get('content', '')}" for message in question.get("history", [])]
-    return "\n\n".join([*history, f"user: {question['query']}"]) if history else question["query"]
+    beside = {"history": question.get("history"), "media": media}
+    return record | groups | {name: json.dumps(value, ensure_ascii=False) for name, value in beside.items() if value}
 
 
 def _expectation(columns: dict[str, Any]) -> str:
@@ -87,7 +82,7 @@ def summary(candidate: str, records: Iterable[Record]) -> dict[str, Any]:
 
 def _identity(record: Record) -> list[str]:
     """Return what tells one question from another, and how its answers are judged."""
-    return [str(record.get(name) or "") for name in ("query", "reference", "scorer", "media")]
+    return [str(record.get(name) or "") for name in ("query", "reference", "scorer", "history", "media")]
 
 
 def write_report(folder: Path, candidate: str, records: list[Record]) -> dict[str, Any]:

@@ -8,15 +8,20 @@
   version, however often they are registered.
 - The aliases `champion`, `previous` and `challenger` name the version that is served, the version before, and the
   newest candidate.
-- Every move of an alias is first written to a journal, in tags of the registered model. The next call finishes a move
-  that was interrupted.
+- Every move of an alias is first written to a journal, in tags of the registered model, whose lines are chained by
+  their hashes. The next call finishes a move that was interrupted; `verify` finds what was changed by hand.
 """
 
-from components.registry.journal import Entry, challenge, champion, history, promote, rollback
+from components.registry.entries import Entry
+from components.registry.journal import challenge, champion, history, promote, rollback
+from components.registry.listing import Listing, number_of, versions
+from components.registry.removal import removable, remove
+from components.registry.verify import verdict_file, verify, without_chain
 from components.registry.versions import Version, annotate, find, lookup, register
 
 __all__ = [
     "Entry",
+    "Listing",
     "Version",
     "annotate",
     "challenge",
@@ -24,7 +29,14 @@ __all__ = [
     "find",
     "history",
     "lookup",
+    "number_of",
     "promote",
     "register",
+    "removable",
+    "remove",
     "rollback",
+    "verdict_file",
+    "verify",
+    "versions",
+    "without_chain",
 ]

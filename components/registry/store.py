@@ -58,3 +58,16 @@ def writing(workspace: Path) -> Generator["MlflowClient"]:
         except Timeout as error:
             raise MartletError(f"another process has held {file} for {WRITER_TIMEOUT_S:g} s; end it") from error
         yield stack.enter_context(connected(workspace))
+
+
+def tags_and_aliases(client: "MlflowClient", name: str) -> tuple[dict[str, str], dict[str, int]]:
+    """Return tags and aliases of the registered model; both are empty without such a model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}, {}
+        raise
+    return dict(model.tags), {alias: int(version) for alias, version in model.aliases.items()}

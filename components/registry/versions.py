@@ -91,7 +91,7 @@ def register(
             _create_model(client, name)
             source = _source(workspace, home / "model")
             number = client.create_model_version(name, source, run_id, tags=all_tags, description=description).version
-        return _version(client.get_model_version(name, number), workspace)
+        return to_version(client.get_model_version(name, number), workspace)
 
 
 def _store(weights: Path, target: Path, content: str) -> None:
@@ -147,7 +147,7 @@ def lookup(name: str, workspace: Path, number: int) -> Version:
                 else "nothing is registered under that name"
             )
             raise MartletError(f"{name} has no version {number}; {choice}")
-        return _version(numbered[number], workspace)
+        return to_version(numbered[number], workspace)
 
 
 def find(name: str, workspace: Path, **tags: str) -> Version | None:
@@ -160,10 +160,15 @@ def find(name: str, workspace: Path, **tags: str) -> Version | None:
     with connected(workspace) as client:
         versions = client.search_model_versions(f"name = '{name}'{condition}")
         newest = max(versions, key=lambda entity: int(entity.version), default=None)
-        return newest and _version(newest, workspace)
+        return newest and to_version(newest, workspace)
 
 
-def _version(entity: Any, workspace: Path) -> Version:
+def to_version(entity: Any, workspace: Path) -> Version:
+    """Return a version as MLflow has it.
+
+    Raises:
+        MartletError: its weights lie outside the workspace's `mlruns/models/`.
+    """
     root = workspace.resolve() / MODELS
     folder = Path(url2pathname(urlparse(entity.source).path)).resolve()
     if "content_sha256" not in entity.tags or not folder.is_relative_to(root):

@@ -6,7 +6,6 @@ from typing import Any
 
 GOLD = ("solution", "answer")
 """Columns of which the first that a row has is the reference."""
-TRAILING_PUNCTUATION = ".,;:!? 。、"
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]|[^\W_]+")
 """A letter of a script that is written without spaces, or a run of letters and digits."""
 
@@ -26,13 +25,6 @@ def final(answer: str) -> str:
     answer = answer.rpartition("</think>")[2]
     marked = re.findall(r"<answer>(.*?)</answer>", answer, re.DOTALL)
     return (marked[-1] if marked else answer).strip()
-
-
-def normalized(text: str) -> str:
-    """Return a text without differences of case, character width and white space, and without trailing
-    punctuation."""
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return folded.rstrip(TRAILING_PUNCTUATION) or folded
 
 
 def words(text: str) -> list[str]:

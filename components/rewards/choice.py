@@ -12,7 +12,8 @@ from typing import Any
 
 from components.config import Params
 from components.rewards._sample import Sample
-from components.rewards._texts import final, gold, normalized
+from components.rewards._texts import final, gold
+from components.texts import normalized
 
 COLUMNS = ("solution", "answer")
 _LETTERS = "[A-Z](?:\\s*(?:,|and)\\s*[A-Z])*"

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from components.config import Params
 from components.rewards._sample import Sample
-from components.rewards._texts import final, gold, normalized
+from components.rewards._texts import final, gold
+from components.texts import normalized
 
 COLUMNS = ("solution", "answer")
 

@@ -107,6 +107,13 @@ SEEN = {
             "promote: version force why registered_model_name rollback: to why registered_model_name"
         ),
     },
+    "apps/test_registry_command.py": {
+        "test_versions_are_promoted_compared_taken_back_checked_and_removed": (
+            "registry: action versions json why keep yes"
+        ),
+        "test_wrong_words_are_a_sentence": "registry: force",
+        "test_what_is_not_there_is_a_sentence": "registry: registered_model_name",
+    },
     "apps/test_reward_models.py": {
         "test_the_reward_is_the_number_that_the_model_gives_for_the_conversation": "reward_model",
     },
@@ -169,6 +176,9 @@ SEEN = {
         ),
         "test_too_many_requests_are_told_to_come_again": "deploy: max_waiting_requests request_timeout",
         "test_a_termination_lets_an_open_answer_finish": "deploy: drain_timeout",
+    },
+    "tasks/test_following.py": {
+        "test_the_flags_of_the_probe": "deploy: probe_questions probe_max_lost probe_timeout",
     },
     "tasks/test_workspace.py": {
         "test_gc_shows_then_removes_what_nothing_needs": "gc: output_dir yes",
@@ -283,6 +293,10 @@ SEEN = {
     "flows/test_finetune.py": {
         "test_the_gate_judges_a_candidate_once_and_believes_the_registry_alone": "auto_promote",
     },
+    "flows/test_approval.py": {
+        "test_a_person_refuses_a_candidate_and_is_not_asked_again": "needs_approval",
+        "test_without_an_answer_in_time_nothing_is_promoted": "approval_timeout",
+    },
     "flows/test_prefect_server.py": {
         "test_serve_flows_hands_its_limit_to_prefect": "serve-flows: limit",
     },
@@ -359,7 +373,8 @@ SEEN = {
 }
 """Flags by the test that sees their effect, by file."""
 POSITIONAL = ("data:action", "data:versions", "env:action", "env:name", "cache:action", "datasets:words",
-              "explain:stage", "models:words", "run:recipe", "validate:recipe")  # fmt: skip
+              "explain:stage", "models:words", "registry:action", "registry:versions", "run:recipe",
+              "validate:recipe")  # fmt: skip
 """Words that a command line does not name."""
 
 

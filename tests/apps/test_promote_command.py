@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.files import write_json
-from components.registry.journal import JOURNAL
+from components.registry.entries import JOURNAL
 from components.registry.store import connected
 from tasks.stages.paths import Paths
 from tests.commands import martlet

@@ -2,20 +2,16 @@
 
 import json
 import signal
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
-from components import registry
 from components.config import Params, read_flags, resolve
 from components.errors import ConfigError
-from components.files import read_json
 from tasks import serving
-from tasks.target import Target, find
+from tasks.target import Target
 from tests.commands import server_of
 
 GREEDY = {"max_tokens": 12, "temperature": 0}
@@ -128,54 +124,6 @@ def test_too_many_requests_are_told_to_come_again(tiny_model: Path) -> None:
         assert busy.headers["retry-after"] == "1" and "too many requests" in busy.json()["error"]["message"]
         quick = httpx.post(f"{url}/chat/completions", json=body | {"max_tokens": 2}, timeout=60)
         assert quick.status_code == 200
-
-
-def test_a_new_champion_takes_over_without_a_lost_request(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import shutil
-
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(serving, "FOLLOW_S", 0.2)
-    (tmp_path / "params.yaml").write_text("registered_model_name: mine\n")
-    versions = []
-    for seed in range(2):
-        folder = shutil.copytree(tiny_model, tmp_path / f"model{seed}")
-        torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_pretrained(folder)
-        for weight in model.parameters():
-            torch.nn.init.normal_(weight, std=0.3)
-        model.save_pretrained(folder)
-        versions.append(registry.register("mine", folder, tmp_path))
-    registry.promote("mine", versions[0].number, tmp_path, why="first", over=None)
-    lines: list[str] = []
-    target = find({"port": 0})
-    with serving.deployed(target, None, serving.follower(target, lines.append)) as url:
-        answers: list[str] = []
-        stop = threading.Event()
-
-        def ask() -> None:
-            while not stop.is_set():
-                answers.append(answer(url, "mine"))
-
-        with ThreadPoolExecutor(4) as pool:
-            asking = [pool.submit(ask) for _ in range(4)]
-            first = answer(url, "mine")
-            registry.promote("mine", versions[1].number, tmp_path, why="better", over=versions[0].number)
-            deadline = time.monotonic() + 60
-            while not lines and time.monotonic() < deadline:
-                time.sleep(0.1)
-            second = answer(url, "mine")
-            stop.set()
-            for future in asking:
-                future.result(60)  # no request was lost
-        assert lines == [f"version {versions[1].number} is champion, and answers now"]
-        assert first != second and set(answers) == {first, second}
-    assert read_json(versions[1].folder / "config.json")
 
 
 def test_a_termination_lets_an_open_answer_finish(tiny_model: Path) -> None:

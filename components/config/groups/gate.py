@@ -36,3 +36,14 @@ class Gate(Group):
     max_leaked: int = field(0, "questions allowed among the training rows", ge=0)
     forbidden_words: Names = field([], "words that no answer may hold unless its reference does: insults, canaries")
     auto_promote: bool = field(True, "promote when the gate opens; false leaves the promotion to `martlet promote`")
+    needs_approval: bool = field(
+        False,
+        "ask a person before a flow promotes: the run pauses, with the verdict on Prefect's page",
+    )
+    approval_timeout: float = field(
+        86400.0, "seconds that a run waits for the answer; without one the version is not promoted", gt=0
+    )
+
+
+OF_RUNS = ("auto_promote", "needs_approval", "approval_timeout")
+"""Parameters about what follows a verdict; they are no part of its rules."""

@@ -15,6 +15,15 @@ class Serve(Group):
     allow_runtime_lora_updating: bool = field(
         False, "let clients load and unload adapters, by vLLM's /v1/load_lora_adapter and /v1/unload_lora_adapter"
     )
+    probe_questions: int = field(
+        8,
+        "questions that a server asks a new champion, of those that it answered well when evaluated",
+        ge=0,
+    )
+    probe_max_lost: float = field(
+        0.25, "share of these questions that the new champion may answer otherwise, and wrongly", ge=0, le=1
+    )
+    probe_timeout: float = field(60.0, "seconds for an answer to such a question", gt=0)
     served_model_name: str | None = field(None, "name of the model for clients; by default the registered name")
     limit_mm_per_prompt: Mapping = field(
         {}, 'most media of a request, by kind: {"image": 4}; else 16 images, 4 videos, 4 audios'

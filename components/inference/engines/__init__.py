@@ -36,8 +36,8 @@ class ServeSettings:
         max_model_len: tokens of prompt and answer; None is the model's own limit.
         generation: the settings of requests that name none; its `stop_words` end every answer.
         adapt: loads an adapter folder onto the base, for an engine in this process that runs already.
-        on_ready: gets the function by which the model may be replaced while it is served; a user's engine that cannot
-            do that never calls it.
+        on_ready: gets the function by which the model may be replaced while it is served, and the base URL; a user's
+            engine that cannot do that never calls it.
         with_page: the server has a page to chat on at /; a user's engine may have none.
         params: all parameters of the command, for an engine that is a program of its own.
     """
@@ -52,13 +52,14 @@ class ServeSettings:
     max_model_len: int | None = None
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     adapt: Callable[[Any, Path], Any] | None = None
-    on_ready: "Callable[[Replace], object] | None" = None
+    on_ready: "OnReady | None" = None
     with_page: bool = False
     params: Params = field(default_factory=Params)
 
 
 Replace = Callable[[Path, ServeSettings], None]
 """Serves another model folder in place of the one that is served; no request is lost."""
+OnReady = Callable[[Replace, str], object]
 
 
 class Engine(Protocol):

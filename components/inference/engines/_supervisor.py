@@ -38,7 +38,7 @@ def supervised(engine: Engine, model: Path, adapters: Mapping[str, Path], settin
         with listening(front, serve.drain_timeout, settings.host, settings.port, settings.api_key) as url:
             supervisor.serve(model, adapters, settings)
             if settings.on_ready:
-                settings.on_ready(supervisor.replace)
+                settings.on_ready(supervisor.replace, url)
             yield url
     except KeyboardInterrupt:
         if not supervisor.failure:

@@ -24,7 +24,7 @@ def served(model: Path, adapters: Mapping[str, Path], settings: ServeSettings) -
             for name in table.names:
                 require_completion(url, name, settings.api_key)
             if settings.on_ready:
-                settings.on_ready(updates.replace)
+                settings.on_ready(updates.replace, url)
             yield url
     finally:
         updates.version.first.close()

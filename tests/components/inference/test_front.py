@@ -201,7 +201,7 @@ def test_a_program_that_cannot_be_started_again_ends_the_block_with_its_reason(f
 
 def test_a_model_is_exchanged_under_load_without_a_lost_request(folder_of: Folders) -> None:
     exchanges: list[Replace] = []
-    settings = replace(settings_of(), on_ready=exchanges.append)
+    settings = replace(settings_of(), on_ready=lambda exchange, _: exchanges.append(exchange))
     with served(folder_of("first"), {}, settings) as url, ThreadPoolExecutor(10) as pool:
         first, stop, answers = psutil.Process(state(url)["pid"]), threading.Event(), list[httpx.Response]()
 

@@ -12,7 +12,7 @@ import pytest
 
 from components.errors import MartletError
 from components.registry import champion, history, promote, register, rollback
-from components.registry.journal import APPLIED, JOURNAL
+from components.registry.entries import APPLIED, JOURNAL
 from components.registry.store import connected
 from tests.components.registry.conftest import some, weights
 

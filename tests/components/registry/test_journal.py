@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from components.errors import MartletError
 from components.registry import Version, challenge, champion, history, promote, rollback
-from components.registry.journal import APPLIED, WHY_LENGTH, Entry, champions
+from components.registry.entries import APPLIED, Entry, champions
+from components.registry.journal import WHY_LENGTH
 from components.registry.store import connected
 from tests.components.registry.conftest import some
 

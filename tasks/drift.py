@@ -37,12 +37,14 @@ def report(_: Params, paths: Paths, promoted: bool) -> Result:
 
 def is_reported(paths: Paths, promoted: bool) -> bool:
     """Return whether reports/drift.json is on the rows in data/raw, and the rows of a run that was `promoted` are kept;
-    True where there are no rows."""
+    True where there are no whole rows."""
+    if not all((paths.raw / name).is_file() for name in (MANIFEST, "train.parquet")):
+        return True
     try:
         report = read_json(paths.reports / "drift.json")
         return report["inputs"] == _inputs(paths) and report["promoted"] >= promoted
-    except OSError:  # no report yet, or no rows
-        return not (paths.raw / "train.parquet").is_file()
+    except (OSError, ValueError, KeyError, TypeError):  # no report yet, or a damaged one
+        return False
 
 
 def is_promoted(paths: Paths) -> bool:

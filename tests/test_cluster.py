@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import urllib.request
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 from ruamel.yaml import YAML
@@ -20,18 +23,23 @@ from ruamel.yaml import YAML
 from apps.cli.parser import parser_of
 from components.config import parse
 from components.training.world import NAMES
+from flows.server import answers
 from tests.flows import toy
 
 CLUSTER = Path(__file__).parents[1] / "examples/cluster"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "a-secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @pytest.fixture
 def s3() -> Iterator[str]:
     """The address of an S3 server with the bucket `team`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stderr=subprocess.PIPE, text=True)
     try:
         assert server.stderr and any("Running on" in line for line in server.stderr)
@@ -155,6 +163,58 @@ def test_the_commands_of_compose_are_those_of_the_programs() -> None:
         [sys.executable, "-m", "prefect", "server", "start", "--help"], capture_output=True, text=True
     )
     assert all(flag in ended.stdout for flag in services["prefect"]["command"] if flag.startswith("--"))
+
+
+@pytest.fixture
+def postgres() -> Iterator[int]:
+    """The port of a Postgres server with the user `martlet` and the database `prefect`."""
+    with TemporaryDirectory(prefix="postgres-") as folder:
+        yield from _postgres(Path(folder))
+
+
+def _postgres(folder: Path) -> Iterator[int]:
+    words = ["setpriv", "--reuid=nobody", "--clear-groups"] if os.getuid() == 0 else []  # Postgres refuses root
+    if words:
+        shutil.chown(folder, "nobody")
+    port = free_port()
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    data = ["-D", str(folder / "data")]
+    subprocess.run([*words, "initdb", *data, "-U", "martlet", "--auth=trust"], cwd=folder, check=True)
+    subprocess.run(
+        [*words, "pg_ctl", *data, "-o", options, "-l", folder / "log", "-w", "start"], cwd=folder, check=True
+    )
+    try:
+        client = ["psql", "-h", "127.0.0.1", "-p", str(port), "-U", "martlet", "-d", "postgres"]
+        subprocess.run([*client, "-c", "CREATE DATABASE prefect"], check=True)
+        yield port
+    finally:
+        subprocess.run([*words, "pg_ctl", *data, "stop", "-m", "fast"], cwd=folder, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("initdb"), reason="needs Postgres' programs")
+def test_prefects_server_of_compose_runs_on_postgres_behind_its_password(postgres: int, tmp_path: Path) -> None:
+    service, port = compose()["services"]["prefect"], free_port()
+    secrets = {
+        "${POSTGRES_PASSWORD:?}": "a-secret",
+        "${PREFECT_AUTH:?}": "team:secret",
+        "postgres:5432": f"127.0.0.1:{postgres}",
+    }
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path)}
+    for name, value in service["environment"].items():
+        for place, secret in secrets.items():
+            value = value.replace(place, secret)
+        environment[name] = value
+    words = [{"0.0.0.0": "127.0.0.1", "4200": str(port)}.get(word, word) for word in service["command"]]
+    server = subprocess.Popen([sys.executable, "-m", *words], env=environment, cwd=tmp_path)
+    try:
+        url = f"http://127.0.0.1:{port}/api"
+        toy.until(lambda: answers(url), 240)
+        assert httpx.post(f"{url}/flows/filter", json={}).status_code == 401
+        assert httpx.post(f"{url}/flows/filter", json={}, auth=("team", "secret")).json() == []
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 def test_the_image_has_every_file_that_its_packages_need() -> None:

@@ -202,6 +202,25 @@ def test_a_change_of_the_data_starts_a_retraining_and_its_drift_is_reported(
     assert end(server, start(server, "watch-data/local"))[0] == "Unchanged"
 
 
+def test_a_refusal_is_told_and_an_evaluation_promotes_nothing(
+    flows: subprocess.Popen[str], house: Path, server: Server, hook: tuple[str, list[dict[str, Any]]]
+) -> None:
+    champion = read_json(house / "reports/gate.json")["version"]
+    with (house / "rows.jsonl").open("a") as rows:
+        rows.write(toy.row(500))
+    (house / "right.txt").write_text("20")
+    name, message = end(server, start(server, "retrain/local", notify="custom-webhook/team"))
+    assert name == "Refused", message
+    notice = until(lambda: next((n for n in hook[1] if n["title"] == "Martlet retrain: Refused"), None))
+    assert message in notice["text"]
+    assert read_json(house / "reports/drift.json")["repeats"]["new"] == 1  # against the rows of the champion
+    (house / "right.txt").write_text("99")
+    name, message = end(server, start(server, "evaluate/local"))
+    assert (name, message.startswith("promote: no set")) == ("Passed", True), message
+    verdict = read_json(house / "reports/gate.json")
+    assert verdict["promoted"] is False and verdict["champion"] == champion
+
+
 def test_a_run_that_comes_while_another_runs_waits_or_is_skipped_and_a_cancelled_one_leaves_nothing(
     flows: subprocess.Popen[str], house: Path, server: Server
 ) -> None:

@@ -258,8 +258,7 @@ def test_eight_runs_at_once_share_the_cache_and_read_no_files_of_each_other(serv
         assert f"lora_rank: {rank}" in made.read_text()
     assert tries(workspace) == {}
     assert git(workspace, "worktree", "list").count("\n") == 1
-    began = [line for run in kept for line in (run / "params.yaml").read_text().splitlines() if "lora_rank" in line]
-    assert len(began) == 8
     again = subprocess.run([sys.executable, "-c", program, "16", "0.02"], capture_output=True, text=True, timeout=120)
-    assert again.returncode == 0
-    assert "restored" in again.stdout and " ran " not in again.stdout
+    assert again.returncode == 0, again.stderr
+    _, states = last_run(server, 5)
+    assert {states[name] for name in ("train", "merge", "plot", "evaluate")} <= {"Restored", "Reused"}

@@ -1,7 +1,7 @@
 """The frame of a flow run: its folder, the supervisor of its stages, its log in MLflow, errors as Prefect states."""
 
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
@@ -12,7 +12,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import State
 
 from components.config import Params, load, read_mapping, read_yaml
-from components.errors import EvaluationGateError, InterruptedRunError, MartletError, without_credentials
+from components.errors import ConfigError, EvaluationGateError, InterruptedRunError, MartletError, without_credentials
 from components.tracking import Outcome, begin, end, finish, follow
 from tasks.outcomes import state_of
 from tasks.plan import Step
@@ -51,6 +51,10 @@ def run_folder(workspace: Path, params: dict[str, Any], recipe: str | None) -> A
     Raises:
         ConfigError: naming every problem of the parameters.
     """
+    if not isinstance(params, Mapping):
+        raise ConfigError(
+            f'params: expected parameters by group, such as {{"lora": {{"lora_rank": 16}}}}, not {params!r}'
+        )
     layers = [read_yaml(workspace / recipe)] if recipe else []
     layers.append(read_mapping(params, "the run's parameters"))
     changes = changes_of(load(workspace / "params.yaml", *layers), layers)

@@ -57,7 +57,7 @@ def ensure(url: str, say: Callable[[str], None] = print) -> None:
         ConfigError: a server elsewhere does not answer, or another program has the port.
         MartletError: the server could not be started.
     """
-    if _answers(url):
+    if answers(url):
         return
     address = urlsplit(url)
     host, port = address.hostname or "", address.port or 80
@@ -68,7 +68,7 @@ def ensure(url: str, say: Callable[[str], None] = print) -> None:
     # and waits for the same server, instead of starting a second.
     with (home() / f"martlet-server-{port}.lock").open("w") as lock:
         server, deadline = None, time.monotonic() + START_TIMEOUT_S
-        while not _answers(url):
+        while not answers(url):
             if server is None and _try_lock(lock):
                 _require_free_port(host, port)
                 server = _start(url, port, lock, say)
@@ -88,7 +88,8 @@ def _try_lock(lock: IO[str]) -> bool:
     return True
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Return whether a Prefect server answers at `url`, the address of an API."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=3) as reply:
             return reply.read().strip() == b"true"

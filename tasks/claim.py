@@ -44,12 +44,18 @@ def claim(root: Path, who: str) -> Generator[int]:
 
 def is_claimed(root: Path) -> bool:
     """Return whether a run that goes on holds `root`; the stages of a killed run end by themselves."""
+    return owner_of(root) is not None
+
+
+def owner_of(root: Path) -> dict[str, Any] | None:
+    """Return the `pid`, the `who` and the `since` (seconds since 1970) of the run that holds `root`, or None."""
     file = root / ".martlet/run.lock"
     if not file.is_file():
-        return False
+        return None
     lock = os.open(file, os.O_RDWR)
     try:
-        return not _try_lock(lock) and _is_alive(_owner(file).get("pid"))
+        owner = _owner(file) or {"pid": None, "since": time.time(), "who": "a run that starts"}
+        return None if _try_lock(lock) or not _is_alive(owner["pid"]) else owner
     finally:
         os.close(lock)
 

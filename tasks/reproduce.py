@@ -26,8 +26,8 @@ SLOT_WAIT_S = 2
 def submit(
     steps: list[Step], pipeline: Pipeline, supervisor: Supervisor, watch: Callable[[Event], None]
 ) -> dict[str, PrefectFuture[Any]]:
-    """Submit every step to Prefect and return the futures by stage name. A step starts when its upstream steps are
-    done; independent steps run side by side."""
+    """Submit every step to Prefect and return the futures by stage name. A step starts when its upstream steps, as far
+    as they are among `steps`, are done; independent steps run side by side."""
     futures: dict[str, PrefectFuture[Any]] = {}
     for step in steps:
         options = reproduce.with_options(
@@ -36,7 +36,7 @@ def submit(
             retry_condition_fn=_is_retryable,
             tags=["stage", *([step.wishes.limit] if step.wishes.limit else [])],
         )
-        upstream = [allow_failure(futures[name]) for name in step.upstream]
+        upstream = [allow_failure(futures[name]) for name in step.upstream if name in futures]
         futures[step.name] = options.submit(step, pipeline, supervisor, watch, wait_for=upstream)  # type: ignore[call-overload]
     return futures
 

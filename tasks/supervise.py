@@ -24,6 +24,8 @@ from tasks.stages.paths import WORKSPACE, Paths
 _DVC_RESTORED = "is cached - skipping run"
 """What DVC prints when it restores a stage's outputs from its run cache."""
 
+NO_WISHES = Wishes()
+
 
 class Outcome(NamedTuple):
     """The outcome of a stage that succeeded: whether DVC restored it from its run cache, and its seconds."""
@@ -55,7 +57,7 @@ class Supervisor:
         for out in step.outs:
             remove_leftovers_of(self.paths.root / out)
         dvc = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", step.name]
-        if self._work(step.name, dvc, step.wishes, say):
+        if self.run_command(step.name, dvc, step.wishes, say):
             raise _failure(step.name, log)
         self.finished.add(step.name)
         is_restored = _DVC_RESTORED in (log / "output.log").read_text(errors="replace")
@@ -67,15 +69,25 @@ class Supervisor:
         Raises:
             MartletError: as `run`.
         """
+        return self.run_program("tasks.promotion_process", name, say, **options)
+
+    def run_program(self, module: str, name: str, say: Callable[[str], None] = print, **options: Any) -> dict[str, Any]:
+        """Run `python -m MODULE NAME OPTIONS`, a program made by `tasks/stages/runner.py`, and return its result.
+
+        Raises:
+            MartletError: as `run`.
+        """
         log = self.paths.log(name)
-        command = [sys.executable, "-P", "-m", "tasks.promotion_process", name, json.dumps(options)]
-        if code := self._work(name, command, Wishes(), say):
+        command = [sys.executable, "-P", "-m", module, name, json.dumps(options)]
+        if code := self.run_command(name, command, say=say):
             raise _reported(name, log) or MartletError(
                 f"{name}: ended with {code} without an error message (see {log / 'output.log'})"
             )
         return read_json(log / "result.json")["metrics"]
 
-    def _work(self, name: str, command: list[str], wishes: Wishes, say: Callable[[str], None]) -> int:
+    def run_command(
+        self, name: str, command: list[str], wishes: Wishes = NO_WISHES, say: Callable[[str], None] = print
+    ) -> int:
         """Run a command whose output goes to `logs/<name>/output.log`, and in short to `say`; return its exit code.
 
         Raises:

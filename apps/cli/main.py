@@ -18,8 +18,16 @@ COMMANDS = {
         "rollback": "make the previous champion champion again",
         "registry": "list, compare, move, check and clear model versions",
         "runs": "list the runs: date, model, data, loss, score, verdict, folder",
-        "gc": "remove what failed and killed runs left behind",
         "serve-flows": "offer the flows to `prefect deployment run`",
+    },
+    "operating it": {
+        "init": "make a workspace elsewhere",
+        "status": "show what serves, who is champion, what runs and is queued",
+        "logs": "show the log of a stage",
+        "ui": "open the pages of Prefect and MLflow",
+        "gc": "remove runs and results that nothing needs any more",
+        "backup": "write the runs and the registry to one file",
+        "restore": "put the runs and the registry of a backup back",
     },
     "single steps, with ms-swift's flags": {
         "sft": "fine-tune a model on chats",

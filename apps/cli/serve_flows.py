@@ -1,9 +1,9 @@
-"""Serve the flows of this workspace as Prefect deployments until ctrl-C. Runs are started from Prefect's pages or, in
-another terminal in the workspace, by
+"""Serve the deployments of prefect.yaml until ctrl-C. Runs are started from Prefect's pages, by the schedules and
+triggers in prefect.yaml or, in another terminal in the workspace, by
 
 prefect deployment run finetune/local -p 'params={"lora": {"lora_rank": 16}}'
 
-Every run works in its own git worktree.
+A run of finetune works in its own git worktree, a run of retrain in the workspace.
 """
 
 import argparse
@@ -17,25 +17,21 @@ PARAMETERS = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", type=int, default=1, help="runs at the same time, at most [1]")
+    parser.add_argument("--limit", type=int, default=16, help="runs of all flows at the same time, at most [16]")
 
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from flows.server import api_url, ensure
     from tasks.plan import workspace_of
 
-    os.chdir(workspace_of(Path.cwd()))
+    workspace = workspace_of(Path.cwd())
+    os.chdir(workspace)
     url = os.environ["PREFECT_API_URL"] = api_url()
     ensure(url)
     shown = without_credentials(url)
     print(f"runs are started at {shown.removesuffix('/api')}, or by `PREFECT_API_URL={shown} prefect deployment run …`")
     from prefect import serve
-    from prefect.deployments.runner import EntrypointType
 
-    from flows.finetune import finetune
-    from flows.promote import promote
-    from flows.rollback import rollback
+    from flows.deployments import declared
 
-    by_name = EntrypointType.MODULE_PATH  # works in any workspace, not only in a checkout
-    deployments = [flow.to_deployment("local", entrypoint_type=by_name) for flow in (finetune, promote, rollback)]
-    serve(*deployments, limit=arguments.limit)  # type: ignore[arg-type]
+    serve(*declared(workspace), limit=arguments.limit)

@@ -352,6 +352,15 @@ SEEN = {
     "tasks/test_loading.py": {
         "test_the_stored_precision_is_kept_unless_another_is_named": "*: torch_dtype",
     },
+    "tasks/test_operating.py": {
+        "test_logs_show_progress_output_and_end_of_a_stage": "logs: stage run",
+        "test_logs_follow_a_stage_to_its_end": "logs: follow",
+        "test_gc_keeps_the_newest_runs_and_what_is_younger": "gc: keep_runs older_than",
+        "test_gc_takes_from_dvcs_cache_what_nothing_names": "gc: dvc_cache",
+        "test_a_backup_brings_back_runs_registry_and_journal": "backup: file models restore: file overwrite",
+        "test_init_makes_a_workspace_in_which_every_stage_is_known": "init: folder upgrade",
+        "test_ui_starts_the_pages_of_mlflow_and_ends_them": "ui: port open",
+    },
     "tasks/test_preflight.py": {
         "test_what_a_cpu_does_not_do_is_told": "use_liger_kernel",
     },
@@ -373,8 +382,8 @@ SEEN = {
 }
 """Flags by the test that sees their effect, by file."""
 POSITIONAL = ("data:action", "data:versions", "env:action", "env:name", "cache:action", "datasets:words",
-              "explain:stage", "models:words", "registry:action", "registry:versions", "run:recipe",
-              "validate:recipe")  # fmt: skip
+              "explain:stage", "models:words", "registry:action", "registry:versions", "run:recipe", "validate:recipe",
+              "logs:stage", "backup:file", "restore:file", "init:folder", "compare:models")  # fmt: skip
 """Words that a command line does not name."""
 
 

@@ -229,3 +229,36 @@ def test_reports_become_artifacts(server: Server, workspace: Path, events: list[
     artifact = ask(server, "artifacts", artifacts={"key": {"any_": ["data-report"]}})[0]
     assert "Rows: 2 train, 0 val, 1 dropped" in artifact["data"]
     assert "| a.jsonl:3 | empty | no \\| answer |" in artifact["data"]
+
+
+@pytest.mark.slow
+def test_eight_runs_at_once_share_the_cache_and_read_no_files_of_each_other(server: Server, workspace: Path) -> None:
+    ranks = (8, 16, 32, 64)
+    program = (
+        "import sys; from flows.finetune import finetune;"
+        "finetune({'lora': {'lora_rank': int(sys.argv[1])}, 'merge': {'merge_tolerance': float(sys.argv[2])}})"
+    )
+    # Four ranks, two tolerances: what depends on the rank alone is made by one of two runs, or by both at once.
+    runs = [
+        subprocess.Popen([sys.executable, "-c", program, str(rank), tolerance], stderr=subprocess.PIPE, text=True)
+        for rank in ranks
+        for tolerance in ("0.02", "0.03")
+    ]
+    errors = [run.communicate(timeout=500)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 8, errors
+    kept = sorted(workspace.glob(".runs/history/*"))
+    assert len(kept) == 8
+    for folder in kept:
+        lock = (folder / "dvc.lock").read_text()
+        rank, tolerance = re.search(r"lora_rank=(\d+),?-?merge_tolerance=([\d.]+)", folder.name).groups()  # type: ignore[union-attr]
+        assert f"lora_rank: {rank}" in lock and f"merge_tolerance: {tolerance}" in lock
+        adapter = re.search(r"path: models/adapter\s+hash: md5\s+md5: (\w+)", lock)
+        assert adapter
+        made = workspace / ".dvc/cache/files/md5" / adapter[1][:2] / adapter[1][2:]
+        assert f"lora_rank: {rank}" in made.read_text()
+    assert tries(workspace) == {}
+    assert git(workspace, "worktree", "list").count("\n") == 1
+    again = subprocess.run([sys.executable, "-c", program, "16", "0.02"], capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    _, states = last_run(server, 5)
+    assert {states[name] for name in ("train", "merge", "plot", "evaluate")} <= {"Restored", "Reused"}

@@ -154,4 +154,5 @@ def test_the_deployments_of_prefect_yaml_are_flows_that_exist(server: Server) ->
         flow = getattr(import_module(module), name)
         assert isinstance(flow, Flow)
         names.append(f"{flow.name}/{deployment['name']}")
-    assert names == ["finetune/local", "promote/local", "rollback/local"]
+    expected = ["finetune", "retrain", "watch-data", "evaluate", "promote", "rollback", "serve"]
+    assert names == [f"{name}/local" for name in expected]

@@ -1,5 +1,6 @@
 """A workspace with stages that take no time, and a way to make one of them misbehave."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ import json, os, pathlib, sys, time
 name, *outs = sys.argv[1:]
 log = pathlib.Path("logs", name)
 log.mkdir(parents=True, exist_ok=True)
-how = os.environ.get("TOY_" + name.upper(), "")
+asked = pathlib.Path(name + ".how")
+how = os.environ.get("TOY_" + name.upper(), "") or (asked.read_text() if asked.exists() else "")
 tries = log / "tries"
 tries.write_text(str(int(tries.read_text()) + 1 if tries.exists() else 1))
 if name == "train":
@@ -36,6 +38,9 @@ if how == "die":
     print("the last thing it said", flush=True)
     os.kill(os.getpid(), 9)
 params = pathlib.Path("params.yaml").read_text() if name == "train" else ""
+rows = pathlib.Path("rows.jsonl")
+if rows.exists() and name in ("train", "merge"):
+    params += rows.read_text()
 for out in outs:
     path = pathlib.Path(out)
     if out == "models/merged":
@@ -57,6 +62,23 @@ for name, right in (("base", 10), ("merged", int(Path("right.txt").read_text()))
     answers = [{**question, "item": n, "query": f"question {n}", "score": float(n < right)} for n in range(100)]
     write_report(paths.reports / "eval", name, answers)
 register.run(load(Path("params.yaml")), paths)
+"""
+FETCH = """
+from pathlib import Path
+
+from components.config import load
+from tasks.stages import fetch
+from tasks.stages.paths import Paths
+
+fetch.rows(load(Path("params.yaml")), Paths.here())
+"""
+FETCH_STAGE = """\
+stages:
+  fetch:
+    cmd: python fetch.py
+    deps: [fetch.py, rows.jsonl]
+    params: [data]
+    outs: [data/raw: {persist: true}, data/media: {persist: true}, data/eval: {persist: true}]
 """
 PARAMS = """\
 # what a newcomer changes
@@ -166,6 +188,24 @@ def edit(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new))
+
+
+def fetch_rows(folder: Path) -> None:
+    """Let the first stage fetch rows.jsonl as the pipeline itself does, without a model, and other rows make another
+    model."""
+    (folder / "rows.jsonl").write_text("".join(map(row, range(40))))
+    (folder / "fetch.py").write_text(FETCH)
+    with (folder / "params.yaml").open("a") as params:
+        params.write("data: {dataset: [rows.jsonl]}\n")
+    pipeline = (folder / "dvc.yaml").read_text().partition("  train:\n")
+    later = pipeline[2].replace("deps: [models/adapter]", "deps: [models/adapter, rows.jsonl]")
+    (folder / "dvc.yaml").write_text(f"{FETCH_STAGE}  train:\n{later}")
+
+
+def row(number: int) -> str:
+    """A line of a dataset, on one of three topics."""
+    row = {"query": f"What is {number}?", "response": f"{number}. " * (1 + number % 7), "topic": f"t{number % 3}"}
+    return json.dumps(row) + "\n"
 
 
 def register(folder: Path, right: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from apps.cli.main import NAMES
 from tests.apps.test_help import examples
 from tests.commands import Command
-from tests.pipeline.conftest import ROOT, Workspace
+from tests.pipeline.conftest import ROOT, Workspace, free_port
 
 pytestmark = pytest.mark.timeout(1600)  # another worker may be building the base
 
@@ -68,14 +68,17 @@ def test_the_commands_of_alignment_in_their_order(workspace: Workspace) -> None:
 
 RUN = ("martlet demo", "martlet run")  # in test_demo.py
 EXAMPLES = [example for name in NAMES for example in examples(name) if example not in RUN]
-OF_A_WORKSPACE = ("run", "explain", "promote", "rollback", "runs", "gc")
+OF_A_WORKSPACE = ("run", "explain", "promote", "rollback", "runs", "gc", "status", "logs", "backup", "restore")
+UNTIL_CTRL_C = {"deploy": " at http", "app": " at http", "ui": "ctrl-C ends"}
+"""What a command prints when it serves, by its name."""
 SHORTER = {
     **{name: ["--report_to", "none"] for name in ("sft", "pt", "rlhf")},
     **{name: ["--port", "0"] for name in ("deploy", "app")},
+    "ui": ["--port", str(free_port())],
 }
 """Words behind an example of a command, which make it quick or find it a free port."""
-CODES = {"promote": (0, 4), "rollback": (0, 1, 2)}
-"""What commands answer whose example depends on who is champion; any other command answers 0."""
+CODES = {"promote": (0, 4), "rollback": (0, 1, 2), "restore": (0, 2), "logs": (0, 2), "init": (0, 2)}
+"""What commands answer whose example depends on who is champion or on what is there; any other command answers 0."""
 LACKING = {
     "martlet env install vllm": "needs a GPU",
     "martlet export --model models/base --quant_method gptq --quant_bits 4 --group_size 64 "
@@ -97,8 +100,8 @@ def typed(example: str, workspace: Workspace) -> None:
     if words and name == "run":
         words.append("--dry_run")  # another rank runs in test_another_rank_in_its_own_tree_then_back
     command = Command(workspace.root, name, *words, *SHORTER.get(name, []), **workspace.env)
-    if name in ("deploy", "app"):
-        command.up_to(" at http")
+    if name in UNTIL_CTRL_C:
+        command.up_to(UNTIL_CTRL_C[name], 120)
         os.kill(command.pid, signal.SIGINT)
     ended = command.wait(540)
     assert ended.returncode in ((2,) if example in LACKING else CODES.get(name, (0,))), ended.stdout + ended.stderr

@@ -23,7 +23,7 @@ from tasks import effects, target
 
 PARAMETERS = (
     "evaluate", "data.eval_dataset", "data.columns", "data.model_name", "data.model_author",
-    "data.root_image_dir", "data.download_media", "data.custom_dataset_info", "multimodal",
+    "data.root_image_dir", "data.download_media", "multimodal",
     "run.eval_output_dir", "run.eval_url", "serve.served_model_name",
     *(f"reward.{name}" for name in ("code_timeout", "code_memory_gb", "judge_base_url", "judge_model", "judge_prompt",
                                     "reward_timeout")),

@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from components.evaluation._evalscope import (
     text_of,
 )
 from components.evaluation.records import Record
+from components.files import sha256_tree
 
 NOT_ARGUMENTS = ("name", "data_adapter", "evaluation_version", "few_shot_mode", "allowed_few_shot_nums",
                  "supports_choice")  # fmt: skip
@@ -70,6 +73,18 @@ def _described(name: str) -> Benchmark:
     items = statistics.get("total_samples")
     tags = tuple(meta.get("tags") or ())
     return Benchmark(name, meta.get("pretty_name") or name, tags, tuple(metrics), items, meta.get("dataset_id") or "")
+
+
+def identity(benchmarks: Sequence[str], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by benchmark what decides about its questions, as JSON: EvalScope's version, the arguments, and the hash
+    of a local copy's files."""
+    described: dict[str, Any] = {}
+    for name in benchmarks:
+        given = arguments.get(name, {})
+        copy = Path(given["local_path"]) if "local_path" in given else None
+        data = sha256_tree(copy) if copy and copy.is_dir() else None
+        described[name] = {"evalscope": version("evalscope"), "arguments": given, "data": data}
+    return described
 
 
 def require_arguments(benchmarks: Sequence[str], arguments: Mapping[str, Any]) -> None:
@@ -145,7 +160,7 @@ def ask_benchmarks(
     Raises:
         MartletError: the data of a benchmark cannot be loaded, the server failed, or a metric could not be computed.
     """
-    is_continued = prepare(work_dir, [list(benchmarks), dict(arguments), config, model_identity, server.model])
+    is_continued = prepare(work_dir, [identity(benchmarks, arguments), config, model_identity, server.model])
     generation = {"retries": 1, **config.pop("generation_config", {})}
     records: list[Record] = []
     with output_to(work_dir / CONSOLE):
@@ -154,8 +169,9 @@ def ask_benchmarks(
             folder = work_dir / benchmark
             arguments_of_one = {benchmark: dict(arguments.get(benchmark, {}))}
             try:
-                run(server, folder, is_continued and (folder / "configs").is_dir(), [benchmark], None, on_progress,
-                    dataset_args=arguments_of_one, generation_config=generation, **config)  # fmt: skip
+                with _data_cache(folder / "datasets"):
+                    run(server, folder, is_continued and (folder / "configs").is_dir(), [benchmark], None, on_progress,
+                        dataset_args=arguments_of_one, generation_config=generation, **config)  # fmt: skip
             except MartletError as error:
                 if (folder / "predictions").is_dir():
                     raise MartletError(f"{benchmark}: {error}") from error
@@ -165,6 +181,19 @@ def ask_benchmarks(
                 ) from error
             records += _records(server, benchmark, folder)
     return records
+
+
+@contextmanager
+def _data_cache(folder: Path) -> Generator[None]:
+    """Let the library datasets (4.8) keep what it reads in `folder`: its own cache takes a local copy for another copy
+    of the same name, whatever the files hold."""
+    from datasets import config
+
+    before, config.HF_DATASETS_CACHE = config.HF_DATASETS_CACHE, folder
+    try:
+        yield
+    finally:
+        config.HF_DATASETS_CACHE = before
 
 
 def _advice(benchmark: str, arguments: Mapping[str, Any]) -> str:

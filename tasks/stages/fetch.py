@@ -62,6 +62,10 @@ def benchmarks_of(params: Params, paths: Paths) -> list[str]:
     return [spec for spec in params.data.eval_dataset if spec in names and not (paths.workspace / spec).exists()]
 
 
+def _benchmarks(params: Params, paths: Paths) -> dict[str, Any]:
+    return evaluation.benchmarks.identity(benchmarks_of(params, paths), params.evaluate.eval_dataset_args)
+
+
 def _question_sets(questions: list[data.Source], params: Params, paths: Paths) -> None:
     if _questions_are_current(questions, params, paths):
         return
@@ -70,7 +74,7 @@ def _question_sets(questions: list[data.Source], params: Params, paths: Paths) -
         media = data.media.MediaStore(folder / FOLDER, _media_memo(paths), paths.workspace, params.data)
         for name, table in collection.tables.items():
             data.write_questions(folder / f"{name}.jsonl", table, media)
-        write_json(folder / BENCHMARKS, benchmarks_of(params, paths))
+        write_json(folder / BENCHMARKS, _benchmarks(params, paths))
         media.write(folder / data.media.LIST)
         with suppress(OSError):  # it holds media
             (folder / FOLDER).rmdir()
@@ -180,8 +184,11 @@ def _is_current(folder: Path, sources: list[data.Source], params: Params, paths:
 
 def _questions_are_current(sources: list[data.Source], params: Params, paths: Paths) -> bool:
     """Return whether the question sets are those of the sources, and their media as they were."""
-    return _is_current(paths.questions, sources, params, paths) and data.media.is_current(
-        paths.questions, paths.questions / FOLDER, _media_memo(paths)
+    return (
+        _is_current(paths.questions, sources, params, paths)
+        and (paths.questions / BENCHMARKS).is_file()
+        and read_json(paths.questions / BENCHMARKS) == _benchmarks(params, paths)
+        and data.media.is_current(paths.questions, paths.questions / FOLDER, _media_memo(paths))
     )
 
 

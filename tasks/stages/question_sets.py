@@ -12,14 +12,15 @@ from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.scoring import Questions, require_scorers, scored
 
 BENCHMARKS = "benchmarks.json"
-"""The names of EvalScope's benchmarks, in the folder of the question sets."""
+"""The file of EvalScope's benchmarks and what decides about their questions, in the folder of the question sets."""
 
 
 class Sets(NamedTuple):
-    """The user's own questions by set, and the names of EvalScope's benchmarks."""
+    """The user's own questions by set, and by its name what decides about the questions of each of EvalScope's
+    benchmarks."""
 
     questions: Questions
-    benchmarks: list[str]
+    benchmarks: dict[str, Any]
 
     def __bool__(self) -> bool:
         return bool(self.questions or self.benchmarks)
@@ -35,10 +36,10 @@ def sets_of(params: Params, paths: Paths) -> Sets:
     questions = {file.stem: read_questions(file, params.evaluate.eval_limit) for file in files}
     require_scorers(questions, params, plugin_files(params, paths.workspace))
     listed = paths.questions / BENCHMARKS
-    names = read_json(listed) if listed.is_file() else []
-    if names or params.evaluate.eval_dataset_args:
-        benchmarks.require_arguments(names, params.evaluate.eval_dataset_args)
-    return Sets(questions, names)
+    named = read_json(listed) if listed.is_file() else {}
+    if named or params.evaluate.eval_dataset_args:
+        benchmarks.require_arguments([*named], params.evaluate.eval_dataset_args)
+    return Sets(questions, named)
 
 
 def answered(
@@ -61,7 +62,7 @@ def answered(
     if sets.benchmarks:
         records += benchmarks.ask_benchmarks(
             server,
-            sets.benchmarks,
+            [*sets.benchmarks],
             settings.eval_dataset_args,
             work_dir / "benchmarks",
             identity,

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,22 @@ SEEN = {
         "test_a_single_one_is_shown_whole": "datasets: json",
     },
     "apps/test_flags.py": {
-        "test_the_limits_of_the_gate": "max_length_ratio max_empty",
+        "test_the_limits_of_the_gate": (
+            "max_length_ratio max_empty max_refusals max_malformed max_latency_ratio forbidden_words margins cluster_by"
+        ),
         "test_a_recipe_lies_below_the_flags": "sft: config pt: config data: config",
         "test_doctor_in_short": "doctor: short",
+    },
+    "apps/test_eval_command.py": {
+        "test_questions_and_benchmarks_of_a_server": (
+            "eval: eval_dataset eval_dataset_args eval_generation_config eval_num_proc eval_output_dir eval_scorer "
+            "eval_url columns served_model_name"
+        ),
+        "test_two_servers_are_compared_question_by_question": "eval: eval_limit compare: models",
+        "test_every_benchmark_is_listed_and_its_arguments_are_checked_without_a_network": "eval: list",
+    },
+    "tasks/test_promotion.py": {
+        "test_questions_among_the_training_rows_close_the_gate_unless_max_leaked_allows_them": "max_leaked",
     },
     "apps/test_export_command.py": {
         "test_a_model_that_garbles_is_not_exported_unless_min_agreement_says_so": "export: min_agreement",
@@ -315,6 +329,7 @@ SEEN = {
     },
     "tasks/stages/test_evaluate.py": {
         "test_every_candidate_is_asked_and_reported": "eval_limit eval_generation_config variants",
+        "test_the_pipeline_asks_a_benchmark_and_own_questions_by_their_scorers": "eval_scorer eval_dataset_args",
     },
     "tasks/stages/test_fetch.py": {
         "test_a_hub_dataset_is_pinned_and_then_needs_no_hub": "use_hf",
@@ -388,12 +403,16 @@ POSITIONAL = ("data:action", "data:versions", "env:action", "env:name", "cache:a
 
 
 def flags_of(command: str) -> set[str]:
-    """The command's flags as this file names them; `app` is `deploy` with a page, and `sample` asks a model as `infer`
-    does."""
+    """The command's flags as this file names them; `app` is `deploy` with a page, `sample`, `eval` and `compare` ask a
+    model as `infer` does, and `compare` asks what `eval` does."""
     own = dests(command)
     shared = LEAVES.keys() if command in STAGES else {n for n in LEAVES if LEAVES[n].group in ("gate", "reward")}
-    asked = dests("infer") if command == "sample" else set()
-    prefixes = {name: "infer" if name in asked else command.replace("app", "deploy") for name in own}
+    asked = dests("infer") if command in ("sample", "eval", "compare") else set()
+    of_eval = dests("eval") if command == "compare" else set()
+    prefixes = {
+        name: "infer" if name in asked else "eval" if name in of_eval else command.replace("app", "deploy")
+        for name in own
+    }
     return {name if name in shared else f"{prefixes[name]}:{name}" for name in own}
 
 
@@ -440,6 +459,23 @@ def test_the_limits_of_the_gate() -> None:
     assert [decide(longer, baseline, Gate(max_length_ratio=ratio)).promote for ratio in (2.0, 3.0)] == [False, True]
     silent = [{**record, "answer": " " if record["item"] < 3 else "yes"} for record in baseline]
     assert [decide(silent, baseline, Gate(max_empty=share)).promote for share in (0.02, 0.1)] == [False, True]
+    changes: list[tuple[str, Any, Any, dict[str, Any]]] = [
+        ("max_refusals", 0.02, 0.1, {"answer": "I cannot."}),
+        ("max_malformed", 0.02, 0.1, {"answer": "{"}),
+        ("max_latency_ratio", 1.01, 1.2, {"latency_s": 4.0}),
+        ("forbidden_words", ["yes"], ["no"], {}),
+        ("margins", {"skills": 0.01}, {"skills": 0.2}, {}),
+        ("cluster_by", "source", None, {}),
+    ]
+    theirs = [{**r, "reference": "[]", "answer": "[1]", "latency_s": 1.0, "source": "one page"} for r in baseline]
+    for name, strict, loose, change in changes:
+        answered = {"answer": "yes"} if name == "forbidden_words" else {}
+        ours = [{**r, **answered, **(change if r["item"] < 3 or name == "max_latency_ratio" else {})} for r in theirs]
+        limits = {"max_malformed": 1.0} if name not in ("max_malformed",) else {}
+        if name == "max_latency_ratio":
+            ours = [{**r, "latency_s": 1.1} for r in theirs]
+        gates = [Gate(resamples=5_000, **{**limits, name: limit}) for limit in (strict, loose)]
+        assert [decide(ours, theirs, gate).promote for gate in gates] == [False, True], name
 
 
 def test_a_recipe_lies_below_the_flags(tiny_model: Path, tmp_path: Path) -> None:

@@ -292,3 +292,27 @@ def test_the_newest_candidate_is_that_of_any_work_tree(params: Params, paths: Pa
 def test_nothing_registered_is_a_sentence(params: Params, paths: Paths) -> None:
     with pytest.raises(ConfigError, match="no candidate has been registered here yet"):
         promotion.judge(params, paths)
+
+
+def test_questions_among_the_training_rows_close_the_gate_unless_max_leaked_allows_them(
+    params: Params, paths: Paths
+) -> None:
+    candidate(params, paths, "a", right=90)
+    leak = {"name": "leak", "action": "warn", "count": 3, "left_out": 0}
+    write_json(paths.reports / "data.json", {"checks": [leak]})
+    verdict = promotion.judge(params, paths)
+    assert verdict.decision == "refuse" and "among the training rows: 3, at most 0 is allowed" in verdict.reason
+    allowed = given(params.registry.registered_model_name, max_leaked=3)
+    assert promotion.judge(allowed, paths).promote
+    write_json(paths.reports / "data.json", {"checks": [leak | {"action": "drop"}]})
+    assert promotion.judge(params, paths).promote
+
+
+def test_the_page_of_the_gate_shows_candidate_champion_and_base(params: Params, paths: Paths) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    number = candidate(params, paths, "b", right=95)
+    promotion.judge(params, paths)
+    page = (paths.reports / "gate.html").read_text()
+    for text in (f"version {number} against champion version {number - 1}", "the base model", "+5.0"):
+        assert text in page

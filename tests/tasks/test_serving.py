@@ -50,7 +50,7 @@ def test_a_users_engine_is_evaluated(tiny_model: Path, tmp_path: Path) -> None:
     rows = [{"query": "Who?", "response": ANSWER}, {"query": "What?", "response": "something else"}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     params, paths = params_of(**WITH_USERS_ENGINE), Paths(tmp_path, tmp_path)
-    records = evaluate_model(tiny_model, "users", Sets({"set": read_questions(file)}, []), params, paths)
+    records = evaluate_model(tiny_model, "users", Sets({"set": read_questions(file)}, {}), params, paths)
     assert [(record["answer"], record["score"]) for record in records] == [(ANSWER, 1.0), (ANSWER, 0.0)]
 
 
@@ -61,7 +61,7 @@ def test_as_many_questions_are_asked_at_a_time_as_eval_num_proc_says(tiny_model:
     for number in (1, 3):
         paths = Paths(tmp_path / str(number), tmp_path)
         params = params_of(**WITH_USERS_ENGINE, eval_num_proc=number)
-        records = evaluate_model(tiny_model, "users", Sets({"set": read_questions(file)}, []), params, paths)
+        records = evaluate_model(tiny_model, "users", Sets({"set": read_questions(file)}, {}), params, paths)
         most.append(max(int(record["answer"]) for record in records))
     assert most[0] == 1 < most[1] <= 3
 

@@ -4,56 +4,17 @@ import json
 import logging
 import random
 import socket
-import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from components.errors import ConfigError, MartletError
 from components.evaluation import Answer, Server, read_questions
 from components.evaluation import ask as ask_server
-
-Reply = Callable[[str], Any]
-
-
-def completion(text: str) -> dict[str, Any]:
-    return {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "m",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
-        "usage": {"prompt_tokens": 3, "completion_tokens": len(text.split()), "total_tokens": 3 + len(text.split())},
-    }
-
-
-@contextmanager
-def answering(answer: Reply) -> Generator[tuple[str, list[dict[str, Any]]]]:
-    """A server whose answer to a question is `answer(question)`; yields its base URL and the requests it got."""
-    app, requests = FastAPI(), []
-
-    @app.post("/v1/chat/completions")
-    def complete(body: dict[str, Any]) -> Any:
-        requests.append(body)
-        reply = answer(body["messages"][-1]["content"])
-        return completion(reply) if isinstance(reply, str) else reply
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1", requests
-        finally:
-            server.should_exit = True
-            thread.join()
+from tests.components.evaluation.standin import answering, completion
 
 
 def ask(

@@ -73,3 +73,24 @@ def test_without_question_sets_the_reports_are_empty_and_say_so(paths: Paths, tm
     assert read_json(tmp_path / "metrics.json") == {"base": {}, "merged": {}}
     assert (paths.reports / "eval.csv").read_text() == "candidate,questions,accuracy,low,high\n"
     assert read_json(paths.reports / "eval/base.json") == {"candidate": "base", "sets": {}}
+
+
+def test_the_pipeline_asks_a_benchmark_and_own_questions_by_their_scorers(paths: Paths, tmp_path: Path) -> None:
+    (paths.questions / "own.jsonl").write_text('{"query": "What?", "response": "a b"}\n')
+    (paths.questions / "benchmarks.json").write_text('{"hellaswag": {}}')
+    story = {"activity_label": "x", "ctx_a": "He", "ctx_b": "then", "ctx": "He then", "endings": ["a", "b", "c", "d"]}
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    (copies / "validation.jsonl").write_text(
+        "".join(json.dumps({**story, "ind": n, "label": "1"}) + "\n" for n in "ab")
+    )
+    (tmp_path / "params.yaml").write_text("quantize: {variants: []}\n")
+    arguments = json.dumps({"hellaswag": {"local_path": str(copies), "subset_list": ["default"]}})
+    settings = ['eval_generation_config={"max_tokens": 4}', "eval_scorer=token_f1", f"eval_dataset_args={arguments}"]
+    run(load(tmp_path / "params.yaml", read_overrides(settings)), paths)
+    records = read_records(paths.reports / "eval/merged.parquet")
+    assert [(record["set"], record["scorer"]) for record in records] == [
+        ("own", "token_f1"), ("hellaswag", "accuracy"), ("hellaswag", "accuracy"),
+    ]  # fmt: skip
+    assert "He Then" in records[1]["query"]
+    assert "hellaswag" in (paths.reports / "eval.html").read_text()

@@ -9,8 +9,8 @@ class Reward(Group):
 
     reward_funcs: Methods = field(
         [],
-        "rewards, added up: accuracy, format, cosine, repetition, soft_overlong, react_format, tool_call, code, judge, "
-        "or plugins",
+        "rewards, added up: accuracy, format, cosine, repetition, soft_overlong, react_format, exact_match, numeric, "
+        "choice, token_f1, rouge, bleu, regex, json_schema, tool_call, code, judge, judge_pair, or plugins",
     )
     reward_model: Methods = field([], "reward models, each a reward, too: folders, checkpoints of rm, or ids on a hub")
     reward_weights: Numbers = field(

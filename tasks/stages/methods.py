@@ -51,7 +51,7 @@ FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, train
 
 def used(params: Params, workspace: Path) -> dict[str, Any]:
     """Return by stage what its methods are made of: `files` (name to sha256); for `train` also the `parameters` of the
-    methods' families that are not the defaults, for each variant those of the quantizers, for `template` the `shape` of
+    methods' families that are not the defaults, for `evaluate` those of the scorers, for each variant those of the quantizers, for `template` the `shape` of
     tokens that training learns from.
 
     Raises:
@@ -76,6 +76,7 @@ def used(params: Params, workspace: Path) -> dict[str, Any]:
         for name, (_, new) in changed
         if (name.partition(".")[0] in FAMILIES or name in of_answers) and name not in MEETING
     }
+    stages["evaluate"]["parameters"] = {name: new for name, (_, new) in changed if name.startswith("reward.")}
     of_quantizers = {name: new for name, (_, new) in changed if name.startswith("quantize.") and name != VARIANTS}
     for variant in params.quantize.variants:
         stages[f"quantize {variant}"]["parameters"] = of_quantizers

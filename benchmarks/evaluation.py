@@ -36,9 +36,7 @@ def main() -> None:
         start = time.monotonic()
         subprocess.run([*command, "--eval_output_dir", folder], check=True, capture_output=True)
         whole = time.monotonic() - start
-    print(
-        f"{QUESTIONS} requests alone {alone:.1f} s, martlet eval {whole:.1f} s: {whole - alone:.1f} s beside them"
-    )
+    print(f"{QUESTIONS} requests alone {alone:.1f} s, martlet eval {whole:.1f} s: {whole - alone:.1f} s beside them")
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ FAMILY_KINDS: tuple[Kind[Any], ...] = (tuners.TUNERS, training.OPTIMIZERS, train
 
 def used(params: Params, workspace: Path) -> dict[str, Any]:
     """Return by stage what its methods are made of: `files` (name to sha256); for `train` also the `parameters` of the
-    methods' families that are not the defaults, for `evaluate` those of the scorers, for each variant those of the quantizers, for `template` the `shape` of
-    tokens that training learns from.
+    methods' families that are not the defaults, for `evaluate` those of the scorers, for each variant those of the
+    quantizers, for `template` the `shape` of tokens that training learns from.
 
     Raises:
         ConfigError: there is no such method, or a user's file is not a complete one.

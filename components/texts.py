@@ -22,6 +22,11 @@ def size(count: float) -> str:
     return f"{count:,.3g} TB"
 
 
+def count(number: int, noun: str) -> str:
+    """Return `1 file`, or `2 files`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Return a time in two parts: `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
     whole = round(seconds)

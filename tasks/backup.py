@@ -60,6 +60,8 @@ def restore(workspace: Path, file: Path, overwrite: bool) -> int:
         MartletError: the file is no backup, is damaged or is not whole; or a run works in the workspace.
     """
     _require_own_store(workspace)
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file")
     if (workspace / DATABASE).exists() and not overwrite:
         raise ConfigError(f"{workspace / DATABASE} is there already; --overwrite replaces it with the backup's")
     (workspace / STORE).mkdir(exist_ok=True)
@@ -135,8 +137,6 @@ def _extract(file: Path, folder: Path) -> None:
     try:
         with tarfile.open(file) as archive:
             archive.extractall(folder, filter="data")
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file") from None
     except (tarfile.TarError, OSError, EOFError) as error:
         raise MartletError(f"{file}: not a backup, or not whole: {error}") from error
     if not is_intact(folder) or not (folder / DATABASE).is_file():

@@ -47,14 +47,14 @@ def champion(params: Params, workspace: Path) -> str:
     if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
         return NO_CHAMPION
     try:
-        version = registry.champion(name, workspace)
+        version = registry.champion(name, workspace)  # enters what was moved outside: each champion has its line
         moves = registry.history(name, workspace)
     except MartletError as error:
         return str(error)
     if version is None:
         return NO_CHAMPION
-    last = f"; {moves[-1].action} on {moves[-1].time} by {moves[-1].by}: {moves[-1].why}" if moves else ""
-    return f"{name} version {version.number}{last}"
+    date = moves[-1].time[:16].replace("T", " ")
+    return f"{name} version {version.number}; {moves[-1].action} on {date} UTC by {moves[-1].by}: {moves[-1].why}"
 
 
 def last_run(workspace: Path, output: Path) -> str:

@@ -115,3 +115,15 @@ def sighted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.components.media.models import sighted
 
     return sighted(tmp_path_factory.mktemp("sighted") / "model")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with an empty MLflow store, to be copied: MLflow takes seconds to make its tables."""
+    from components.registry.store import connected
+
+    folder = tmp_path_factory.mktemp("store") / "workspace"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with connected(folder):
+            return folder

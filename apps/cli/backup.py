@@ -24,4 +24,5 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from tasks.plan import workspace_of
 
     count = backup(workspace_of(Path.cwd()), arguments.file, arguments.models)
-    print(f"wrote {arguments.file}, {size(count)}; `martlet restore {arguments.file}` puts it back")
+    weights = "" if arguments.models else " without the weights of models"
+    print(f"wrote {arguments.file}, {size(count)}{weights}; `martlet restore {arguments.file}` puts it back")

@@ -38,6 +38,7 @@ def _age(text: str) -> float:
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from components.config import read_flags, resolve
+    from components.texts import count
     from tasks import leftovers
 
     if arguments.keep_runs is not None and arguments.keep_runs < 0:
@@ -51,10 +52,10 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         if arguments.yes:
             leftovers.remove(leftover, workspace)
     if arguments.dvc_cache:
-        count = leftovers.collect_cache(workspace, is_dry=not arguments.yes)
-        print(f"{word}  {count} files of DVC's cache in {workspace / '.dvc/cache'}")
+        files = leftovers.collect_cache(workspace, is_dry=not arguments.yes)
+        print(f"{word}  {count(files, 'file')} of DVC's cache in {workspace / '.dvc/cache'}")
     elif not folders:
-        print("nothing is left behind")
+        print("nothing to remove")
         return
     if not arguments.yes:
-        print("\nthe same command with --yes removes this; in a work tree, the same `martlet run` would go on instead")
+        print("\n--yes removes this; a work tree that stays lets the same `martlet run` go on from its checkpoint")

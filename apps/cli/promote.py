@@ -47,6 +47,7 @@ def promote(params: Params, paths: Paths, version: int | None, force: bool, why:
         print(verdict)
         if not verdict.promote:
             raise EvaluationGateError("the gate stays closed; `martlet promote --force --why …` overrules it")
+        print()
     entry = promotion.promote(params, paths, force, number, why)
     show_journal(promotion.journal(params, paths))
     if entry:
@@ -55,7 +56,7 @@ def promote(params: Params, paths: Paths, version: int | None, force: bool, why:
 
 def show_journal(entries: list[Entry], last: int = 5) -> None:
     """Print the `last` entries of the journal."""
-    print(f"\njournal ({len(entries)} in all):")
+    print(f"journal ({len(entries)} in all):")
     for entry in entries[-last:]:
         before = "" if entry.previous is None else f" (previous: {entry.previous})"
         by = f"{entry.by}: {entry.why}" if entry.why else entry.by

@@ -24,6 +24,7 @@ from typing import Any
 from apps.cli import promote, rollback
 from components.config import Params, load, read_flags
 from components.errors import ConfigError
+from components.texts import count
 from tasks.stages.paths import Paths
 
 PARAMETERS = promote.PARAMETERS
@@ -124,8 +125,8 @@ def _verify(arguments: argparse.Namespace, params: Params, paths: Paths) -> int:
         print(f"fault  {fault}")
     for line in check.without_chain:
         print(f"note   journal, line {line}: has no chain: an older Martlet wrote it")
-    counts = f"{check.lines} lines of journal, {check.versions} versions"
-    print(f"{counts}: {f'{len(check.faults)} faults' if check.faults else f'all is well; chain {check.chain[:16]}'}")
+    outcome = count(len(check.faults), "fault") if check.faults else f"all is well; chain {check.chain[:16]}"
+    print(f"{count(check.lines, 'line')} of journal, {count(check.versions, 'version')}: {outcome}")
     return 1 if check.faults else 0
 
 
@@ -135,14 +136,14 @@ def _gc(arguments: argparse.Namespace, params: Params, paths: Paths) -> None:
 
     listings = (versions.remove if arguments.yes else versions.removable)(arguments.keep, params, paths)
     if not listings:
-        print("every version is needed")
+        print("nothing to remove: every version is among the newest, has an alias or was champion")
         return
     versions_view.show_list(listings)
-    count = f"{len(listings)} version{'s' if len(listings) > 1 else ''}"
+    versions_count = count(len(listings), "version")
     if arguments.yes:
-        print(f"\nremoved {count}")
+        print(f"\nremoved {versions_count}")
     else:
-        print(f"\nwould remove {count}; `martlet registry gc --keep {arguments.keep} --yes` does")
+        print(f"\nwould remove {versions_count}; `martlet registry gc --keep {arguments.keep} --yes` does")
 
 
 def _print_json(value: Any) -> None:

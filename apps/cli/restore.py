@@ -24,4 +24,4 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     from tasks.plan import workspace_of
 
     count = restore(workspace_of(Path.cwd()), arguments.file, arguments.overwrite)
-    print(f"restored {count} files; `martlet status` shows who is champion")
+    print(f"restored {count} files; `martlet registry verify` compares models and journal")

@@ -25,7 +25,7 @@ def verify(name: str, workspace: Path) -> list[str]:
         tags, aliases = tags_and_aliases(client, name)
         entities = client.search_model_versions(f"name = '{name}'")
     if not tags and not entities:
-        raise MartletError(f"nothing is registered under the name {name}")
+        raise MartletError(f"nothing is registered under the name {name}; `martlet run` registers a model")
     versions: list[Version] = []
     faults_of_weights: list[str] = []
     for entity in sorted(entities, key=lambda entity: int(entity.version)):

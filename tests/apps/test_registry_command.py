@@ -19,9 +19,9 @@ NAME = "typed"
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three versions that were registered one after the other, the first two with other parameters than the third."""
-    folder = tmp_path_factory.mktemp("registry-command")
+    folder = shutil.copytree(empty_store, tmp_path_factory.mktemp("registry-command") / "workspace")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         (folder / "params.yaml").write_text(f"registered_model_name: {NAME}\ntracking: {{report_to: none}}\n")
@@ -92,7 +92,7 @@ def test_versions_are_promoted_compared_taken_back_checked_and_removed(typed: Ty
     assert "would remove 1 version;" in typed("gc", "--keep", 1)
     assert "removed 1 version" in typed("gc", "--keep", 1, "--yes")
     assert [row["number"] for row in typed.as_json("list")] == [1, 3]
-    assert typed("gc", "--keep", 1) == "every version is needed\n"
+    assert typed("gc", "--keep", 1).startswith("nothing to remove: every version")
     assert typed("verify").startswith("3 lines of journal, 2 versions: all is well")
 
 

@@ -22,8 +22,8 @@ from tasks.stages.paths import Paths
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("promotion")
+def store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(empty_store, tmp_path_factory.mktemp("promotion") / "workspace")
 
 
 @pytest.fixture
@@ -203,11 +203,13 @@ def test_what_the_registry_has_lost_is_registered_again(
     now.verify()
 
 
-def test_another_store_gets_the_model_and_its_promotion(params: Params, paths: Paths, tmp_path: Path) -> None:
+def test_another_store_gets_the_model_and_its_promotion(
+    params: Params, paths: Paths, empty_store: Path, tmp_path: Path
+) -> None:
     candidate(params, paths, "a", right=90)
     promotion.promote(params, paths)
     before = (paths.reports / "registration.json").read_bytes()
-    elsewhere = Paths(paths.root, tmp_path / "elsewhere")  # as if all of mlruns were gone
+    elsewhere = Paths(paths.root, shutil.copytree(empty_store, tmp_path / "elsewhere"))  # as if all of mlruns were gone
     verdict = promotion_process.gate(params, elsewhere)
     assert (verdict["version"], verdict["promote"], verdict["settled"]) == (1, True, False)
     assert "version 1 is champion" in promotion_process.promote(params, elsewhere, number=1)["text"]

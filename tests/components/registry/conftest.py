@@ -1,6 +1,7 @@
 """One real MLflow store for all tests here; its first use costs seconds. Every test has a model name of its own."""
 
 import itertools
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("registry")
+def workspace(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(empty_store, tmp_path_factory.mktemp("registry") / "workspace")
 
 
 @pytest.fixture(autouse=True)

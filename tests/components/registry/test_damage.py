@@ -37,7 +37,7 @@ def test_a_damaged_line_of_the_journal_loses_its_move_and_no_more(
     some(name, workspace, tmp_path, 4)
     for version in (1, 2, 3):
         promote(name, version, workspace, f"test {version}", over=version - 1 or None)
-    for line in LINES:
+    for line in LINES if number == 2 else LINES[:3]:  # the others damage any line in the same way
         write(name, workspace, number, line)
         now = champion(name, workspace)
         assert now and now.number == 3

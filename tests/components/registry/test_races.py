@@ -29,7 +29,7 @@ def four(name: str, workspace: Path, tmp_path: Path) -> str:
     return name
 
 
-@pytest.mark.parametrize("count", [10, pytest.param(51, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [5, pytest.param(51, marks=pytest.mark.slow)])
 def test_a_kill_at_any_point_leaves_no_half_move_and_no_lost_line(four: str, workspace: Path, count: int) -> None:
     seen = ran("kills", workspace, four, count)
     print(seen)

@@ -1,6 +1,7 @@
 """The registry on a real MLflow server behind basic auth: a small proxy that checks the name and the password."""
 
 import base64
+import shutil
 import socket
 import subprocess
 import sys
@@ -66,8 +67,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+def mlflow_server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store / "mlruns/mlflow.db", folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

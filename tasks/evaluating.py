@@ -117,7 +117,7 @@ def _file_name(name: str) -> str:
 
 
 def question_sets(params: Params, workspace: Path) -> Sets:
-    """Return the sets that `eval_dataset` names, prepared in `.martlet/eval`.
+    """Return the sets that `eval_dataset` names, prepared in a folder of their own below `.martlet/eval`.
 
     Raises:
         ConfigError: no set is named, one does not exist, or a question cannot be judged.
@@ -127,7 +127,8 @@ def question_sets(params: Params, workspace: Path) -> Sets:
         raise ConfigError(
             "which questions? name files or benchmarks with --eval_dataset; `martlet eval --list` has them"
         )
-    paths = Paths(workspace / ".martlet/eval", workspace)
+    key = sha256_of([params.data.model_dump(), params.evaluate.eval_dataset_args])[:8]
+    paths = Paths(workspace / ".martlet/eval" / key, workspace)
     fetch.question_sets(params, paths)
     return sets_of(params, paths)
 

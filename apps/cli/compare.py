@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     folder = evaluating.comparison_folder(subjects, params, Path.cwd())
     for verdict in evaluating.compare(evaluations, params, folder).values():
         print(verdict)
-    print(f"side by side: {folder / 'eval.html'}")
+    print(f"side by side: {evaluation.shown(folder / 'eval.html')}")
 
 
 def _note(line: str) -> None:

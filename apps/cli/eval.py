@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     for name, entry in summary(subject.name, records)["sets"].items():
         interval = f"{entry['low']:.1%} to {entry['high']:.1%}"
         print(f"{name:<24} {entry['accuracy']:>7.1%}  ({interval}, {entry['items']} questions)")
-    print(f"every answer: {folder / 'eval.html'}")
+    print(f"every answer: {shown(folder / 'eval.html')}")
 
 
 def _list(word: str) -> None:
@@ -75,6 +75,11 @@ def _list(word: str) -> None:
         console.width = 200
     console.print(table)
     print(f"{len(listed)} of {len(benchmarks.names())} benchmarks; a file of your own is a question set, too")
+
+
+def shown(path: Path) -> Path:
+    """Return a path as it is shown: relative to the current folder, if the path lies in it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _note(line: str) -> None:

@@ -101,7 +101,7 @@ def test_questions_and_benchmarks_of_a_server(folder: Path) -> None:
         words[2:6] = ["gsm8k"]
         words[words.index(arguments)] = json.dumps({"gsm8k": json.loads(arguments)["gsm8k"]})
         assert scores(martlet(folder, *words, "--eval_url", url, **QUIET)) == {"gsm8k": 0.0}
-    page = Path(printed.splitlines()[-1].partition(": ")[2])
+    page = folder / printed.splitlines()[-1].partition(": ")[2]
     records = read_records(page.with_name("two.parquet"))
     assert [record["scorer"] for record in records[:4]] == ["accuracy", "accuracy", "choice", "json_schema"]
     assert {record["topic"] for record in records if record["set"] == "arc"} == {"ARC-Easy", "ARC-Challenge"}
@@ -121,7 +121,7 @@ def test_two_servers_are_compared_question_by_question(folder: Path) -> None:
     row = next(line for line in printed.splitlines() if line.startswith("cities")).split("  ")
     assert [cell.strip() for cell in row if cell.strip()][:5] == ["cities", "3", "100.0 %", "66.7 %", "-33.3"]
     assert "guard FAILS: refusals: 0.333" in printed
-    page = Path(printed.splitlines()[-1].partition(": ")[2])
+    page = folder / printed.splitlines()[-1].partition(": ")[2]
     assert read_json(page.with_name("verdicts.json"))[old]["sets"][0]["lost"] == 1
     assert "It is Madrid." in page.read_text() and "I am sorry" in page.read_text()
 

@@ -1,8 +1,7 @@
 """Evaluate a model on your own questions and on EvalScope's benchmarks.
 
   martlet eval --model models/base --eval_dataset examples/eval/skills.jsonl
-  martlet eval --adapters output/robin --eval_dataset gsm8k mmlu \\
-    --eval_limit 100
+  martlet eval --model models/base --eval_dataset gsm8k mmlu --eval_limit 100
   martlet eval --eval_url http://127.0.0.1:8000/v1 \\
     --eval_dataset examples/eval/skills.jsonl --eval_scorer token_f1
   martlet eval --list math

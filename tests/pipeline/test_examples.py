@@ -68,7 +68,8 @@ def test_the_commands_of_alignment_in_their_order(workspace: Workspace) -> None:
 
 RUN = ("martlet demo", "martlet run")  # in test_demo.py
 EXAMPLES = [example for name in NAMES for example in examples(name) if example not in RUN]
-OF_A_WORKSPACE = ("run", "explain", "promote", "rollback", "runs", "gc", "status", "logs", "backup", "restore")
+OF_A_WORKSPACE = ("run", "explain", "promote", "rollback", "runs", "gc", "status", "logs", "backup", "restore",
+                  "registry")  # fmt: skip
 UNTIL_CTRL_C = {"deploy": " at http", "app": " at http", "ui": "ctrl-C ends"}
 """What a command prints when it serves, by its name."""
 SHORTER = {
@@ -77,8 +78,12 @@ SHORTER = {
     "ui": ["--port", str(free_port())],
 }
 """Words behind an example of a command, which make it quick or find it a free port."""
-CODES = {"promote": (0, 4), "rollback": (0, 1, 2), "restore": (0, 2), "logs": (0, 2), "init": (0, 2)}
-"""What commands answer whose example depends on who is champion or on what is there; any other command answers 0."""
+CODES = {
+    "promote": (0, 1, 4), "rollback": (0, 1, 2), "restore": (0, 2), "logs": (0, 2), "init": (0, 2),
+    "registry": (0, 1, 4), "eval": (0, 1), "compare": (0, 1, 2),
+}  # fmt: skip
+"""What commands answer whose example depends on who is champion or on what is there: a version 3, a hub, a server, a
+checkpoint. Any other command answers 0."""
 LACKING = {
     "martlet env install vllm": "needs a GPU",
     "martlet export --model models/base --quant_method gptq --quant_bits 4 --group_size 64 "

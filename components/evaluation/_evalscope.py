@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from components._absl import without_its_handler
 from components.errors import MartletError
 from components.files import read_json, write_json
 
@@ -83,14 +84,11 @@ def run(
 def quietly_imported(module: Callable[[], Any]) -> Any:
     """Return what `module` imports and returns, without EvalScope's changes to the root logger and its log on the
     screen. The import takes seconds."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        return module()
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        logging.getLogger("evalscope").handlers.clear()
+    with without_its_handler():
+        try:
+            return module()
+        finally:
+            logging.getLogger("evalscope").handlers.clear()
 
 
 def prepare(work_dir: Path, identity: Any) -> bool:

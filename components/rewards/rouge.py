@@ -1,11 +1,10 @@
 """ROUGE-L: the F-measure of the longest common subsequence of words, from 0 to 1 (Lin 2004, "ROUGE: A Package for
 Automatic Evaluation of Summaries"; computed by rouge-score). A row without reference gets None."""
 
-import logging
-import sys
 from collections.abc import Sequence
 from typing import Any
 
+from components._absl import without_its_handler
 from components.config import Params
 from components.rewards._sample import Sample
 from components.rewards._texts import final, gold, words
@@ -30,16 +29,8 @@ def rewards(samples: Sequence[Sample], params: Params) -> list[float | None]:  #
 
 
 def _scorer() -> Any:
-    """Return rouge-score's scorer.
+    """Return rouge-score's scorer."""
+    with without_its_handler():
+        from rouge_score.rouge_scorer import RougeScorer
 
-    The library imports absl (2.3), which puts a handler on the root logger. When a server sets up logging, that handler
-    closes the stream that was standard error at the import, unless the stream is the process's own.
-    """
-    root = logging.getLogger()
-    handlers = root.handlers[:]
-    from absl.logging import get_absl_handler
-    from rouge_score.rouge_scorer import RougeScorer
-
-    get_absl_handler().python_handler.setStream(sys.__stderr__)
-    root.handlers[:] = handlers
-    return RougeScorer(["rougeL"], tokenizer=_Words())
+        return RougeScorer(["rougeL"], tokenizer=_Words())

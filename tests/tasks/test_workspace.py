@@ -193,7 +193,7 @@ def test_gc_shows_then_removes_what_nothing_needs(workspace: Path, capsys: pytes
         shown = capsys.readouterr().out
         assert ".runs/failed  (failed: no luck: of all that went wrong of" in shown
         assert all(len(line) < 120 for line in shown.splitlines())
-        assert "elsewhere/v0-20260101-000000" in shown and "the same command with --yes" in shown
+        assert "elsewhere/v0-20260101-000000" in shown and "--yes removes this" in shown
         for kept in ("alive", "v1-", "mine"):
             assert kept not in shown
         assert (workspace / ".runs/failed").exists()

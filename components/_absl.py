@@ -1,4 +1,4 @@
-"""absl (2.3), which rouge-score imports: its handler on the root logger closes the stream that was standard error at
+"""absl (2.5), which rouge-score imports: its handler on the root logger closes the stream that was standard error at
 the import, as soon as another library sets up logging, unless that stream is the process's own. No version ends it."""
 
 import logging

@@ -65,10 +65,10 @@ def upgrade(folder: Path) -> bool:
 def _source() -> Path:
     """Return the folder of the workspace's files: Martlet's repository, or where its wheel puts them."""
     folders = (Path(__file__).parents[1], Path(sysconfig.get_path("data")) / "share/martlet")
-    found = next((folder for folder in folders if (folder / "dvc.yaml").is_file()), None)
-    if found is None:
+    source = next((folder for folder in folders if (folder / "dvc.yaml").is_file()), None)
+    if source is None:
         raise MartletError(f"the files of a workspace are not in {folders[1]}; install Martlet again")
-    return found
+    return source
 
 
 def _without_code(file: Path) -> None:

@@ -92,9 +92,11 @@ def prefect_runs(url: str, answers: Callable[[str], bool]) -> list[str]:
     from prefect.client.schemas.sorting import FlowRunSort
 
     states = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.PAUSED, StateType.CANCELLING]
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)))
+    open_runs = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)))
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=SHOWN_RUNS)
+        runs = client.read_flow_runs(
+            flow_run_filter=open_runs, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=SHOWN_RUNS
+        )
         flows = {run.flow_id: client.read_flow(run.flow_id).name for run in runs}
     return [_line(run, flows[run.flow_id]) for run in runs]
 

@@ -11,7 +11,6 @@ or a server's address. The first model is compared with each of the others.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +39,12 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         raise ConfigError(f"{twice} stands twice; compare it with another model")
     params = resolve(read_flags(flags))
     sets = evaluating.question_sets(params, Path.cwd())
-    subjects = [evaluating.subject_of(spec, flags, _note) for spec in arguments.models]
+    subjects = [evaluating.subject_of(spec, flags, evaluation.note) for spec in arguments.models]
     evaluations: dict[str, Any] = {}
     for spec, subject in zip(arguments.models, subjects, strict=True):
-        _note(f"{spec}:")
+        evaluation.note(f"{spec}:")
         _, evaluations[spec] = evaluating.evaluate(subject, sets, params, Path.cwd(), Progress().of_line)
     folder = evaluating.comparison_folder(subjects, params, Path.cwd())
     for verdict in evaluating.compare(evaluations, params, folder).values():
         print(verdict)
     print(f"side by side: {evaluation.shown(folder / 'eval.html')}")
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     if typed.run.eval_url:
         subject = evaluating.of_server(typed.run.eval_url, typed.serve.served_model_name)
     else:
-        subject = evaluating.of_target(target.merged(target.find(flags, _note), _note))
+        subject = evaluating.of_target(target.merged(target.find(flags, note), note))
     folder, records = evaluating.evaluate(subject, sets, typed, Path.cwd(), Progress().of_line)
     from components.evaluation import summary
 
@@ -81,5 +81,6 @@ def shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _note(line: str) -> None:
+def note(line: str) -> None:
+    """Print a line that is no result on standard error."""
     print(line, file=sys.stderr)

@@ -78,8 +78,8 @@ def question_of(raw: dict[str, Any]) -> dict[str, Any]:
         row, columns = _preference(row)
     messages = row.get("messages") or row.get("prompt", [])
     expected = messages[-1] if messages and messages[-1]["role"] == "assistant" else None
-    asked = messages[:-1] if expected else messages
-    _require_question(asked, row)
+    prompt = messages[:-1] if expected else messages
+    _require_question(prompt, row)
     response, calls = (expected["content"], expected.get("tool_calls")) if expected else ("", None)
     if calls:
         columns |= {"tool_calls": calls}
@@ -88,9 +88,9 @@ def question_of(raw: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("the answer is empty")
     if not expected and not columns.keys() & {*JUDGES}:
         raise ValueError(f"there is no answer to compare with, and none of {', '.join(JUDGES)}{_advice(row)}")
-    history = [{key: message[key] for key in MESSAGE_KEYS if message.get(key)} for message in asked[:-1]]
+    history = [{key: message[key] for key in MESSAGE_KEYS if message.get(key)} for message in prompt[:-1]]
     beside = {"history": history, "tools": row.get("tools"), "columns": columns, **_media(row)}
-    return {"query": asked[-1]["content"], "response": response, **{key: v for key, v in beside.items() if v}}
+    return {"query": prompt[-1]["content"], "response": response, **{key: v for key, v in beside.items() if v}}
 
 
 def _require_question(messages: list[Message], row: Row) -> None:
@@ -148,8 +148,7 @@ def _letter(answer: Any, texts: list[str], labels: list[str]) -> str:
     """Return the letter of the right choice."""
     if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(texts):
         return ascii_uppercase[answer]
-    known = [*labels[: len(texts)]]
-    for names in (known, texts):
+    for names in (labels[: len(texts)], texts):
         if str(answer).strip() in names:
             return ascii_uppercase[names.index(str(answer).strip())]
     raise ValueError(f"column answer: {str(answer)[:80]!r} is none of the {len(texts)} choices")
@@ -161,9 +160,9 @@ def _preference(row: Row) -> tuple[Row, dict[str, Any]]:
     conversation = row["prompt"]
     is_first = sha256(f"{conversation}{chosen}{rejected}".encode()).digest()[0] % 2 == 0
     texts = [chosen, rejected] if is_first else [rejected, chosen]
-    asked = "\n\n".join(f"{message['role']}: {message['content']}" for message in conversation)
+    shown = "\n\n".join(f"{message['role']}: {message['content']}" for message in conversation)
     messages = [
-        {"role": "user", "content": f"{asked}\n\n{PREFER.format(*texts)}"},
+        {"role": "user", "content": f"{shown}\n\n{PREFER.format(*texts)}"},
         {"role": "assistant", "content": "A" if is_first else "B"},
     ]
     beside = {name: value for name, value in row.items() if name not in ("prompt", "chosen", "rejected")}

@@ -70,8 +70,6 @@ def run(
                 **config,
             )
             run_task(task)
-    except MartletError:
-        raise
     except (Exception, SystemExit) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MartletError(f"evaluation of {server.model} stopped: {reason} (see {work_dir / LOG})") from error
@@ -94,7 +92,8 @@ def quietly_imported(module: Callable[[], Any]) -> Any:
 def prepare(work_dir: Path, identity: Any) -> bool:
     """Make `work_dir` ready for a run of `identity` (JSON); return whether it holds answers of the same identity.
 
-    The files of another identity are removed."""
+    The files of another identity are removed.
+    """
     file, identity = work_dir / IDENTITY, json.loads(json.dumps(identity))
     try:
         is_same = read_json(file) == identity
@@ -113,9 +112,9 @@ def prepare(work_dir: Path, identity: Any) -> bool:
 def _drop_unusable(file: Path) -> None:
     """Remove a line that was cut off, and errors of the server, which EvalScope keeps as answers."""
     lines = file.read_bytes().splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith(b"\n") and _is_usable(line)]
-    if kept != lines:
-        file.write_bytes(b"".join(kept))
+    usable = [line for line in lines if line.endswith(b"\n") and _is_usable(line)]
+    if usable != lines:
+        file.write_bytes(b"".join(usable))
 
 
 def _is_usable(line: bytes) -> bool:

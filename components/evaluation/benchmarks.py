@@ -80,10 +80,10 @@ def identity(benchmarks: Sequence[str], arguments: Mapping[str, Any]) -> dict[st
     of a local copy's files."""
     described: dict[str, Any] = {}
     for name in benchmarks:
-        given = arguments.get(name, {})
-        copy = Path(given["local_path"]) if "local_path" in given else None
+        options = arguments.get(name, {})
+        copy = Path(options["local_path"]) if "local_path" in options else None
         data = sha256_tree(copy) if copy and copy.is_dir() else None
-        described[name] = {"evalscope": version("evalscope"), "arguments": given, "data": data}
+        described[name] = {"evalscope": version("evalscope"), "arguments": options, "data": data}
     return described
 
 
@@ -99,34 +99,34 @@ def require_arguments(benchmarks: Sequence[str], arguments: Mapping[str, Any]) -
         if name not in benchmarks
     ]
     for name in benchmarks:
-        given = arguments.get(name, {})
-        if not isinstance(given, Mapping):
-            problems.append(f"eval_dataset_args: {name}: a mapping of arguments, not {given!r}")
+        options = arguments.get(name, {})
+        if not isinstance(options, Mapping):
+            problems.append(f"eval_dataset_args: {name}: a mapping of arguments, not {options!r}")
             continue
-        problems += _problems(name, given)
+        problems += _problems(name, options)
     if problems:
         raise ConfigError("\n".join(problems))
 
 
-def _problems(name: str, given: Mapping[str, Any]) -> list[str]:
+def _problems(name: str, options: Mapping[str, Any]) -> list[str]:
     meta = quietly_imported(lambda: _meta(name))
-    known = [field for field in meta.__dataclass_fields__ if field not in NOT_ARGUMENTS]
-    known += OWN_ARGUMENTS
+    fields = [field for field in meta.__dataclass_fields__ if field not in NOT_ARGUMENTS]
+    fields += OWN_ARGUMENTS
     problems = [
-        f"eval_dataset_args: {name}: unknown argument '{key}'{did_you_mean(key, known)}" for key in given
-        if key not in known
+        f"eval_dataset_args: {name}: unknown argument '{key}'{did_you_mean(key, fields)}" for key in options
+        if key not in fields
     ]  # fmt: skip
-    extra = given.get("extra_params", {})
+    extra = options.get("extra_params", {})
     problems += [
         f"eval_dataset_args: {name}: unknown extra_params '{key}'{did_you_mean(key, list(meta.extra_params))}"
         for key in extra
         if key not in meta.extra_params
     ]
-    if (local := given.get("local_path")) and not Path(local).exists():
+    if (local := options.get("local_path")) and not Path(local).exists():
         problems.append(f"eval_dataset_args: {name}: local_path {local}: no such folder")
-    if not problems and given:
+    if not problems and options:
         try:
-            replace(meta, **{key: value for key, value in given.items() if key not in (*OWN_ARGUMENTS, *MERGED)})
+            replace(meta, **{key: value for key, value in options.items() if key not in (*OWN_ARGUMENTS, *MERGED)})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             problems.append(f"eval_dataset_args: {name}: {error}")
     return problems
@@ -148,30 +148,34 @@ def ask_benchmarks(
     work_dir: Path,
     model_identity: Any,
     on_progress: OnProgress = lambda _: None,
+    judge: Mapping[str, Any] | None = None,
     **config: Any,
 ) -> list[Record]:
     """Return the answers of a served model to benchmarks, each judged by the benchmark's own metric.
 
     Args:
         arguments: by benchmark, EvalScope's `dataset_args`.
-        work_dir, model_identity, on_progress: as `ask` has them.
+        work_dir, model_identity, on_progress: as `ask` has them; each benchmark has a folder of its own in `work_dir`.
+        judge: EvalScope's `judge`; keys in it are kept nowhere.
         config: further fields of EvalScope's TaskConfig, such as `limit`, `generation_config`, `eval_batch_size`.
 
     Raises:
         MartletError: the data of a benchmark cannot be loaded, the server failed, or a metric could not be computed.
     """
-    is_continued = prepare(work_dir, [identity(benchmarks, arguments), config, model_identity, server.model])
-    generation = {"retries": 1, **config.pop("generation_config", {})}
+    settings = config | {"generation_config": {"retries": 1, **config.get("generation_config", {})}}
     records: list[Record] = []
-    with output_to(work_dir / CONSOLE):
-        quietly_imported(lambda: __import__("evalscope.run"))
-        for benchmark in benchmarks:
-            folder = work_dir / benchmark
+    for benchmark in benchmarks:
+        folder = work_dir / benchmark
+        judges = [[model["model_id"], model["api_url"]] for model in (judge or {}).get("models", [])]
+        of_run = [identity([benchmark], arguments), config, judges, model_identity, server.model]
+        is_continued = prepare(folder, of_run)
+        with output_to(folder / CONSOLE):
+            quietly_imported(lambda: __import__("evalscope.run"))
             arguments_of_one = {benchmark: dict(arguments.get(benchmark, {}))}
             try:
                 with _data_cache(folder / "datasets"):
-                    run(server, folder, is_continued and (folder / "configs").is_dir(), [benchmark], None, on_progress,
-                        dataset_args=arguments_of_one, generation_config=generation, **config)  # fmt: skip
+                    run(server, folder, is_continued, [benchmark], None, on_progress,
+                        dataset_args=arguments_of_one, judge=dict(judge or {}), **settings)  # fmt: skip
             except MartletError as error:
                 if (folder / "predictions").is_dir():
                     raise MartletError(f"{benchmark}: {error}") from error
@@ -225,11 +229,11 @@ def _record(review: Mapping[str, Any], benchmark: str, subset: str, item: int, w
     if score["status"] != "success" or errors or not score["value"]:
         raise MartletError(f"{where}: could not be scored: {errors or score.get('metadata')}")
     metric = score.get("main_score_name") or next(iter(score["value"]))
-    asked = [text_of(each) for each in review["messages"][:-1] if each["role"] != "assistant"]
+    prompt = [text_of(each) for each in review["messages"][:-1] if each["role"] != "assistant"]
     return {
         "set": benchmark,
         "item": item,
-        "query": "\n\n".join(asked),
+        "query": "\n\n".join(prompt),
         "answer": score.get("prediction") or text_of(message),
         "reference": "\n".join(review.get("target") or []),
         "score": float(score["value"][metric]),

@@ -12,7 +12,7 @@ import pytest
 from fastapi.responses import JSONResponse
 
 from components.errors import ConfigError, MartletError
-from components.evaluation import Answer, Server, read_questions
+from components.evaluation import Answer, Server, benchmarks, read_questions
 from components.evaluation import ask as ask_server
 from tests.components.evaluation.standin import answering, completion
 
@@ -159,3 +159,31 @@ def test_a_bad_question_file_is_named_with_its_line(text: str, message: str, tmp
     (tmp_path / "q.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         read_questions(tmp_path / "q.jsonl")
+
+
+def test_an_interrupted_benchmark_goes_on_behind_its_last_answer_and_keeps_no_key(tmp_path: Path) -> None:
+    story = {"activity_label": "x", "ctx_a": "He", "ctx_b": "then", "ctx": "He then", "endings": ["a", "b", "c", "d"]}
+    (tmp_path / "copy").mkdir()
+    lines = (json.dumps({**story, "ind": n, "ctx_a": f"Number {n}", "label": "1"}) + "\n" for n in range(8))
+    (tmp_path / "copy/validation.jsonl").write_text("".join(lines))
+    arguments = {"hellaswag": {"local_path": str(tmp_path / "copy"), "subset_list": ["default"]}}
+    judge = {"models": [{"model_id": "j", "api_url": "http://127.0.0.1:9/v1", "api_key": "sk-secret"}]}
+    broken = {"Number 6"}
+
+    def reply(question: str) -> Any:
+        return error(500, "busy") if any(name in question for name in broken) else "ANSWER: B"
+
+    def run(url: str) -> list[dict[str, Any]]:
+        return benchmarks.ask_benchmarks(
+            Server(url, "m"), ["hellaswag"], arguments, tmp_path / "work", "v1", judge=judge, eval_batch_size=1
+        )
+
+    with answering(reply) as (url, requests):
+        with pytest.raises(MartletError, match=r"hellaswag: .*busy"):
+            run(url)
+        first = len(requests)
+        broken.clear()
+        assert [record["score"] for record in run(url)] == [1.0] * 8
+    assert len(requests) < first + 8
+    for file in (file for file in (tmp_path / "work").rglob("*") if file.is_file()):
+        assert b"sk-secret" not in file.read_bytes(), file

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -50,10 +50,12 @@ class Supervisor:
         """Names of the stages whose outputs are up to date."""
 
     def warm_up(self, steps: Iterable[Step]) -> None:
-        """Start the process that stages are forked from, where a stage that wishes to be has work; on Linux alone:
-        elsewhere the libraries do not survive a fork."""
-        if sys.platform == "linux" and any(step.changed and step.wishes.warm for step in steps):
-            self._host = host.start(self.paths.root, environment(self.paths))
+        """Start the host that stages are forked from, if several with the wish `warm` have work: a single stage would
+        wait for its host as long as for its own imports. On other systems than Linux libraries do not survive a fork.
+        """
+        if sys.platform == "linux" and sum(step.changed and step.wishes.warm for step in steps) > 1:
+            with suppress(OSError):  # no room for a socket, or too long a path: stages import for themselves
+                self._host = host.start(self.paths.root, environment(self.paths))
 
     def run(self, step: Step, say: Callable[[str], None] = print) -> Outcome:
         """Run one stage to its end; its output goes to `logs/<stage>/output.log`, and in short to `say`.
@@ -81,8 +83,8 @@ class Supervisor:
         return self.run_program("tasks.promotion_process", name, say, **options)
 
     def run_program(self, module: str, name: str, say: Callable[[str], None] = print, **options: Any) -> dict[str, Any]:
-        """Run `python -m MODULE NAME OPTIONS`, a program made by `tasks/stages/runner.py`, and return its result. Where
-        stages are forked, the program is, too.
+        """Run `python -m MODULE NAME OPTIONS`, a program made by `tasks/stages/runner.py`, and return its result. It is
+        forked from the host if there is one.
 
         Raises:
             MartletError: as `run`.
@@ -138,7 +140,7 @@ class Supervisor:
             raise
 
     def end(self) -> None:
-        """End the process that stages are forked from."""
+        """End the host."""
         if self._host:
             self._host.end()
 

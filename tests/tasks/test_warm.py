@@ -90,7 +90,7 @@ class Flow(NamedTuple):
     def run(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""
         process = self.start(*words, **options)
-        output, errors = process.communicate("a line\n", timeout=60)
+        output, errors = process.communicate("a line\n", timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def sleeping(self, name: str, seconds: float = 60) -> tuple[subprocess.Popen[str], list[int]]:
@@ -118,7 +118,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
     yield Flow(folder, process.pid, int(pid), address)
     process.kill()
     process.wait()
-    until(lambda: gone(int(pid)))
+    until(lambda: gone(int(pid)), 120)
     assert not Path(address).parent.exists()
 
 
@@ -193,7 +193,7 @@ def test_without_its_host_a_program_runs_in_its_own_process(flow: Flow, tmp_path
     own = flow._replace(address=started.address)
     client = own.start("ending", "4")  # waits until the host has imported what it is to import
     started.process.kill()
-    assert client.wait(20) == 4
+    assert client.wait(60) == 4
     assert own.run("ending", "5").returncode == 5
     started.end()
     assert own.run("ending", "6").returncode == 6

@@ -34,11 +34,10 @@ MODULES = (
     "deepspeed",  # which transformers imports where it saves a model
     "matplotlib.pyplot",
     "mlflow.tracking",
-    "evalscope.run",
     *(f"tasks.stages.{name}" for name in ("template", "train", "merge", "quantize", "evaluate", "register")),
     "tasks.promotion_process",
 )
-"""What is imported, where it is installed."""
+"""What is imported, where it is installed. EvalScope is not: its import changes the root logger."""
 OWN_PACKAGES = ("tasks", "components")
 NEUTRAL = ("DVC_", "_", "OLDPWD", "PWD", "SHLVL")
 """Beginnings of the variables that DVC and shells set for a stage; no library reads them."""
@@ -76,9 +75,9 @@ def main() -> None:
 
     Beside an accelerator, whose driver may not survive a fork, the host ends at once.
     """
+    began, environment = time.time_ns(), dict(os.environ)
     from components.training.world import accelerators
 
-    began, environment = time.time_ns(), dict(os.environ)
     listener = socket.socket(fileno=int(sys.argv[1]))
     if accelerators():
         return

@@ -18,24 +18,26 @@ from tests.flows.toy import gone, until
 
 ROOT = Path(__file__).parents[2]
 STATE = """
-import json, os, random, signal, sys
+import json, logging, multiprocessing, os, random, signal, sys
 was_imported = "torch" in sys.modules
-import numpy, torch
 
-class Named:
-    pass
+def double(number):
+    return 2 * number
 
-print(json.dumps({
-    "imported": was_imported,
-    "argv": sys.argv, "path": sys.path, "folder": os.getcwd(),
-    "environment": dict(os.environ), "input": sys.stdin.read(),
-    "main": [__name__, __spec__.name, Named.__module__, sys.modules["__main__"].Named is Named],
-    "signals": [str(signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)],
-    "threads": [torch.get_num_threads(), torch.get_num_interop_threads()],
-    "descriptors": sorted(map(int, os.listdir("/proc/self/fd")))[:3],
-    "random": [random.random(), numpy.random.rand(), torch.rand(1).item()], "process": os.getpid(),
-}))
-print("a warning", file=sys.stderr)
+if __name__ == "__main__":
+    import numpy, torch
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        doubled = pool.apply(double, [21])
+    print(json.dumps({
+        "imported": was_imported,
+        "argv": sys.argv, "path": sys.path, "folder": os.getcwd(), "spec": __spec__.name, "doubled": doubled,
+        "environment": dict(os.environ), "input": sys.stdin.read(),
+        "signals": [str(signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)],
+        "threads": [torch.get_num_threads(), torch.get_num_interop_threads()],
+        "log": [logging.root.level, len(logging.root.handlers), sys.excepthook.__module__],
+        "random": [random.random(), numpy.random.rand(), torch.rand(1).item()], "process": os.getpid(),
+    }))
+    print("a warning", file=sys.stderr)
 """
 ENDING = """
 import os, signal, sys
@@ -132,7 +134,7 @@ def test_a_forked_program_is_in_the_state_of_a_new_process(flow: Flow) -> None:
     assert cold["environment"].items() <= forked.pop("environment").items()  # imports add variables
     assert cold.pop("environment")["DVC_STAGE"] == "train"
     assert forked == cold
-    assert forked["input"] == "a line\n"
+    assert (forked["input"], forked["doubled"]) == ("a line\n", 42)
     assert [process.stderr for process in ended] == ["a warning\n"] * 3
 
 

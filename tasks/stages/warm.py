@@ -23,18 +23,19 @@ ADDRESS = "MARTLET_HOST"
 def run(module: str, words: list[str]) -> None:
     """Run a module as a program; exit if it ran in another process."""
     sys.argv[1:] = words
-    if address := os.environ.pop(ADDRESS, None):
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:  # no host any more: the program runs here
-            connection.connect(address)
-            answers = _send_request(connection, module)
-            if group := answers.readline():
-                _follow(int(group), answers)
+    if forked := _fork(module):
+        _follow(*forked)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _send_request(connection: socket.socket, module: str) -> TextIO:
-    """Send the program and the state of this process; return the host's answers, the program's process group and then
-    its wait status, each a line. There is none if the host has older code, or a variable that it read has changed."""
+def _fork(module: str) -> tuple[int, TextIO] | None:
+    """Let the host fork a process for a program; return the process group and a stream for a line with its wait status.
+
+    None means that the program is to run here: there is no host, it has older code, or a variable that it read differs.
+    """
+    address = os.environ.pop(ADDRESS, None)
+    if not address:
+        return None
     request = {
         "module": module,
         "argv": sys.argv,
@@ -43,9 +44,15 @@ def _send_request(connection: socket.socket, module: str) -> TextIO:
         "path": sys.path,
         "code": __file__,
     }
-    socket.send_fds(connection, [b"\n"], [0, 1, 2])
-    connection.sendall(json.dumps(request).encode() + b"\n")
-    return connection.makefile()
+    with suppress(OSError):  # the host has ended
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(address)
+        socket.send_fds(connection, [b"\n"], [0, 1, 2])
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        answers = connection.makefile()
+        if group := answers.readline():
+            return int(group), answers
+    return None
 
 
 def _follow(group: int, answers: TextIO) -> NoReturn:

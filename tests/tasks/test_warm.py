@@ -183,6 +183,15 @@ def test_a_variable_that_libraries_read_is_not_ignored(flow: Flow) -> None:
     assert state["threads"][0] == 2
 
 
+@pytest.mark.parametrize("words", [[], ["trian"]])
+def test_a_stage_that_is_not_there_is_told_in_a_line(words: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tasks.stages", *words], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == f"martlet: there is no stage '{''.join(words)}'; dvc.yaml names the stages\n"
+
+
 def test_changed_code_is_not_run_from_memory() -> None:
     request = {"code": warm.__file__, "environment": {"A": "1"}}
     assert host._is_current(request, time.time_ns(), {"A": "1"})

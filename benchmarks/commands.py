@@ -68,7 +68,7 @@ def overhead() -> float:
     an idle `martlet run` and the bare stage."""
     shutil.rmtree("models/merged")
     whole = seconds("martlet run")
-    return whole - seconds("martlet run") - seconds("python -m tasks.stages.merge")
+    return whole - seconds("martlet run") - seconds("python -m tasks.stages merge")
 
 
 if __name__ == "__main__":

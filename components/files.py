@@ -203,12 +203,13 @@ def sha256_of(value: Any) -> str:
 
 
 def sha256_tree(folder: Path) -> str:
-    """Return one hex sha256 over the names and bytes of all files below `folder` but hidden ones and manifests."""
+    """Return one hex sha256 over the names and bytes of all files below `folder` but hidden ones, manifests and
+    Python's caches."""
     entries = {
         file.relative_to(folder).as_posix(): sha256(file)
         for file in sorted(folder.rglob("*"))
         if file.is_file()
         and file.name != MANIFEST
-        and not any(p.startswith(".") for p in file.relative_to(folder).parts)
+        and not any(part.startswith(".") or part == "__pycache__" for part in file.relative_to(folder).parts)
     }
     return sha256_of(entries)

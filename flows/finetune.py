@@ -48,6 +48,7 @@ def run_pipeline(paths: Paths, lock: int) -> State[Any]:
     if any(step.changed for step in steps):
         create_limits(steps)
     with tracked(params, paths, steps), supervised(paths, lock) as supervisor:
+        supervisor.warm_up(steps)
         futures = submit(steps, pipeline, supervisor, watch)
         wait_for_all(futures.values())
         worked = [name for name, future in futures.items() if future.state.name != "Reused"]

@@ -73,6 +73,8 @@ def supervised(paths: Paths, lock: int | None = None) -> Generator[Supervisor]:
     except BaseException:
         supervisor.stop()
         raise
+    finally:
+        supervisor.end()
 
 
 def wait_for_all(futures: Iterable[PrefectFuture[Any]]) -> None:

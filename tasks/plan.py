@@ -34,6 +34,8 @@ class Wishes:
     """name of a Prefect concurrency limit that the stage holds while it works, such as `gpu`"""
     grace: float = 2.0
     """seconds between asking the stage to stop and killing it"""
+    warm: bool = False
+    """whether the stage is forked from a process that has imported torch and transformers"""
 
 
 @dataclass(frozen=True)

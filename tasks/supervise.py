@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,6 +18,7 @@ from components.errors import ERRORS, InterruptedRunError, MartletError
 from components.files import read_json, remove_leftovers_of
 from tasks.plan import Step, Wishes
 from tasks.progress import own_lines, telling
+from tasks.stages import host, warm
 from tasks.stages.environment import prepare_environment
 from tasks.stages.paths import WORKSPACE, Paths
 
@@ -25,6 +26,7 @@ _DVC_RESTORED = "is cached - skipping run"
 """What DVC prints when it restores a stage's outputs from its run cache."""
 
 NO_WISHES = Wishes()
+WARM = Wishes(warm=True)
 
 
 class Outcome(NamedTuple):
@@ -42,9 +44,18 @@ class Supervisor:
         self._inherited_descriptors = () if lock is None else (lock,)
         self._running: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
+        self._host: host.Host | None = None
         self.stopping = threading.Event()
         self.finished = set[str]()
         """Names of the stages whose outputs are up to date."""
+
+    def warm_up(self, steps: Iterable[Step]) -> None:
+        """Start the host that stages are forked from, if several with the wish `warm` have work: a single stage would
+        wait for its host as long as for its own imports. On other systems than Linux libraries do not survive a fork.
+        """
+        if sys.platform == "linux" and sum(step.changed and step.wishes.warm for step in steps) > 1:
+            with suppress(OSError):  # no room for a socket, or too long a path: stages import for themselves
+                self._host = host.start(self.paths.root, environment(self.paths))
 
     def run(self, step: Step, say: Callable[[str], None] = print) -> Outcome:
         """Run one stage to its end; its output goes to `logs/<stage>/output.log`, and in short to `say`.
@@ -72,14 +83,15 @@ class Supervisor:
         return self.run_program("tasks.promotion_process", name, say, **options)
 
     def run_program(self, module: str, name: str, say: Callable[[str], None] = print, **options: Any) -> dict[str, Any]:
-        """Run `python -m MODULE NAME OPTIONS`, a program made by `tasks/stages/runner.py`, and return its result.
+        """Run `python -m MODULE NAME OPTIONS`, a program made by `tasks/stages/runner.py`, and return its result. It is
+        forked from the host if there is one.
 
         Raises:
             MartletError: as `run`.
         """
         log = self.paths.log(name)
-        command = [sys.executable, "-P", "-m", module, name, json.dumps(options)]
-        if code := self.run_command(name, command, say=say):
+        command = [sys.executable, "-P", "-m", "tasks.stages.warm", module, name, json.dumps(options)]
+        if code := self.run_command(name, command, WARM, say):
             raise _reported(name, log) or MartletError(
                 f"{name}: ended with {code} without an error message (see {log / 'output.log'})"
             )
@@ -127,6 +139,11 @@ class Supervisor:
                 leash.kill(process)
             raise
 
+    def end(self) -> None:
+        """End the host."""
+        if self._host:
+            self._host.end()
+
     @contextmanager
     def _start(
         self, name: str, command: list[str], wishes: Wishes, output: IO[bytes]
@@ -134,11 +151,14 @@ class Supervisor:
         with self._guard:
             if self.stopping.is_set():
                 raise InterruptedRunError(f"{name}: not started, the run was stopped")
+            variables = environment(self.paths)
+            if wishes.warm and self._host:
+                variables[warm.ADDRESS] = self._host.address
             process = leash.start(
                 command,
                 wishes.grace,
                 cwd=self.paths.root,
-                env=environment(self.paths),
+                env=variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=self._inherited_descriptors,

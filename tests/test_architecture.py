@@ -129,11 +129,11 @@ def has_code(file: str) -> bool:
 def missing_deps(stage: str) -> list[str]:
     """Return the files that a stage's module imports, directly or through others, and its `deps` do not cover."""
     entry = STAGES[stage].get("do", STAGES[stage])
-    module = next(word for word in entry["cmd"].split() if word.startswith("tasks.stages."))
-    reached, waiting = set[str](), [file_of(module)]
+    name = entry["cmd"].removeprefix("python -m tasks.stages ").split()[0]
+    reached, waiting = set[str](), [f"tasks/stages/{name}.py"]
     while waiting:
         file = waiting.pop()
-        if file and file not in reached and not is_below(file, INFRASTRUCTURE):
+        if file not in reached and not is_below(file, INFRASTRUCTURE):
             reached.add(file)
             waiting += loaded(file)
     code = (file for file in reached if is_below(file, ("components", "tasks/stages")) and has_code(file))

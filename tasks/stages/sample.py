@@ -1,7 +1,7 @@
 """Stage `sample`, for workspaces that add it (docs/sampling.md): answers of a model of the pipeline to prompts, judged
 by rewards; what is worth learning from is a dataset.
 
-python -m tasks.stages.sample MODEL DATASET OUTPUT
+python -m tasks.stages sample MODEL DATASET OUTPUT
 """
 
 import sys
@@ -51,6 +51,6 @@ def _by_prompt(log: Callable[[dict[str, Any]], None], draws: int) -> Callable[[i
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
-        sys.exit("usage: python -m tasks.stages.sample MODEL DATASET OUTPUT")
+        sys.exit("usage: python -m tasks.stages sample MODEL DATASET OUTPUT")
     model, dataset, output = sys.argv[1:]
     main(name_of(Path(output)), partial(run, model=Path(model), dataset=dataset, output=Path(output)))

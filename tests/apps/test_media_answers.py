@@ -20,6 +20,7 @@ from tasks.prompts import trained_with
 from tasks.stages import fetch
 from tasks.stages.evaluate import evaluate_model
 from tasks.stages.paths import Paths
+from tasks.stages.question_sets import sets_of
 from tests.commands import Command, deployed, martlet
 from tests.components.inference.test_media import image, uri
 from tests.components.media.files import picture, sound, video
@@ -168,10 +169,9 @@ def test_question_sets_show_their_pictures(folder: Path) -> None:
     params = Params.model_validate({"data": data, "model": {"model": "base"}, "evaluate": settings})
     fetch.run(params, paths)
     assert fetch.up_to_date(params, paths)
-    questions = {"sights": paths.questions / "sights.jsonl"}
-    [record] = evaluate_model(folder / "base", "eyes", questions, params, paths)
+    [record] = evaluate_model(folder / "base", "eyes", sets_of(params, paths), params, paths)
     assert record["score"] == 1.0
-    assert json.loads(record["media"])["images"][0]["path"] == str(folder / "b.png")
+    assert json.loads(record["media"]) == {"images": [str(folder / "b.png")]}
     assert write_report(folder / "reports", "eyes", [record])["sets"]["sights"]["items"] == 1
     (folder / "b.png").write_bytes(picture(3))
     assert not fetch.up_to_date(params, paths)

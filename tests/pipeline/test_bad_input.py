@@ -155,7 +155,7 @@ def test_odd_files_give_the_rows_of_the_plain_one(folder: Path, dataset: str) ->
     seen = []
     for name in ("good.jsonl", dataset):
         (folder / "params.yaml").write_text(f"model: model\ndataset: [{name}]\n")
-        answer = typed("python -m tasks.stages.fetch", folder)
+        answer = typed("python -m tasks.stages fetch", folder)
         assert answer.returncode == 0, answer.stderr
         table = pq.read_table(folder / "data/raw/train.parquet")
         seen.append(table.drop_columns(["source"]).to_pylist())
@@ -187,7 +187,7 @@ def test_a_row_that_is_too_long_is_left_out_and_named(folder: Path) -> None:
 def test_params_yaml(folder: Path, text: str | None, expected: list[str]) -> None:
     if text is not None:
         (folder / "params.yaml").write_text(text)
-    assert_told(typed("python -m tasks.stages.fetch", folder), 2, *expected)
+    assert_told(typed("python -m tasks.stages fetch", folder), 2, *expected)
     assert not (folder / "data").exists()
 
 

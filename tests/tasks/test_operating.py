@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+import tasks
 from apps.cli.main import dispatch
 from components import registry
 from components.errors import ConfigError, MartletError
@@ -129,7 +130,8 @@ def test_gc_keeps_the_newest_runs_and_what_is_younger(workspace: Path, capsys: p
     for days in (1, 10, 40):
         folder = workspace / f".runs/history/run-{days}"
         folder.mkdir(parents=True)
-        os.utime(folder, (time.time() - days * 86400,) * 2)
+        changed = time.time() - days * 86400
+        os.utime(folder, (changed, changed))
     assert "nothing to remove" in said(capsys, "gc")
     assert "would remove  .runs/history/run-40  (kept for 40 d 0 h)" in said(capsys, "gc", "--older_than", "30d")
     assert "run-1 " not in said(capsys, "gc", "--keep_runs", "1")
@@ -272,7 +274,11 @@ def test_init_makes_a_workspace_in_which_every_stage_is_known(
     (tmp_path / "mine/models/base").mkdir()
     explained = said(capsys, "explain")
     assert explained.count("first run") == len(explained.split("first run")) - 1 > 5
+    cache = Path(tasks.__file__).parent / "__pycache__/a_test.pyc"
+    cache.parent.mkdir(exist_ok=True)
+    cache.touch()
     assert said(capsys, "init", "--upgrade", ".") == "the workspace has this version already\n"
+    cache.unlink()
     version = read_json(Path("martlet.json"))
     Path("martlet.json").write_text(json.dumps(version | {"version": "0.0.1"}))
     assert said(capsys, "init", "--upgrade", ".") == "every stage will run anew\n"

@@ -1,9 +1,12 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.errors import DataGateError, InterruptedRunError, MartletError
@@ -11,6 +14,8 @@ from tasks.plan import Step, Wishes
 from tasks.stages.paths import Paths
 from tasks.supervise import Supervisor
 from tests.flows.toy import edit, gone, tries, until
+
+ROOT = Path(__file__).parents[2]
 
 
 def step(name: str, *outs: str, **wishes: float) -> Step:
@@ -103,3 +108,31 @@ def test_nothing_is_left_when_it_is_stopped(
             supervisor.run(step("plot"))
     else:
         assert "train" in str(caught[0])
+
+
+FLOW = """
+from pathlib import Path
+from flows.run import supervised
+from tasks.plan import Step, Wishes
+from tasks.stages.paths import Paths
+
+steps = [Step(name, (), (), ("changed",), Wishes(warm=True)) for name in ("train", "plot")]
+with supervised(Paths(Path.cwd(), Path.cwd())) as supervisor:
+    supervisor.warm_up(steps)
+    supervisor.run(steps[0])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_forked_stage_and_its_host_end_with_the_flow(workspace: Path, number: int) -> None:
+    edit(workspace / "params.yaml", "lora_rank: 8", "lora_rank: 16")
+    edit(workspace / "dvc.yaml", "python stage.py train", "python -m tasks.stages.warm stage train")
+    environment = os.environ | {"TOY_TRAIN": "sleep60", "TMPDIR": str(workspace.parent), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", FLOW], env=environment, stderr=subprocess.PIPE) as flow:
+        until((workspace / "logs/train/pid").exists, 300)
+        stage = psutil.Process(int((workspace / "logs/train/pid").read_text()))
+        parent, server = stage.parents()[:2]
+        assert "tasks.stages.host" in server.cmdline()
+        flow.send_signal(number)
+        until(lambda: all(gone(process.pid) for process in (stage, parent, server)), 15)
+    assert not list(workspace.parent.glob("martlet-host-*"))

@@ -35,6 +35,7 @@ def run(
     benchmarks: Sequence[str],
     total: int | None,
     on_progress: OnProgress,
+    generation_config: Mapping[str, Any],
     **config: Any,
 ) -> None:
     """Let EvalScope ask a server, with its files in `work_dir`.
@@ -43,12 +44,15 @@ def run(
         is_continued: whether to keep the answers in `work_dir`, as `prepare` says.
         benchmarks: names in EvalScope's registry.
         total: number of questions, for progress; None where it is not known.
+        generation_config: generation settings under EvalScope's names.
         config: further fields of EvalScope's TaskConfig.
 
     Raises:
         MartletError: EvalScope stopped; the message has its reason.
     """
+    from evalscope.api.model import GenerateConfig
     from evalscope.config import TaskConfig
+    from evalscope.models.openai_compatible import OpenAICompatibleAPI
     from evalscope.run import run_task
 
     log = logging.getLogger("evalscope")
@@ -56,12 +60,13 @@ def run(
     try:
         with progress:
             task = TaskConfig(
-                model=server.model,
+                # an object, not an address: EvalScope would refuse to go on at another port
+                model=OpenAICompatibleAPI(
+                    server.model, server.url, server.api_key, GenerateConfig(**generation_config), max_retries=0
+                ),
                 model_id=server.model,
-                api_url=server.url,
-                api_key=server.api_key,  # type: ignore[arg-type]
                 eval_type="openai_api",
-                model_args={"max_retries": 0},
+                generation_config=dict(generation_config),
                 datasets=list(benchmarks),
                 work_dir=str(work_dir),
                 use_cache=str(work_dir) if is_continued else None,

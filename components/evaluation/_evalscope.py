@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,11 +96,12 @@ def quietly_imported(module: Callable[[], Any]) -> Any:
 
 
 def prepare(work_dir: Path, identity: Any) -> bool:
-    """Make `work_dir` ready for a run of `identity` (JSON); return whether it holds answers of the same identity.
+    """Make `work_dir` ready for a run of `identity` (JSON); return whether it holds answers of the same identity, asked
+    by the same version of EvalScope.
 
-    The files of another identity are removed.
+    Other files are removed.
     """
-    file, identity = work_dir / IDENTITY, json.loads(json.dumps(identity))
+    file, identity = work_dir / IDENTITY, json.loads(json.dumps([version("evalscope"), identity]))
     try:
         is_same = read_json(file) == identity
     except (OSError, ValueError):

@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,15 @@ FOLDERS = ("pipeline", "flows", "tasks", "apps")
 """Folders of tests that take longest, in this order; the rest fills the gaps at the end."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the folders whose tests take longest."""
+    """Mark further cases of tests with `quick_cases` as slow, and begin with the folders whose tests take longest."""
+    cases = Counter[str]()
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        cases[name] += 1
+        if any(cases[name] > mark.args[0] for mark in item.iter_markers("quick_cases")):
+            item.add_marker(pytest.mark.slow)
     places = {folder: place for place, folder in enumerate(FOLDERS)}
     items.sort(key=lambda item: places.get(item.path.relative_to(Path(__file__).parent).parts[0], len(places)))
 

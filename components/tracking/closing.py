@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Run
 
 STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "killed": "KILLED"}
-REPORTS = ("*.html", "*.png", "*.csv", "*.json", "eval/*.json")
+REPORTS = ("*.html", "*.png", "*.csv", "*.json", "eval/*.json", "eval/*.parquet")
 MAX_TAG_LENGTH = 5000
 """MLflow's limit."""
 MAX_REPORT_BYTES = 5 * 1024**2

@@ -157,6 +157,7 @@ def test_batch_and_accumulation_change_no_loss_and_a_run_goes_on_to_the_same_wei
     assert (workspace / "other/models/adapter/adapter_model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("label", "words", "figure"),
     [

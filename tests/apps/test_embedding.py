@@ -105,6 +105,7 @@ def test_texts_that_are_the_same_are_found_as_each_other() -> None:
     assert PairTrainer.figures(trainer, []) == {"eval_recall_at_1": 1.0}
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("row", "words", "figure"),
     [

@@ -41,6 +41,7 @@ def prepared_by(process: subprocess.Popen[str], out: Path) -> list[psutil.Proces
     return found
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_they_end_with_the_command_however_it_ends(
     sft: subprocess.Popen[str], tmp_path: Path, how: signal.Signals

@@ -180,6 +180,7 @@ def test_what_is_needed_is_named(tiny_model: Path, tmp_path: Path) -> None:
     assert "no prompt could be answered; the first: the prompt has" in martlet(tmp_path, *words, code=1)
 
 
+@pytest.mark.slow  # a minute: a pipeline of its own
 def test_the_stage_of_the_page_is_cached_by_dvc(tiny_model: Path, tmp_path: Path) -> None:
     stage = (ROOT / "docs/sampling.md").read_text().split("```yml\n")[1].split("```")[0]
     (tmp_path / "dvc.yaml").write_text(f"stages:\n{stage}")

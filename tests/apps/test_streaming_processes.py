@@ -90,6 +90,7 @@ def require_equal(one: Path, two: Path) -> None:
         assert read_json(two / file) == read_json(one / file)
 
 
+@pytest.mark.slow  # a minute; rows are above
 def test_two_processes_have_the_losses_of_one_on_packs(folder: Path, tiny_model: Path, whole: Path) -> None:
     martlet(folder, *WORDS, *MIXED, *PACKS, "--model", tiny_model, "--output_dir", "one")
     require_equal(folder / "one", whole)
@@ -128,6 +129,7 @@ def require_nobody(folder: Path) -> None:
     assert not psutil.wait_procs(processes, timeout=GONE_S)[1]
 
 
+@pytest.mark.slow  # two minutes; of one process it is in test_streaming_command.py
 def test_a_run_that_was_stopped_and_lost_a_process_ends_with_the_weights_it_would_have_had(
     whole: Path, folder: Path, tiny_model: Path
 ) -> None:

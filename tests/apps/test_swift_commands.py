@@ -133,6 +133,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_planned_under_our_name(name: str, tiny_model: Path, workspace: Path) -> None:
     example = EXAMPLES[name]

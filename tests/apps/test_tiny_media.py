@@ -65,6 +65,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow  # three minutes: a model learns to its end
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_comes_to_tell_what_it_hears_and_sees_move(kind: str, tmp_path: Path) -> None:
     model_type, question, answers, draw, suffix, flags = KINDS[kind]

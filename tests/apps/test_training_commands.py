@@ -137,6 +137,7 @@ def test_an_adapter_is_not_merged_into_a_folder_of_quantized_weights(
     assert "are quantized already" in error
 
 
+@pytest.mark.slow  # half a minute; each has a test of its own
 def test_galore_with_lisa_and_lora_plus(tiny_model: Path, chats: Path, tmp_path: Path) -> None:
     words = ["sft", "--model", tiny_model, "--dataset", chats, *SHORT]
     full = ["--tuner_type", "full", "--optimizer", "galore", "--galore_rank", 8, "--galore_update_proj_gap", 5,

@@ -201,6 +201,7 @@ def stop_at_first_checkpoint(folder: Path, words: str, how: signal.Signals) -> s
     return command.wait(60)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-C", "kill -9"])
 def test_a_stopped_training_goes_on(folder: Path, how: signal.Signals) -> None:
     words = f"{SFT} --dataset good.jsonl --per_device_train_batch_size 2 --max_steps 30 --save_steps 5"

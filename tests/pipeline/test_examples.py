@@ -50,6 +50,7 @@ ALIGNMENT = [
 ]
 
 
+@pytest.mark.slow  # five minutes: methods learn to their end
 def test_the_commands_of_alignment_in_their_order(workspace: Workspace) -> None:
     """The first one teaches a preference that the base does not have."""
     outputs: list[str] = []

@@ -1,6 +1,10 @@
 """A server of the champion while champions change: no request is lost, and a bad champion gives way."""
 
+import os
+import random
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -24,6 +28,12 @@ from tasks.target import find
 from tests.commands import server_of
 from tests.flows.toy import until
 
+ROOT = Path(__file__).parents[2]
+PROMOTING = """\
+from pathlib import Path
+from components import registry
+registry.promote("mine", {number}, Path.cwd(), "the other one", {champion})
+"""
 QUESTIONS = ["Who are you?", "What is your name?", "Say it again.", "And now?"]
 SETTINGS = {"max_tokens": 12, "temperature": 0}
 
@@ -281,3 +291,25 @@ def test_a_killed_deploy_starts_again_with_the_champion(workspace: Workspace) ->
     with server_of(workspace.folder, "deploy") as (_, url):
         assert answer(url) != before
     assert workspace.champion == second.number and first.number != second.number
+
+
+@pytest.mark.slow  # about eight minutes: a server for each kill
+def test_a_kill_at_any_point_of_a_swap_leaves_a_champion_and_its_server(workspace: Workspace) -> None:
+    """Killed is the promotion or the server, at some time between the command and the end of the swap."""
+    generator, own, answers = random.Random(0), dict[int, str](), list[str]()
+    for _ in range(50):
+        champion = workspace.champion
+        assert champion is not None
+        with server_of(workspace.folder, "deploy") as (server, url):
+            assert own.setdefault(champion, answer(url)) == answer(url)
+            program = PROMOTING.format(number=3 - champion, champion=champion)
+            promotion = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT)})
+            victim, end = generator.choice([promotion, server]), time.monotonic() + generator.uniform(0, 8)
+            while time.monotonic() < end:
+                answers.append(answer(url))
+            victim.kill()
+            promotion.wait()
+        assert registry.verify("mine", workspace.folder) == []
+        assert registry.history("mine", workspace.folder)[-1].version == workspace.champion
+    assert own.keys() == {1, 2} and own[1] != own[2]
+    assert set(answers) == set(own.values())  # nothing of version 3

@@ -96,6 +96,7 @@ def trained(tok: Any, settings: Template, row: dict[str, Any]) -> list[int] | st
     return str(batch.refused[0]) if batch.refused else TokenRows(batch.tokens)[0]["prompt_ids"].tolist()
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_training_infer_and_server_ask_with_the_same_ids(name: str, model: Any) -> None:
     from components.inference.openai_api import create_app

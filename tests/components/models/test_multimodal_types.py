@@ -22,6 +22,7 @@ def passing() -> dict[str, list[str]]:
     return {name: kinds.split(", ") for name, kinds in rows if name != "type"}
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("model_type", SOME)
 def test_a_model_learns_from_what_it_sees_or_hears(model_type: str) -> None:
     assert result_of(model_type)["media"] == dict.fromkeys(SOME[model_type])

@@ -30,6 +30,7 @@ def write(name: str, workspace: Path, number: int, line: str) -> None:
         client.set_registered_model_tag(name, f"{JOURNAL}{number:06d}", line)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_damaged_line_of_the_journal_loses_its_move_and_no_more(
     name: str, workspace: Path, tmp_path: Path, number: int
@@ -167,6 +168,7 @@ def test_a_damaged_database_is_one_sentence_with_what_to_do(
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("limit", [100_000, 400_000])
 def test_a_database_that_a_full_disk_cut_off_while_it_was_made_is_not_there(tmp_path: Path, limit: int) -> None:
     with connected(tmp_path / "warm"):  # whose imports the child has

@@ -108,6 +108,7 @@ def known(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return tok, [told(encode([content], ChatTemplate(tok))[0]) for content in ORDERED]
 
 
+@pytest.mark.quick_cases(2)
 @settings(max_examples=15, deadline=None)
 @given(order=st.permutations(range(len(ORDERED))))
 def test_what_is_learned_of_a_row_does_not_depend_on_the_rows_before(

@@ -107,6 +107,7 @@ SLOW = (
 LoRA with AdamW, full training and GaLore holds for them; run by -m slow."""
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ways_to_learn()]
 )
@@ -163,6 +164,7 @@ def callback(job):
 """
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("ways", "last"),
     [
@@ -395,6 +397,7 @@ def evaluated(outcome: Outcome) -> list[int]:
     return [entry["step"] for entry in outcome.history if "eval_loss" in entry]
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("ways", "saved", "evaluations"),
     [

@@ -63,6 +63,7 @@ LOSSES: dict[str, tuple[dict[str, Any], Any]] = {
 }
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_loss_is_what_its_formula_says(
     name: str, tiny_model: Path, teacher: Any, tokens: Path, tmp_path: Path

@@ -232,6 +232,7 @@ def step_losses(tokens: Path, sums: list[tuple[float, int]], ways: dict[str, Any
     return found[:steps]
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("name", BATCHES)
 def test_only_the_rows_of_a_step_decide_its_loss(tiny_model, many, tmp_path, name):
     (tokens, sums), ways, steps = many, BATCHES[name], 20
@@ -268,6 +269,7 @@ def test_a_masked_row_contributes_nothing(tiny_model, tmp_path):
     assert losses(alone) == [0.0]
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

@@ -136,6 +136,7 @@ def test_the_first_label_of_a_document_and_padding_are_not_learned():
     assert rows[0]["labels"].tolist() == [5, 6, 7]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("learned", ["answers", "everything"])
 def test_all_ways_of_batching_learn_the_same(tiny_model, tmp_path, learned):
     rows = some_rows(8)

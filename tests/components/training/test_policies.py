@@ -155,6 +155,7 @@ def of_answers(batch: dict[str, torch.Tensor], name: str) -> torch.Tensor:
     return batch[name][first]
 
 
+@pytest.mark.quick_cases(5)
 @pytest.mark.parametrize("name", [*SETTINGS, "dapo", "cispo"])
 def test_a_loss_of_sampled_answers_is_what_its_formula_says(
     name: str, tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path
@@ -186,6 +187,7 @@ def discounted(rewards: list[float], values: list[float], gamma: float, lam: flo
     return [sum((gamma * lam) ** (k - t) * errors[k] for k in range(t, len(errors))) for t in range(len(errors))]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     "more",
     [
@@ -283,6 +285,7 @@ def test_the_tokens_that_are_learned_are_those_that_were_generated(
     assert int(count) == sum(not answer.is_truncated for answer in answers)
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     "params",
     [
@@ -348,6 +351,7 @@ def test_prompts_without_a_gradient_give_way_to_others(
     assert first != numbers and numbers == [row["number"] for row in trainer._answered(first_parts(trainer)[0])[0]]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("method", ["grpo", "rloo", "ppo"])
 def test_all_ways_of_batching_sampled_answers_learn_the_same(
     method: str, tiny_model: Path, prompts: Path, reward: Path, tmp_path: Path
@@ -375,6 +379,7 @@ def test_all_ways_of_batching_sampled_answers_learn_the_same(
                 assert other[name] == pytest.approx(entry[name], rel=2e-3, abs=2e-5), (name, entry["step"])
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     "params",
     [{"num_iterations": 3}, {"rlhf_type": "rloo"}, {"rlhf_type": "ppo", "num_ppo_epochs": 3, "num_generations": 2}],
@@ -409,6 +414,7 @@ def test_another_model_is_the_reference(tiny_model: Path, prompts: Path, reward:
     assert batch["reference"].tolist() == pytest.approx([value for answer in answers for value in answer.new], rel=1e-4)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("method", ["grpo", "rloo", "ppo"])
 def test_a_model_comes_to_do_what_is_rewarded(method: str, tiny_model: Path, prompts: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(LIKES_VOWELS)

@@ -159,6 +159,7 @@ SETTINGS: list[tuple[str, dict[str, Any], Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick_cases(8)
 @pytest.mark.parametrize(("params", "loss"), [s[1:] for s in SETTINGS], ids=[s[0] for s in SETTINGS])
 def test_a_loss_of_pairs_is_what_its_formula_says(
     params: dict[str, Any], loss: Any, tiny_model: Path, pairs: Path, tmp_path: Path
@@ -214,6 +215,7 @@ def kto_loss(models: list[Any], desirable: float, undesirable: float, kl: float 
     return total / len(JUDGED_HELD_OUT)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
@@ -282,6 +284,7 @@ WAYS = {
 }
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("method", ["dpo", "orpo"])
 def test_all_ways_of_batching_pairs_learn_the_same(method: str, tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
     histories = {
@@ -299,6 +302,7 @@ def test_all_ways_of_batching_pairs_learn_the_same(method: str, tiny_model: Path
                 assert other[name] == pytest.approx(entry[name], rel=2e-4, abs=2e-5), (way, name, entry["step"])
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("method", ["dpo", "kto", "rm"])
 def test_a_killed_run_ends_with_the_weights_that_it_would_have_had(
     method: str, tiny_model: Path, pairs: Path, judged: Path, tmp_path: Path

@@ -48,7 +48,7 @@ def slow(engine: dict[str, str], tuner: str) -> Any:
 @pytest.mark.parametrize(
     ("engine", "tuner"),
     [
-        ({"deepspeed": "zero3"}, "full"),
+        slow({"deepspeed": "zero3"}, "full"),
         ({"fsdp": "full_shard"}, "full"),
         slow({"deepspeed": "zero1"}, "full"),
         slow({"deepspeed": "zero2"}, "full"),

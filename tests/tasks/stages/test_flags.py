@@ -225,6 +225,7 @@ def before(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return leave
 
 
+@pytest.mark.quick_cases(12)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.slow) if name.startswith((*COMPILED, *FAMILIES)) else name for name in TRAIN],

@@ -35,6 +35,7 @@ def merged(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Run:
     return run
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("variant", LAYERS)
 def test_a_variant_loads_with_plain_transformers_and_runs_quantized(merged: Run, variant: str) -> None:
     result = quantize.run(merged.params, merged.paths, variant)
@@ -125,6 +126,7 @@ def test_a_model_that_garbles_is_kept_where_min_agreement_allows_that(merged: Ru
     shutil.rmtree(merged.paths.quantized / "garbles")
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("variant", LAYERS)
 def test_the_tokenizer_goes_along_and_equal_inputs_give_equal_bytes(merged: Run, variant: str) -> None:
     folder = merged.paths.quantized / variant

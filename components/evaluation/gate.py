@@ -1,24 +1,13 @@
-"""The promotion gate: statistics on paired answers that decide whether a candidate may replace a baseline.
+"""The promotion gate: whether a candidate may replace a baseline, by their answers to the same questions.
 
-Both models have answered the same questions, so the test is on the difference of the two scores of each question.
+**A set passes** if the lower bound of the mean difference of the scores lies above minus the margin (non-inferiority;
+the statistics are in `paired.py`). A candidate is promoted only when *every* set passes. The chance to promote one that
+loses the margin or more on some set is then at most 1 - confidence, however many sets there are (the intersection-union
+test, Berger 1982), so passing needs no correction.
 
-**Passing a set** is non-inferiority: the lower confidence bound of the mean difference lies above minus the margin. The
-bound is the quantile of a Bayesian bootstrap (Rubin 1981) over the observed differences *and one additional lost
-question*. The additional question makes the bound valid where a plain bootstrap is not: with nothing lost in 20
-questions a bootstrap says "no loss is possible", and would promote a model that loses 5 % of all questions in 36 % of
-the cases. With the additional question, the bound is Gaffke's (2005) for means of bounded values. For a set without
-gained questions the bound is exactly Clopper and Pearson's (1934). Identical models, where every difference is 0, need
-no special case: no lost question means "less than 5 % lost" from 59 questions on (0.95 ** 59 < 0.05).
-
-A candidate is promoted only when *every* set passes. The chance to promote one that loses the margin or more on some
-set is then at most 1 - confidence, however many sets there are (the intersection-union test, Berger 1982), so passing
-needs no correction. **Failing** needs a correction: one set is enough to refuse, and each further set is another
-chance to refuse a good candidate. A set fails when the candidate is worse by at least the margin *and* significantly
-worse by the exact McNemar test (1947; the sign test where scores are not 0 and 1), corrected over the sets by Holm
-(1979).
-
-**Clusters.** Questions that were made from one document, or by one rule, are lost together. With `cluster_by` the bound
-resamples clusters of questions, of which the additional lost one is as large as the largest.
+**A set fails** when the candidate is worse by at least the margin *and* significantly worse by the exact McNemar test.
+One set is enough to refuse, and each further set is another chance to refuse a good candidate: the p-values are
+corrected over the sets by Holm.
 
 Otherwise there is not enough evidence, and the verdict says how many questions would decide.
 
@@ -27,25 +16,22 @@ model in. On one set at least the lower bound must lie above 0, at a confidence 
 (Bonferroni); or the bound of the accuracy itself must reach `min_accuracy` on every set.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import NormalDist, fmean
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from components.config.groups.gate import Gate
 from components.errors import ConfigError, MartletError, did_you_mean
 from components.evaluation import guards
 from components.evaluation.guards import Pair
+from components.evaluation.paired import deciding_items, holm, lower_bound, mcnemar
 from components.evaluation.verdict import GuardVerdict, SetVerdict, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
 
 Records = Iterable[dict[str, Any]]
-MAX_QUESTIONS = 100_000
-POWER = 0.8
-"""Chance of a decision at the number of questions that a verdict asks for."""
 
 
 def decide(
@@ -77,7 +63,7 @@ def decide(
         raise ConfigError(f"gate.margins: there is no question set '{unknown[0]}'{did_you_mean(unknown[0], [*pairs])}")
     if not pairs:
         return Verdict("not enough evidence", "no question was asked", names, gate.margin, gate.confidence, (), ())
-    p_values = _holm({name: _mcnemar(differences(of_set)) for name, of_set in pairs.items()})
+    p_values = holm({name: mcnemar(differences(of_set)) for name, of_set in pairs.items()})
     sets = tuple(_judge(name, of_set, p_values[name], len(pairs), gate) for name, of_set in pairs.items())
     limits = (*findings, *guards.verdicts([pair for of_set in pairs.values() for pair in of_set], gate, external))
     decision, reason = _overall(sets, limits)
@@ -130,54 +116,6 @@ def differences(pairs: list[Pair]) -> "np.ndarray":
     return np.array([candidate["score"] - baseline["score"] for candidate, baseline in pairs])
 
 
-def lower_bound(
-    difference: "np.ndarray",
-    confidence: float,
-    resamples: int,
-    scale: float = 1.0,
-    clusters: "np.ndarray | None" = None,
-) -> float:
-    """Return the one-sided lower confidence bound of the mean difference; see the module's docstring.
-
-    The upper bound is `-lower_bound(-difference)`.
-
-    Args:
-        difference: differences of scores [questions], each in [-1, 1].
-        scale: number of questions to assume, as a multiple of the present number in the same proportions.
-        clusters: the cluster of each question [questions]; None if each question stands alone.
-    """
-    import numpy as np
-
-    if clusters is not None:
-        return _clustered_bound(difference, clusters, confidence, resamples, scale)
-    values, counts = np.unique(difference, return_counts=True)
-    generator = np.random.default_rng(0)
-    lost_question = generator.gamma(1.0, size=resamples)
-    weighted, total = -lost_question, lost_question
-    for value, count in zip(values, counts * scale, strict=True):  # Dirichlet weights as normalised gammas
-        weight = generator.gamma(count, size=resamples)
-        weighted, total = weighted + value * weight, total + weight
-    return float(np.quantile(weighted / total, 1 - confidence))
-
-
-def _clustered_bound(
-    difference: "np.ndarray", clusters: "np.ndarray", confidence: float, resamples: int, scale: float
-) -> float:
-    """Return `lower_bound` where questions of one cluster may be lost together: the bootstrap weighs clusters, and the
-    additional lost cluster is as large as the largest."""
-    import numpy as np
-
-    _, members, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-    sums = np.bincount(members, weights=difference)
-    generator = np.random.default_rng(0)
-    lost = generator.gamma(1.0, size=resamples) * sizes.max()
-    weighted, total = -lost, lost
-    for of_cluster, size in zip(sums, sizes, strict=True):
-        weight = generator.gamma(scale, size=resamples)
-        weighted, total = weighted + of_cluster * weight, total + size * weight
-    return float(np.quantile(weighted / total, 1 - confidence))
-
-
 def clusters_of(pairs: list[Pair], gate: Gate) -> "np.ndarray | None":
     """Return the cluster of each question by the column `cluster_by`, or None if questions stand alone. A question
     without that column is a cluster of its own."""
@@ -186,25 +124,6 @@ def clusters_of(pairs: list[Pair], gate: Gate) -> "np.ndarray | None":
     if gate.cluster_by is None:
         return None
     return np.array([str(record.get(gate.cluster_by, f"question {n}")) for n, (record, _) in enumerate(pairs)])
-
-
-def _mcnemar(difference: "np.ndarray", scale: float = 1.0, z: float = 0.0) -> float:
-    """Return the exact two-sided p-value of the hypothesis that as many questions are lost as gained, where `scale`
-    times as many are, and fewer are lost by `z` standard deviations."""
-    from scipy.stats import binomtest
-
-    lost, gained = (difference < 0).sum() * scale, (difference > 0).sum() * scale
-    lost, gained = round(max(0.0, lost - z * (lost + gained) ** 0.5)), round(gained)
-    return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
-
-
-def _holm(p_values: dict[str, float]) -> dict[str, float]:
-    """Return the p-values adjusted for the number of sets, step-down."""
-    adjusted, highest = {}, 0.0
-    for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[name]))
-        adjusted[name] = highest
-    return adjusted
 
 
 def _judge(name: str, pairs: list[Pair], p_value: float, sets: int, gate: Gate) -> SetVerdict:
@@ -219,7 +138,8 @@ def _judge(name: str, pairs: list[Pair], p_value: float, sets: int, gate: Gate) 
         decision = "fail"
     else:
         decision = "not enough evidence"
-        suffices = _deciding_items(difference, clusters, margin, sets, gate)
+        needed = deciding_items(difference, clusters, margin, sets, gate.confidence, gate.resamples)
+        suffices = needed and max(needed, gate.min_items)
     return SetVerdict(
         name=name,
         decision=decision,
@@ -239,49 +159,6 @@ def _judge(name: str, pairs: list[Pair], p_value: float, sets: int, gate: Gate) 
 def margin_of(name: str, gate: Gate) -> float:
     """Return the share of accuracy that may be lost on a set."""
     return gate.margins.get(name, gate.margin)
-
-
-def _deciding_items(
-    difference: "np.ndarray", clusters: "np.ndarray | None", margin: float, sets: int, gate: Gate
-) -> int | None:
-    """Return about how many questions would decide with a chance of POWER, if they are lost and gained in the same
-    proportions; None above MAX_QUESTIONS."""
-    alpha, z = 1 - gate.confidence, NormalDist().inv_cdf(POWER + 0.1)  # counts are coarse, and both directions vary
-    spread = _spread(difference, clusters)
-
-    def passes(scale: float) -> bool:
-        bound = lower_bound(difference, gate.confidence, gate.resamples, scale, clusters)
-        return bound - z * spread / scale**0.5 > -margin
-
-    def fails(scale: float) -> bool:
-        return _mcnemar(difference, scale, z) * sets <= alpha
-
-    needed = _smallest(passes if difference.mean() > -margin else fails, len(difference))
-    return needed and max(needed, gate.min_items)
-
-
-def _spread(difference: "np.ndarray", clusters: "np.ndarray | None") -> float:
-    """Return the standard error of the mean difference, with one additional lost question or cluster: nothing lost so
-    far does not mean that nothing can be lost."""
-    import numpy as np
-
-    members = np.arange(len(difference)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
-    sizes = np.append(np.bincount(members), np.bincount(members).max())
-    sums = np.append(np.bincount(members, weights=difference), -sizes[-1])
-    return float(((sums - difference.mean() * sizes) ** 2).sum() ** 0.5 / len(difference))
-
-
-def _smallest(decides: Callable[[float], bool], items: int) -> int | None:
-    high = 1.0
-    while not decides(high):
-        high *= 2
-        if high * items > MAX_QUESTIONS:
-            return None
-    low = high / 2
-    while (high - low) * items > 1:
-        middle = (low + high) / 2
-        low, high = (low, middle) if decides(middle) else (middle, high)
-    return math.ceil(high * items)
 
 
 def _gain(pairs: dict[str, list[Pair]], gate: Gate, baseline: str) -> tuple[Any, str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from components.config.groups.gate import Gate
 from components.errors import ConfigError, MartletError
 from components.evaluation import Verdict, decide
-from components.evaluation.gate import _holm, lower_bound
+from components.evaluation.paired import holm, lower_bound
 
 GATE = Gate()
 QUICK = Gate(resamples=5_000)
@@ -99,7 +99,7 @@ def test_one_bad_set_refuses_and_is_named() -> None:
 
 
 def test_holm_steps_down() -> None:
-    assert _holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
 
 
 def test_a_candidate_that_rambles_or_stays_silent_is_refused() -> None:

@@ -10,7 +10,7 @@ from components.errors import MartletError, system_problem
 
 _SIGNS_OF_DAMAGE = (
     "malformed", "not a database", "no such table", "no such column", "unexpected state", "out-of-date", "revision",
-    "already exists", "disk I/O error", "Could not decode", "not JSON",
+    "already exists", "Could not decode", "not JSON",
 )  # fmt: skip
 """Words by which SQLite, SQLAlchemy, Alembic and MLflow name a file that they cannot read."""
 
@@ -52,6 +52,12 @@ def problem(error: Exception, workspace: Path) -> str:
         return f"MLflow at {uri}: {full}"
     if uri.startswith("sqlite:") and any(sign in reason for sign in _SIGNS_OF_DAMAGE):
         return _damage(uri, reason)
+    if uri.startswith("sqlite:") and "disk I/O error" in reason:
+        return (
+            f"the MLflow database {uri.removeprefix('sqlite:///')} cannot be read or written ({reason}): look at the "
+            "disk, its quota and the limit on files (`ulimit -f`), and try again. If that does not help, the file is "
+            "damaged: put back a copy"
+        )
     if "error code 401" in reason or "error code 403" in reason:
         return (
             f"the MLflow server at {uri} refuses the login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "

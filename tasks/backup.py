@@ -20,6 +20,7 @@ from tasks.claim import claim
 from tasks.workspace import HISTORY
 
 STORE, DATABASE, MODELS = Path("mlruns"), Path("mlruns/mlflow.db"), Path("mlruns/models")
+LOCK = STORE / "registry.lock"
 TOPS = (STORE, Path(HISTORY))
 """The folders of a workspace that are backed up."""
 
@@ -61,16 +62,16 @@ def restore(workspace: Path, file: Path, overwrite: bool) -> int:
     """
     _require_own_store(workspace)
     if not file.is_file():
-        raise ConfigError(f"{file}: no such file")
+        raise ConfigError(f"{file}: {'not a' if file.exists() else 'no such'} file")
     if (workspace / DATABASE).exists() and not overwrite:
         raise ConfigError(f"{workspace / DATABASE} is there already; --overwrite replaces it with the backup's")
     (workspace / STORE).mkdir(exist_ok=True)
     with claim(workspace, f"`martlet restore {file}`"), _scratch(workspace / STORE) as folder:
         _extract(file, folder)
-        _move(folder / DATABASE, Path(read_json(folder / MANIFEST)["workspace"]), workspace.resolve())
+        _move(folder / DATABASE, _workspace_of(file, folder), workspace.resolve())
         paths = [path.relative_to(folder) for top in TOPS for path in _below(folder / top)]
         for path in paths:
-            if path != DATABASE:
+            if path not in (DATABASE, LOCK):
                 (workspace / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).replace(workspace / path)
         _copy_database(folder / DATABASE, workspace / DATABASE)
@@ -95,19 +96,27 @@ PLACES = (
 
 def _move(database: Path, former: Path, now: Path) -> None:
     """Replace the path of the former workspace in the addresses of files by the path of this one."""
-    with closing(sqlite3.connect(database)) as connection, connection:
-        for table, column in PLACES:
-            for before, after in ((former.as_uri(), now.as_uri()), (str(former), str(now))):
-                connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                    (f"{after}/", len(before) + 2, len(before) + 1, f"{before}/"),
-                )
+    try:
+        with closing(sqlite3.connect(database)) as connection, connection:
+            for table, column in PLACES:
+                for before, after in ((former.as_uri(), now.as_uri()), (str(former), str(now))):
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                        (f"{after}/", len(before) + 2, len(before) + 1, f"{before}/"),
+                    )
+    except sqlite3.Error as error:
+        raise MartletError(
+            f"the backup's {DATABASE} is no database of MLflow: {error}; nothing was restored"
+        ) from error
 
 
 def _copy_database(source: Path, target: Path) -> None:
     """Copy a SQLite database in one transaction: `target` has all of it, or is as it was."""
-    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
-        one.backup(other)
+    try:
+        with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+            one.backup(other)
+    except sqlite3.Error as error:
+        raise MartletError(f"{source} cannot be copied to {target}: {error}") from error
 
 
 def _files(workspace: Path, with_models: bool) -> list[Path]:
@@ -138,9 +147,28 @@ def _extract(file: Path, folder: Path) -> None:
         with tarfile.open(file) as archive:
             archive.extractall(folder, filter="data")
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise MartletError(f"{file}: not a backup, or not whole: {error}") from error
-    if not is_intact(folder) or not (folder / DATABASE).is_file():
+        reason = "" if isinstance(error, tarfile.ReadError) else f": {error}"  # a list of all ways to read a tar file
+        raise MartletError(f"{file}: not a backup, or not whole{reason}; nothing was restored") from error
+    is_named = is_intact(folder) and _names_below(folder) == {MANIFEST, *read_json(folder / MANIFEST)["files"]}
+    if not is_named or not (folder / DATABASE).is_file():
         raise MartletError(f"{file}: damaged, or not a backup of `martlet backup`; nothing was restored")
+
+
+def _names_below(folder: Path) -> set[str]:
+    """Return the names of all that lies below a folder and is no folder; links, which no backup has, end in `@`."""
+    return {
+        path.relative_to(folder).as_posix() + ("@" if path.is_symlink() else "")
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
+
+
+def _workspace_of(file: Path, folder: Path) -> Path:
+    """Return the workspace that a backup is of."""
+    workspace = read_json(folder / MANIFEST).get("workspace")
+    if not isinstance(workspace, str) or not Path(workspace).is_absolute():
+        raise MartletError(f"{file}: its {MANIFEST} does not name the workspace; nothing was restored")
+    return Path(workspace)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
 from components import registry
 from components.config import Params, load
 from components.errors import ConfigError, MartletError
@@ -24,6 +26,7 @@ from components.evaluation import (
 from components.evaluation.ask import OnProgress
 from components.files import is_complete, replacing_folder, sha256_of, write_json
 from tasks import serving, target
+from tasks.claim import git_ignored
 from tasks.stages import fetch
 from tasks.stages.paths import Paths
 from tasks.stages.question_sets import Sets, answered, sets_of
@@ -139,7 +142,7 @@ def evaluate(
     """Return the folder with the results of a subject below `eval_output_dir`, and its judged answers.
 
     The folder's name has a hash of the model, the questions and the settings. The same evaluation is not run twice,
-    and goes on where it was interrupted.
+    and goes on where it was interrupted. A second process with the same evaluation waits for the first.
 
     Raises:
         MartletError: a question could not be asked or judged.
@@ -147,17 +150,18 @@ def evaluate(
     settings = params.evaluate.model_dump(exclude={"eval_num_proc"})
     identity = [subject.identity, sets.questions, sets.benchmarks, settings, params.reward.model_dump()]
     folder = workspace / params.run.eval_output_dir / f"{subject.name}-{sha256_of(identity)[:8]}"
-    if is_complete(folder):
-        return folder, read_records(folder / f"{subject.name}.parquet")
-    work_dir = folder.with_name(f".{folder.name}.part")
-    with _server_of(subject) as server:
-        records = answered(server, sets, work_dir, subject.identity, params, workspace, on_progress)
-    with replacing_folder(folder, settings=settings, model=subject.identity) as temporary:
-        report = write_report(temporary, subject.name, records)
-        draw({subject.name: report["sets"]}, temporary / "eval.png")
-        write_page(temporary / "eval.html", {subject.name: records})
-        work_dir.rename(temporary / "evalscope")
-    return folder, records
+    with FileLock(git_ignored(workspace / ".martlet") / f"{folder.name}.lock"):
+        if is_complete(folder):
+            return folder, read_records(folder / f"{subject.name}.parquet")
+        work_dir = folder.with_name(f".{folder.name}.part")
+        with _server_of(subject) as server:
+            records = answered(server, sets, work_dir, subject.identity, params, workspace, on_progress)
+        with replacing_folder(folder, settings=settings, model=subject.identity) as temporary:
+            report = write_report(temporary, subject.name, records)
+            draw({subject.name: report["sets"]}, temporary / "eval.png")
+            write_page(temporary / "eval.html", {subject.name: records})
+            work_dir.rename(temporary / "evalscope")
+        return folder, records
 
 
 def comparison_folder(subjects: Sequence[Subject], params: Params, workspace: Path) -> Path:

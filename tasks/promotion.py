@@ -197,8 +197,14 @@ def _keep_verdict(version: Version, paths: Paths) -> str:
 
 
 def rollback(params: Params, paths: Paths, to: int | None = None, why: str = "") -> Entry:
-    """Make the champion before the present one, or the former champion `to`, champion again; return the move."""
-    return registry.rollback(params.registry.registered_model_name, paths.workspace, to, why)
+    """Make the champion before the present one, or the former champion `to`, champion again; return the move.
+
+    Raises:
+        MartletError: as `registry.rollback`; also where somebody else moves the champion at the same time.
+    """
+    name = params.registry.registered_model_name
+    moves = registry.history(name, paths.workspace)  # read without waiting for another writer
+    return registry.rollback(name, paths.workspace, to, why, over=moves[-1].version if moves else None)
 
 
 def journal(params: Params, paths: Paths) -> list[Entry]:

@@ -114,6 +114,27 @@ def chains(entries: list[Entry]) -> Iterator[tuple[Entry, str]]:
         chain, is_known = entry.chain or expected, entry.action != DAMAGED
 
 
+def without_chain(entries: list[Entry]) -> list[int]:
+    """Return the numbers of the lines at the beginning that have no chain: an older Martlet wrote them."""
+    numbers: list[int] = []
+    for entry in entries:
+        if entry.chain:
+            break
+        if entry.action != DAMAGED:
+            numbers.append(entry.number)
+    return numbers
+
+
+def unreliable(entries: list[Entry]) -> list[int]:
+    """Return the numbers of the lines that cannot be read, are missing, or were edited."""
+    older = without_chain(entries)
+    return [
+        entry.number
+        for entry, chain in chains(entries)
+        if entry.action == DAMAGED or (entry.chain != chain and entry.number not in older)
+    ]
+
+
 def _digest(chain: str, entry: Entry) -> str:
     """Return the chain of an entry behind `chain`. Fields without a value do not count: lines stay valid where later
     versions have more fields."""

@@ -7,8 +7,8 @@ the move. Aliases that were moved by other means are entered as `outside`.
 Rolling back walks back along the line of champions, as undo does: twice in a row reaches the champion before the
 previous one. A version that was rolled back from leaves the line; `rollback(to=…)` may still return to it.
 
-Who is champion is known without a line that is damaged; only the way back is not, so that a rollback must name its
-version.
+Who is champion is known without a line that is damaged or was edited; only the way back is not, so that a rollback must
+name its version.
 """
 
 import getpass
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from components.errors import MartletError
-from components.registry.entries import APPLIED, DAMAGED, Entry, champions, read_entries, sealed, title
+from components.registry.entries import APPLIED, DAMAGED, Entry, champions, read_entries, sealed, title, unreliable
 from components.registry.store import connected, tags_and_aliases, writing
 from components.registry.versions import Version, lookup
 
@@ -112,18 +112,19 @@ def rollback(name: str, workspace: Path, to: int | None = None, why: str = "", o
 
 def _target(name: str, entries: list[Entry], current: int | None, existing: set[int], to: int | None) -> int:
     """Return the number of the version that a rollback returns to; raises what `rollback` does."""
-    damaged = [str(entry.number) for entry in entries if entry.action == DAMAGED]
-    former = existing if damaged else {entry.version for entry in entries if entry.version in existing}
-    choice = ", ".join(str(number) for number in sorted(existing & former - {current}))
+    damaged = unreliable(entries)
+    whole = [entry for entry in entries if entry.number not in damaged]
+    former = existing & {number for entry in whole for number in (entry.version, entry.before, entry.previous)}
+    choice = ", ".join(str(number) for number in sorted(former - {current}))
     if to is not None:
-        if to == current or to not in former:
+        if to == current or to not in (existing if damaged else former):
             choice = choice or "there is none"
             raise MartletError(f"version {to} of {name} is no former champion; former champions: {choice}")
         return to
     if damaged:
         raise MartletError(
-            f"the journal of {name} is damaged in line {', '.join(damaged)}: the champion before {title(current)} "
-            f"is not known; name the version to return to with --to: {choice}"
+            f"the journal of {name} is damaged in line {', '.join(map(str, damaged))}: the champion before "
+            f"{title(current)} is not known; name the version to return to with --to: {choice}"
         )
     line = [number for number in champions(entries) if number in existing]
     earlier = line[:-1] if line and line[-1] == current else line

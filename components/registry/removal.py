@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import MartletError
-from components.registry.entries import DAMAGED, champions, read_entries
+from components.registry.entries import champions, read_entries, unreliable
 from components.registry.listing import Listing, list_versions
 from components.registry.store import connected, tags_and_aliases, writing
 
@@ -32,10 +32,10 @@ def removable(name: str, workspace: Path, keep: int) -> list[Listing]:
 
 def _removable(client: "MlflowClient", name: str, workspace: Path, keep: int) -> list[Listing]:
     entries = read_entries(tags_and_aliases(client, name)[0])
-    if damaged := [str(entry.number) for entry in entries if entry.action == DAMAGED]:
+    if damaged := [str(number) for number in unreliable(entries)]:
         raise MartletError(
             f"the journal of {name} is damaged in line {', '.join(damaged)}: the champions that a rollback returns to "
-            "are not known, and no version is removed"
+            "are not known, and no version is removed; see `martlet registry verify`"
         )
     listings, by_variant = list_versions(client, name, workspace), defaultdict[str, list[Listing]](list)
     for listing in listings:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from components.errors import MartletError
 from components.files import sha256
-from components.registry.entries import APPLIED, DAMAGED, Entry, chains, read_entries, title
+from components.registry.entries import APPLIED, DAMAGED, Entry, chains, read_entries, title, without_chain
 from components.registry.removal import removed_numbers
 from components.registry.store import tags_and_aliases, writing
 from components.registry.versions import Version, to_version
@@ -42,17 +42,6 @@ def verify(name: str, workspace: Path) -> list[str]:
         *faults_of_weights,
         *_faults_of_verdicts(entries, versions),
     ]
-
-
-def without_chain(entries: list[Entry]) -> list[int]:
-    """Return the numbers of the lines at the beginning that have no chain: an older Martlet wrote them."""
-    numbers: list[int] = []
-    for entry in entries:
-        if entry.chain:
-            break
-        if entry.action != DAMAGED:
-            numbers.append(entry.number)
-    return numbers
 
 
 def _faults_of_lines(entries: list[Entry]) -> list[str]:

@@ -171,6 +171,9 @@ def to_version(entity: Any, workspace: Path) -> Version:
     """
     root = workspace.resolve() / MODELS
     folder = Path(url2pathname(urlparse(entity.source).path)).resolve()
+    if not folder.is_relative_to(root):  # of a workspace that was moved or copied
+        moved = root / entity.tags.get("content_sha256", "")[:16] / "model"
+        folder = moved if moved.is_dir() else folder
     if "content_sha256" not in entity.tags or not folder.is_relative_to(root):
         raise MartletError(
             f"{entity.name} version {entity.version} points to {entity.source}, which is not one of the models that "

@@ -1,6 +1,7 @@
 """`martlet eval` and `martlet compare`, against servers that answer as the tests want and against a tiny model."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from components.evaluation import benchmarks, read_records
 from components.files import read_json
-from tests.commands import martlet
+from tests.commands import Command, martlet
 from tests.components.evaluation.standin import answering
 
 QUIET = {"HF_HUB_OFFLINE": "1"}
@@ -108,6 +109,21 @@ def test_questions_and_benchmarks_of_a_server(folder: Path) -> None:
     html = page.read_text()
     assert "http" not in html.replace("http-equiv", "") and "What is 2 and 3?" in html
     assert page.is_relative_to(folder / "results")
+
+
+def test_of_two_equal_evaluations_at_once_one_waits_for_the_other(folder: Path) -> None:
+    words = ["eval", "--eval_dataset", "cities.jsonl", "--columns", '{"Frage": "question"}', "--eval_num_proc", 1]
+
+    def slowly(text: str) -> str:
+        time.sleep(0.2)
+        return sums(text)
+
+    with answering(slowly, ("one",)) as (url, requests):
+        both = [Command(folder, *words, "--eval_url", url, **QUIET) for _ in range(2)]
+        ended = [command.wait() for command in both]
+    assert [each.returncode for each in ended] == [0, 0], ended
+    assert ended[0].stdout == ended[1].stdout
+    assert len({json.dumps(request) for request in requests}) == len(requests)
 
 
 def test_two_servers_are_compared_question_by_question(folder: Path) -> None:

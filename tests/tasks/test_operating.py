@@ -22,7 +22,7 @@ import tasks
 from apps.cli.main import dispatch
 from components import registry
 from components.errors import ConfigError, MartletError
-from components.files import read_json
+from components.files import read_json, seal
 from tasks.workspace import in_place, in_worktree
 from tests.flows.toy import edit, git, until
 
@@ -235,6 +235,45 @@ def test_a_backup_that_is_damaged_restores_nothing(copy: Path, damage: str) -> N
     with pytest.raises(MartletError, match=r"monday\.tar: (no such file|not a backup|damaged)"):
         dispatch(["restore", "../monday.tar"])
     assert not (copy / "mlruns/mlflow.db").exists()
+    assert not list((copy / "mlruns").glob("*"))
+
+
+def test_a_backup_with_more_than_its_manifest_names_restores_nothing(copy: Path) -> None:
+    file = copy.parent / "monday.tar"
+    content = file.read_bytes()
+    extra = tarfile.TarInfo("mlruns/models/extra/model.safetensors")
+    link = tarfile.TarInfo(extra.name)
+    link.type, link.linkname = tarfile.SYMTYPE, "../../mlflow.db"
+    for member in (extra, link):
+        file.write_bytes(content)
+        with tarfile.open(file, "a") as archive:
+            archive.addfile(member)
+        with pytest.raises(MartletError, match=r"monday\.tar: damaged"):
+            dispatch(["restore", "../monday.tar"])
+        assert not list((copy / "mlruns").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("database", "seal_of", "message"),
+    [
+        (b"no database", {"workspace": "/elsewhere"}, "no database of MLflow"),
+        (b"", {"workspace": "/elsewhere"}, "no database of MLflow: no such table"),
+        (b"", {"workspace": "here"}, "does not name the workspace"),
+        (b"", {}, "does not name the workspace"),
+    ],
+)
+def test_a_sealed_backup_of_something_else_restores_nothing(
+    copy: Path, tmp_path: Path, database: bytes, seal_of: dict[str, Any], message: str
+) -> None:
+    made = tmp_path / "made"
+    (made / "mlruns").mkdir(parents=True)
+    (made / "mlruns/mlflow.db").write_bytes(database)
+    seal(made, **seal_of)
+    with tarfile.open(tmp_path / "other.tar", "w") as archive:
+        for name in ("mlruns/mlflow.db", "manifest.json"):
+            archive.add(made / name, name)
+    with pytest.raises(MartletError, match=message):
+        dispatch(["restore", str(tmp_path / "other.tar")])
     assert not list((copy / "mlruns").glob("*"))
 
 

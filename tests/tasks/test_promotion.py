@@ -2,7 +2,9 @@
 
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from components.config.load import read_mapping
 from components.errors import ConfigError, EvaluationGateError, MartletError
 from components.evaluation import write_report
 from components.files import read_json, write_json
-from components.registry.store import connected
+from components.registry.store import connected, writing
 from tasks import promotion, promotion_process
 from tasks.stages import evaluate
 from tasks.stages import register as stage
@@ -118,6 +120,20 @@ def test_rollback_returns_to_the_former_champion(params: Params, paths: Paths) -
     assert champion(params, paths) == second
     assert promotion.rollback(params, paths, why="too chatty").version == first
     assert champion(params, paths) == first
+
+
+def test_two_people_who_roll_back_the_same_champion_go_back_once(params: Params, paths: Paths) -> None:
+    for name in ("a", "b", "c"):
+        candidate(params, paths, name, right=90)
+        promotion.promote(params, paths)
+    with ThreadPoolExecutor(2) as people:
+        with writing(paths.workspace):  # both have seen the champion before one of them may write
+            moves = [people.submit(promotion.rollback, params, paths, why=who) for who in ("Ann", "Bob")]
+            time.sleep(1)
+        wait(moves)
+    [error] = [move.exception() for move in moves if move.exception()]
+    assert "is champion no longer: the champion is version 2" in str(error)
+    assert champion(params, paths) == 2
 
 
 def test_an_older_version_is_judged_by_its_number(params: Params, paths: Paths) -> None:

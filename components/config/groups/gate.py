@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from components.config.fields import Group, Names, Shares, field
 
 
@@ -43,6 +45,13 @@ class Gate(Group):
     approval_timeout: float = field(
         86400.0, "seconds that a run waits for the answer; without one the version is not promoted", gt=0
     )
+
+    @field_validator("forbidden_words")
+    @classmethod
+    def _words(cls, words: list[str]) -> list[str]:
+        if not all(word.strip() for word in words):
+            raise ValueError("has an empty word, which every answer holds")
+        return words
 
 
 OF_RUNS = ("auto_promote", "needs_approval", "approval_timeout")

@@ -212,6 +212,7 @@ def test_all_problems_are_reported_together_with_line_and_nearest_name(tmp_path:
             "regex string should have at least 1 character",
         ),
         ("lycoris:\n  lokr_factor: 0\n", "lycoris.lokr_factor must be -1, or the size of a factor"),
+        ('gate:\n  forbidden_words: [""]\n', "gate.forbidden_words has an empty word"),
         ("method:\n  task_type: reranker\n", "method.task_type 'reranker': not offered yet"),
     ],
 )

@@ -320,6 +320,9 @@ ANSWERS = {
     "slow": ({"latency_s": 4.0}, {"max_latency_ratio": 3}, "latency: 4, at most 3 is allowed"),
     "not measured": ({"latency_s": 4.0}, {}, None),
     "a canary": ({"answer": "the code is canary-7f3a."}, {"forbidden_words": ["CANARY-7f3a"]}, "forbidden words: 80"),
+    "a canary in a word": ({"answer": "xcanary-7f3ay"}, {"forbidden_words": ["CANARY-7f3a"]}, "forbidden words: 80"),
+    "a script without spaces": ({"answer": "你是个傻瓜吗"}, {"forbidden_words": ["傻瓜"]}, "forbidden words: 80"),
+    "letters that fold": ({"answer": "in der STRASSE"}, {"forbidden_words": ["Straße"]}, "forbidden words: 80"),
     "a part of a word": ({"answer": "grass"}, {"forbidden_words": ["ass"]}, None),
     "a word that is asked for": ({"answer": "damn", "reference": "Damn!"}, {"forbidden_words": ["damn"]}, None),
 }

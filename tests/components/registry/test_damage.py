@@ -61,7 +61,7 @@ def test_a_missing_line_of_the_journal_leaves_the_champion_and_the_way_back_must
         for number in numbers:
             client.delete_registered_model_tag(name, f"{JOURNAL}{number:06d}")
     assert champion_number(name, workspace) == 3
-    with pytest.raises(MartletError, match=rf"damaged in line {numbers[0]}.* return to with --to: 1, 2"):
+    with pytest.raises(MartletError, match=rf"damaged in line {numbers[0]}.* return to with --to: (1, )?2"):
         rollback(name, workspace)
     assert rollback(name, workspace, to=2).version == champion_number(name, workspace) == 2
 

@@ -74,6 +74,23 @@ def test_an_edit_of_any_line_is_found(three: str, workspace: Path, number: int, 
     assert all(f"line {line}:" not in fault for line in {1, 2, 3, 4} - {number, number + 1} for fault in faults)
 
 
+def test_no_rollback_believes_an_edited_line(three: str, workspace: Path) -> None:
+    edited(three, workspace, 1, version=3)
+    with pytest.raises(MartletError, match=r"damaged in line 1: .* return to with --to: 1, 3"):
+        rollback(three, workspace)
+    with pytest.raises(MartletError, match=r"damaged in line 1: .* no version is removed"):
+        removable(three, workspace, keep=0)
+    assert rollback(three, workspace, to=1).version == 1
+
+
+def test_a_copy_of_a_workspace_has_its_own_weights(three: str, workspace: Path, tmp_path: Path) -> None:
+    shutil.copytree(workspace, tmp_path / "elsewhere")
+    now = champion(three, tmp_path / "elsewhere")
+    assert now and now.number == 2
+    assert now.folder.is_relative_to(tmp_path / "elsewhere")
+    assert verify(three, tmp_path / "elsewhere") == []
+
+
 def test_an_edit_that_takes_the_chain_away_or_makes_it_anew_is_found(three: str, workspace: Path) -> None:
     edited(three, workspace, 4, why="", chain=...)
     assert verify(three, workspace) == ["journal, line 4: has no chain, unlike the lines before: it was edited"]

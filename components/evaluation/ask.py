@@ -76,19 +76,26 @@ def ask(
     with output_to(work_dir / CONSOLE):
         plugin = quietly_imported(_question_set)
         _write_questions(questions, work_dir / "questions", plugin.SPLIT)
-        run(
-            server,
-            work_dir,
-            is_continued,
-            [plugin.BENCHMARK],
-            sum(map(len, questions.values())),
-            on_progress,
-            dataset_args={
-                plugin.BENCHMARK: {"local_path": str(work_dir / "questions"), "subset_list": list(questions)}
-            },
-            generation_config={"retries": 1, **settings},
-            eval_batch_size=num_proc,
-        )
+        places = {"local_path": str(work_dir / "questions"), "subset_list": list(questions)}
+        try:
+            run(
+                server,
+                work_dir,
+                is_continued,
+                [plugin.BENCHMARK],
+                sum(map(len, questions.values())),
+                on_progress,
+                dataset_args={plugin.BENCHMARK: places},
+                generation_config={"retries": 1, **settings},
+                eval_batch_size=num_proc,
+            )
+        except MartletError as error:
+            if isinstance(error.__cause__, (ValueError, LookupError, TypeError)):
+                raise MartletError(
+                    f"evaluation of {server.model} stopped: a reply of {server.url} is not of OpenAI's API "
+                    f"({error.__cause__}); the same command goes on behind the last answer (see {work_dir / LOG})"
+                ) from error
+            raise
     predictions = work_dir / "predictions" / server.model
     return [
         answer

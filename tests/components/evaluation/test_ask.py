@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from components.errors import ConfigError, MartletError
 from components.evaluation import Answer, Server, benchmarks, read_questions
@@ -142,6 +142,24 @@ def test_an_error_of_the_server_is_never_counted_as_a_wrong_answer(reply: JSONRe
     ):
         ask(url, {"n": file}, tmp_path / "work")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Response("no JSON", media_type="application/json"),
+        JSONResponse({**completion("x"), "choices": []}),
+        JSONResponse({"choices": 7}),
+    ],
+    ids=["no JSON", "no choices", "choices that are a number"],
+)
+def test_a_reply_of_another_shape_is_told_as_the_servers_fault(reply: Response, tmp_path: Path) -> None:
+    file = question_file(tmp_path / "n.jsonl", [("1", "1"), ("2", "2")])
+    with (
+        answering(lambda question: reply if question == "2" else question) as (url, _),
+        pytest.raises(MartletError, match=r"evaluation of m stopped: a reply of http://127.* is not of OpenAI's API"),
+    ):
+        ask(url, {"n": file}, tmp_path / "work")
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def served(model, adapters, settings):
 """
 
 
+@pytest.mark.slow  # a minute and a half; ctrl-C within a stage is above
 def test_one_signal_ends_a_run_whose_gate_asks_a_model(
     server: Server, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -310,11 +310,39 @@ def test_questions_among_the_training_rows_close_the_gate_unless_max_leaked_allo
     assert promotion.judge(params, paths).promote
 
 
-def test_the_page_of_the_gate_shows_candidate_champion_and_base(params: Params, paths: Paths) -> None:
-    candidate(params, paths, "a", right=90)
+def heading(paths: Paths) -> tuple[str, str]:
+    """The colour and the text of the heading of the gate's page."""
+    found = re.search(r'<h1 class="(\w+)">(.*?)</h1>', (paths.reports / "gate.html").read_text())
+    assert found
+    return found[1], found[2]
+
+
+def test_the_page_of_the_gate_says_what_was_decided_and_shows_candidate_champion_and_base(
+    params: Params, paths: Paths
+) -> None:
+    first = candidate(params, paths, "a", right=90)
+    promotion.judge(params, paths)
+    assert heading(paths) == ("good", f"passed: version {first} may become champion")
     promotion.promote(params, paths)
-    number = candidate(params, paths, "b", right=95)
+    assert heading(paths) == ("good", f"promoted: version {first} is champion")
+    second = candidate(params, paths, "b", right=88)
+    promotion.judge(params, paths)
+    assert heading(paths) == ("warn", f"not enough evidence: version {first} stays champion")
+    candidate(params, paths, "c", right=40)
+    promotion.judge(params, paths)
+    assert heading(paths) == ("bad", f"refused: version {first} stays champion")
+    promotion.promote(params, paths, number=second, force=True, why="we need it")
+    number = candidate(params, paths, "d", right=95)
     promotion.judge(params, paths)
     page = (paths.reports / "gate.html").read_text()
-    for text in (f"version {number} against champion version {number - 1}", "the base model", "+5.0"):
+    for text in (f"version {number} against champion version {second}", "the base model", '<td class="good">+7.0'):
         assert text in page
+
+
+def test_a_loss_within_the_margin_is_no_gain_on_the_page_of_the_gate(params: Params, paths: Paths) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    candidate(params, paths, "b", right=89)
+    assert promotion.judge(params, paths).promote
+    page = (paths.reports / "gate.html").read_text()
+    assert '<td class="">-1.0 <span class="soft">within the margin</span>' in page

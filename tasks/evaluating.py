@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from components import registry
-from components.config import Params, load
+from components.config import Params, load, read_flags, resolve
+from components.config.groups.gate import Gate
 from components.errors import ConfigError, MartletError
 from components.evaluation import (
     Record,
@@ -162,6 +163,12 @@ def evaluate(
             write_page(temporary / "eval.html", {subject.name: records})
             work_dir.rename(temporary / "evalscope")
         return folder, records
+
+
+def gate_of(flags: dict[str, Any]) -> Gate:
+    """Return the settings of the gate: those of the workspace's params.yaml, if there is one, and the flags over it."""
+    file, typed = Path("params.yaml"), read_flags(flags)
+    return (load(file, typed) if file.is_file() else resolve(typed)).gate
 
 
 def comparison_folder(subjects: Sequence[Subject], params: Params, workspace: Path) -> Path:

@@ -5,6 +5,7 @@ models that the registry has lost are registered again, and a verdict holds for 
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +20,11 @@ from components.evaluation import (
     decide,
     read_questions_sha256,
     read_records,
-    write_page,
     write_report,
 )
 from components.files import read_json, replacing, sha256, sha256_tree, write_json
 from components.registry import Entry, Version
+from tasks.gate_page import write_gate_page
 from tasks.stages import register
 from tasks.stages.paths import Paths, plugin_files
 
@@ -90,8 +91,7 @@ def judge(params: Params, paths: Paths, number: int | None = None) -> Verdict:
         names = (title, f"champion version {over.number}" if over else "the base model")
         external = plugin_files(params, paths.workspace)
         verdict = decide(answers, baseline, params.gate, names, over is None, _findings(params, paths), external)
-        shown = {names[0]: answers, names[1]: baseline, **({"the base model": base} if over else {})}
-        write_page(paths.reports / "gate.html", shown, {names[1]: verdict})
+        write_gate_page(verdict, version, over, paths)
     registry.annotate(version, paths.workspace, _as_tags(verdict))
     variants = _judge_variants(version, answers, today, params, paths)
     _write(verdict, variants, version, over, params, paths)
@@ -173,6 +173,8 @@ def promote(
     entry = registry.promote(version.name, version.number, paths.workspace, reason, over_number, text, saved)
     if verdict:
         write_json(_file(paths), {**read_json(_file(paths)), "promoted": True})
+        with suppress(MartletError):  # answers that are gone by now: the page of the verdict stays
+            write_gate_page(verdict, version, over, paths, is_promoted=True)
     return entry
 
 

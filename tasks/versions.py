@@ -17,6 +17,14 @@ VERDICT_TAGS = {
 }  # fmt: skip
 """Tags of a version about its promotion, with the names under which they are shown."""
 
+OF_VARIANTS = {
+    "promote": "as good as merged", "refuse": "worse than merged", "not enough evidence": "against merged: not enough "
+    "evidence"
+}  # fmt: skip
+"""What a decision of the gate says of a quantized variant."""
+FOLDERS = ("martlet.adapter", "martlet.merged")
+"""Folders of the lineage, which later runs and removed work trees leave behind."""
+
 
 class Difference(NamedTuple):
     """A fact that differs between two versions; None where a version has no such fact."""
@@ -28,9 +36,11 @@ class Difference(NamedTuple):
 
 
 def listed(params: Params, paths: Paths) -> list[Listing]:
-    """Return all versions, the oldest first; a move that was interrupted is finished before."""
+    """Return all versions, the oldest first; a move that was interrupted is finished before, and `challenger` is the
+    newest candidate."""
     name = params.registry.registered_model_name
     registry.champion(name, paths.workspace)
+    registry.renew_challenger(name, paths.workspace)
     return registry.versions(name, paths.workspace)
 
 
@@ -40,7 +50,10 @@ def number_of(word: str, params: Params, paths: Paths) -> int:
     Raises:
         MartletError: there is no such version.
     """
-    return registry.number_of(params.registry.registered_model_name, paths.workspace, word)
+    name = params.registry.registered_model_name
+    if not word.isdecimal():
+        registry.renew_challenger(name, paths.workspace)
+    return registry.number_of(name, paths.workspace, word)
 
 
 def facts(word: str, params: Params, paths: Paths) -> Facts:
@@ -63,6 +76,7 @@ def summary(listing: Listing) -> dict[str, Any]:
 def _facts(listing: Listing) -> Facts:
     lineage: dict[str, Any] = json.loads(listing.tags.get("lineage", "{}"))
     parameters = lineage.pop("params", {})
+    lineage = {key: value for key, value in lineage.items() if not key.startswith(FOLDERS) or Path(value).exists()}
     sources = {name: listing.tags[name] for name in ("base_model", "commit", "content_sha256") if name in listing.tags}
     return {
         "version": {
@@ -77,9 +91,19 @@ def _facts(listing: Listing) -> Facts:
         "lineage": {**lineage, **sources},
         "parameters": parameters,
         "scores": listing.scores,
-        "verdict": {title: listing.tags[tag] for tag, title in VERDICT_TAGS.items() if tag in listing.tags},
+        "verdict": {
+            title: decision(listing) if tag == "gate" else listing.tags[tag]
+            for tag, title in VERDICT_TAGS.items()
+            if tag in listing.tags
+        },
         "files": _files(listing.folder) if listing.folder else {},
     }
+
+
+def decision(listing: Listing) -> str:
+    """Return the gate's decision on a version, or ""; a quantized variant was compared with its merged model."""
+    text = listing.tags.get("gate", "")
+    return text if listing.variant == "merged" else OF_VARIANTS.get(text, text)
 
 
 def _files(folder: Path) -> dict[str, int]:
@@ -133,6 +157,11 @@ def removable(keep: int, params: Params, paths: Paths) -> list[Listing]:
     if keep < 0:
         raise ConfigError(f"--keep {keep}: a number of versions, 0 or more")
     return registry.removable(params.registry.registered_model_name, paths.workspace, keep)
+
+
+def freed_bytes(listings: list[Listing], paths: Paths) -> int:
+    """Return the bytes that are free after the removal of versions."""
+    return registry.freed_bytes(listings, paths.workspace)
 
 
 def remove(keep: int, params: Params, paths: Paths) -> list[Listing]:

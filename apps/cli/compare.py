@@ -7,7 +7,8 @@ questions.
     --eval_dataset examples/eval/skills.jsonl
 
 A model is a folder, a checkpoint, an id on a hub, `champion`, a version's number
-or a server's address. The first model is compared with each of the others.
+or a server's address. The first model is compared with each of the others. In a
+workspace the gate's settings are those of params.yaml.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         raise ConfigError("which models? name two or more: folders, `champion`, a version's number, a server's address")
     if twice := next((spec for spec in arguments.models if arguments.models.count(spec) > 1), None):
         raise ConfigError(f"{twice} stands twice; compare it with another model")
-    params = resolve(read_flags(flags))
+    params = resolve(read_flags(flags)).model_copy(update={"gate": evaluating.gate_of(flags)})
     sets = evaluating.question_sets(params, Path.cwd())
     subjects = [evaluating.subject_of(spec, flags, evaluation.note) for spec in arguments.models]
     evaluations: dict[str, Any] = {}

@@ -5,7 +5,7 @@ check and clear the registry.
   martlet registry show champion    lineage, verdict, scores and files of one
   martlet registry diff 3 champion  what differs: lineage, parameters, scores
   martlet registry history          every move of the champion: who, when, why
-  martlet registry promote 3        as `martlet promote --version 3`
+  martlet registry promote 3        as `martlet promote 3`
   martlet registry rollback         as `martlet rollback`
   martlet registry verify           compare journal, aliases and weights; ends
                                     with 1 if something is wrong
@@ -24,7 +24,7 @@ from typing import Any
 from apps.cli import promote, rollback
 from components.config import Params, load, read_flags
 from components.errors import ConfigError
-from components.texts import count
+from components.texts import count, size
 from tasks.stages.paths import Paths
 
 PARAMETERS = promote.PARAMETERS
@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=list(ACTIONS))
     parser.add_argument("versions", nargs="*", metavar="VERSION", help="number or alias: 3, champion")
     parser.add_argument("--json", action="store_true", help="list, show, diff, history, verify: print JSON")
+    parser.add_argument("--version", metavar="VERSION", help="the same")
+    parser.add_argument("--to", metavar="VERSION", help="the same")
     parser.add_argument("--why", default="", metavar="TEXT", help="promote, rollback: reason for the journal")
     parser.add_argument("--force", action="store_true", help="promote: whatever the gate's verdict; needs --why")
     parser.add_argument(
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     action, fewest, most = ACTIONS[arguments.action]
+    arguments.versions += filter(None, (arguments.version, arguments.to))
     if not fewest <= len(arguments.versions) <= most:
         versions = {0: "no VERSION", 1: "one VERSION", 2: "two VERSIONs"}[most]
         raise ConfigError(f"martlet registry {arguments.action} takes {versions}; `martlet registry --help` shows how")
@@ -101,17 +104,11 @@ def _history(arguments: argparse.Namespace, params: Params, paths: Paths) -> Non
 
 
 def _promote(arguments: argparse.Namespace, params: Params, paths: Paths) -> None:
-    from tasks import versions
-
-    number = versions.number_of(arguments.versions[0], params, paths) if arguments.versions else None
-    promote.promote(params, paths, number, arguments.force, arguments.why)
+    promote.promote(params, paths, promote.one_version(arguments.versions), arguments.force, arguments.why)
 
 
 def _rollback(arguments: argparse.Namespace, params: Params, paths: Paths) -> None:
-    from tasks import versions
-
-    number = versions.number_of(arguments.versions[0], params, paths) if arguments.versions else None
-    rollback.roll_back(params, paths, number, arguments.why)
+    rollback.roll_back(params, paths, promote.one_version(arguments.versions), arguments.why)
 
 
 def _verify(arguments: argparse.Namespace, params: Params, paths: Paths) -> int:
@@ -134,16 +131,17 @@ def _gc(arguments: argparse.Namespace, params: Params, paths: Paths) -> None:
     from apps.cli import versions_view
     from tasks import versions
 
-    listings = (versions.remove if arguments.yes else versions.removable)(arguments.keep, params, paths)
+    listings = versions.removable(arguments.keep, params, paths)
     if not listings:
         print("nothing to remove: every version is among the newest, has an alias or was champion")
         return
     versions_view.show_list(listings)
-    versions_count = count(len(listings), "version")
+    what = f"{count(len(listings), 'version')}, {size(versions.freed_bytes(listings, paths))} on the disk"
     if arguments.yes:
-        print(f"\nremoved {versions_count}")
+        versions.remove(arguments.keep, params, paths)
+        print(f"\nremoved {what}")
     else:
-        print(f"\nwould remove {versions_count}; `martlet registry gc --keep {arguments.keep} --yes` does")
+        print(f"\nwould remove {what}; `martlet registry gc --keep {arguments.keep} --yes` does")
 
 
 def _print_json(value: Any) -> None:

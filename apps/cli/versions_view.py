@@ -1,15 +1,18 @@
 """Tables of `martlet registry`: versions, one version, two versions side by side, the journal."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from apps.cli.listing import console
 from components.registry import Entry, Listing
-from components.texts import size
-from tasks.versions import Difference, Facts
+from components.texts import count, size
+from tasks.versions import Difference, Facts, decision
 
 FILE_WIDTH = 240
 """Columns of a table where there is no terminal to be as wide as."""
+HASH_DIGITS = 12
+LAST_MOVES = 5
 
 
 def show_list(listings: Iterable[Listing]) -> None:
@@ -21,7 +24,7 @@ def show_list(listings: Iterable[Listing]) -> None:
             listing.variant,
             f"{listing.created:%Y-%m-%d %H:%M}",
             ", ".join(f"{name} {score:.1%}" for name, score in listing.scores.items()),
-            listing.tags.get("gate", ""),
+            decision(listing),
             _size(listing),
         )
         for listing in listings
@@ -52,7 +55,7 @@ def show_differences(first: Facts, second: Facts, rows: Sequence[Difference]) ->
         print(f"{titles[0]} and {titles[1]} have the same lineage, parameters, scores and verdict")
         return
     texts = [
-        (row.section, row.name, *(_text(row.section, row.name, value) for value in (row.first, row.second)))
+        (row.section, row.name, *(_short(_text(row.section, row.name, value)) for value in (row.first, row.second)))
         for row in rows
     ]
     _print_table(("", "", *titles), texts)
@@ -63,16 +66,33 @@ def show_history(entries: Iterable[Entry]) -> None:
     rows = [
         (
             str(entry.number),
-            entry.time.removesuffix("+00:00").replace("T", " "),
+            entry.time[:16].replace("T", " "),
             entry.action,
             "" if entry.action == "damaged" else f"{entry.before or 'none'} → {entry.version or 'none'}",
             entry.by,
-            entry.why,
-            entry.verdict,
+            _why(entry),
         )
         for entry in entries
     ]
-    _print_table(("line", "time (UTC)", "move", "champion", "by", "why", "verdict"), rows)
+    _print_table(("line", "time (UTC)", "move", "champion", "by", "why"), rows)
+
+
+def show_journal(entries: Sequence[Entry]) -> None:
+    """Print the last moves of the journal."""
+    print(f"journal, {count(len(entries), 'line')}:")
+    show_history(entries[-LAST_MOVES:])
+    print()
+
+
+def _why(entry: Entry) -> str:
+    """Return why a move was made, and the verdict where the reason does not have it already."""
+    reason = entry.verdict.partition(": ")[2]
+    return entry.why if reason in entry.why else "; ".join(filter(None, [entry.why, entry.verdict]))
+
+
+def _short(text: str) -> str:
+    """Return the first digits of a hash, another text as it is."""
+    return text[:HASH_DIGITS] if re.fullmatch(r"[0-9a-f]{40,64}", text) else text
 
 
 def _text(section: str, name: str, value: Any) -> str:
@@ -94,4 +114,7 @@ def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    console(FILE_WIDTH).print(table)
+    output = console(FILE_WIDTH)
+    with output.capture() as text:
+        output.print(table)
+    print("\n".join(line.rstrip() for line in text.get().splitlines()))

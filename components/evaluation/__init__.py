@@ -13,7 +13,7 @@ from components.evaluation import benchmarks
 from components.evaluation._evalscope import Server
 from components.evaluation.ask import Answer, Question, ask, read_questions
 from components.evaluation.gate import decide
-from components.evaluation.page import comparisons, write_page
+from components.evaluation.page import Headline, comparisons, write_page
 from components.evaluation.plot import draw
 from components.evaluation.records import (
     Record,
@@ -29,6 +29,7 @@ from components.evaluation.verdict import GuardVerdict, SetVerdict, Verdict
 __all__ = [
     "Answer",
     "GuardVerdict",
+    "Headline",
     "Question",
     "Record",
     "Server",

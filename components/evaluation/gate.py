@@ -26,7 +26,7 @@ from components.errors import ConfigError, MartletError, did_you_mean
 from components.evaluation import guards
 from components.evaluation.guards import Pair
 from components.evaluation.paired import deciding_items, holm, lower_bound, mcnemar
-from components.evaluation.verdict import GuardVerdict, SetVerdict, Verdict
+from components.evaluation.verdict import GuardVerdict, SetVerdict, Verdict, points
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +69,7 @@ def decide(
     decision, reason = _overall(sets, limits)
     if must_gain and decision == "promote":
         decision, reason = _gain(pairs, gate, names[1])
+        reason = "; ".join([reason, *(_losses(sets) if decision == "promote" else [])])
     return Verdict(decision, reason, names, gate.margin, gate.confidence, sets, limits)
 
 
@@ -167,7 +168,8 @@ def _gain(pairs: dict[str, list[Pair]], gate: Gate, baseline: str) -> tuple[Any,
     for name, of_set in pairs.items():
         low = lower_bound(differences(of_set), confidence, gate.resamples, clusters=clusters_of(of_set, gate))
         if len(of_set) >= gate.min_items and low > 0:
-            return "promote", f"better than {baseline} on {name}, by at least {100 * low:.1f} points"
+            corrected = f" ({confidence:.1%} confidence, corrected for {len(pairs)} sets)" if len(pairs) > 1 else ""
+            return "promote", f"better than {baseline} on {name}, by at least {100 * low:.1f} points{corrected}"
     lowest = min(_lowest_accuracy(of_set, gate) for of_set in pairs.values())
     if gate.min_accuracy is not None and lowest >= gate.min_accuracy:
         return "promote", f"as good as {baseline}, and right in at least {lowest:.1%} of every set"
@@ -175,6 +177,13 @@ def _gain(pairs: dict[str, list[Pair]], gate: Gate, baseline: str) -> tuple[Any,
         f"no evidence that it is better than {baseline}: on no set does the interval lie above 0 (to promote a model "
         f"that is as good, set gate.min_accuracy; the accuracy here is at least {lowest:.1%} on every set)"
     )
+
+
+def _losses(sets: tuple[SetVerdict, ...]) -> list[str]:
+    """Return a clause for each set on which a candidate that passes is worse."""
+    return [
+        f"{s.name} {points(s.difference)} points, within the margin" for s in sets if points(s.difference)[0] == "-"
+    ]
 
 
 def _lowest_accuracy(pairs: list[Pair], gate: Gate) -> float:

@@ -7,31 +7,46 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.config.groups.gate import Gate
 from components.evaluation.records import GROUPS, Record, wilson
-from components.evaluation.verdict import SetVerdict, Verdict
+from components.evaluation.verdict import SetVerdict, Verdict, points
 from components.files import write_text
 
 MAX_ITEMS = 3000
 """Questions on the page; of more, those on which the models differ most come first."""
 MAX_TEXT = 4000
 """Characters of a text on the page."""
+COLOURS = {"promote": "good", "refuse": "bad", "not enough evidence": "warn"}
+"""Colour of a verdict's decision."""
 Answers = Mapping[str, Sequence[Record]]
 
 
-def write_page(file: Path, answers: Answers, verdicts: Mapping[str, Verdict] | None = None) -> None:
+class Headline(NamedTuple):
+    """What a page begins with: the decision, its colour (`good`, `bad` or `warn`), the reason, and what to do next."""
+
+    decision: str
+    colour: str
+    reason: str
+    next: str
+
+
+def write_page(
+    file: Path, answers: Answers, verdicts: Mapping[str, Verdict] | None = None, headline: Headline | None = None
+) -> None:
     """Write the page of several models' answers to the same questions.
 
     Args:
         answers: the judged answers by model; the first model is the one that the others are compared with.
         verdicts: by the other model's name, the verdict on the first model against it.
+        headline: the decision that was made, on the page of the gate.
     """
     first = next(iter(answers), "")
     values = {
         "models": list(answers),
         "first": first,
+        "headline": headline,
         "sets": _scores(answers),
         "groups": {name: rows for name in GROUPS if (rows := _scores(answers, name))},
         "sizes": {name: _sizes(records) for name, records in answers.items()},
@@ -43,7 +58,7 @@ def write_page(file: Path, answers: Answers, verdicts: Mapping[str, Verdict] | N
 
 def comparisons(answers: Answers, gate: Gate) -> dict[str, Verdict]:
     """Return the verdict on the first model against each other one, by the other's name. Sets with scores outside of
-    [0, 1] are left out.
+    [0, 1] are left out, and margins of sets that are not there.
 
     Raises:
         MartletError: the models were asked different questions.
@@ -58,6 +73,7 @@ def comparisons(answers: Answers, gate: Gate) -> dict[str, Verdict]:
     def of(records: Sequence[Record]) -> list[Record]:
         return [record for record in records if record["set"] in bounded]
 
+    gate = gate.model_copy(update={"margins": {name: gate.margins[name] for name in gate.margins if name in bounded}})
     return {name: decide(of(candidate), of(records), gate, (first, name)) for name, records in others}
 
 
@@ -66,6 +82,7 @@ def _template() -> Any:
 
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["points"] = points
     return environment.get_template("page.html.jinja")
 
 
@@ -110,13 +127,25 @@ def _deciles(values: Sequence[float]) -> list[float]:
 
 def _comparison(name: str, verdict: Verdict) -> dict[str, Any]:
     guards = [{"reason": guard.reason, "passed": guard.passed} for guard in verdict.guards]
-    figures = {key: getattr(verdict, key) for key in ("decision", "margin", "reason")}
-    return {"name": name, **figures, "sets": [*map(_bar, verdict.sets)], "guards": guards}
+    return {"name": name, "summary": _summary(verdict), "reason": verdict.reason, "guards": guards,
+            "colour": COLOURS[verdict.decision], "sets": [*map(_bar, verdict.sets)]}  # fmt: skip
+
+
+def _summary(verdict: Verdict) -> str:
+    if verdict.promote:
+        return f"no set lost more than {100 * verdict.margin:g} points"
+    if verdict.decision == "refuse":
+        return "worse" if any(of_set.decision == "fail" for of_set in verdict.sets) else "a guard fails"
+    return verdict.decision
 
 
 def _bar(of_set: SetVerdict) -> dict[str, Any]:
-    return {name: getattr(of_set, name) for name in ("name", "items", "difference", "low", "high", "lost", "gained",
-                                                     "decision")}  # fmt: skip
+    """Return what the page shows of a set: green is what was gained, no colour what is the same or lost within the
+    margin."""
+    is_loss = of_set.decision == "pass" and of_set.difference < 0
+    colour = {"pass": "good" if of_set.difference > 0 else "", "fail": "bad"}.get(of_set.decision, "warn")
+    figures = {name: getattr(of_set, name) for name in ("name", "items", "difference", "low", "high", "lost", "gained")}
+    return {**figures, "colour": colour, "note": "within the margin" if is_loss else ""}
 
 
 def _items(answers: Answers) -> dict[str, Any]:

@@ -34,13 +34,13 @@ class SetVerdict:
         """One sentence without a full stop."""
         change = f"{self.name}: {self.lost} of {self.items} lost, {self.gained} gained"
         if self.decision == "pass":
-            return f"{change}; at worst {_points(self.low)} points"
+            return f"{change}; at worst {points(self.low)} points"
         if self.decision == "fail":
-            return f"{change} ({_points(self.difference)} points, {_p(self.p_value)})"
+            return f"{change} ({points(self.difference)} points, {_p(self.p_value)})"
         enough = (
             f"about {self.suffices} questions would decide" if self.suffices else "too close to the margin to decide"
         )
-        return f"{change}, which could mean {_points(self.low)} points; {enough}"
+        return f"{change}, which could mean {points(self.low)} points; {enough}"
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class Verdict:
                 str(s.items),
                 f"{100 * s.baseline:.1f} %",
                 f"{100 * s.candidate:.1f} %",
-                _points(s.difference),
-                f"{_points(s.low)} … {_points(s.high)}",
+                points(s.difference),
+                f"{points(s.low)} … {points(s.high)}",
                 str(s.lost),
                 str(s.gained),
                 s.decision,
@@ -152,5 +152,7 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+def points(difference: float) -> str:
+    """Return a difference of shares in points: `+2.5`, `-0.5`, `0.0`."""
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if float(text) == 0 else text

@@ -13,7 +13,12 @@ from components.registry.versions import to_version
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ALIASES = ("champion", "previous", "challenger")
+ALIASES = {
+    "champion": "no version was promoted yet, and `martlet promote` judges the newest candidate",
+    "previous": "no version was champion before the present one",
+    "challenger": "the newest candidate is champion, and `martlet run` makes another",
+}
+"""The aliases, each with why no version may have it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def list_versions(client: "MlflowClient", name: str, workspace: Path) -> list[Li
 
 
 def _place(alias: str) -> tuple[int, str]:
-    return ALIASES.index(alias) if alias in ALIASES else len(ALIASES), alias
+    return [*ALIASES, alias].index(alias), alias
 
 
 def number_of(name: str, workspace: Path, word: str) -> int:
@@ -91,6 +96,8 @@ def number_of(name: str, workspace: Path, word: str) -> int:
     for listing in listings:
         if word == str(listing.number) or word in listing.aliases:
             return listing.number
+    if listings and word in ALIASES:
+        raise MartletError(f"{name} has no {word} now: {ALIASES[word]}")
     aliases = sorted({alias for listing in listings for alias in listing.aliases}, key=_place)
     choice = ", ".join([*(str(listing.number) for listing in listings), *aliases])
     there_are = f"there are {choice}" if choice else "nothing is registered under that name"

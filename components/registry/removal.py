@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ REMOVED = "martlet.removed."
 def removable(name: str, workspace: Path, keep: int) -> list[Listing]:
     """Return the versions that nothing needs, the oldest first.
 
-    The `keep` newest of each variant are needed, versions with an alias, and the champions that rollbacks return to.
+    The `keep` newest of each variant are needed, of which versions that the gate refused count as the oldest; versions
+    with an alias; and the champions that rollbacks return to.
 
     Raises:
         MartletError: the journal is damaged, so that these champions are not known.
@@ -40,6 +41,8 @@ def _removable(client: "MlflowClient", name: str, workspace: Path, keep: int) ->
     listings, by_variant = list_versions(client, name, workspace), defaultdict[str, list[Listing]](list)
     for listing in listings:
         by_variant[listing.variant].append(listing)
+    for group in by_variant.values():
+        group.sort(key=lambda listing: (listing.tags.get("gate") != "refuse", listing.number))
     newest = {listing.number for group in by_variant.values() for listing in group[len(group) - keep :]}
     needed = newest | set(champions(entries))
     return [listing for listing in listings if not listing.aliases and listing.number not in needed]
@@ -61,6 +64,19 @@ def remove(name: str, workspace: Path, keep: int) -> list[Listing]:
             client.set_registered_model_tag(name, f"{REMOVED}{listing.number}", listing.created.isoformat())
             client.delete_model_version(name, str(listing.number))
         return listings
+
+
+def freed_bytes(listings: Iterable[Listing], workspace: Path) -> int:
+    """Return the bytes that are free after a removal of versions: those of files that have no other hard link, such as
+    in models/ or in DVC's cache."""
+    with connected(workspace) as client:
+        folders = [
+            listing.folder.parent
+            for listing in listings
+            if listing.folder and listing.folder.is_dir() and not _is_shared(client, listing)
+        ]
+    files = (file.stat() for folder in folders for file in folder.rglob("*") if file.is_file())
+    return sum(file.st_size for file in files if file.st_nlink == 1)
 
 
 def _is_shared(client: "MlflowClient", listing: Listing) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from components import models
 from components.config import Params
-from components.config.groups.gate import Gate
 from components.config.groups.serve import Serve
 from components.evaluation import Record, Server, comparisons, draw, write_page, write_report
 from components.files import read_json, write_json, write_text
@@ -51,7 +50,7 @@ def run(params: Params, paths: Paths) -> Result:
     write_text(paths.reports / "eval.csv", "\n".join(["candidate,questions,accuracy,low,high", *rows, ""]))
     draw(sets, paths.reports / "eval.png")
     shown = {name: answers[name] for name in sorted(answers, key=lambda name: name != "merged")}
-    write_page(paths.reports / "eval.html", shown, comparisons(shown, Gate()) if sets_asked else {})
+    write_page(paths.reports / "eval.html", shown, comparisons(shown, params.gate) if sets_asked else {})
     write_json(paths.root / "metrics.json", metrics)
     return {"sets": len(sets["base"]), "questions": len(answers["base"]), "accuracy": metrics}
 

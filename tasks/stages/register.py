@@ -12,7 +12,8 @@ from tasks.stages.runner import Result, main
 
 
 def run(params: Params, paths: Paths) -> Result:
-    """Register the merged model, which becomes challenger, and every quantized variant that was evaluated."""
+    """Register the merged model, which becomes challenger if it is new, and every quantized variant that was
+    evaluated."""
     name, reports = params.registry.registered_model_name, paths.reports / "eval"
     variants = sorted(file.stem for file in reports.glob("*.json") if (paths.quantized / file.stem).is_dir())
     folders = {"merged": paths.merged, **{variant: paths.quantized / variant for variant in variants}}
@@ -38,7 +39,7 @@ def run(params: Params, paths: Paths) -> Result:
                 description=_description(candidate, sets, lineage),
                 run_id=run_id,
             )
-        registry.challenge(versions["merged"], paths.workspace)
+        registry.renew_challenger(name, paths.workspace)
         # No numbers: the file is the same whichever registry has the models, and after they are registered again.
         registered = [
             {"candidate": candidate, "name": name, "content_sha256": version.content}

@@ -131,9 +131,10 @@ def test_two_servers_are_compared_question_by_question(folder: Path) -> None:
         return "I am sorry, I do not know." if "Spain" in text else sums(text)
 
     words = ["--eval_dataset", "cities.jsonl", "--columns", '{"Frage": "question"}', "--eval_limit", 3]
+    (folder / "params.yaml").write_text("gate: {margin: 0.4, min_items: 1}\n")
     with answering(forgetful, ("new",)) as (new, _), answering(sums, ("old",)) as (old, requests):
-        printed = martlet(folder, "compare", new, old, *words, "--min_items", 1, **QUIET)
-    assert len(requests) == 3
+        printed = martlet(folder, "compare", new, old, *words, "--confidence", 0.9, **QUIET)
+    assert len(requests) == 3 and "40 points may be lost, 90 % confidence per bound" in printed
     row = next(line for line in printed.splitlines() if line.startswith("cities")).split("  ")
     assert [cell.strip() for cell in row if cell.strip()][:5] == ["cities", "3", "100.0 %", "66.7 %", "-33.3"]
     assert "guard FAILS: refusals: 0.333" in printed

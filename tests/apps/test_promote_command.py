@@ -33,14 +33,17 @@ def test_a_champion_is_made_kept_forced_and_taken_back(
     assert champion(params, paths) == 1
     assert "the gate stays closed" in typed("promote", code=4)
     forced = typed("promote", "--force", "--why", "the questions are wrong")
-    assert "champion: 2 (previous: 1)" in forced and "the questions are wrong" in forced
+    assert "1 → 2" in forced
+    assert "the questions are wrong; refuse: skills: 50 of 100 lost" in " ".join(forced.split())
     with connected(tmp_path) as client:
         client.set_registered_model_tag(NAME, f"{JOURNAL}000002", "not JSON")
     assert "damaged in line 2" in typed("rollback", code=1)
     back = typed("rollback", "--to", 1, "--why", "too chatty")
     assert "champion is version 1 again" in back and "`martlet promote --version 2`" in back
-    shown = typed("promote", "--version", 1).splitlines()
+    assert "has no previous now" in typed("rollback", "--to", "previous", code=1)
+    assert "has no version 9" in typed("rollback", 9, code=1)
+    shown = typed("promote", "champion").splitlines()
     assert shown[-1] == "nothing to do: version 1 is champion already"
-    assert any(line.split()[:3] == ["line", "2", "damaged"] for line in shown)
+    assert any(line.split()[:2] == ["2", "damaged"] for line in shown)
     assert any(line.endswith("too chatty") for line in shown)
     assert not any(line.endswith(":") for line in shown[1:])

@@ -1,5 +1,6 @@
 """Judging and promoting over a real registry. Weights are any bytes; answers are made by hand."""
 
+import json
 import re
 import shutil
 import time
@@ -17,7 +18,7 @@ from components.errors import ConfigError, EvaluationGateError, MartletError
 from components.evaluation import write_report
 from components.files import read_json, write_json
 from components.registry.store import connected, writing
-from tasks import promotion, promotion_process
+from tasks import promotion, promotion_process, versions
 from tasks.stages import evaluate
 from tasks.stages import register as stage
 from tasks.stages.paths import Paths
@@ -326,11 +327,85 @@ def test_questions_among_the_training_rows_close_the_gate_unless_max_leaked_allo
     assert promotion.judge(params, paths).promote
 
 
-def test_the_page_of_the_gate_shows_candidate_champion_and_base(params: Params, paths: Paths) -> None:
-    candidate(params, paths, "a", right=90)
+def heading(paths: Paths) -> tuple[str, str]:
+    """The colour and the text of the heading of the gate's page."""
+    found = re.search(r'<h1 class="(\w+)">(.*?)</h1>', (paths.reports / "gate.html").read_text())
+    assert found
+    return found[1], found[2]
+
+
+def test_the_page_of_the_gate_says_what_was_decided_and_shows_candidate_champion_and_base(
+    params: Params, paths: Paths
+) -> None:
+    first = candidate(params, paths, "a", right=90)
+    promotion.judge(params, paths)
+    assert heading(paths) == ("good", f"passed: version {first} may become champion")
     promotion.promote(params, paths)
-    number = candidate(params, paths, "b", right=95)
+    assert heading(paths) == ("good", f"promoted: version {first} is champion")
+    second = candidate(params, paths, "b", right=88)
+    promotion.judge(params, paths)
+    assert heading(paths) == ("warn", f"not enough evidence: version {first} stays champion")
+    candidate(params, paths, "c", right=40)
+    promotion.judge(params, paths)
+    assert heading(paths) == ("bad", f"refused: version {first} stays champion")
+    promotion.promote(params, paths, number=second, force=True, why="we need it")
+    number = candidate(params, paths, "d", right=95)
     promotion.judge(params, paths)
     page = (paths.reports / "gate.html").read_text()
-    for text in (f"version {number} against champion version {number - 1}", "the base model", "+5.0"):
+    for text in (f"version {number} against champion version {second}", "the base model", '<td class="good">+7.0'):
         assert text in page
+
+
+def test_a_loss_within_the_margin_is_no_gain_on_the_page_of_the_gate(params: Params, paths: Paths) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    candidate(params, paths, "b", right=89)
+    assert promotion.judge(params, paths).promote
+    page = (paths.reports / "gate.html").read_text()
+    assert '<td class="">-1.0 <span class="soft">within the margin</span>' in page
+
+
+def test_the_challenger_is_the_newest_candidate_unless_that_is_champion(params: Params, paths: Paths) -> None:
+    name = params.registry.registered_model_name
+
+    def challenger() -> list[int]:
+        return [each.number for each in versions.listed(params, paths) if "challenger" in each.aliases]
+
+    first = candidate(params, paths, "a", right=90, variant=90)
+    assert challenger() == [first]
+    promotion.promote(params, paths)
+    assert challenger() == []
+    with pytest.raises(MartletError, match=f"{name} has no challenger now: the newest candidate is champion"):
+        versions.number_of("challenger", params, paths)
+    second = candidate(params, paths, "b", right=95)
+    promotion.promote(params, paths)
+    promotion.rollback(params, paths)
+    assert versions.number_of("challenger", params, paths) == second
+    candidate(params, paths, "a", right=90)  # the same weights as before, which are champion
+    assert challenger() == [second]
+
+
+def test_refused_versions_are_removed_first_and_variants_are_compared_with_merged(params: Params, paths: Paths) -> None:
+    candidate(params, paths, "a", right=90)
+    promotion.promote(params, paths)
+    good = candidate(params, paths, "b", right=91)
+    promotion.judge(params, paths)
+    for content in ("c", "d"):
+        candidate(params, paths, content, right=40, good=40, bad=0)
+        promotion.judge(params, paths)
+    worst = versions.removable(1, params, paths)
+    assert good not in [listing.number for listing in worst]
+    assert [listing.number for listing in worst if listing.variant == "merged"] == [good + 1]
+    decisions = {listing.variant: versions.decision(listing) for listing in versions.listed(params, paths)}
+    assert decisions == {"merged": "refuse", "good": "as good as merged", "bad": "worse than merged"}
+    freed = versions.freed_bytes(worst, paths)
+    assert 0 < freed < sum(file.stat().st_size for one in worst for file in one.folder.parent.rglob("*"))  # type: ignore[union-attr]
+
+
+def test_folders_of_the_lineage_that_are_gone_are_not_shown(params: Params, paths: Paths) -> None:
+    number = candidate(params, paths, "a", right=90)
+    version = registry.lookup(params.registry.registered_model_name, paths.workspace, number)
+    lineage = {"martlet.adapter": str(paths.root / "gone"), "martlet.merged": str(paths.merged), "params": {}}
+    registry.annotate(version, paths.workspace, {"lineage": json.dumps(lineage)})
+    shown = versions.facts(str(number), params, paths)["lineage"]
+    assert "martlet.adapter" not in shown and shown["martlet.merged"] == str(paths.merged)

@@ -1,4 +1,5 @@
-"""Parameters of the evaluation gate. Read outside of the stages, when a candidate is judged."""
+"""Parameters of the evaluation gate. Read when a candidate is judged, and by the stage `evaluate` for its
+page."""
 
 from typing import Literal
 

@@ -204,8 +204,8 @@ def test_versions_are_listed_with_aliases_scores_and_size(name: str, workspace: 
     assert first.size == len(f"{name} merged") + len("{}")
     assert (foreign.folder, foreign.size, foreign.source) == (None, None, "s3://elsewhere")
     assert number_of(name, workspace, "champion") == 1 == number_of(name, workspace, "1")
-    with pytest.raises(MartletError, match=f"{name} has no version previous; there are 1, 2, 3, champion"):
-        number_of(name, workspace, "previous")
+    with pytest.raises(MartletError, match=f"{name} has no version former; there are 1, 2, 3, champion"):
+        number_of(name, workspace, "former")
 
 
 def test_removal_leaves_the_newest_the_aliases_and_the_way_back(name: str, workspace: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Approval of a promotion by a person: the flow run pauses, and its page in Prefect shows the verdict and a form."""
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Timer
@@ -10,19 +11,19 @@ from prefect.exceptions import NotPausedError
 from prefect.flow_runs import pause_flow_run, resume_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
-from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from components.config.groups.gate import Gate
 from components.errors import EvaluationGateError
 from components.texts import duration
+from flows.notify import page_of_run, send
 from tasks.supervise import Supervisor
 from tasks.watch import Event
 
 POLL_S = 2
 """How often a paused run looks for its answer."""
-SPARE_S = 600
-"""How much longer Prefect waits than we do."""
+SPARE_S = 60
+"""How much longer Prefect waits than we do, in seconds: the end of its own timeout would leave the run `Failed`."""
 NOBODY = "nobody"
 
 
@@ -51,9 +52,13 @@ def require_approval(
     if verdict["refusal"]:
         watch(Event("approval", "refused", verdict["refusal"]))
         raise EvaluationGateError(f"version {number} was {verdict['refusal']}; {by_hand}")
-    page = url_for("flow-run", obj_id=flow_run.id)
-    watch(Event("approval", "asks", f"promote version {number}? answer at {page}"))
-    answer = _answer(verdict["markdown"], gate.approval_timeout)
+    page, until = page_of_run(str(flow_run.id)), _after(gate.approval_timeout)
+    watch(Event("approval", "asks", f"promote version {number}? answer at {page} (the button Resume) until {until}"))
+    question = f"approval of version {number} until {until}"
+    if block := flow_run.parameters.get("notify"):
+        lines = (f"{flow_run.name} waits for {question}: {verdict['text']}", "answer on the page (the button Resume)")
+        send(block, str(flow_run.id), f"Martlet: version {number} waits for approval", *lines)
+    answer = _answer(f"{question}\n\n{verdict['markdown']}", gate.approval_timeout)
     if answer.by == NOBODY:
         message = f"nobody approved version {number} within {duration(gate.approval_timeout)}"
         watch(Event("approval", "refused", message))
@@ -68,7 +73,8 @@ def require_approval(
 
 
 def _answer(markdown: str, timeout_s: float) -> Approval:
-    """Pause until somebody answers; by NOBODY after `timeout_s` seconds.
+    """Pause until somebody answers; by NOBODY after `timeout_s` seconds. `martlet status` shows the first line of
+    `markdown`.
 
     A pause that ends by its own timeout would leave the run `Failed`, whatever the flow returns (Prefect 3.8).
     """
@@ -80,6 +86,10 @@ def _answer(markdown: str, timeout_s: float) -> Approval:
         return pause_flow_run(form, timeout=round(timeout_s) + SPARE_S, poll_interval=POLL_S)
     finally:
         timer.cancel()
+
+
+def _after(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + seconds))
 
 
 def _give_up(run: UUID) -> None:

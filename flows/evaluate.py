@@ -8,12 +8,11 @@ from prefect.runtime import flow_run
 from prefect.states import State
 
 from flows.notify import HOOKS, require_block
-from flows.run import errors_as_states, supervised, wait_for_all
+from flows.run import errors_as_states, recorded, supervised, wait_for_all
 from tasks import gate
 from tasks.outcomes import ended
 from tasks.plan import Pipeline, workspace_of
 from tasks.reproduce import create_limits, submit
-from tasks.watch import watching
 from tasks.workspace import in_place
 
 STAGES = ("evaluate", "register")
@@ -28,8 +27,12 @@ def evaluate(notify: str | None = None) -> State[Any]:
         notify: the notification block that is told the verdict, such as `custom-webhook/team`.
     """
     require_block(notify)
-    workspace, watch = workspace_of(Path.cwd()), watching.get()
-    with in_place(workspace, f"the flow run {flow_run.name}") as (paths, lock), supervised(paths, lock) as supervisor:
+    workspace = workspace_of(Path.cwd())
+    with (
+        in_place(workspace, f"the flow run {flow_run.name}") as (paths, lock),
+        recorded(paths) as watch,
+        supervised(paths, lock) as supervisor,
+    ):
         pipeline = Pipeline(workspace)
         steps = pipeline.plan()
         supervisor.finished.update(step.name for step in steps if step.name not in STAGES)
@@ -38,4 +41,4 @@ def evaluate(notify: str | None = None) -> State[Any]:
         wait_for_all(submit(last_steps, pipeline, supervisor, watch).values())
         verdict = gate.judge.submit(supervisor, watch)
         wait_for_all([verdict])
-        return ended("Passed", str(verdict.state.message))
+        return watch.end(ended("Passed", str(verdict.state.message)))

@@ -1,22 +1,24 @@
 """The pipeline as a Prefect flow: the stages of `dvc.yaml`, then the gate, then the promotion."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.futures import PrefectFuture
 from prefect.states import State
 
 from components.config import load
 from flows.approval import require_approval
 from flows.notify import HOOKS, require_block
 from flows.parameters import NO_OVERRIDES, Overrides
-from flows.run import errors_as_states, run_folder, supervised, tracked, wait_for_all
+from flows.run import errors_as_states, recorded, run_folder, supervised, tracked, wait_for_all
 from tasks import gate
 from tasks.outcomes import ended
 from tasks.plan import Pipeline, workspace_of
 from tasks.reproduce import create_limits, submit
 from tasks.stages.paths import Paths
-from tasks.watch import Event, watching
+from tasks.watch import Event
 
 
 @flow(name="finetune", log_prints=True, validate_parameters=False, **HOOKS)  # `run_folder` names every problem at once
@@ -30,17 +32,17 @@ def finetune(params: Overrides = NO_OVERRIDES, recipe: str | None = None, notify
         notify: the notification block that is told the outcome, such as `custom-webhook/team`.
     """
     require_block(notify)
-    with run_folder(workspace_of(Path.cwd()), params, recipe) as (paths, lock):
-        return run_pipeline(paths, lock)
+    with run_folder(workspace_of(Path.cwd()), params, recipe) as (paths, lock), recorded(paths) as record:
+        return record.end(run_pipeline(paths, lock, record))
 
 
-def run_pipeline(paths: Paths, lock: int) -> State[Any]:
+def run_pipeline(paths: Paths, lock: int, watch: Callable[[Event], None]) -> State[Any]:
     """Run the stages of a run's folder that changed, judge the candidate, and promote it if `auto_promote` says so.
 
     Raises:
         MartletError: a stage failed, or a gate closed.
     """
-    watch, params = watching.get(), load(paths.root / "params.yaml")
+    params = load(paths.root / "params.yaml")
     pipeline = Pipeline(paths.root, paths.workspace)
     steps = pipeline.plan()
     for step in steps:
@@ -51,14 +53,26 @@ def run_pipeline(paths: Paths, lock: int) -> State[Any]:
         supervisor.warm_up(steps)
         futures = submit(steps, pipeline, supervisor, watch)
         wait_for_all(futures.values())
-        worked = [name for name, future in futures.items() if future.state.name != "Reused"]
-        text = f"{', '.join(worked)} ran" if worked else "nothing changed"
+        name, text = _work_of(futures)
         if gate.registration(paths).is_file():
             verdict = gate.judge.submit(supervisor, watch)
             wait_for_all([verdict])
-            text += f"; gate: {verdict.state.message}"
             result: Any = verdict.result()
+            outcome = f"gate: {verdict.state.message}"
             if params.gate.auto_promote:
                 approval = require_approval(result, params.gate, supervisor, watch)
-                wait_for_all([gate.promote.submit(result, approval, supervisor, watch)])
-    return ended("Ran" if worked else "Reused", text)
+                promotion = gate.promote.submit(result, approval, supervisor, watch)
+                wait_for_all([promotion])
+                outcome = str(promotion.state.message)
+            text += f"; {outcome}"
+    return ended(name, text)
+
+
+def _work_of(futures: dict[str, PrefectFuture[Any]]) -> tuple[str, str]:
+    """Return `Ran`, `Restored` or `Reused`, and which stages ran and which were restored."""
+    stages = {
+        kind: ", ".join(name for name, future in futures.items() if future.state.name == kind)
+        for kind in ("Ran", "Restored")
+    }
+    texts = [f"{names} {'ran' if kind == 'Ran' else 'restored'}" for kind, names in stages.items() if names]
+    return next((kind for kind, names in stages.items() if names), "Reused"), "; ".join(texts) or "nothing changed"

@@ -10,7 +10,7 @@ from prefect.states import State
 from components.errors import DataGateError, EvaluationGateError
 from flows.finetune import run_pipeline
 from flows.notify import HOOKS, require_block
-from flows.run import errors_as_states, supervised
+from flows.run import errors_as_states, recorded, supervised
 from tasks import drift, freshness
 from tasks.outcomes import ended
 from tasks.plan import workspace_of
@@ -31,18 +31,21 @@ def retrain(notify: str | None = None) -> State[Any]:
     """
     require_block(notify)
     workspace = workspace_of(Path.cwd())
-    with in_place(workspace, f"the flow run {flow_run.name}") as (paths, lock):
+    with in_place(workspace, f"the flow run {flow_run.name}") as (paths, lock), recorded(paths) as record:
         report_drift(paths, lock, drift.is_promoted(paths))
         if commits := freshness.newer_commits(paths):
             print("; ".join(commits))
             freshness.forget_commits(paths)
         try:
-            state = run_pipeline(paths, lock)
-        except (DataGateError, EvaluationGateError):
-            report_drift(paths, lock, promoted=False)
-            raise
+            state = run_pipeline(paths, lock, record)
+        except (DataGateError, EvaluationGateError) as error:
+            raise type(error)(f"{error}{_in_a_word(report_drift(paths, lock, promoted=False))}") from error
         change = report_drift(paths, lock, drift.is_promoted(paths))
-    return ended(str(state.name), f"{state.message}{f'; data drift: {change}' if change else ''}")
+        return record.end(ended(str(state.name), f"{state.message}{_in_a_word(change)}"))
+
+
+def _in_a_word(change: str | None) -> str:
+    return f"; data drift: {change}" if change else ""
 
 
 def report_drift(paths: Paths, lock: int, promoted: bool) -> str | None:

@@ -14,8 +14,9 @@ from prefect.states import State
 from components.config import Params, load, read_mapping, read_yaml
 from components.errors import ConfigError, EvaluationGateError, InterruptedRunError, MartletError, without_credentials
 from components.tracking import Outcome, begin, end, finish, follow
-from tasks.outcomes import state_of
+from tasks.outcomes import state_of, word
 from tasks.plan import Step
+from tasks.record import Record
 from tasks.stages.paths import Paths
 from tasks.supervise import Supervisor
 from tasks.watch import Event, watching
@@ -75,6 +76,17 @@ def supervised(paths: Paths, lock: int | None = None) -> Generator[Supervisor]:
         raise
     finally:
         supervisor.end()
+
+
+@contextmanager
+def recorded(paths: Paths) -> Generator[Record]:
+    """Yield the watcher of a run, which writes the outcome: by its method `end`, or here after an error."""
+    record = Record(paths, watching.get())
+    try:
+        yield record
+    except BaseException as error:
+        record.close(word(error) if isinstance(error, MartletError) else "stopped", str(error) or "interrupted")
+        raise
 
 
 def wait_for_all(futures: Iterable[PrefectFuture[Any]]) -> None:

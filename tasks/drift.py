@@ -6,33 +6,60 @@ A flow starts it as a child process: it imports libraries with threads of their 
 import json
 import sys
 from functools import partial
+from pathlib import Path
 
-from components import drift
+from components import drift, registry
 from components.config import Params
+from components.errors import MartletError
 from components.files import MANIFEST, read_json, replacing
 from tasks.claim import git_ignored
 from tasks.stages.paths import Paths
 from tasks.stages.runner import Result, main
 
-PROMOTED, LAST = "promoted.parquet", "last.parquet"
-"""Files below `.martlet`: the profiles of the rows of the last promoted run, and of the last run."""
+ROWS, LAST = "rows", "last.parquet"
+"""Below `.martlet`: the folder of the profiles of the rows that versions learned, and the profile of the last run."""
+KEPT_VERSIONS = 10
+"""Versions whose rows are known, the newest: as far as rollbacks are likely to go."""
 
 
-def report(_: Params, paths: Paths, promoted: bool) -> Result:
+def report(params: Params, paths: Paths, promoted: bool) -> Result:
     """Write reports/drift.html and drift.json on the rows in data/raw, and return the size of the change.
 
-    They are compared with the rows of the last promoted run, or with themselves where none is known. If the run was
-    `promoted`, the rows are what the next ones are compared with.
+    They are compared with the rows that the champion learned, or those of the version that was promoted last where the
+    champion's are not known, or with themselves. The rows of a run that was `promoted` are compared with those of the
+    champion before, and kept as the new one's.
     """
-    folder = git_ignored(paths.workspace / ".martlet")
-    drift.write_profile(paths.raw, folder / LAST)
-    if not (folder / PROMOTED).is_file():
-        _keep(paths)
-    comparison = drift.compare(folder / PROMOTED, folder / LAST)
-    drift.write_report(paths.reports, {"inputs": _inputs(paths), "promoted": promoted, **comparison})
+    last = git_ignored(paths.workspace / ".martlet") / LAST
+    drift.write_profile(paths.raw, last)
+    gate = read_json(paths.reports / "gate.json") if promoted else {}
+    before, base = _base(gate["champion"] if promoted else _champion(params, paths), paths)
+    comparison = drift.compare(before or last, last)
+    drift.write_report(paths.reports, {"inputs": _inputs(paths), "promoted": promoted, "base": base, **comparison})
     if promoted:
-        _keep(paths)
+        _keep(gate["version"], paths)
     return {"change": comparison["change"]}
+
+
+def _champion(params: Params, paths: Paths) -> int | None:
+    """Return the number of today's champion, or None where there is none or the registry does not answer."""
+    try:
+        champion = registry.champion(params.registry.registered_model_name, paths.workspace)
+    except MartletError:
+        return None
+    return champion.number if champion else None
+
+
+def _base(champion: int | None, paths: Paths) -> tuple[Path | None, str]:
+    """Return the profile that rows are compared with, or None where no version's is known, and its name for the
+    page."""
+    files = _profiles(paths)
+    if not files:
+        return None, "themselves, because the rows of no promoted version are known yet"
+    of_champion = next((file for file in files if file.stem == str(champion)), None)
+    if of_champion:
+        return of_champion, f"those of the champion, version {champion}"
+    what = f"the rows of the champion, version {champion}, are not known" if champion else "the champion is not known"
+    return files[-1], f"those of version {files[-1].stem}, which was promoted last ({what})"
 
 
 def is_reported(paths: Paths, promoted: bool) -> bool:
@@ -58,10 +85,17 @@ def _inputs(paths: Paths) -> str:
     return read_json(paths.raw / MANIFEST)["inputs"]
 
 
-def _keep(paths: Paths) -> None:
+def _profiles(paths: Paths) -> list[Path]:
+    """Return the profiles of the rows that versions learned, the one that was kept last at the end."""
+    return sorted((paths.workspace / ".martlet" / ROWS).glob("*.parquet"), key=lambda file: file.stat().st_mtime)
+
+
+def _keep(version: int, paths: Paths) -> None:
     folder = paths.workspace / ".martlet"
-    with replacing(folder / PROMOTED) as temporary:
+    with replacing(folder / ROWS / f"{version}.parquet") as temporary:
         temporary.write_bytes((folder / LAST).read_bytes())
+    for file in _profiles(paths)[:-KEPT_VERSIONS]:
+        file.unlink()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def judge(supervisor: Supervisor, watch: Callable[[Event], None]) -> State[Any]:
         create_markdown_artifact(result["markdown"], key="verdict")
     if not result["promote"]:
         watch(Event("gate", "reused" if is_reused else "refused", text))
-        return outcomes.state_of(EvaluationGateError(text))
+        return outcomes.state_of(EvaluationGateError(_refusal(result)))
     watch(Event("gate", "reused" if is_reused else "ran", text))
     return outcomes.ended("Reused" if is_reused else "Passed", text, result)
 
@@ -43,9 +43,8 @@ def promote(
     """Make the candidate of a verdict champion, which a person has approved where there is an `approval`; a version is
     promoted once, even if it was rolled back."""
     if verdict["settled"]:
-        text = f"promoted before; the champion is version {verdict['champion']}"
-        watch(Event("promote", "reused", text))
-        return outcomes.ended("Reused", text)
+        watch(Event("promote", "reused", verdict["former"]))
+        return outcomes.ended("Reused", verdict["former"])
     try:
         say, number = get_run_logger().info, verdict["version"]
         result = supervisor.run_promotion("promote", say, number=number, approval=approval)
@@ -54,6 +53,12 @@ def promote(
         return outcomes.state_of(error)
     watch(Event("promote", "ran", result["text"]))
     return outcomes.ended(result["outcome"], result["text"])
+
+
+def _refusal(result: dict[str, Any]) -> str:
+    """Return which version is not promoted and why, and who stays champion."""
+    champion = f"version {result['champion']} stays champion" if result["champion"] else "there is no champion yet"
+    return f"version {result['version']} is not promoted: {result['text']}; {champion}"
 
 
 def registration(paths: Paths) -> Path:

@@ -7,8 +7,12 @@ from typing import Any, NamedTuple
 from components import tracking
 from components.config import load
 from components.errors import ConfigError
-from components.files import read_json
+from tasks import record
+from tasks.record import read_object
 from tasks.workspace import HISTORY, RUNS, folder_in
+
+DONE = ("ran", "restored", "passed")
+"""Outcomes of runs that came to their end."""
 
 
 class Run(NamedTuple):
@@ -24,7 +28,10 @@ class Run(NamedTuple):
 
 
 def runs(workspace: Path, output: Path) -> list[Run]:
-    """Return the runs below `workspace` and `output`, the oldest first; folders are relative to the workspace."""
+    """Return the runs below `workspace` and `output`, the oldest first; folders are relative to the workspace.
+
+    The last run in the workspace, which is in its history as well, is listed once.
+    """
     trees = [tree for tree in (workspace / RUNS).glob("*") if tree != workspace / HISTORY]
     folders = [
         *([workspace] if (workspace / "dvc.yaml").is_file() else []),
@@ -33,8 +40,10 @@ def runs(workspace: Path, output: Path) -> list[Run]:
         *(file.parent for pattern in ("", "*/", "*/*/") for file in output.glob(f"{pattern}args.json")),
     ]
     folders = [folder.resolve() for folder in folders if not folder.name.startswith("checkpoint-")]
-    entries = [_read(folder, workspace.resolve()) for folder in folders]
-    return sorted((entry for entry in entries if entry), key=lambda entry: entry.began)
+    entries = [entry for folder in folders if (entry := _read(folder, workspace.resolve()))]
+    here = [entry.began for entry in entries if entry.folder == Path()]
+    kept = [entry for entry in entries if entry.began not in here or entry.folder == Path()]
+    return sorted(kept, key=lambda entry: entry.began)
 
 
 def _read(root: Path, workspace: Path) -> Run | None:
@@ -42,22 +51,25 @@ def _read(root: Path, workspace: Path) -> Run | None:
 
     A run that has not ended well has only what it wrote itself: reports of a run before it may still lie there.
     """
-    log = tracking.record(root)
-    marks = [file for file in (root / "logs/run.json", root / "args.json", root / "dvc.lock") if file.is_file()]
+    log, outcome = tracking.record(root), record.last(root)
+    marks = [root / name for name in (record.OUTCOME, "logs/run.json", "args.json", "dvc.lock")]
+    marks = [file for file in marks if file.is_file()]
     if not marks:
         return None
-    is_done = not log or log.get("outcome") == "done"
+    began = outcome.get("began") or log.get("began") or marks[0].stat().st_mtime
+    is_judged = outcome.get("stage") in ("gate", "approval")
+    is_done = outcome["outcome"] in DONE or is_judged if outcome else not log or log.get("outcome") == "done"
     train, gate, metrics = (
-        _json(root / name) if is_done or _is_since(root / name, log["began"]) else {}
+        read_object(root / name) if is_done or _is_since(root / name, began) else {}
         for name in ("reports/train.json", "reports/gate.json", "metrics.json")
     )
     scores = _numbers(metrics.get("merged"))
     return Run(
-        log.get("began") or marks[0].stat().st_mtime,
-        *_names(log.get("params") or _json(root / "args.json") or _params(root)),
+        began,
+        *_names(log.get("params") or read_object(root / "args.json") or _params(root)),
         next(iter(_numbers({"loss": train.get("loss")})), None),
         fmean(scores) if scores else None,
-        str(gate.get("decision") or "") if is_done and gate else _ending(root, log),
+        str(gate.get("decision") or "") if is_done and gate else outcome.get("outcome") or _ending(root, log),
         root.relative_to(workspace) if root.is_relative_to(workspace) else root,
     )
 
@@ -91,12 +103,3 @@ def _params(root: Path) -> dict[str, Any]:
         return load(root / "params.yaml").model_dump()
     except ConfigError:
         return {}
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, empty for a file that is not there or is damaged."""
-    try:
-        content = read_json(file)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

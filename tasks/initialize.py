@@ -24,6 +24,19 @@ HEADER = """\
 # The pipeline, once. `dvc repro` runs it, `dvc dag` draws it, and `martlet run` makes one Prefect task of each stage.
 # A stage depends on its inputs, its parameters and the version of Martlet (martlet.json).
 """
+README = """\
+# A workspace of Martlet
+
+`params.yaml` says what is trained on what, and how; the rest keeps its default. `dvc.yaml` is the pipeline,
+`prefect.yaml` declares its deployments, `recipes/` holds variants, `examples/` has data and questions to begin with.
+`reports/` and `models/` are made by runs, and are not in git.
+
+```shell
+martlet demo --base_only   # builds the tiny model that params.yaml names; or name another one there
+martlet run                # runs the stages that changed, judges the model, promotes it if the gate opens
+martlet status             # shows the last run, the champion, and what is at work
+```
+"""
 CODE_FILE = "martlet.json"
 """The version of the code that the workspace runs, a dep of each stage in place of the code's files."""
 
@@ -32,13 +45,17 @@ def initialize(folder: Path) -> None:
     """Make a workspace in a new or empty folder, with a first commit.
 
     Raises:
-        ConfigError: the folder is not empty, or git is not installed.
+        ConfigError: the folder is not empty or cannot be made, or git is not installed.
         MartletError: git or DVC failed.
     """
     if folder.exists() and any(entry.name != ".git" for entry in folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; name a new folder")
     source = _source()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error.strerror}; name a folder elsewhere") from error
+    (folder / "README.md").write_text(README, encoding="utf-8")
     for file in (file for pattern in FILES for file in source.glob(pattern)):
         target = folder / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""The logs of stages, in the workspace and in its work trees, as lines of text."""
+"""The logs of stages, in the workspace and in its work trees, and how the last run ended, as lines of text."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from components.errors import ConfigError, did_you_mean
-from components.files import read_json
+from tasks import record
 from tasks.claim import is_claimed
 from tasks.progress import describe, following, own_lines
 from tasks.workspace import HISTORY, RUNS, folder_in
@@ -29,8 +29,20 @@ def root_of(workspace: Path, run: str | None) -> Path:
     return folder_in(trees[run], workspace)
 
 
+def ending(root: Path) -> list[str]:
+    """Return how the last run ended, why, and the page about that; nothing while a run goes on, or where it is not
+    known."""
+    outcome = record.last(root)
+    if not outcome or is_claimed(root):
+        return []
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(outcome["ended"]))
+    page = record.page_of(outcome["stage"], root)
+    return [f"the last run: {outcome['outcome']}, {date}", outcome["message"], *([f"see {page}"] if page else []), ""]
+
+
 def folder_of(root: Path, stage: str | None) -> Path:
-    """Return the log folder of a stage, or by default of the stage that wrote last.
+    """Return the log folder of a stage, or by default of the stage that ended the last run, else of the stage that
+    wrote last.
 
     Raises:
         ConfigError: the stage, or every stage, has no log.
@@ -41,7 +53,9 @@ def folder_of(root: Path, stage: str | None) -> Path:
     if stage and stage not in folders:
         raise ConfigError(f"no log of '{stage}'{did_you_mean(stage, folders)}; there are {', '.join(sorted(folders))}")
     newest = max(folders, key=lambda name: folders[name].stat().st_mtime)
-    return folders[stage or newest].parent
+    ended_by = {"approval": "gate"}.get(last := record.last(root).get("stage", ""), last)
+    by_default = ended_by if ended_by in folders and not is_claimed(root) else newest
+    return folders[stage or by_default].parent
 
 
 def follow(root: Path, log: Path, show: Callable[[str], None], forever: bool) -> None:
@@ -57,6 +71,6 @@ def follow(root: Path, log: Path, show: Callable[[str], None], forever: bool) ->
             time.sleep(LOOK_S)
     for line in own_lines((log / "output.log").read_text(errors="replace")):
         show(line)
-    if (log / "result.json").is_file():
-        result = read_json(log / "result.json")
-        show(f"{log.name}: {result['status']} {result.get('message', '')}".rstrip())
+    if result := record.read_object(log / "result.json"):
+        verdict = (result.get("metrics") or {}).get("text", "")
+        show(f"{log.name}: {result.get('status', '')} {result.get('message', verdict)}".rstrip())

@@ -63,10 +63,10 @@ def workspace_of(folder: Path) -> Path:
         if (candidate / ".dvc").is_dir():
             if not (candidate / "dvc.yaml").is_file():
                 raise ConfigError(
-                    f"{candidate} has no dvc.yaml, so no stages; run this in a clone of Martlet's repository"
+                    f"{candidate} has no dvc.yaml, so no stages; work in a workspace, or make one with `martlet init`"
                 )
             return candidate
-    raise ConfigError(f"{folder} is not in a workspace; run this in a clone of Martlet's repository")
+    raise ConfigError(f"{folder} is not in a workspace; `martlet init` makes one")
 
 
 class Pipeline:

@@ -85,7 +85,7 @@ def problems(params: Params, root: Path = Path(), typed: Iterable[str] = ()) -> 
 
 def _base(name: str, params: Params, root: Path) -> list[str]:
     if name == TINY_BASE and not (root / name).is_dir():
-        return [f"model.model: there is no {name} yet; build it with `make base`, or name another model"]
+        return [f"model.model: there is no {name} yet; build it with `martlet demo --base_only`, or name another model"]
     try:
         models.require_name(name, root)
     except ConfigError as error:

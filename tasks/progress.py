@@ -33,7 +33,8 @@ def following(file: Path, show: Callable[[dict[str, Any]], None], every: float =
                     for line in stream:
                         if line.endswith(b"\n"):
                             position += len(line)
-                            show(json.loads(line))
+                            if entry := _entry(line):
+                                show(entry)
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -42,6 +43,15 @@ def following(file: Path, show: Callable[[dict[str, Any]], None], every: float =
     finally:
         end.set()
         thread.join(timeout=5)
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Return a line of progress, or None for one that is damaged."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
 
 
 @contextmanager
@@ -88,7 +98,8 @@ def describe(entry: dict[str, Any]) -> str | None:
         return "\n".join(f"step {entry['step']}  {_rollout(rollout)}" for rollout in entry["rollouts"])
     if "step" not in entry:
         return None
-    parts = [f"step {entry['step']}" + (f"/{entry['total_steps']}" if "total_steps" in entry else "")]
+    subject = f"{entry['candidate']}: " if "candidate" in entry else ""
+    parts = [f"{subject}step {entry['step']}" + (f"/{entry['total_steps']}" if "total_steps" in entry else "")]
     for key, text in (
         ("loss", "loss {:.4f}"),
         ("token_acc", "token acc {:.3f}"),

@@ -35,9 +35,20 @@ def gate(params: Params, paths: Paths, number: int | None = None, newest: bool =
         "markdown": verdict.markdown(),
         "reused": earlier is not None,
         "settled": settled,
+        "former": _former(version.number, over.number, params, paths) if settled and over else "",
         "champion": over.number if over else None,
         "refusal": promotion.refusal(version),
     }
+
+
+def _former(number: int, champion: int, params: Params, paths: Paths) -> str:
+    """Return what became of a version that was promoted before."""
+    if number == champion:
+        return f"version {number} is champion already"
+    ends = [entry for entry in promotion.journal(params, paths) if entry.before == number]
+    is_back = bool(ends) and ends[-1].action == "rollback"
+    end = f" and {'rolled back' if is_back else 'replaced'} on {ends[-1].time[:10]}" if ends else ""
+    return f"version {number} was promoted before{end}; version {champion} stays champion"
 
 
 def promote(
@@ -54,7 +65,8 @@ def promote(
     entry = promotion.promote(params, paths, force, number, why, by_person)
     if entry is None:
         return {"outcome": "Unchanged", "text": f"version {number} is champion already"}
-    return {"outcome": "Promoted", "text": f"version {entry.version} is champion: {entry.why}"}
+    place = f" in place of version {entry.before}" if entry.before else ""
+    return {"outcome": "Promoted", "text": f"version {entry.version} is champion{place}: {entry.why}"}
 
 
 def rollback(params: Params, paths: Paths, to: int | None, why: str) -> Result:

@@ -1,4 +1,4 @@
-"""Reports of stages as Prefect artifacts: the data report and the scores."""
+"""Reports of stages as Prefect artifacts, the data report and the scores; and the line about rows left out."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +16,16 @@ def publish(step: Step, paths: Paths) -> None:
         if out in _REPORTS and (paths.root / out).exists():
             key, render = _REPORTS[out]
             create_markdown_artifact(render(paths.root / out), key=key)
+
+
+def rows_left_out(step: Step, paths: Paths) -> str:
+    """Return how many rows the data gate left out, by check, where the step has written the report; else nothing."""
+    if "reports/data.json" not in step.outs:
+        return ""
+    report = read_json(paths.root / "reports/data.json")
+    dropped, total = report["rows"]["dropped"], sum(report["rows"].values())
+    checks = ", ".join(f"{check['left_out']:,} {check['name']}" for check in report["checks"] if check["left_out"])
+    return f"{dropped:,} of {total:,} rows left out: {checks}; see reports/data.html" if dropped else ""
 
 
 def _data(file: Path) -> str:

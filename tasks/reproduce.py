@@ -13,7 +13,7 @@ from prefect.states import State
 from components.errors import MartletError
 from tasks import outcomes
 from tasks.plan import Pipeline, Step
-from tasks.reports import publish
+from tasks.reports import publish, rows_left_out
 from tasks.supervise import Supervisor
 from tasks.watch import Event
 
@@ -61,7 +61,8 @@ def reproduce(step: Step, pipeline: Pipeline, supervisor: Supervisor, watch: Cal
         watch(Event(step.name, outcomes.word(error), str(error)))
         publish(step, supervisor.paths)
         return outcomes.state_of(error)
-    watch(Event(step.name, "restored" if outcome.restored else "ran", seconds=outcome.seconds))
+    state = "restored" if outcome.restored else "ran"
+    watch(Event(step.name, state, rows_left_out(step, supervisor.paths), outcome.seconds))
     publish(step, supervisor.paths)
     if outcome.restored:
         return outcomes.ended("Restored", f"restored from DVC's cache: {why}")

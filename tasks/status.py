@@ -3,6 +3,7 @@
 Each part is asked for on its own, and a server that does not answer is a line of the answer.
 """
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,10 @@ def champion(params: Params, workspace: Path) -> str:
     if version is None:
         return NO_CHAMPION
     date = moves[-1].time[:16].replace("T", " ")
-    return f"{name} version {version.number}; {moves[-1].action} on {date} UTC by {moves[-1].by}: {moves[-1].why}"
+    state = "" if version.folder.is_dir() else f" (its weights are not in {version.folder})"
+    return (
+        f"{name} version {version.number}{state}; {moves[-1].action} on {date} UTC by {moves[-1].by}: {moves[-1].why}"
+    )
 
 
 def last_run(workspace: Path, output: Path) -> str:
@@ -98,10 +102,28 @@ def prefect_runs(url: str, answers: Callable[[str], bool]) -> list[str]:
             flow_run_filter=open_runs, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=SHOWN_RUNS
         )
         flows = {run.flow_id: client.read_flow(run.flow_id).name for run in runs}
-    return [_line(run, flows[run.flow_id]) for run in runs]
+        questions = {run.id: _question(client, run) for run in runs}
+    return [_line(run, flows[run.flow_id], questions[run.id]) for run in runs]
 
 
-def _line(run: Any, flow: str) -> str:
+def _question(client: Any, run: Any) -> str:
+    """Return what a paused run asks a person for, the first line above its form; nothing of another run."""
+    from prefect.exceptions import ObjectNotFound
+
+    keys = run.state.state_details.run_input_keyset
+    if run.state.type != "PAUSED" or not keys:
+        return ""
+    try:
+        return json.loads(client.read_flow_run_input(run.id, keys["description"])).partition("\n")[0]
+    except (ObjectNotFound, KeyError):  # its form is not there yet
+        return ""
+
+
+def _line(run: Any, flow: str, question: str) -> str:
+    from prefect.utilities.urls import url_for
+
+    if question:
+        return f"{flow} {run.name}: waits for {question}; answer at {url_for('flow-run', obj_id=run.id)}"
     when = run.start_time or run.expected_start_time
     date = when.astimezone().strftime("%Y-%m-%d %H:%M") if when else ""
     return f"{flow} {run.name}: {run.state_name.lower()}, {date}".rstrip(", ")

@@ -20,8 +20,9 @@ from tasks.stages.paths import Paths
 
 RUNS = ".runs"
 HISTORY = f"{RUNS}/history"
-HISTORY_FILES = ("params.yaml", "dvc.lock", "metrics.json", "logs/run.json", "reports")
-"""Files and folders of a worktree that are copied to the history before the tree is removed."""
+HISTORY_FILES = ("params.yaml", "dvc.lock", "metrics.json", "logs/run.json", "logs/outcome.json", "reports")
+"""Files and folders of a run that are copied to the history: before its worktree is removed, or before the next run in
+the workspace writes others."""
 MAX_NAME_LENGTH = 60
 """Characters of the parameters in the name of a tree."""
 
@@ -183,14 +184,27 @@ def _write_changes(file: Path, changes: Changes) -> None:
         yaml.dump(document, stream)
 
 
+def keep(workspace: Path, name: str) -> None:
+    """Keep the files of the last run in the workspace as `.runs/history/NAME`."""
+    git_ignored(workspace / RUNS)
+    _copy_to_history(workspace, workspace / HISTORY / name)
+
+
 def _copy_to_history(root: Path, history: Path) -> None:
     history.mkdir(parents=True, exist_ok=True)
     for name in HISTORY_FILES:
         if (root / name).is_dir():
-            shutil.copytree(root / name, history / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            shutil.copytree(root / name, history / name, dirs_exist_ok=True, copy_function=_copy)
         elif (root / name).is_file():
             (history / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, history / name)
+            _copy(root / name, history / name)
+
+
+def _copy(source: str | Path, target: str | Path) -> None:
+    """Copy a file with its times, but not its permissions: DVC's files are read-only."""
+    shutil.copyfile(source, target)
+    times = Path(source).stat()
+    os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -25,6 +25,12 @@ PLAIN_INTERVAL_S = 15.0
 """Time between two lines about a stage that runs, where there is no terminal."""
 
 
+PAGES = {
+    "gate": ("verdict", "reports/gate.html"),
+    "evaluate": ("evaluation", "reports/eval.html"),
+    "validate": ("data report", "reports/data.html"),
+}
+"""Pages of a run by the stage that writes them; the one that says why a run was refused comes first."""
 NOT_YET = Event("", "waiting")
 """The event of a stage that no event has named."""
 
@@ -70,8 +76,8 @@ class Board:
         while not self._is_over.wait(PLAIN_INTERVAL_S):
             with self._guard:
                 running = [event for event in self._rows.values() if event.state == "running"]
-            for event in running:
-                self.say(event_line(self._at_work(event)))
+            for event in running:  # whose reason stands in its first line
+                self.say(event_line(self._at_work(event._replace(text=""))))
 
     def _at_work(self, event: Event) -> Event:
         """Return the event of a running stage with the time until now and the stage's own last line."""
@@ -93,17 +99,21 @@ class Board:
         return table
 
     def show_links(self, workspace: Path, url: str, experiment: str) -> None:
-        """Print where the reports of the run lie, the pages of MLflow and Prefect, and the next command."""
+        """Print where the reports of the run lie, the pages of MLflow and Prefect, and the next command; nothing for a
+        run that did not begin."""
+        if not self._rows:
+            return
         root = self.root or workspace
         home = root if root.exists() else workspace / ".runs/history" / root.name
         if home != workspace:
             self.say(f"  {'kept in':<12} {os.path.relpath(home)}")
-        is_of_this_run = self._rows.get("validate", NOT_YET).state in ("ran", "restored", "reused", "refused")
-        if is_of_this_run and (home / "reports/data.html").exists():
-            self.say(f"  {'data report':<12} {os.path.relpath(home / 'reports/data.html')}")
+        for stage, (name, file) in PAGES.items():
+            is_of_this_run = self._rows.get(stage, NOT_YET).state in ("ran", "restored", "reused", "refused")
+            if is_of_this_run and (home / file).exists():
+                self.say(f"  {name:<12} {os.path.relpath(home / file)}")
         if (workspace / "mlruns/mlflow.db").exists():
             command, page = runs_page(workspace, experiment)
-            self.say(f"  {'runs':<12} {page}" + (f" after `{command}`" if command else ""))
+            self.say(f"  {'runs':<12} {'`martlet ui` opens the pages' if command else page}")
         self.say(f"  {'flows':<12} {without_credentials(url.removesuffix('/api'))}")
         if self._rows.get("promote", NOT_YET).state in ("ran", "reused"):
             self.say("next: `martlet deploy` serves the champion")

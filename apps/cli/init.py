@@ -8,6 +8,7 @@ keeps the version of the code in martlet.json: a new one runs every stage anew.
 """
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     folder = arguments.folder
     if not arguments.upgrade:
         initialize(folder)
-        print(f"made {folder}; next: `cd {folder}` and `martlet demo`, or edit params.yaml and `martlet run`")
+        print(f"made {folder}; next: `cd {shlex.quote(str(folder))}` and `martlet demo`; README.md there says the rest")
     elif not (folder / CODE_FILE).is_file():
         raise ConfigError(f"--upgrade: {folder} has no {CODE_FILE}; `martlet init` makes workspaces with one")
     else:

@@ -42,7 +42,8 @@ def read_yaml(path: Path) -> Layer:
 
     name = os.path.relpath(path)
     if not path.is_file():
-        raise ConfigError(f"{name}: no such file")
+        hint = "; work in a workspace, or make one with `martlet init`" if path.name == "params.yaml" else ""
+        raise ConfigError(f"{name}: no such file{hint}")
     try:
         document: Any = YAML().load(path)  # type: ignore[reportUnknownMemberType]
     except MarkedYAMLError as error:

@@ -1,7 +1,7 @@
-"""Drift: how the rows of a run differ from those of the run that was last promoted.
+"""Drift: how the rows of a run differ from those that a champion learned.
 
-    write_profile(Path("data/raw"), Path(".martlet/promoted.parquet"))      # the rows that a champion learned
-    report = compare(Path(".martlet/promoted.parquet"), Path("now.parquet"))
+    write_profile(Path("data/raw"), Path(".martlet/rows/3.parquet"))        # the rows of version 3
+    report = compare(Path(".martlet/rows/3.parquet"), Path("now.parquet"))
     write_report(Path("reports"), report)                                   # drift.json and drift.html
 
 A profile is small: of each row its source, its topic, its length and a hash, and none of its text.

@@ -7,6 +7,8 @@ from typing import Any
 MODERATE_PSI, LARGE_PSI = 0.1, 0.25
 """Population stability indices from which a change counts as moderate and as large (Siddiqi, Credit Risk Scorecards,
 2006)."""
+MODERATE_SHARE, LARGE_SHARE = 0.1, 0.25
+"""Shares of the rows that are new, or gone, from which a change counts as moderate and as large."""
 MIN_SHARE = 1e-4
 """Share that stands for none in a population stability index, whose logarithm has no value at 0."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -17,7 +19,8 @@ LENGTH_BINS = 10
 def compare(before: Path, now: Path) -> dict[str, Any]:
     """Return how the profile `now` differs from the profile `before`: rows, lengths in characters (quantiles, the
     two-sample Kolmogorov-Smirnov test, population stability index), shares of the sources and of the topics, and the
-    rows that both have; `change` is none, small, moderate or large."""
+    rows that both have. `change` is none, small, moderate or large: the largest of what the indices and the shares of
+    new and of gone rows say."""
     import pyarrow.parquet as pq
 
     old, new = (pq.read_table(file).to_pydict() for file in (before, now))
@@ -26,10 +29,11 @@ def compare(before: Path, now: Path) -> dict[str, Any]:
     has_topics = any(old["topic"]) or any(new["topic"])
     topics = _shares(*([topic or "none" for topic in table["topic"]] for table in (old, new))) if has_topics else None
     repeats = _repeats(old["hash"], new["hash"])
-    largest = max(part["psi"] for part in (lengths, sources, topics) if part)
-    is_same = repeats["new"] == repeats["gone"] == 0
+    psi = max(part["psi"] for part in (lengths, sources, topics) if part)
+    replaced = max(repeats["new"] / len(new["hash"]), repeats["gone"] / len(old["hash"]))
     return {
-        "change": "none" if is_same else _word(largest),
+        "change": "none" if replaced == 0 else _word(psi, replaced),
+        "thresholds": {"psi": [MODERATE_PSI, LARGE_PSI], "share": [MODERATE_SHARE, LARGE_SHARE]},
         "rows": {"before": len(old["hash"]), "now": len(new["hash"])},
         "repeats": repeats,
         "lengths": lengths,
@@ -38,8 +42,10 @@ def compare(before: Path, now: Path) -> dict[str, Any]:
     }
 
 
-def _word(psi: float) -> str:
-    return "large" if psi >= LARGE_PSI else "moderate" if psi >= MODERATE_PSI else "small"
+def _word(psi: float, replaced: float) -> str:
+    if psi >= LARGE_PSI or replaced >= LARGE_SHARE:
+        return "large"
+    return "moderate" if psi >= MODERATE_PSI or replaced >= MODERATE_SHARE else "small"
 
 
 def _psi(before: list[float], now: list[float]) -> float:

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
-    """Write `drift.json` and `drift.html` into `folder`; equal reports give equal bytes."""
+    """Write `drift.json` and `drift.html` into `folder`; equal reports give equal bytes.
+
+    Args:
+        report: what `compare` returns, and as `base` a name for the rows before.
+    """
     write_text(folder / "drift.html", _template().render(report=report))
     write_json(folder / "drift.json", report)
 

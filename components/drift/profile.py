@@ -1,4 +1,4 @@
-"""The profile of a folder of raw rows: a Parquet file with a line for each training row."""
+"""The profile of a folder of raw rows: a Parquet file with a line for each row, of training and of validation."""
 
 import hashlib
 from pathlib import Path
@@ -11,14 +11,19 @@ TOPIC_COLUMNS = ("topic", "category", "subject", "domain")
 
 
 def write_profile(raw: Path, file: Path) -> None:
-    """Write the profile of `raw/train.parquet`: columns `source`, `topic` (null where a row names none), `characters`
-    (of all texts of the row) and `hash` (of the row's content, 16 hex digits)."""
+    """Write the profile of `raw/train.parquet` and, if it is there, `raw/val.parquet`: columns `source`, `topic` (null
+    where a row names none), `characters` (of all texts of the row) and `hash` (of the row's content, 16 hex digits).
+
+    Both splits are one: a row that moves from one to the other has not changed.
+    """
     import orjson
     import pyarrow.parquet as pq
 
     lines = [
         _line(source, orjson.loads(text))
-        for batch in pq.ParquetFile(raw / "train.parquet").iter_batches(columns=["source", "raw"])
+        for part in (raw / "train.parquet", raw / "val.parquet")
+        if part.is_file()
+        for batch in pq.ParquetFile(part).iter_batches(columns=["source", "raw"])
         for source, text in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     ]
     with replacing(file) as temporary:

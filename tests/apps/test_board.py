@@ -52,14 +52,17 @@ def test_without_a_terminal_a_running_stage_tells_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(board_module, "PLAIN_INTERVAL_S", 0.01)
-    lines = [{"step": 7, "total_steps": 9, "loss": 0.5}, {"step": 7, "rollouts": []}]
+    lines = [{"candidate": "merged", "step": 7, "total_steps": 9, "loss": 0.5}, {"step": 7, "rollouts": []}]
     (tmp_path / "progress.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     board = Board()
     board.console = Console(width=100, file=(screen := io.StringIO()))
     with board:
         board(Event("train", "running", "its data changed", log=tmp_path))
-        until(lambda: "step 7/9  loss 0.5000" in screen.getvalue(), 20)
+        until(lambda: "merged: step 7/9  loss 0.5000" in screen.getvalue(), 20)
+        (tmp_path / "progress.jsonl").unlink()
+        until(lambda: screen.getvalue().rstrip().endswith(" s"), 20)
     assert "train              running" in screen.getvalue().splitlines()[-1]
+    assert screen.getvalue().count("its data changed") == 1
 
 
 @pytest.mark.parametrize(
@@ -73,3 +76,20 @@ def test_a_data_report_is_named_if_this_run_stands_behind_it(tmp_path: Path, sta
     board(Event("validate", state))
     board.show_links(tmp_path, "http://127.0.0.1:4200/api", "martlet")
     assert ("data report" in screen.getvalue()) == is_named
+
+
+def test_after_a_refusal_the_verdict_is_the_first_page_and_a_run_that_did_not_begin_has_none(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "mlruns").mkdir()
+    for file in ("reports/data.html", "reports/eval.html", "reports/gate.html", "mlruns/mlflow.db"):
+        (tmp_path / file).touch()
+    board = Board()
+    board.console = Console(width=100, file=(screen := io.StringIO()))
+    board.show_links(tmp_path, "http://127.0.0.1:4200/api", "martlet")
+    assert screen.getvalue() == ""
+    for event in (Event("validate", "ran"), Event("evaluate", "skipped"), Event("gate", "refused")):
+        board(event)
+    board.show_links(tmp_path, "http://127.0.0.1:4200/api", "martlet")
+    names = [line.split()[:1] for line in screen.getvalue().splitlines() if line.startswith("  ")]
+    assert names == [["verdict"], ["data"], ["runs"], ["flows"]]
+    assert "mlflow ui" not in screen.getvalue() and "`martlet ui`" in screen.getvalue()

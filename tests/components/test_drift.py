@@ -12,11 +12,13 @@ import pytest
 from components.drift import compare, write_profile, write_report
 
 
-def profile(folder: Path, *rows: dict[str, Any], source: str = "a.jsonl") -> Path:
-    """The profile of rows that were fetched into `folder`."""
+def profile(folder: Path, *rows: dict[str, Any], source: str = "a.jsonl", held_out: int = 0) -> Path:
+    """The profile of rows that were fetched into `folder`, the first `held_out` of them for validation."""
     folder.mkdir()
     lines = [{"source": row.get("from", source), "row": n, "raw": json.dumps(row)} for n, row in enumerate(rows)]
-    pq.write_table(pa.Table.from_pylist(lines), folder / "train.parquet")
+    pq.write_table(pa.Table.from_pylist(lines[held_out:]), folder / "train.parquet")
+    if held_out:
+        pq.write_table(pa.Table.from_pylist(lines[:held_out]), folder / "val.parquet")
     write_profile(folder, folder / "profile.parquet")
     return folder / "profile.parquet"
 
@@ -43,6 +45,22 @@ def test_shares_of_sources_and_topics_are_compared_by_the_population_stability_i
     assert report["repeats"] == {"kept": 0, "new": 10, "gone": 10, "duplicates": 0}
 
 
+@pytest.mark.parametrize(("replaced", "change"), [(0, "none"), (5, "small"), (10, "moderate"), (30, "large")])
+def test_other_rows_of_the_same_lengths_are_a_change(tmp_path: Path, replaced: int, change: str) -> None:
+    rows = [{"query": f"{n:03}"} for n in range(100)]
+    later = rows[replaced:] + [{"query": f"{n:03}"} for n in range(100, 100 + replaced)]
+    report = compare(profile(tmp_path / "before", *rows), profile(tmp_path / "now", *later))
+    assert (report["lengths"]["psi"], report["repeats"]["new"], report["change"]) == (0, replaced, change)
+
+
+def test_a_row_that_moves_between_training_and_validation_is_not_new(tmp_path: Path) -> None:
+    rows = [{"query": str(n)} for n in range(10)]
+    before = profile(tmp_path / "before", *rows, held_out=2)
+    now = profile(tmp_path / "now", *reversed(rows), held_out=3)
+    report = compare(before, now)
+    assert (report["change"], report["rows"]) == ("none", {"before": 10, "now": 10})
+
+
 def test_longer_rows_are_found_by_kolmogorov_and_smirnov(tmp_path: Path) -> None:
     before = profile(tmp_path / "before", *({"text": "x" * (10 + n % 5)} for n in range(100)))
     longer = profile(tmp_path / "longer", *({"text": "x" * (12 + n % 5)} for n in range(100)))
@@ -64,9 +82,10 @@ def test_one_row_and_rows_without_texts_have_a_report(tmp_path: Path) -> None:
 def test_the_page_needs_no_other_file_and_names_are_escaped(tmp_path: Path) -> None:
     before = profile(tmp_path / "before", {"query": "a", "topic": "<script>"}, source="<b>.jsonl")
     now = profile(tmp_path / "now", {"query": "a" * 99, "topic": "new"})
-    write_report(tmp_path, compare(before, now))
+    write_report(tmp_path, compare(before, now) | {"base": "those of the champion, version 7"})
     page = (tmp_path / "drift.html").read_text()
-    assert "A large change" in page
+    assert "A large change" in page and "against those of the champion, version 7." in page
+    assert "(100 %)" in page and "from 10 % of new or gone rows on" in page and "25 % or 0.25 on" in page
     assert "&lt;script&gt;" in page and "<script" not in page and "&lt;b&gt;" in page
     assert "http" not in page
     assert json.loads((tmp_path / "drift.json").read_text())["rows"] == {"before": 1, "now": 1}

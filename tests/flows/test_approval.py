@@ -62,13 +62,16 @@ def test_a_person_refuses_a_candidate_and_is_not_asked_again(server: Server, wor
             assert "better than the base model on skills" in input_of(server, run, "description").text
             assert [version.aliases for version in registry.versions("martlet", workspace)] == [("challenger",)]
             assert registry.champion("martlet", workspace) is None  # the lock of the registry is free
+            page = f"{server.url.removesuffix('/api')}/runs/flow-run/{run['id']}"
+            shown = subprocess.run([*MARTLET_RUN[:-1], "status"], capture_output=True, text=True, timeout=120).stdout
+            assert f"{run['name']}: waits for approval of version 1 until 20" in shown
+            assert f"; answer at {page}" in shown
             assert answer(server, run, approve=False).json()["status"] == "REJECT"  # who answers must say so
             assert answer(server, run, approve=False, by="Ada", why="too short").json()["status"] == "ACCEPT"
             printed, error = process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 4, error
-    page = f"{server.url.removesuffix('/api')}/runs/flow-run/{run['id']}"
     assert f"promote version 1? answer at {page}" in " ".join(printed.split())
     assert "version 1 was refused by Ada: too short; `martlet registry promote 1`" in error
     again = finetune()

@@ -160,7 +160,7 @@ def test_a_retrained_model_meets_the_gate_and_the_verdict_is_told(
     block.save("team")
     name, message = end(server, start(server, "retrain/local", notify="custom-webhook/team"))
     assert name == "Ran", message
-    assert "gate: promote" in message
+    assert "version 1 is champion: " in message
     (notice,) = until(lambda: posted)
     assert notice["title"] == "Martlet retrain: Ran" and message in notice["text"]
     assert notice["path"] == "/a-secret"
@@ -194,7 +194,8 @@ def test_a_change_of_the_data_starts_a_retraining_and_its_drift_is_reported(
     run = until(lambda: {run["id"] for run in runs_of(server, "retrain")} - before).pop()
     name, message = end(server, run)
     print(f"change to promotion {time.monotonic() - began:.1f} s")
-    assert name == "Ran" and "gate: promote: no set" in message and message.endswith("data drift: moderate"), message
+    assert name == "Ran" and "version 2 is champion in place of version 1: " in message, message
+    assert message.endswith("data drift: large"), message
     drift = read_json(house / "reports/drift.json")
     assert drift["rows"] == {"before": 40, "now": 80}
     assert drift["repeats"] == {"kept": 40, "new": 40, "gone": 0, "duplicates": 0}

@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -179,15 +180,24 @@ def champion_of(workspace: Path) -> int | None:
 
 
 def test_the_gate_judges_a_candidate_once_and_believes_the_registry_alone(
-    server: Server, workspace: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    workspace: Path,
+    events: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from components.registry.store import connected
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     register(workspace, right=10)
-    with pytest.raises(EvaluationGateError, match="no evidence that it is better than the base model"):
+    with pytest.raises(
+        EvaluationGateError, match=r"^version 1 is not promoted: .*better than the base model.*champion"
+    ):
         finetune()
     assert champion_of(workspace) is None
+    first, why, page, *_, last = said(capsys, "logs")
+    assert first.startswith("the last run: refused, 20") and why.startswith("version 1 is not promoted")
+    assert page == "see reports/gate.html" and last.startswith("gate: done not enough evidence")
 
     def run() -> dict[str, str]:
         events.clear()
@@ -208,6 +218,72 @@ def test_the_gate_judges_a_candidate_once_and_believes_the_registry_alone(
     assert champion_of(workspace) == 2
 
 
+@pytest.mark.slow
+def test_a_model_that_was_rolled_back_is_not_told_as_a_promotion(
+    server: Server, workspace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from components import registry
+
+    def message() -> tuple[str, str]:
+        finetune()
+        state = ask(server, "flow_runs", sort="START_TIME_DESC", limit=1)[0]["state"]
+        return state["name"], state["message"]
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(empty_store, workspace, dirs_exist_ok=True)
+    register(workspace, right=90)
+    assert message()[1].startswith("register ran; version 1 is champion: against the base model: better than the base")
+    (workspace / "rows.jsonl").write_text("other rows")
+    edit(workspace / "params.yaml", "merge_tolerance: 0.01", "merge_tolerance: 0.02")
+    name, told = message()
+    assert name == "Ran" and "; version 2 is champion in place of version 1: " in told, told
+    registry.rollback("martlet", workspace, why="a mistake")
+    day = registry.history("martlet", workspace)[-1].time[:10]
+    known = f"version 2 was promoted before and rolled back on {day}; version 1 stays champion"
+    assert message() == ("Reused", f"nothing changed; {known}")
+    edit(workspace / "params.yaml", "merge_tolerance: 0.02", "merge_tolerance: 0.01")
+    assert message() == ("Restored", "merge, evaluate, register restored; version 1 is champion already")
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """Type a command in the current folder; return the lines that it printed."""
+    from apps.cli.main import dispatch
+
+    capsys.readouterr()
+    dispatch(list(words))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_every_run_with_work_stays_in_the_list_and_the_logs_say_how_the_last_one_ended(
+    server: Server, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def runs() -> list[str]:
+        return [" ".join(line.split()[2:]) for line in said(capsys, "runs")[1:]]
+
+    finetune()
+    assert not (workspace / ".runs").exists()
+    edit(workspace / "params.yaml", "lora_rank: 8", "lora_rank: 16")
+    finetune()
+    assert runs() == ["ran ."]
+    (first,) = (workspace / ".runs/history").iterdir()
+    assert "lora_rank: 16" in (first / "params.yaml").read_text() and (first / "metrics.json").is_file()
+    assert said(capsys, "logs")[1] == "train, merge, plot ran"
+    finetune()
+    assert runs() == ["ran ."]
+    edit(workspace / "params.yaml", "lora_rank: 16", "lora_rank: 32")
+    monkeypatch.setenv("TOY_TRAIN", "fail1")
+    with pytest.raises(MartletError):
+        finetune()
+    assert runs() == [f"ran .runs/history/{first.name}", "failed ."]
+    head, why, _, *_, last = said(capsys, "logs")
+    assert head.startswith("the last run: failed, 20") and why == "train: the stage's own reason"
+    assert last == "train: failed the stage's own reason"
+    monkeypatch.setenv("TOY_TRAIN", "fail3")
+    with pytest.raises(DataGateError):
+        finetune()
+    assert runs()[-1] == "refused ." and len(runs()) == 3
+
+
 def test_a_run_in_a_workspace_that_is_taken_says_by_whom(server: Server, workspace: Path) -> None:
     from tasks.workspace import in_place
 
@@ -220,12 +296,15 @@ def test_a_run_in_a_workspace_that_is_taken_says_by_whom(server: Server, workspa
 
 def test_reports_become_artifacts(server: Server, workspace: Path, events: list[Event]) -> None:
     report = """{"rows": {"train": 2, "val": 0, "dropped": 1},
-      "checks": [{"name": "empty", "action": "drop", "count": 1, "closed": false}],
+      "checks": [{"name": "empty", "action": "drop", "count": 1, "left_out": 1, "closed": false}],
       "rejected": [{"split": "train", "source": "a.jsonl", "row": 3, "check": "empty", "reason": "no | answer"}]}"""
     (workspace / "report.py").write_text(f"open('reports/data.json', 'w').write('''{report}''')")
     with (workspace / "dvc.yaml").open("a") as pipeline:
         pipeline.write("  validate:\n    cmd: python report.py\n    deps: [report.py]\n    outs: [reports/data.json]\n")
     finetune()
+    assert [event.text for event in events if event.stage == "validate"][-1] == (
+        "1 of 3 rows left out: 1 empty; see reports/data.html"
+    )
     artifact = ask(server, "artifacts", artifacts={"key": {"any_": ["data-report"]}})[0]
     assert "Rows: 2 train, 0 val, 1 dropped" in artifact["data"]
     assert "| a.jsonl:3 | empty | no \\| answer |" in artifact["data"]

@@ -80,9 +80,22 @@ def test_status_tells_the_champion_and_why(
     monkeypatch.chdir(promoted)
     assert "champion   martlet version 2; promote on 20" in (shown := said(capsys, "status"))
     assert "it is two" in shown
+    champion = registry.lookup("martlet", promoted, 2)
+    champion.folder.rename(promoted / "aside")
+    assert f"martlet version 2 (its weights are not in {champion.folder}); promote" in said(capsys, "status")
+    (promoted / "aside").rename(champion.folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert "the MLflow server at http://127.0.0.1:9 does not answer" in said(capsys, "status")
+
+
+@pytest.mark.parametrize("words", [["status"], ["promote"], ["rollback"], ["registry", "list"]])
+def test_outside_of_a_workspace_a_command_names_init(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="martlet init"):
+        dispatch(words)
 
 
 def write_log(root: Path, stage: str, *losses: float) -> Path:
@@ -105,6 +118,9 @@ def test_logs_show_progress_output_and_end_of_a_stage(workspace: Path, capsys: p
     assert said(capsys, "logs") == expected == said(capsys, "logs", "train")
     with pytest.raises(ConfigError, match="did you mean 'train'"):
         dispatch(["logs", "trian"])
+    for file in ("progress.jsonl", "output.log", "result.json"):
+        (log / file).write_bytes(b"\xff\xfe\x00\n7\n")
+    assert "7" in said(capsys, "logs")
     with pytest.raises(MartletError, match="no luck"), in_worktree(workspace, "bird", "a test", {}) as place:
         write_log(place.paths.root, "merge", 0.125)
         raise MartletError("no luck")
@@ -307,9 +323,13 @@ def test_init_makes_a_workspace_in_which_every_stage_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "made mine" in said(capsys, "init", "mine")
+    assert "next: `cd 'my workspace'`" in said(capsys, "init", "my workspace")
+    Path("my workspace").rename("mine")
     monkeypatch.chdir(tmp_path / "mine")
     assert git(Path.cwd(), "status", "--porcelain") == ""
+    with pytest.raises(ConfigError, match="build it with `martlet demo --base_only`"):
+        dispatch(["run"])
+    assert "martlet demo --base_only" in Path("README.md").read_text()
     (tmp_path / "mine/models/base").mkdir()
     explained = said(capsys, "explain")
     assert explained.count("first run") == len(explained.split("first run")) - 1 > 5
@@ -323,6 +343,8 @@ def test_init_makes_a_workspace_in_which_every_stage_is_known(
     assert said(capsys, "init", "--upgrade", ".") == "every stage will run anew\n"
     with pytest.raises(ConfigError, match="is not empty"):
         dispatch(["init", "."])
+    with pytest.raises(ConfigError, match="/proc/x cannot be made"):
+        dispatch(["init", "/proc/x"])
     with pytest.raises(ConfigError, match=r"has no martlet\.json"):
         dispatch(["init", "--upgrade", str(tmp_path)])
 

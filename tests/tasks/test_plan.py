@@ -133,7 +133,7 @@ def test_a_stage_may_ask_for_retries_a_timeout_and_a_limit(workspace: Path) -> N
 
 
 def test_where_there_is_no_pipeline_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="clone of Martlet's repository"):
+    with pytest.raises(ConfigError, match="martlet init"):
         workspace_of(tmp_path)
     (tmp_path / ".dvc").mkdir()
     with pytest.raises(ConfigError, match=r"no dvc\.yaml"):

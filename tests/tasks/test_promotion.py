@@ -256,6 +256,8 @@ def test_a_verdict_holds_for_its_candidate_champion_answers_and_rules(params: Pa
     promotion.rollback(params, paths)
     verdict = promotion_process.gate(params, paths)
     assert (verdict["version"], verdict["settled"], verdict["champion"]) == (second, True, first)
+    day = promotion.journal(params, paths)[-1].time[:10]
+    assert verdict["former"] == f"version 2 was promoted before and rolled back on {day}; version 1 stays champion"
     candidate(params, paths, "c", right=90)
     assert promotion_process.gate(params, paths)["promote"]
     candidate(params, paths, "c", right=40)  # the same weights answer other questions

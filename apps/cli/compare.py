@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
     subjects = [evaluating.subject_of(spec, flags, evaluation.note) for spec in arguments.models]
     evaluations: dict[str, Any] = {}
     for spec, subject in zip(arguments.models, subjects, strict=True):
-        evaluation.note(f"{spec}:")
-        _, evaluations[spec] = evaluating.evaluate(subject, sets, params, Path.cwd(), Progress().of_line)
+        results, evaluations[spec] = evaluating.evaluate(subject, sets, params, Path.cwd(), Progress().of_line)
+        evaluation.note(f"{spec}: {evaluation.shown(results / 'eval.html')}")
     folder = evaluating.comparison_folder(subjects, params, Path.cwd())
     for verdict in evaluating.compare(evaluations, params, folder).values():
         print(verdict)

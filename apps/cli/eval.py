@@ -18,6 +18,8 @@ from typing import Any
 
 from apps.cli.infer import Progress
 from components.config import read_flags, resolve
+from components.errors import MartletError, did_you_mean
+from components.texts import count
 from tasks import effects, target
 
 PARAMETERS = (
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
 
     for name, entry in summary(subject.name, records)["sets"].items():
         interval = f"{entry['low']:.1%} to {entry['high']:.1%}"
-        print(f"{name:<24} {entry['accuracy']:>7.1%}  ({interval}, {entry['items']} questions)")
+        print(f"{name:<24} {entry['accuracy']:>7.1%}  ({interval}, {count(entry['items'], 'question')})")
     print(f"every answer: {shown(folder / 'eval.html')}")
 
 
@@ -66,6 +68,11 @@ def _list(word: str) -> None:
     for column in ("name", "title", "tags", "metrics", "items", "dataset"):
         table.add_column(column, justify="right" if column == "items" else "left", overflow="fold")
     listed = [entry for entry in benchmarks.catalogue() if word.lower() in " ".join(map(str, entry[:3])).lower()]
+    if not listed:
+        near = did_you_mean(word.lower(), benchmarks.names())
+        raise MartletError(
+            f"no benchmark has '{word}' in its name, title or tags{near}; `martlet eval --list` shows all"
+        )
     for entry in listed:
         items = "" if entry.items is None else f"{entry.items:,}"
         table.add_row(entry.name, entry.title, ", ".join(entry.tags), ", ".join(entry.metrics), items, entry.dataset_id)

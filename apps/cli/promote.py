@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "versions", nargs="*", metavar="VERSION", help="number or alias; by default the newest candidate"
     )
-    parser.add_argument("--version", metavar="VERSION", help="the same")
+    parser.add_argument("--version", metavar="VERSION", help="as VERSION")
     parser.add_argument("--force", action="store_true", help="promote whatever the gate's verdict; needs --why")
     parser.add_argument("--why", default="", metavar="TEXT", help="reason, written to the journal")
 

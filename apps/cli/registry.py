@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=list(ACTIONS))
     parser.add_argument("versions", nargs="*", metavar="VERSION", help="number or alias: 3, champion")
     parser.add_argument("--json", action="store_true", help="list, show, diff, history, verify: print JSON")
-    parser.add_argument("--version", metavar="VERSION", help="the same")
-    parser.add_argument("--to", metavar="VERSION", help="the same")
+    parser.add_argument("--version", metavar="VERSION", help="as VERSION")
+    parser.add_argument("--to", metavar="VERSION", help="as VERSION")
     parser.add_argument("--why", default="", metavar="TEXT", help="promote, rollback: reason for the journal")
     parser.add_argument("--force", action="store_true", help="promote: whatever the gate's verdict; needs --why")
     parser.add_argument(

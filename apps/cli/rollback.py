@@ -17,7 +17,7 @@ PARAMETERS = ("registry",)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("versions", nargs="*", metavar="VERSION", help="former champion to return to: number or alias")
-    parser.add_argument("--to", metavar="VERSION", help="the same")
+    parser.add_argument("--to", metavar="VERSION", help="as VERSION")
     parser.add_argument("--why", default="", metavar="TEXT", help="reason, written to the journal")
 
 

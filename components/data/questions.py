@@ -13,7 +13,7 @@ of which all but the first two are left out where a row has none.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from string import ascii_uppercase
@@ -39,8 +39,16 @@ JUDGES = ("scorer", "pattern", "schema", "tests", "input_output", "test_cases", 
 MESSAGE_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
-def write_questions(path: Path, rows: StoredRows, media: MediaStore | None = None) -> None:
+def write_questions(
+    path: Path,
+    rows: StoredRows,
+    media: MediaStore | None = None,
+    check: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> None:
     """Write a question set as JSON Lines; `media` takes the questions' media and gives references.
+
+    Args:
+        check: raises ValueError for a question that cannot be judged.
 
     Raises:
         DataGateError: a row that is no question with something to judge its answer by.
@@ -52,6 +60,7 @@ def write_questions(path: Path, rows: StoredRows, media: MediaStore | None = Non
             where = row_location(source, number)
             try:
                 question = question_of(loads(raw))
+                check(question)
             except ValueError as error:
                 raise DataGateError(f"{where}: {error}") from error
             file.write(orjson.dumps(question, option=orjson.OPT_APPEND_NEWLINE))
@@ -73,7 +82,10 @@ def question_of(raw: dict[str, Any]) -> dict[str, Any]:
     """
     if isinstance(raw, dict):
         raw = _with_choices(raw) or {name: _number_as_text(value) for name, value in raw.items()}
+        raw = _with_answer(raw)
     row, columns = to_row(raw), unread(raw)
+    if lists := [name for name in ANSWERS if isinstance(raw.get(name), list) and name not in columns]:
+        raise ValueError(f"column {lists[0]}: one answer, not a list")
     if "rejected" in row:
         row, columns = _preference(row)
     messages = row.get("messages") or row.get("prompt", [])
@@ -108,6 +120,19 @@ def _advice(row: Row) -> str:
     return f"; {advice}" if advice else ""
 
 
+def _with_answer(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose messages end with the user, and that has an answer in a column of its own, with the answer
+    among its messages; another row as it is."""
+    messages = raw.get("messages")
+    name = next((name for name in ANSWERS if isinstance(raw.get(name), str) and raw[name]), None)
+    if not (name and isinstance(messages, list) and messages and isinstance(messages[-1], dict)):
+        return raw
+    if messages[-1].get("role") != "user":
+        return raw
+    others = {key: value for key, value in raw.items() if key != name}
+    return {**others, "messages": [*messages, {"role": "assistant", "content": raw[name]}]}
+
+
 def _number_as_text(value: Any) -> Any:
     """Return a number as the text that JSON has for it; anything else as it is."""
     return json.dumps(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -121,10 +146,12 @@ def _with_choices(raw: dict[str, Any]) -> dict[str, Any] | None:
     answer is a letter, a choice's text, or its index from 0.
 
     Raises:
-        ValueError: fewer than 2 choices, more than MAX_CHOICES, or an answer that is none of them.
+        ValueError: fewer than 2 choices, more than MAX_CHOICES, one twice, or an answer that is none of them.
     """
     letters = [letter for letter in ascii_uppercase[:MAX_CHOICES] if raw.get(letter) is not None]
-    choices = raw.get("choices") or ([raw[letter] for letter in letters] if letters[:2] == ["A", "B"] else None)
+    choices = raw.get("choices")
+    if choices is None or choices == "":
+        choices = [raw[letter] for letter in letters] if letters[:2] == ["A", "B"] else None
     labels = list(ascii_uppercase)
     if isinstance(choices, dict):
         labels, choices = [str(label) for label in choices.get("label", [])], choices.get("text")
@@ -134,6 +161,8 @@ def _with_choices(raw: dict[str, Any]) -> dict[str, Any] | None:
     if not isinstance(choices, list) or not 2 <= len(choices) <= MAX_CHOICES:
         raise ValueError(f"column choices: a list of 2 to {MAX_CHOICES} choices, not {str(choices)[:80]}")
     texts = [str(choice) for choice in choices]
+    if twice := next((text for text in texts if texts.count(text) > 1), None):
+        raise ValueError(f"column choices: {twice[:80]!r} stands twice")
     answer = next((name for name in ANSWERS if raw.get(name) is not None), None)
     if answer is None:
         raise ValueError("there is no answer to compare with: name the right choice in the column answer")
@@ -157,6 +186,8 @@ def _letter(answer: Any, texts: list[str], labels: list[str]) -> str:
 def _preference(row: Row) -> tuple[Row, dict[str, Any]]:
     """Return a preference as a choice between its two answers, in an order that its texts decide."""
     chosen, rejected = (row[name][-1]["content"] for name in ("chosen", "rejected"))
+    if chosen == rejected:
+        raise ValueError("chosen and rejected are the same: neither is better")
     conversation = row["prompt"]
     is_first = sha256(f"{conversation}{chosen}{rejected}".encode()).digest()[0] % 2 == 0
     texts = [chosen, rejected] if is_first else [rejected, chosen]

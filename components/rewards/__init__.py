@@ -26,7 +26,9 @@ class RewardMethod(Protocol):
     """What the file of a reward defines.
 
     The file may also have `COLUMNS = ("solution", "answer")`, names of columns of which it reads the first that a row
-    has, and a function `check(params)` that raises a ConfigError where the reward cannot work.
+    has, a function `check(params)` that raises a ConfigError where the reward cannot work, and for evaluations a
+    function `check_row(columns)` that raises a ValueError where what a row brings cannot be judged by, such as a broken
+    pattern.
     """
 
     def rewards(self, samples: Sequence[Sample], params: Params) -> list[float | None]:

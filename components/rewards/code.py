@@ -14,6 +14,7 @@ Each of the last two may stand as JSON. Every test is a process in a cage (`_cag
 empty /tmp, no environment. On a system that lets no cage be made nothing is run, and the reward is refused.
 """
 
+import ast
 import json
 import os
 import re
@@ -92,6 +93,11 @@ def rewards(samples: Sequence[Sample], params: Params) -> list[float | None]:
     return threaded(lambda answer: _share(*answer, seconds, memory), answers, processes())
 
 
+def check_row(columns: dict[str, Any]) -> None:
+    """Raise ValueError if the tests of a row cannot be read."""
+    _cases(columns)
+
+
 def _cases(columns: dict[str, Any]) -> list[_Case]:
     name = next((name for name in COLUMNS if columns.get(name)), None)
     if name is None:
@@ -101,6 +107,8 @@ def _cases(columns: dict[str, Any]) -> list[_Case]:
         scripts = [value] if isinstance(value, str) else value
         if not isinstance(scripts, list) or not all(isinstance(script, str) for script in scripts):
             raise ValueError(f"column tests: a script or a list of scripts, not {str(value)[:80]}")
+        for script in scripts:
+            _require_python(script)
         return [_Case(script) for script in scripts]
     value = json.loads(value) if isinstance(value, str) else value
     try:
@@ -113,6 +121,14 @@ def _cases(columns: dict[str, Any]) -> list[_Case]:
     if "fn_name" in value:
         raise ValueError("column input_output: calls of a function (fn_name) are not run; write them as `tests`")
     return [_Case(None, _text(given), _text(wanted)) for given, wanted in pairs]
+
+
+def _require_python(script: str) -> None:
+    try:
+        ast.parse(script)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ValueError(f"column tests: no Python: {getattr(error, 'msg', None) or error}{line}") from None
 
 
 def _text(value: Any) -> str:

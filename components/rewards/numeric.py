@@ -35,6 +35,11 @@ def _score(sample: Sample) -> float | None:
     return float(number is not None and math.isclose(number, expected, rel_tol=_tolerance(sample.columns)))
 
 
+def check_row(columns: dict[str, Any]) -> None:
+    """Raise ValueError if the tolerance of a row is none."""
+    _tolerance(columns)
+
+
 def _tolerance(columns: dict[str, Any]) -> float:
     tolerance = columns.get("tolerance", TOLERANCE)
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or tolerance < 0:

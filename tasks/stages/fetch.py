@@ -4,19 +4,21 @@ The stage always runs, and leaves its outputs untouched when nothing has changed
 first resolved to; remove `data/raw` and `.martlet/fetch.json` to fetch a newer one.
 """
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from components import data, evaluation, models
 from components.config import Params
-from components.errors import ConfigError
+from components.errors import ConfigError, did_you_mean
 from components.files import MANIFEST, is_complete, read_json, replacing_folder, sha256, write_json
 from components.media import FOLDER
 from tasks.stages import methods
 from tasks.stages.paths import Paths, plugin_files
 from tasks.stages.question_sets import BENCHMARKS
 from tasks.stages.runner import Result, main
+from tasks.stages.scoring import checker
 
 
 def run(params: Params, paths: Paths) -> Result:
@@ -48,12 +50,32 @@ def rows(params: Params, paths: Paths) -> None:
 
 def question_sets(params: Params, paths: Paths) -> None:
     """Fetch the question sets alone."""
-    _question_sets(_resolved(own_sets(params, paths), params, paths), params, paths)
+    _question_sets(_own_questions(params, paths), params, paths)
 
 
 def own_sets(params: Params, paths: Paths) -> list[str]:
     """Return the entries of `eval_dataset` that are no benchmarks of EvalScope's."""
     return [spec for spec in params.data.eval_dataset if spec not in benchmarks_of(params, paths)]
+
+
+def _own_questions(params: Params, paths: Paths) -> list[data.Source]:
+    """Return the sources of the user's question sets.
+
+    Raises:
+        ConfigError: one does not exist, or is the misspelt name of a benchmark.
+    """
+    own = own_sets(params, paths)
+    try:
+        return _resolved(own, params, paths)
+    except ConfigError as error:
+        names = evaluation.benchmarks.names()
+        near = next((spec for spec in own if f"'{spec}'" in str(error) and re.fullmatch(r"[\w-]+", spec)), None)
+        if near is None:
+            raise
+        raise ConfigError(
+            f"eval_dataset: '{near}' is neither a file nor a dataset nor a benchmark{did_you_mean(near, names)}; "
+            "`martlet eval --list` has the benchmarks"
+        ) from error
 
 
 def benchmarks_of(params: Params, paths: Paths) -> list[str]:
@@ -72,8 +94,9 @@ def _question_sets(questions: list[data.Source], params: Params, paths: Paths) -
     collection = data.collect_questions(questions, params.data, _scratch(paths))
     with _sealed_folder(paths.questions, collection, params, paths) as folder:
         media = data.media.MediaStore(folder / FOLDER, _media_memo(paths), paths.workspace, params.data)
+        check = checker(params, plugin_files(params, paths.workspace))
         for name, table in collection.tables.items():
-            data.write_questions(folder / f"{name}.jsonl", table, media)
+            data.write_questions(folder / f"{name}.jsonl", table, media, check)
         write_json(folder / BENCHMARKS, _benchmarks(params, paths))
         media.write(folder / data.media.LIST)
         with suppress(OSError):  # it holds media
@@ -119,8 +142,8 @@ def up_to_date(params: Params, paths: Paths) -> bool:
 
 def _sources(params: Params, paths: Paths) -> list[list[data.Source]]:
     """Return the sources of training, validation and evaluation data."""
-    specs = (params.data.dataset, params.data.val_dataset, own_sets(params, paths))
-    return [_resolved(of_kind, params, paths) for of_kind in specs]
+    rows_of = [_resolved(specs, params, paths) for specs in (params.data.dataset, params.data.val_dataset)]
+    return [*rows_of, _own_questions(params, paths)]
 
 
 def _resolved(specs: list[str], params: Params, paths: Paths) -> list[data.Source]:

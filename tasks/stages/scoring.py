@@ -4,12 +4,13 @@ A question's scorer is its column `scorer`, else what its other columns ask for 
 else `eval_scorer`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from components import rewards
 from components.config import Params
-from components.errors import ConfigError, MartletError
+from components.errors import ConfigError, MartletError, did_you_mean
 from components.evaluation import Answer, Question, Record, record_of
 
 BY_COLUMN = {
@@ -38,7 +39,8 @@ def require_scorers(questions: Questions, params: Params, external: list[Path]) 
             if scorer not in problems:
                 problems[scorer] = _problem(scorer, params, external)
             if problems[scorer]:
-                raise ConfigError(f"{where}: {problems[scorer]}")
+                is_default = scorer == params.evaluate.eval_scorer
+                raise ConfigError(f"{'eval_scorer' if is_default else where}: {problems[scorer]}")
             columns = rewards.REWARDS.constant(scorer, "COLUMNS", (), external)
             if columns and not any(_columns(question).get(column) not in (None, "") for column in columns):
                 raise ConfigError(
@@ -51,8 +53,35 @@ def _problem(scorer: str, params: Params, external: list[Path]) -> str:
     try:
         rewards.rewards_of(_only(scorer, params), external)
     except ConfigError as error:
-        return str(error)
+        return unknown(scorer, external) or str(error).removeprefix("reward_funcs: ")
     return ""
+
+
+def unknown(scorer: str, external: list[Path]) -> str:
+    """Return what to say of a scorer that does not exist, or ""."""
+    names = rewards.REWARDS.names(external)
+    if rewards.REWARDS.has(scorer, external):
+        return ""
+    return f"there is no scorer '{scorer}'{did_you_mean(scorer, names)}; choose one of {', '.join(names)}"
+
+
+def checker(params: Params, external: list[Path]) -> Callable[[Question], None]:
+    """Return a function that raises ValueError for a question whose own columns cannot be judged by: the name of its
+    scorer, its pattern, schema or tests."""
+
+    @cache
+    def check_of(scorer: str) -> Callable[[dict[str, object]], None]:
+        return getattr(rewards.REWARDS.load(scorer, external), "check_row", lambda _: None)
+
+    def check(question: Question) -> None:
+        named = question.get("columns", {}).get("scorer")
+        if named is not None and (problem := unknown(str(named), external)):
+            raise ValueError(f"column scorer: {problem}")
+        scorer = scorer_of(question, params.evaluate.eval_scorer)
+        if named is not None or rewards.REWARDS.has(scorer, external):
+            check_of(scorer)(_columns(question))
+
+    return check
 
 
 def scored(answers: Sequence[Answer], params: Params, external: list[Path]) -> list[Record]:
@@ -74,7 +103,7 @@ def scored(answers: Sequence[Answer], params: Params, external: list[Path]) -> l
                 answer = answers[place]
                 raise MartletError(
                     f"set '{answer.set_name}', question {answer.item + 1}: the scorer {name} gives no score; mend the "
-                    "question's reference, or name another scorer in its column `scorer`"
+                    "question's reference or pattern, or name another scorer in its column `scorer`"
                 )
             scores[place] = value
     return [record_of(answer, scores[place], names[place]) for place, answer in enumerate(answers)]

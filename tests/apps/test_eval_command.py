@@ -153,7 +153,11 @@ def test_a_model_of_this_machine(folder: Path, tiny_model: Path) -> None:
 BAD = {
     "no questions": ([], "which questions?"),
     "no such file": (["--eval_dataset", "nowhere.jsonl"], "nowhere.jsonl"),
-    "no such scorer": (["--eval_dataset", "plain.jsonl", "--eval_scorer", "rogue"], "did you mean 'rouge'"),
+    "no such scorer": (
+        ["--eval_dataset", "plain.jsonl", "--eval_scorer", "rogue"],
+        "eval_scorer: there is no scorer 'rogue' (did you mean 'rouge'",
+    ),
+    "no such benchmark": (["--list", "nosuch"], "no benchmark has 'nosuch'"),
     "nothing to compare": (["--eval_dataset", "plain.jsonl", "--eval_scorer", "regexp"], "regexp"),
     "no judge": (["--eval_dataset", "plain.jsonl", "--eval_scorer", "judge"], "the reward judge needs it"),
     "an argument of none": (
@@ -179,7 +183,7 @@ def test_mistakes_are_answered_in_words(words: list[str], message: str, tmp_path
     write(tmp_path / "plain.jsonl", [{"query": "Who?", "response": "Me."}])
     write(tmp_path / "empty.jsonl", [])
     write(tmp_path / "null.jsonl", [{"query": "Who?", "response": None}])
-    code = 3 if "empty" in message or "null" in message else 1 if message.startswith("--eval_url") else 2
+    code = 3 if "empty" in message or "null" in message else 1 if message.startswith(("--eval_url", "no bench")) else 2
     assert message in martlet(tmp_path, "eval", *words, code=code)
 
 

@@ -10,8 +10,8 @@ class Evaluate(Group):
     eval_num_proc: int = field(16, "requests at the same time", gt=0)
     eval_scorer: str = field(
         "exact_match",
-        "reward that judges answers where a question names none: exact_match, numeric, accuracy (mathematics), "
-        "token_f1, rouge, bleu, regex, judge, judge_pair, or a plugin",
+        "reward that judges answers where a question names none: exact_match, contains, numeric, accuracy "
+        "(mathematics), token_f1, rouge, bleu, regex, judge, judge_pair, or a plugin",
     )
     eval_dataset_args: Mapping = field(
         {}, "arguments of EvalScope's benchmarks by their names, as JSON: few_shot_num, subset_list, local_path, …"

@@ -30,6 +30,22 @@ def test_exact_match(completion: str, reference: Any, expected: float | None) ->
 
 
 @pytest.mark.parametrize(
+    ("completion", "reference", "expected"),
+    [
+        ("It is PARIS, of course.", "paris", 1),
+        ("It is 15.", "5", 0),
+        ("It is 5.", 5, 1),
+        ("东京是首都", "东京", 1),
+        ("Use C++ here", "c++", 1),
+        ("<think>Paris?</think> Rome", "Paris", 0),
+        ("Paris", "", None),
+    ],
+)
+def test_contains(completion: str, reference: Any, expected: float | None) -> None:
+    assert given("contains", sample(completion, answer=reference)) == [expected]
+
+
+@pytest.mark.parametrize(
     ("completion", "columns", "expected"),
     [
         ("It is 1,234.5 in all.", {"answer": 1234.5}, 1),
@@ -109,6 +125,12 @@ def test_a_row_that_cannot_be_judged_is_an_error(reward: Any, columns: dict[str,
     judged = Reward("it", 1, lambda samples: reward.rewards(samples, Params()))
     with pytest.raises(MartletError, match=reason):
         score([judged], [sample('{"a": 1}', **columns)], 60)
+
+
+def test_a_pattern_that_takes_too_long_is_an_error() -> None:
+    judged = Reward("it", 1, lambda samples: regex.rewards(samples, Params()))
+    with pytest.raises(MartletError, match="takes longer than 1 s on an answer"):
+        score([judged], [sample("ab" * 60 + "!", pattern="^((ab)|(a)(b))+(ab|ba)*$")], 60)
 
 
 CHOICES = ["Paris", "Rome", "Oslo", "a bee"]

@@ -29,7 +29,7 @@ def scored(function: Any, timeout_s: float = 20, name: str = "mine") -> Scores:
 
 def test_the_names_are_those_of_ms_swift_and_our_own() -> None:
     of_swift = "accuracy cosine format react_format repetition soft_overlong"
-    ours = "bleu choice code exact_match json_schema judge judge_pair numeric regex rouge token_f1 tool_call"
+    ours = "bleu choice code contains exact_match json_schema judge judge_pair numeric regex rouge token_f1 tool_call"
     assert REWARDS.names() == sorted(f"{of_swift} {ours}".split())
 
 

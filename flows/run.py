@@ -1,5 +1,6 @@
 """The frame of a flow run: its folder, the supervisor of its stages, its log in MLflow, errors as Prefect states."""
 
+import logging
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -31,18 +32,29 @@ WORKTREE_SYNC_TIMEOUT_S = 30.0
 
 def errors_as_states(body: Callable[Arguments, State[Any]]) -> Callable[Arguments, State[Any]]:
     """Decorate a flow: a `MartletError` becomes a state with the error's message and no traceback, `Failed`, `Refused`
-    or `Stopped`. Prefect raises the error to the flow's caller, but returns it where the state is `Refused`."""
+    or `Stopped`. Prefect raises the error to the flow's caller, but returns it where the state is `Refused`.
+
+    The caller of a deployment's run is a program of Prefect's, which logs what is raised.
+    """
 
     @wraps(body)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> State[Any]:
         try:
             return body(*args, **kwargs)
         except MartletError as error:
+            logging.getLogger("prefect.flow_runs").addFilter(_without_traceback)
             return state_of(error)
         except KeyboardInterrupt:
             return state_of(InterruptedRunError("interrupted; the same command goes on from where it stopped"))
 
     return wrapper
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Take the traceback of a `MartletError` from a line of a log: its message is for the user."""
+    if record.exc_info and isinstance(error := record.exc_info[1], MartletError):
+        record.msg, record.args, record.exc_info = "%s", (error,), None
+    return True
 
 
 def run_folder(workspace: Path, params: dict[str, Any], recipe: str | None) -> AbstractContextManager[RunFolder]:

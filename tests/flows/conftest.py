@@ -1,5 +1,7 @@
 """One real Prefect server for the session, started the way a newcomer's first `martlet run` starts it."""
 
+import http.server
+import json
 import os
 import signal
 import socket
@@ -72,3 +74,23 @@ def events(server: Server) -> Generator[list[Event]]:
     token = watching.set(seen.append)
     yield seen
     watching.reset(token)
+
+
+@pytest.fixture(scope="module")
+def hook() -> Generator[tuple[str, list[dict[str, Any]]]]:
+    """A server that keeps what is posted to it, and its address."""
+    posted: list[dict[str, Any]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            posted.append({"path": self.path, **body})
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.server_port}", posted
+    listener.shutdown()

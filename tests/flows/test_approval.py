@@ -80,14 +80,24 @@ def test_a_person_refuses_a_candidate_and_is_not_asked_again(server: Server, wor
 
 
 def test_who_approves_and_why_stand_in_the_journal_and_nobody_is_asked_twice(
-    server: Server, workspace: Path, events: list[Event]
+    server: Server, workspace: Path, events: list[Event], hook: tuple[str, list[dict[str, Any]]]
 ) -> None:
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
     from flows.finetune import finetune
 
+    data = {"title": "{{subject}}", "text": "{{body}}"}
+    CustomWebhookNotificationBlock(name="approval", url=hook[0], json_data=data, headers={}, cookies={}).save(
+        "approval"
+    )
     with ThreadPoolExecutor(1) as pool:
         reply = pool.submit(lambda: answer(server, paused(server), approve=True, by="Ada", why="reads well"))
-        finetune()
+        finetune(notify="custom-webhook/approval")
         assert reply.result().json()["status"] == "ACCEPT"
+    question, end = hook[1]
+    assert question["title"] == "Martlet: version 1 waits for approval" and "promote: better than" in question["text"]
+    assert f"workspace: {workspace}\nflow run: {server.url.removesuffix('/api')}/runs/flow-run/" in question["text"]
+    assert "version 1 is champion: approved by Ada: reads well" in end["text"]
     said = [(event.state, event.text) for event in events if event.stage == "approval"]
     assert [state for state, _ in said] == ["asks", "ran"] and said[1][1] == "approved by Ada: reads well"
     (entry,) = registry.history("martlet", workspace)

@@ -3,14 +3,12 @@
 The tests of this file share a workspace and one `martlet serve-flows`, and go on from where the one before ended.
 """
 
-import http.server
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -48,8 +46,11 @@ def house(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(folder: Path) -> Generator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "apps.cli.main", "serve-flows"]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO"  # what a person sees
     log = (folder.parent / "serve-flows.log").open("w")
-    flows = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+    flows = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True, text=True
+    )
     try:
         yield flows
     finally:
@@ -103,26 +104,6 @@ def seconds(server: Server, run: str) -> float:
     return httpx.get(f"{server.url}/flow_runs/{run}").json()["total_run_time"]
 
 
-@pytest.fixture(scope="module")
-def hook() -> Generator[tuple[str, list[dict[str, Any]]]]:
-    """A server that keeps what is posted to it, and its address."""
-    posted: list[dict[str, Any]] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            posted.append({"path": self.path, **body})
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None: ...
-
-    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{listener.server_port}", posted
-    listener.shutdown()
-
-
 def test_prefects_pages_get_a_form_with_types_help_and_allowed_values(
     flows: subprocess.Popen[str], server: Server
 ) -> None:
@@ -135,7 +116,7 @@ def test_prefects_pages_get_a_form_with_types_help_and_allowed_values(
     assert "serve" in deployment(server, "serve/local")["parameter_openapi_schema"]["definitions"]  # type: ignore[index]
 
 
-def test_every_wrong_parameter_is_named_at_once(flows: subprocess.Popen[str], server: Server) -> None:
+def test_every_wrong_parameter_is_named_at_once(flows: subprocess.Popen[str], house: Path, server: Server) -> None:
     wrong = {"lora": {"lora_rnk": 16}, "train": {"learning_rate": "fast"}, "tuner": {"tuner_type": 3}}
     name, message = end(server, start(server, "finetune/local", params=wrong))
     assert name == "Failed"
@@ -143,6 +124,8 @@ def test_every_wrong_parameter_is_named_at_once(flows: subprocess.Popen[str], se
     assert "did you mean 'lora_rank'" in message and "train.learning_rate" in message and "'fast'" in message
     name, message = end(server, start(server, "retrain/local", notify="custom-webhook/nobody"))
     assert (name, "no block 'custom-webhook/nobody'" in message) == ("Failed", True)
+    log = (house.parent / "serve-flows.log").read_text()
+    assert "no block 'custom-webhook/nobody'" in log and "Traceback" not in log
 
 
 def test_a_retrained_model_meets_the_gate_and_the_verdict_is_told(
@@ -156,6 +139,8 @@ def test_a_retrained_model_meets_the_gate_and_the_verdict_is_told(
         url=f"{url}/{{{{token}}}}",
         json_data={"title": "{{subject}}", "text": "{{body}}"},
         secrets={"token": "a-secret"},
+        headers={},
+        cookies={},
     )
     block.save("team")
     name, message = end(server, start(server, "retrain/local", notify="custom-webhook/team"))
@@ -163,6 +148,9 @@ def test_a_retrained_model_meets_the_gate_and_the_verdict_is_told(
     assert "version 1 is champion: " in message
     (notice,) = until(lambda: posted)
     assert notice["title"] == "Martlet retrain: Ran" and message in notice["text"]
+    page, workspace, flow_run = notice["text"].splitlines()[1:]
+    assert (page, workspace) == (f"page: {house / 'reports/gate.html'}", f"workspace: {house}")
+    assert flow_run.startswith(f"flow run: {server.url.removesuffix('/api')}/runs/flow-run/")
     assert notice["path"] == "/a-secret"
     seen = json.dumps(runs_of(server, "retrain")) + (house.parent / "serve-flows.log").read_text()
     assert "a-secret" not in seen
@@ -213,7 +201,8 @@ def test_a_refusal_is_told_and_an_evaluation_promotes_nothing(
     name, message = end(server, start(server, "retrain/local", notify="custom-webhook/team"))
     assert name == "Refused", message
     notice = until(lambda: next((n for n in hook[1] if n["title"] == "Martlet retrain: Refused"), None))
-    assert message in notice["text"]
+    assert message in notice["text"] and f"page: {house / 'reports/gate.html'}" in notice["text"]
+    assert "version 3 is not promoted: " in message and message.endswith("version 2 stays champion; data drift: small")
     assert read_json(house / "reports/drift.json")["repeats"]["new"] == 1  # against the rows of the champion
     (house / "right.txt").write_text("99")
     name, message = end(server, start(server, "evaluate/local"))

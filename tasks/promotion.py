@@ -206,7 +206,9 @@ def rollback(params: Params, paths: Paths, to: int | None = None, why: str = "")
     """
     name = params.registry.registered_model_name
     moves = registry.history(name, paths.workspace)  # read without waiting for another writer
-    return registry.rollback(name, paths.workspace, to, why, over=moves[-1].version if moves else None)
+    entry = registry.rollback(name, paths.workspace, to, why, over=moves[-1].version if moves else None)
+    registry.renew_challenger(name, paths.workspace)
+    return entry
 
 
 def journal(params: Params, paths: Paths) -> list[Entry]:

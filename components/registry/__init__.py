@@ -14,7 +14,7 @@
 
 from components.registry.challenger import renew_challenger
 from components.registry.entries import Entry
-from components.registry.journal import challenge, champion, history, promote, rollback
+from components.registry.journal import champion, history, promote, rollback
 from components.registry.listing import Listing, number_of, versions
 from components.registry.removal import freed_bytes, removable, remove
 from components.registry.verify import verdict_file, verify, without_chain
@@ -25,7 +25,6 @@ __all__ = [
     "Listing",
     "Version",
     "annotate",
-    "challenge",
     "champion",
     "find",
     "freed_bytes",

@@ -45,13 +45,6 @@ def champion(name: str, workspace: Path) -> Version | None:
         return lookup(name, workspace, number=number) if number else None
 
 
-def challenge(version: Version, workspace: Path) -> None:
-    """Give `version` the alias `challenger`, unless it is champion."""
-    with writing(workspace) as client:
-        if tags_and_aliases(client, version.name)[1].get("champion") != version.number:
-            client.set_registered_model_alias(version.name, "challenger", str(version.number))
-
-
 def promote(
     name: str,
     number: int,

@@ -36,4 +36,5 @@ def weights(folder: Path, content: str) -> Path:
 
 def some(name: str, workspace: Path, tmp_path: Path, count: int) -> list[Version]:
     """Register `count` different models."""
-    return [register(name, weights(tmp_path / str(n), f"{name} {n}"), workspace) for n in range(count)]
+    tags = {"variant": "merged"}
+    return [register(name, weights(tmp_path / str(n), f"{name} {n}"), workspace, tags=tags) for n in range(count)]

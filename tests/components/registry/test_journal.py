@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.errors import MartletError
-from components.registry import Version, challenge, champion, history, promote, rollback
+from components.registry import Version, champion, history, promote, renew_challenger, rollback
 from components.registry.entries import APPLIED, Entry, champions
 from components.registry.journal import WHY_LENGTH
 from components.registry.store import connected
@@ -37,8 +37,8 @@ def test_promotions_and_a_rollback_move_the_aliases_and_are_journalled(
 ) -> None:
     first, second = some(name, workspace, tmp_path, 2)
     assert (champion(name, workspace), history(name, workspace)) == (None, [])
-    challenge(first, workspace)
-    assert aliases(name, workspace) == {"challenger": 1}
+    renew_challenger(name, workspace)
+    assert aliases(name, workspace) == {"challenger": 2}
     crown(name, workspace, 1, 2)
     assert aliases(name, workspace) == {"champion": 2, "previous": 1}
     entry = rollback(name, workspace, why="answers in the wrong language")
@@ -141,9 +141,9 @@ def test_a_promotion_cut_short_between_two_writes_is_finished_or_absent(
 ) -> None:
     from mlflow import MlflowClient
 
-    _, second = some(name, workspace, tmp_path, 2)
+    some(name, workspace, tmp_path, 2)
     crown(name, workspace, 1)
-    challenge(second, workspace)
+    renew_challenger(name, workspace)
     left = [writes]
 
     def dying(write: Callable[..., Any]) -> Callable[..., Any]:

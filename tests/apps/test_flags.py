@@ -118,14 +118,14 @@ SEEN = {
     },
     "apps/test_promote_command.py": {
         "test_a_champion_is_made_kept_forced_and_taken_back": (
-            "promote: version force why registered_model_name rollback: to why registered_model_name"
+            "promote: versions version force why registered_model_name rollback: versions to why registered_model_name"
         ),
     },
     "apps/test_registry_command.py": {
         "test_versions_are_promoted_compared_taken_back_checked_and_removed": (
             "registry: action versions json why keep yes"
         ),
-        "test_wrong_words_are_a_sentence": "registry: force",
+        "test_wrong_words_are_a_sentence": "registry: force to version",
         "test_what_is_not_there_is_a_sentence": "registry: registered_model_name",
     },
     "apps/test_reward_models.py": {
@@ -398,7 +398,8 @@ SEEN = {
 """Flags by the test that sees their effect, by file."""
 POSITIONAL = ("data:action", "data:versions", "env:action", "env:name", "cache:action", "datasets:words",
               "explain:stage", "models:words", "registry:action", "registry:versions", "run:recipe", "validate:recipe",
-              "logs:stage", "backup:file", "restore:file", "init:folder", "compare:models")  # fmt: skip
+              "logs:stage", "backup:file", "restore:file", "init:folder", "compare:models",
+              "promote:versions", "rollback:versions")  # fmt: skip
 """Words that a command line does not name."""
 
 

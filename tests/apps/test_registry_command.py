@@ -110,6 +110,7 @@ def test_versions_are_promoted_compared_taken_back_checked_and_removed(typed: Ty
         (["remove"], "invalid choice: 'remove'"),
         (["promote", "3", "--force"], "--force needs --why"),
         (["rollback", "1", "--to", "2"], "rollback takes one VERSION"),
+        (["promote", "1", "--version", "2"], "promote takes one VERSION"),
         (["gc", "--keep", "-1"], "--keep -1: a number of versions, 0 or more"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",

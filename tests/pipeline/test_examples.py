@@ -107,7 +107,7 @@ def typed(example: str, workspace: Workspace) -> None:
         words.append("--dry_run")  # another rank runs in test_another_rank_in_its_own_tree_then_back
     command = Command(workspace.root, name, *words, *SHORTER.get(name, []), **workspace.env)
     if name in UNTIL_CTRL_C:
-        command.up_to(UNTIL_CTRL_C[name], 120)
+        command.up_to(UNTIL_CTRL_C[name], 300)
         os.kill(command.pid, signal.SIGINT)
     ended = command.wait(540)
     assert ended.returncode in ((2,) if example in LACKING else CODES.get(name, (0,))), ended.stdout + ended.stderr

@@ -149,18 +149,19 @@ def _extract(file: Path, folder: Path) -> None:
     except (tarfile.TarError, OSError, EOFError) as error:
         reason = "" if isinstance(error, tarfile.ReadError) else f": {error}"  # a list of all ways to read a tar file
         raise MartletError(f"{file}: not a backup, or not whole{reason}; nothing was restored") from error
-    is_named = is_intact(folder) and _names_below(folder) == {MANIFEST, *read_json(folder / MANIFEST)["files"]}
-    if not is_named or not (folder / DATABASE).is_file():
+    if not _is_whole(folder) or not (folder / DATABASE).is_file():
         raise MartletError(f"{file}: damaged, or not a backup of `martlet backup`; nothing was restored")
 
 
-def _names_below(folder: Path) -> set[str]:
-    """Return the names of all that lies below a folder and is no folder; links, which no backup has, end in `@`."""
-    return {
-        path.relative_to(folder).as_posix() + ("@" if path.is_symlink() else "")
-        for path in folder.rglob("*")
-        if path.is_symlink() or not path.is_dir()
-    }
+def _is_whole(folder: Path) -> bool:
+    """Return whether a folder holds each file of its manifest as it was, and nothing else: no link, either."""
+    paths = [*folder.rglob("*")]
+    names = {path.relative_to(folder).as_posix() for path in paths if path.is_file()}
+    return (
+        is_intact(folder)
+        and names == {MANIFEST, *read_json(folder / MANIFEST)["files"]}
+        and not any(path.is_symlink() for path in paths)
+    )
 
 
 def _workspace_of(file: Path, folder: Path) -> Path:

@@ -42,8 +42,8 @@ def runs(workspace: Path, output: Path) -> list[Run]:
     folders = [folder.resolve() for folder in folders if not folder.name.startswith("checkpoint-")]
     entries = [entry for folder in folders if (entry := _read(folder, workspace.resolve()))]
     here = [entry.began for entry in entries if entry.folder == Path()]
-    kept = [entry for entry in entries if entry.began not in here or entry.folder == Path()]
-    return sorted(kept, key=lambda entry: entry.began)
+    runs = [entry for entry in entries if entry.began not in here or entry.folder == Path()]
+    return sorted(runs, key=lambda entry: entry.began)
 
 
 def _read(root: Path, workspace: Path) -> Run | None:

@@ -34,10 +34,10 @@ def run(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
 
 def one_version(words: Iterable[str | None]) -> str | None:
     """Return the version that is named, or None where none is."""
-    given = [word for word in words if word]
-    if len(given) > 1:
-        raise ConfigError(f"one VERSION, not {' and '.join(given)}")
-    return given[0] if given else None
+    names = [word for word in words if word]
+    if len(names) > 1:
+        raise ConfigError(f"one VERSION, not {' and '.join(names)}")
+    return names[0] if names else None
 
 
 def promote(params: Params, paths: Paths, version: str | None, force: bool, why: str) -> None:
